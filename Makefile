@@ -1,0 +1,49 @@
+# liveapid. make demo shows it; make test proves it.
+SHELL   := /bin/bash
+BIN     := $(CURDIR)/bin
+TOOLS   := $(BIN)/tools
+GO      ?= go
+FUZZTIME ?= 5s
+
+.PHONY: all build demo test lint deps bench fuzz tools proto clean
+
+all: build
+
+build: ## Build liveapid, liveapi, cpapi2, uapi and liveapi-email into bin/.
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+
+demo: build ## Change a real mailbox's password by every front door.
+	@scripts/demo.sh $(BIN)
+
+test: deps lint build ## Install what the tests need, then run all of them.
+	$(GO) test -race -timeout 9m ./...
+	@scripts/test-bindings.sh
+
+lint: tools ## gofmt, go vet, staticcheck.
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt needed: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+
+deps: ## Install the Debian packages that the tests use, where missing.
+	@scripts/test-deps.sh
+
+bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
+	$(GO) run ./tests/bench -bin $(BIN)
+
+fuzz: ## Fuzz every decoder for FUZZTIME each.
+	@scripts/fuzz.sh $(FUZZTIME)
+
+tools: $(TOOLS)/staticcheck
+
+$(TOOLS)/staticcheck: tools/go.mod
+	@mkdir -p $(TOOLS)
+	cd tools && $(GO) build -o $(TOOLS)/ tool
+
+proto: tools ## Regenerate protocol/plugin/pluginpb from the .proto (needs protobuf-compiler).
+	PATH=$(TOOLS):$$PATH protoc -I . --go_out=. --go_opt=paths=source_relative \
+	  --go-grpc_out=. --go-grpc_opt=paths=source_relative protocol/plugin/pluginpb/plugin.proto
+
+clean:
+	rm -rf $(BIN)

@@ -1,0 +1,159 @@
+// Package client is the Go client of a liveapid host: one session over the host's
+// socket, or with a host of its own over pipes. It knows the wire and where hosts are
+// found; it reads no account and no configuration.
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// maxAnswer bounds an answer, in bytes: a worker's message is smaller, but JSON may
+// write one byte as six.
+const maxAnswer = 6 * protocol.MaxWorkerMessage
+
+// ErrNoHost is where no host could be reached.
+var ErrNoHost = errors.New("client: no host")
+
+// Client is one session. Its calls run one after the other.
+type Client struct {
+	mu     sync.Mutex
+	in     *bufio.Reader
+	out    io.Writer
+	close  func() error
+	cancel func() // Breaks the session at once.
+	broken error
+}
+
+// Dial opens a session on the host that listens at socket.
+func Dial(ctx context.Context, socket string) (*Client, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	c := newClient(conn, conn, conn.Close)
+	c.cancel = func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
+	return c.hello(ctx)
+}
+
+// Spawn starts program, a liveapid, for one session of its own: liveapid stdio. Its log
+// goes to logs. Close ends it.
+func Spawn(ctx context.Context, program string, config string, logs io.Writer) (*Client, error) {
+	args := []string{"stdio"}
+	if config != "" {
+		args = append(args, "--config", config)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = logs
+	out, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	in, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: start %s: %w", ErrNoHost, program, err)
+	}
+	c := newClient(in, out, func() error {
+		_ = out.Close()
+		return cmd.Wait()
+	})
+	c.cancel = func() { _ = cmd.Process.Kill() }
+	return c.hello(ctx)
+}
+
+func newClient(in io.Reader, out io.Writer, closer func() error) *Client {
+	return &Client{in: bufio.NewReader(in), out: out, close: closer}
+}
+
+// hello switches the session to JSON.
+func (c *Client) hello(ctx context.Context) (*Client, error) {
+	answer, err := c.roundTrip(ctx, []byte(live.EnableJSON))
+	if err == nil && string(answer) != string(live.AnswerJSONEnabled) {
+		err = errors.New("the host refuses the session: " + failureText(answer))
+	}
+	if err != nil {
+		c.cancel()
+		_ = c.close()
+		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	return c, nil
+}
+
+// failureText finds the reason in an answer that is no JSON enable.
+func failureText(answer []byte) string {
+	var failure struct{ Error string }
+	if json.Unmarshal(answer, &failure) != nil || failure.Error == "" {
+		return "it gave no reason"
+	}
+	return failure.Error
+}
+
+// Call runs call and returns the answer's JSON, in the envelope that the socket
+// carries. A call that failed is an answer and no error.
+func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
+	return c.roundTrip(ctx, live.AppendAction(nil, call))
+}
+
+// roundTrip sends a payload and reads its answer. Where ctx ends first the session is
+// broken for good: an answer that comes later would be taken for the next call's.
+func (c *Client) roundTrip(ctx context.Context, payload []byte) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	stop := context.AfterFunc(ctx, c.cancel)
+	defer stop()
+	_, err := c.out.Write(live.AppendFrame(nil, payload))
+	var answer []byte
+	if err == nil {
+		answer, err = live.ReadAnswer(c.in, maxAnswer)
+	}
+	if err == nil {
+		return answer, nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	} else if errors.Is(err, io.EOF) {
+		err = errors.New("the host closed the session without an answer")
+	}
+	c.broken = fmt.Errorf("client: %w", err)
+	return nil, c.broken
+}
+
+// Close ends the session, and the host where Spawn started it.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.broken == nil {
+		_, _ = c.out.Write(live.AppendFrame(nil, []byte(live.Shutdown)))
+		c.broken = errors.New("client: the session is closed")
+	}
+	c.mu.Unlock()
+	return c.close()
+}
+
+// Socket returns the socket that the environment names for a program that a host
+// started, or "".
+func Socket() string {
+	for _, name := range []string{"CPANEL_CONNECT_SOCKET", "CPANEL_PHPCONNECT_SOCKET", "LIVEAPI_SOCKET"} {
+		if path := os.Getenv(name); path != "" {
+			return path
+		}
+	}
+	return ""
+}

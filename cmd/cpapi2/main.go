@@ -1,0 +1,13 @@
+// Command cpapi2 runs one function of API 2 for an account and prints the answer.
+package main
+
+import (
+	"os"
+
+	"github.com/liveapid/liveapid/cmd/internal/apitool"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+func main() {
+	os.Exit(apitool.Run(protocol.API2, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

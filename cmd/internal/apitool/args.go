@@ -1,0 +1,179 @@
+package apitool
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/strictjson"
+)
+
+// options are a command line, understood.
+type options struct {
+	user   string
+	output string
+	input  string
+	help   bool
+	words  []string // Module, function and key=value.
+}
+
+// parseOptions reads a command line. Options may stand anywhere; a word that begins
+// with -- and is none is an error.
+func parseOptions(program string, args []string) (options, error) {
+	var o options
+	flags := pflag.NewFlagSet(program, pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.user, "user", "", "")
+	flags.StringVar(&o.output, "output", "yaml", "")
+	flags.StringVar(&o.input, "input", "", "")
+	flags.BoolVarP(&o.help, "help", "h", false, "")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.words = flags.Args()
+	switch o.output {
+	case "json", "jsonpretty", "yaml":
+	default:
+		return o, fmt.Errorf("--output: %q is none of json, jsonpretty and yaml", o.output)
+	}
+	if o.input != "" && o.input != "json" {
+		return o, fmt.Errorf("--input: %q is not json", o.input)
+	}
+	return o, nil
+}
+
+// call makes the call that the words name. Values that are "-", and with --input=json
+// all of them, are read from stdin, so that a password need not stand on the command
+// line, which every user of the machine can read.
+func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
+	if len(o.words) < 2 {
+		return protocol.Call{}, errors.New("a module and a function must be named")
+	}
+	call := protocol.Call{API: api, Module: o.words[0], Func: o.words[1]}
+	args := make(map[string]any)
+	if o.input == "json" {
+		named, err := readJSON(stdin)
+		if err != nil {
+			return call, fmt.Errorf("standard input: %w", err)
+		}
+		args = named
+	}
+	lines := bufio.NewReader(stdin)
+	for _, word := range o.words[2:] {
+		name, raw, ok := strings.Cut(word, "=")
+		if name = decode(name); !ok || name == "" {
+			// Not repeated: it may be a password that was split at a space.
+			return call, errors.New("each argument must be name=value; quote values that hold spaces")
+		}
+		value := decode(raw)
+		if raw == "-" {
+			if o.input == "json" {
+				return call, fmt.Errorf("%s=-: standard input holds the JSON already", name)
+			}
+			line, err := readLine(lines)
+			if err != nil {
+				return call, fmt.Errorf("%s=-: %w", name, err)
+			}
+			value = line
+		}
+		if err := add(args, name, value); err != nil {
+			return call, err
+		}
+	}
+	call.Args = protocol.Args{Named: args}
+	return call, nil
+}
+
+// add puts a value beside the ones of the same name: a repeated name is a list.
+func add(args map[string]any, name, value string) error {
+	switch had := args[name].(type) {
+	case nil:
+		args[name] = value
+	case string:
+		args[name] = []any{had, value}
+	case []any:
+		args[name] = append(had, value)
+	default:
+		return fmt.Errorf("%s: given in the JSON already", name)
+	}
+	return nil
+}
+
+func readJSON(r io.Reader) (map[string]any, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, protocol.MaxFrame+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > protocol.MaxFrame {
+		return nil, fmt.Errorf("more than %d bytes", protocol.MaxFrame)
+	}
+	value, err := strictjson.Decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("must be one JSON object of names and values")
+	}
+	return object, nil
+}
+
+// readLine reads one line, without its end; the last one may have none.
+func readLine(r *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		c, err := r.ReadByte()
+		if errors.Is(err, io.EOF) && len(line) > 0 || err == nil && c == '\n' {
+			break
+		}
+		if errors.Is(err, io.EOF) {
+			return "", errors.New("standard input has no line left")
+		}
+		if err != nil {
+			return "", err
+		}
+		if len(line) == protocol.MaxFrame {
+			return "", fmt.Errorf("the line has more than %d bytes", protocol.MaxFrame)
+		}
+		line = append(line, c)
+	}
+	return strings.TrimSuffix(string(line), "\r"), nil
+}
+
+// decode decodes a name or value once, as cPanel's commands were measured to do: '+' is
+// a space, %XX a byte; a '%' without two hexadecimal digits stays as it is.
+func decode(s string) string {
+	if !strings.ContainsAny(s, "+%") {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '+':
+			out = append(out, ' ')
+		case s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) >= 0 && unhex(s[i+2]) >= 0:
+			out = append(out, byte(unhex(s[i+1])<<4|unhex(s[i+2])))
+			i += 2
+		default:
+			out = append(out, s[i])
+		}
+	}
+	return string(out)
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

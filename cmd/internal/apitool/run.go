@@ -1,0 +1,109 @@
+package apitool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/client"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+const usage = `Usage: %[1]s [--user=NAME] [--output=json|jsonpretty|yaml] [--input=json] MODULE FUNCTION [name=value ...]
+
+Runs one function of %[2]s for an account and prints the answer.
+
+  --user=NAME      the account; root must name one on a server of many accounts
+  --output=FORM    yaml (default), json on one line, or jsonpretty
+  --input=json     read the arguments as one JSON object from standard input
+
+Values are URI-encoded: + is a space, %%XX a byte. A value of - is read from standard
+input, one line each: a password on the command line can be read by every user of the
+machine for as long as the command runs.
+
+  echo 'the new password' | %[1]s --user=demo Email %[3]s email=user domain=example.com password=-
+`
+
+// Run runs the command of api with its arguments and returns the exit status: 0 where
+// an answer was printed, whatever it says, and 1 where there is none.
+func Run(api protocol.API, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	program, example := "uapi", "passwd_pop"
+	if api == protocol.API2 {
+		program, example = "cpapi2", "passwdpop"
+	}
+	o, err := parseOptions(program, args)
+	if err == nil && o.help {
+		_, _ = fmt.Fprintf(stdout, usage, program, api, example)
+		return 0
+	}
+	var call protocol.Call
+	if err == nil {
+		call, err = o.call(api, stdin)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n", program, err)
+		_, _ = fmt.Fprintf(stderr, usage, program, api, example)
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	answer, err := ask(ctx, o.user, call, stderr)
+	if err == nil {
+		err = write(stdout, o.output, answer)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n", program, err)
+		return 1
+	}
+	return 0
+}
+
+// ask finds a host, or starts one for this call, and runs it.
+func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer) ([]byte, error) {
+	c, err := config.Find("")
+	if err != nil {
+		return nil, err
+	}
+	if err := assume(c, user); err != nil {
+		return nil, err
+	}
+	session, err := open(ctx, c, stderr)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := session.Call(ctx, call)
+	closed := session.Close()
+	if err == nil && closed != nil && len(answer) == 0 {
+		err = closed
+	}
+	return answer, err
+}
+
+// open dials the socket that the environment or the configuration names; where nobody
+// listens there it starts a host of its own.
+func open(ctx context.Context, c *config.Config, stderr io.Writer) (*client.Client, error) {
+	if socket := client.Socket(); socket != "" {
+		return client.Dial(ctx, socket)
+	}
+	session, err := client.Dial(ctx, c.Socket)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
+		return session, err
+	}
+	if c.Mode == config.Server {
+		return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)
+	}
+	program := "liveapid"
+	if self, err := os.Executable(); err == nil {
+		program = filepath.Join(filepath.Dir(self), "liveapid")
+	}
+	return client.Spawn(ctx, program, c.Path(), stderr)
+}

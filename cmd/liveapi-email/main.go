@@ -1,0 +1,10 @@
+// Command liveapi-email is the plugin that serves the Email module. The host starts it;
+// started by hand it says so and ends.
+package main
+
+import (
+	"github.com/liveapid/liveapid/plugins/email"
+	"github.com/liveapid/liveapid/plugins/sdk"
+)
+
+func main() { sdk.Serve(email.New()) }

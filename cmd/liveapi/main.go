@@ -1,0 +1,63 @@
+// Command liveapi is the administrator's and the developer's tool: it makes sandboxes
+// and runs LiveAPI programs.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// exitStatus ends the program with the status of a program it ran.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// errMisuse marks errors of the command line itself.
+type errMisuse struct{ error }
+
+// run returns 0 when done, 1 on failure, 2 on misuse; liveapi run returns its program's.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use: "liveapi", Short: "Make sandboxes and run LiveAPI programs",
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errMisuse{err} })
+	root.AddCommand(sandboxCommand(), runCommand())
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var status exitStatus
+	var misuse errMisuse
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &misuse):
+		_, _ = fmt.Fprintf(stderr, "liveapi: %s\nSee liveapi --help.\n", err)
+		return 2
+	}
+	_, _ = fmt.Fprintf(stderr, "liveapi: %s\n", err)
+	return 1
+}
+
+// args refuses a wrong number of words as misuse.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, words []string) error {
+		if err := check(cmd, words); err != nil {
+			return errMisuse{err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/plugins/email/password"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// The sandbox's one mailbox. It is documented, and guards nothing.
+const (
+	sandboxAccount  = "demo"
+	sandboxDomain   = "example.com"
+	sandboxMailbox  = "user"
+	sandboxPassword = "Old.passw0rd-1"
+)
+
+const sandboxConfig = `# A sandbox: one account, served to your own user alone.
+# liveapid serve --config %[1]s
+mode     = "personal"
+account  = "demo"
+accounts = "accounts"
+socket   = "run/liveapi.sock"
+run_dir  = "run"
+
+# The Email plugin beside liveapid is the default. To name one, or to check it:
+# [[plugin]]
+# path   = "/usr/lib/liveapid/liveapi-email"
+# sha256 = "..."                # as sha256sum prints it
+# [plugin.settings]
+# scheme = "SHA512-CRYPT"       # or BLF-CRYPT, ARGON2ID
+`
+
+const sandboxAccountFile = `# Account demo. Paths are relative to the folder above this one.
+home    = "home/demo"
+domains = ["example.com"]
+`
+
+func sandboxCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sandbox DIR",
+		Short: "Write a self-contained world below DIR to try and to test in",
+		Long: `Writes a configuration, the account demo with the domain example.com and the mailbox
+user@example.com (password ` + sandboxPassword + `), and a folder vmail in which each domain is a
+link to its store, for Dovecot. DIR must be empty or not be there.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			dir, err := filepath.Abs(words[0])
+			if err != nil {
+				return err
+			}
+			if err := writeSandbox(dir); err != nil {
+				return fmt.Errorf("sandbox: %w", err)
+			}
+			config := filepath.Join(dir, "liveapid.toml")
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), `The sandbox is ready. Next:
+
+  export LIVEAPID_CONFIG=%s
+  echo 'A new passw0rd!' | cpapi2 --user=demo Email passwdpop domain=example.com email=user password=-
+
+The commands start a host when they need one. To have one listen:  liveapid serve
+`, config)
+			return err
+		},
+	}
+}
+
+// writeSandbox writes the world. It never touches what is there already.
+func writeSandbox(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty; name a new folder", dir)
+	}
+	hasher, err := password.NewHasher(password.SHA512Crypt)
+	if err != nil {
+		return err
+	}
+	hash, err := hasher.Hash(protocol.NewSecret(sandboxPassword))
+	if err != nil {
+		return err
+	}
+	var (
+		home = filepath.Join(dir, "home", sandboxAccount)
+		etc  = filepath.Join(home, "etc", sandboxDomain)
+		mail = filepath.Join(home, "mail", sandboxDomain, sandboxMailbox)
+		day  = strconv.FormatInt(time.Now().Unix()/86400, 10)
+	)
+	for _, sub := range []string{
+		etc, filepath.Join(mail, "cur"), filepath.Join(mail, "new"), filepath.Join(mail, "tmp"),
+		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"),
+	} {
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o700); err != nil {
+		return err
+	}
+	config := filepath.Join(dir, "liveapid.toml")
+	for _, f := range []struct {
+		path, text string
+		mode       os.FileMode
+	}{
+		{config, fmt.Sprintf(sandboxConfig, config), 0o644},
+		{filepath.Join(dir, "accounts", sandboxAccount+".toml"), sandboxAccountFile, 0o644},
+		{filepath.Join(etc, "passwd"), fmt.Sprintf("%s:x:%d:%d::%s:/bin/false\n", sandboxMailbox, os.Getuid(), os.Getgid(), mail), 0o644},
+		{filepath.Join(etc, "shadow"), sandboxMailbox + ":" + hash + ":" + day + "::::::\n", 0o640},
+		{filepath.Join(etc, "quota"), sandboxMailbox + ":0\n", 0o644},
+	} {
+		if err := os.WriteFile(f.path, []byte(f.text), f.mode); err != nil {
+			return err
+		}
+	}
+	return os.Symlink(filepath.Join("..", "home", sandboxAccount, "etc", sandboxDomain), filepath.Join(dir, "vmail", sandboxDomain))
+}

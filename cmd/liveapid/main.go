@@ -1,0 +1,133 @@
+// Command liveapid is the host: liveapid serve listens on a socket, liveapid stdio
+// serves one session on its standard input and output.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/setup"
+)
+
+// drainTime is how long calls in flight may take after SIGTERM.
+const drainTime = 20 * time.Second
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run returns 0 when done, 1 on failure, 2 on misuse.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	misused := true
+	root := &cobra.Command{
+		Use: "liveapid", Short: "The open LiveAPI host",
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	var path, level string
+	root.PersistentFlags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	root.PersistentFlags().StringVar(&level, "log-level", "", "debug, info, warn or error (default info for serve, warn for stdio)")
+	start := func(fallback slog.Level, do func(context.Context, *config.Config, *slog.Logger) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, _ []string) error {
+			l := fallback
+			if level != "" {
+				if err := l.UnmarshalText([]byte(level)); err != nil {
+					return fmt.Errorf("--log-level: %q is none of debug, info, warn and error", level)
+				}
+			}
+			misused = false
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			if err := setup.Harden(); err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
+			return do(cmd.Context(), c, log)
+		}
+	}
+	root.AddCommand(
+		&cobra.Command{
+			Use: "serve", Short: "Listen on the socket until SIGTERM", Args: cobra.NoArgs,
+			RunE: start(slog.LevelInfo, serve),
+		},
+		&cobra.Command{
+			Use: "stdio", Short: "Serve one session on standard input and output", Args: cobra.NoArgs,
+			RunE: start(slog.LevelWarn, func(ctx context.Context, c *config.Config, log *slog.Logger) error {
+				return stdio(ctx, c, log, stdin, stdout)
+			}),
+		},
+	)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root.ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintf(stderr, "liveapid: %s\n", err)
+		if misused {
+			_, _ = fmt.Fprintln(stderr, "See liveapid --help.")
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	rt, err := setup.New(c, log)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	// In personal mode the host refuses other users; the mode keeps them from knocking.
+	mode := os.FileMode(0o600)
+	if c.Mode == config.Server {
+		mode = 0o666
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil {
+		return fmt.Errorf("make the socket's folder: %w", err)
+	}
+	l, err := session.Listen(c.Socket, mode)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "socket", c.Socket, "mode", string(c.Mode), "pid", os.Getpid())
+	drained := context.AfterFunc(ctx, func() {
+		log.Info("draining", "most", drainTime)
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		<-again // Whoever signals twice means it.
+		os.Exit(1)
+	})
+	defer drained()
+	err = rt.Serve(ctx, l, drainTime)
+	log.Info("stopped")
+	return err
+}
+
+// stdio ends with the input, or with SIGTERM after the call in flight.
+func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader, out io.Writer) error {
+	a, err := setup.Account(c)
+	if err != nil {
+		return err
+	}
+	rt, err := setup.NewFor(c, a, log)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	return rt.ServeStreams(ctx, in, out)
+}

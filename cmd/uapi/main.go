@@ -1,0 +1,13 @@
+// Command uapi runs one function of UAPI for an account and prints the answer.
+package main
+
+import (
+	"os"
+
+	"github.com/liveapid/liveapid/cmd/internal/apitool"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+func main() {
+	os.Exit(apitool.Run(protocol.UAPI, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,235 @@
+// Package config is the configuration of a host: one documented struct, one reader,
+// one check that names every mistake at once. It opens the configuration file and
+// nothing else.
+package config
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+const (
+	// DefaultPath is where an installation keeps its configuration.
+	DefaultPath = "/etc/liveapid/liveapid.toml"
+	// DefaultSocket is where an installation listens.
+	DefaultSocket = "/run/liveapid/liveapi.sock"
+	// Env names the configuration for every command and shim.
+	Env = "LIVEAPID_CONFIG"
+)
+
+// Mode is how many accounts a host serves.
+type Mode string
+
+const (
+	// Personal serves one account as the host's own user, to peers of that user alone.
+	Personal Mode = "personal"
+	// Server serves many accounts, each by a worker with its own uid. It needs root.
+	Server Mode = "server"
+)
+
+// Config is a host's configuration. Relative paths are taken from the file's folder.
+type Config struct {
+	Mode     Mode     `toml:"mode"`     // personal or server.
+	Account  string   `toml:"account"`  // Personal mode: the account's name; "" is the host's own user.
+	Socket   string   `toml:"socket"`   // Where serve listens.
+	RunDir   string   `toml:"run_dir"`  // For the sockets between host and workers.
+	Accounts string   `toml:"accounts"` // Folder of NAME.toml files; "" has none.
+	Plugins  []Plugin `toml:"plugin"`
+	Limits   Limits   `toml:"limits"`
+
+	path string
+}
+
+// Plugin is one plugin program.
+type Plugin struct {
+	Path     string         `toml:"path"`     // "" is liveapi-email beside the host's own program.
+	SHA256   string         `toml:"sha256"`   // Hex; "" checks nothing.
+	Settings map[string]any `toml:"settings"` // The plugin's own.
+}
+
+// Limits are the ones an operator may move. Zero means the default in docs/protocol.md.
+type Limits struct {
+	Frame           int      `toml:"frame"`            // Bytes.
+	FrameTime       Duration `toml:"frame_time"`       //
+	Idle            Duration `toml:"idle"`             //
+	Call            Duration `toml:"call"`             //
+	Sessions        int      `toml:"sessions"`         //
+	AccountSessions int      `toml:"account_sessions"` //
+	WorkerIdle      Duration `toml:"worker_idle"`      // Default 5m; a worker stops after so long without calls.
+}
+
+// Duration is a time in Go's spelling: "90s", "5m".
+type Duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err == nil && v < 0 {
+		err = errors.New("must not be negative")
+	}
+	*d = Duration(v)
+	return err
+}
+
+// MarshalText writes a duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Default is the configuration of a program that is given none: the caller's own
+// account, for itself.
+func Default() *Config {
+	c := &Config{Mode: Personal}
+	c.fill()
+	return c
+}
+
+// Find loads the configuration that path names, or LIVEAPID_CONFIG, or DefaultPath
+// where it is there and may be read, or else Default.
+func Find(path string) (*Config, error) {
+	if path == "" {
+		path = os.Getenv(Env)
+	}
+	if path != "" {
+		return Load(path)
+	}
+	c, err := Load(DefaultPath)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return Default(), nil
+	}
+	return c, err
+}
+
+// Load reads and checks the configuration at path.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	text, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c := &Config{path: abs}
+	dec := toml.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(c); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, explain(err))
+	}
+	c.fill()
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// explain adds the place to a decoder's error, which its Error method leaves out.
+func explain(err error) error {
+	var missing *toml.StrictMissingError
+	var decode *toml.DecodeError
+	switch {
+	case errors.As(err, &missing):
+		return fmt.Errorf("unknown key:\n%s", missing.String())
+	case errors.As(err, &decode):
+		return fmt.Errorf("%w:\n%s", err, decode.String())
+	}
+	return err
+}
+
+// Path is the file the configuration came from; "" for Default.
+func (c *Config) Path() string { return c.path }
+
+// fill sets defaults and makes paths absolute.
+func (c *Config) fill() {
+	if c.Mode == "" {
+		c.Mode = Personal
+	}
+	if c.Socket == "" {
+		c.Socket = DefaultSocket
+	}
+	if len(c.Plugins) == 0 {
+		c.Plugins = []Plugin{{}}
+	}
+	for i := range c.Plugins {
+		if c.Plugins[i].Path == "" {
+			c.Plugins[i].Path = beside("liveapi-email")
+		}
+		c.Plugins[i].Path = c.absolute(c.Plugins[i].Path)
+	}
+	if c.Limits.WorkerIdle == 0 {
+		c.Limits.WorkerIdle = Duration(5 * time.Minute)
+	}
+	c.Socket, c.RunDir, c.Accounts = c.absolute(c.Socket), c.absolute(c.RunDir), c.absolute(c.Accounts)
+}
+
+func (c *Config) absolute(path string) string {
+	if path == "" || filepath.IsAbs(path) || c.path == "" {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.path), path)
+}
+
+// beside returns the path of a program in the folder of the running one.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	if real, err := filepath.EvalSymlinks(self); err == nil {
+		self = real
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
+
+// Validate reports every mistake.
+func (c *Config) Validate() error {
+	var all []error
+	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	switch c.Mode {
+	case Personal:
+	case Server:
+		if c.Accounts == "" {
+			add("accounts: server mode needs the folder of the accounts' files")
+		}
+		if c.Account != "" {
+			add("account: only personal mode serves one account")
+		}
+	default:
+		add("mode: %q is neither personal nor server", c.Mode)
+	}
+	if c.Account != "" && c.Accounts == "" {
+		add("account: %q needs the folder accounts in which its file lies", c.Account)
+	}
+	for i, p := range c.Plugins {
+		if _, err := p.Sum(); err != nil {
+			add("plugin %d: %w", i+1, err)
+		}
+	}
+	for name, n := range map[string]int{"frame": c.Limits.Frame, "sessions": c.Limits.Sessions, "account_sessions": c.Limits.AccountSessions} {
+		if n < 0 {
+			add("limits.%s: must not be negative", name)
+		}
+	}
+	if c.Limits.Frame > 16<<20 {
+		add("limits.frame: at most %d", 16<<20)
+	}
+	return errors.Join(all...)
+}
+
+// Sum returns the SHA-256 that the plugin's binary must have; nil where none is given.
+func (p Plugin) Sum() ([]byte, error) {
+	if p.SHA256 == "" {
+		return nil, nil
+	}
+	sum, err := hex.DecodeString(p.SHA256)
+	if err != nil || len(sum) != 32 {
+		return nil, errors.New("sha256: must be 64 hexadecimal digits, as sha256sum prints them")
+	}
+	return sum, nil
+}

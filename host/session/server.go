@@ -1,0 +1,210 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// maxSocketPath is the longest path of a UNIX socket, in bytes.
+const maxSocketPath = 107
+
+// Listen makes the UNIX socket at path, in place of one that a dead host left, and
+// lets everybody connect: who the peer is decides at accept.
+func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, maxSocketPath, len(path))
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// removeStale removes a socket that nobody listens on. It touches nothing else.
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if st.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("socket %s: something that is no socket is there; move it away", path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("socket %s: another host listens there already", path)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("socket %s: %w", filepath.Base(path), err)
+	}
+	return os.Remove(path)
+}
+
+// Server serves the sessions of a socket.
+type Server struct {
+	Doer   Doer
+	Limits Limits
+	Log    *slog.Logger
+	// Identify maps the uid that the kernel names to a caller. An error closes the
+	// connection with the error's public message.
+	Identify func(uid int) (protocol.Caller, error)
+
+	mu         sync.Mutex
+	sessions   map[*session]net.Conn
+	perAccount map[string]int
+	draining   bool
+	wg         sync.WaitGroup
+}
+
+// Serve accepts until the listener is closed or Shutdown is called.
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
+	limits := s.Limits.withDefaults()
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			// Out of descriptors, most likely: those who hang up give some back.
+			s.Log.Error("accept", "error", err.Error())
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		s.wg.Go(func() { s.serveConn(ctx, conn, limits) })
+	}
+}
+
+func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, limits Limits) {
+	defer func() { _ = conn.Close() }()
+	caller, err := s.identify(conn)
+	if err != nil {
+		s.Log.Warn("connection refused", "error", err.Error())
+		refuse(conn, err)
+		return
+	}
+	sess := newSession(s.Doer, caller, limits, s.Log, conn, conn)
+	if err := s.enter(sess, conn, limits); err != nil {
+		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
+		refuse(conn, err)
+		return
+	}
+	defer s.leave(sess)
+	if err := sess.serve(ctx); err != nil {
+		s.Log.Debug("session ends", "account", caller.Account.Name, "error", err.Error())
+	}
+}
+
+// identify asks the kernel who connected, once. The credentials are those of the
+// moment of connect; nothing a client sends can change them.
+func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return protocol.Caller{}, fmt.Errorf("peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil || credErr != nil {
+		return protocol.Caller{}, fmt.Errorf("peer credentials: %w", errors.Join(err, credErr))
+	}
+	return s.Identify(int(cred.Uid))
+}
+
+// refuse tells the client why and hangs up. It does not wait for a slow one.
+func refuse(conn net.Conn, err error) {
+	message := "This host does not serve you."
+	if e := protocol.AsError(err); e != nil {
+		message = e.Message
+	}
+	answer, err := live.AppendAnswer(nil, live.AppendFailure(nil, message))
+	if err != nil {
+		return
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(answer)
+}
+
+// enter counts a session in, or says which limit is reached.
+func (s *Server) enter(sess *session, conn net.Conn, limits Limits) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := sess.caller.Account.Name
+	switch {
+	case s.draining:
+		return protocol.NewError(protocol.KindUnavailable, "The host is shutting down. Try again later.")
+	case len(s.sessions) >= limits.Sessions:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The host has %d sessions, which is its limit. Try again later.", limits.Sessions))
+	case s.perAccount[name] >= limits.AccountSessions:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The account has %d sessions, which is its limit. Close some, or try again later.", limits.AccountSessions))
+	}
+	if s.sessions == nil {
+		s.sessions, s.perAccount = make(map[*session]net.Conn), make(map[string]int)
+	}
+	s.sessions[sess] = conn
+	s.perAccount[name]++
+	return nil
+}
+
+func (s *Server) leave(sess *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess)
+	name := sess.caller.Account.Name
+	if s.perAccount[name]--; s.perAccount[name] == 0 {
+		delete(s.perAccount, name)
+	}
+}
+
+// Shutdown drains: sessions without a request end now, the others after their answer.
+// Where ctx ends first, what is left is cut off. The caller closes the listener first.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.draining = true
+	for sess := range s.sessions {
+		sess.drain()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for _, conn := range s.sessions {
+		_ = conn.Close()
+	}
+	s.mu.Unlock()
+}

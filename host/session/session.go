@@ -1,0 +1,233 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/envelope"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// Doer runs calls. host.Host is one.
+type Doer interface {
+	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
+}
+
+// Limits bound a session. Zero values mean protocol's.
+type Limits struct {
+	Frame           int           // Bytes of one payload.
+	FrameTime       time.Duration // From a frame's first byte to its last; also for writing an answer.
+	Idle            time.Duration // Between frames.
+	Sessions        int           // At once, in all.
+	AccountSessions int           // At once, per account.
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Frame <= 0 {
+		l.Frame = protocol.MaxFrame
+	}
+	if l.FrameTime <= 0 {
+		l.FrameTime = protocol.FrameTimeout
+	}
+	if l.Idle <= 0 {
+		l.Idle = protocol.IdleTimeout
+	}
+	if l.Sessions <= 0 {
+		l.Sessions = protocol.MaxSessions
+	}
+	if l.AccountSessions <= 0 {
+		l.AccountSessions = protocol.MaxAccountSessions
+	}
+	return l
+}
+
+// deadliner is a stream that can time out. Sockets can; the standard streams of a
+// child of the client cannot, and their peer is the one who pays for them.
+type deadliner interface {
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// session is one connection from accept to close.
+type session struct {
+	doer   Doer
+	caller protocol.Caller
+	limits Limits
+	log    *slog.Logger
+	out    io.Writer
+	timer  deadliner // Nil where the stream has no deadlines.
+	frames *live.FrameReader
+
+	mu       sync.Mutex
+	busy     bool // A request is being served.
+	draining bool // Close after the request that is being served.
+}
+
+func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
+	s := &session{doer: doer, caller: caller, limits: limits, log: log, out: out}
+	s.frames = live.NewFrameReader(in, limits.Frame)
+	if timer, ok := in.(deadliner); ok && timer.SetReadDeadline(time.Time{}) == nil {
+		s.timer = timer
+		s.frames.Started = func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !s.draining {
+				_ = timer.SetReadDeadline(time.Now().Add(limits.FrameTime))
+			}
+		}
+	}
+	return s
+}
+
+// Serve serves one session on in and out until shutdown, the end of in, the end of ctx
+// or an error of the streams, which it returns. A client that breaks the protocol is no
+// error. A call that runs when ctx ends is finished and answered.
+func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) error {
+	s := newSession(doer, caller, limits.withDefaults(), log, in, out)
+	done := make(chan error, 1)
+	go func() { done <- s.serve(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if !s.drain() {
+		return nil // It waits for a frame, on a stream that nothing can interrupt.
+	}
+	return <-done
+}
+
+func (s *session) serve(ctx context.Context) error {
+	for {
+		if !s.beginWait() {
+			return nil
+		}
+		payload, err := s.frames.Next()
+		s.setBusy(true)
+		if err != nil {
+			return s.endOfFrames(err)
+		}
+		done, err := s.answer(ctx, payload)
+		if err != nil || done {
+			return err
+		}
+		s.setBusy(false)
+	}
+}
+
+// beginWait arms the idle deadline; it reports false where the session shall end.
+func (s *session) beginWait() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	if s.timer != nil {
+		_ = s.timer.SetReadDeadline(time.Now().Add(s.limits.Idle))
+	}
+	return true
+}
+
+func (s *session) setBusy(busy bool) {
+	s.mu.Lock()
+	s.busy = busy
+	s.mu.Unlock()
+}
+
+// drain ends the session as soon as no request is being served, and tells whether one
+// is.
+func (s *session) drain() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	if !s.busy && s.timer != nil {
+		_ = s.timer.SetReadDeadline(time.Unix(1, 0))
+	}
+	return s.busy
+}
+
+// endOfFrames answers a frame that can't be trusted. The session then ends.
+func (s *session) endOfFrames(err error) error {
+	var message string
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, live.ErrFrameTooLarge):
+		message = fmt.Sprintf("The frame is too large: at most %d bytes are taken.", s.limits.Frame)
+	case errors.Is(err, live.ErrLength):
+		message = "A frame must start with its length in bytes, in decimal digits, on a line of its own."
+	case errors.Is(err, live.ErrTruncated):
+		message = "The stream ended inside a frame; its length must be the payload's in bytes."
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if s.isDraining() {
+			return nil
+		}
+		message = fmt.Sprintf("The session is closed: no whole frame came in time (%s for a frame, %s between frames).", s.limits.FrameTime, s.limits.Idle)
+	default:
+		return fmt.Errorf("read from the client: %w", err)
+	}
+	s.log.Info("session ends", "account", s.caller.Account.Name, "door", s.caller.Door, "reason", err.Error())
+	_ = s.write(live.AppendFailure(nil, message)) // The client may be gone; then nobody minds.
+	return nil
+}
+
+func (s *session) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// answer serves one payload. done says that the session is over.
+func (s *session) answer(ctx context.Context, payload []byte) (done bool, err error) {
+	request := live.Parse(payload)
+	switch request.Kind {
+	case live.RequestJSON:
+		return false, s.write(live.AnswerJSONEnabled)
+	case live.RequestShutdown:
+		_ = s.write(live.AnswerShutdown) // Many clients have hung up by now.
+		return true, nil
+	case live.RequestCall:
+		return false, s.write(envelope.JSON(request.Call, s.do(ctx, request.Call)))
+	case live.RequestSpecial:
+		return false, s.write(envelope.Special(request.Special, protocol.Failed(request.Err)))
+	default:
+		if request.Call.API == 0 {
+			return false, s.write(live.AppendFailure(nil, request.Err.Message))
+		}
+		return false, s.write(envelope.JSON(request.Call, protocol.Failed(request.Err)))
+	}
+}
+
+// do runs a call. A fault of ours ends the call and not the host; its log line has the
+// stack and no argument.
+func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic in a call", "account", s.caller.Account.Name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			result = protocol.Failed(protocol.NewError(protocol.KindInternal, "The request failed."))
+		}
+	}()
+	return s.doer.Do(ctx, s.caller, call)
+}
+
+func (s *session) write(body []byte) error {
+	answer, err := live.AppendAnswer(make([]byte, 0, len(body)+64), body)
+	if err != nil {
+		return err
+	}
+	if s.timer != nil {
+		_ = s.timer.SetWriteDeadline(time.Now().Add(s.limits.FrameTime))
+	}
+	if _, err := s.out.Write(answer); err != nil {
+		return fmt.Errorf("write to the client: %w", err)
+	}
+	return nil
+}

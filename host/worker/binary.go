@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrBinary is a plugin binary that may not run.
+var ErrBinary = errors.New("worker: plugin binary refused")
+
+// openBinary opens a plugin's binary and checks it through the descriptor that will be
+// executed, so that a file swapped in between is never run. sum is its SHA-256; nil
+// checks none. trusted asks that nobody but root can have written it.
+func openBinary(path string, sum []byte, trusted bool) (*os.File, error) {
+	if trusted {
+		if err := checkParents(path); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBinary, err)
+	}
+	if err := checkBinary(f, sum, trusted); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %s: %w", ErrBinary, path, err)
+	}
+	return f, nil
+}
+
+func checkBinary(f *os.File, sum []byte, trusted bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("it is no regular file")
+	}
+	if trusted && (st.Uid != 0 || st.Mode&0o022 != 0) {
+		return errors.New("root must own it and nobody else may write it")
+	}
+	if sum == nil {
+		return nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if got := h.Sum(nil); subtle.ConstantTimeCompare(got, sum) != 1 {
+		return fmt.Errorf("its SHA-256 is %x, the configuration says %x", got, sum)
+	}
+	return nil
+}
+
+// checkParents walks up from path: each directory must be root's, no link, and not
+// writable for others (a sticky shared directory would do for files, not for names).
+func checkParents(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%w: %s: the path must be absolute", ErrBinary, path)
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err := unix.Lstat(dir, &st); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrBinary, dir, err)
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
+			return fmt.Errorf("%w: %s must be a directory of root that nobody else can write", ErrBinary, dir)
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol/plugin"
+)
+
+// maxHandshake bounds the handshake line, in bytes; a certificate has about 1,000.
+const maxHandshake = 8 << 10
+
+// readHandshake reads the line a plugin prints when it is ready and returns it as
+// go-plugin may see it:
+//
+//	1|VERSION|unix|SOCKET|grpc|CERTIFICATE
+//
+// A certificate where none was asked for is dropped: go-plugin 1.8.0 would dereference
+// nil on it. dir is the only directory a socket may lie in.
+func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
+	line, err := r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", fmt.Errorf("the handshake has more than %d bytes", maxHandshake)
+	case errors.Is(err, io.EOF):
+		return "", errors.New("the plugin ended before its handshake")
+	case err != nil:
+		return "", fmt.Errorf("read the handshake: %w", err)
+	}
+	fields := strings.Split(strings.TrimRight(string(line), "\r\n"), "|")
+	if len(fields) < 5 || len(fields) > 7 {
+		return "", fmt.Errorf("the handshake has %d fields, not 5 to 7: is it a liveapid plugin?", len(fields))
+	}
+	if fields[0] != "1" {
+		return "", fmt.Errorf("the plugin speaks go-plugin's core protocol %.10q, the host speaks 1", fields[0])
+	}
+	if want := fmt.Sprint(plugin.Version); fields[1] != want {
+		return "", fmt.Errorf("the plugin speaks version %.10q, the host speaks %s: upgrade the older one", fields[1], want)
+	}
+	if fields[2] != "unix" || fields[4] != "grpc" {
+		return "", fmt.Errorf("the plugin offers %.10q over %.10q; only grpc over unix is served", fields[4], fields[2])
+	}
+	if filepath.Dir(fields[3]) != dir || filepath.Clean(fields[3]) != fields[3] {
+		return "", errors.New("the plugin's socket lies outside its directory")
+	}
+	clean := strings.Join(fields[:5], "|") + "|"
+	if !tls {
+		return clean, nil
+	}
+	if len(fields) < 6 || len(fields[5]) <= 50 {
+		return "", errors.New("the plugin sent no certificate, and in server mode it must")
+	}
+	if _, err := base64.RawStdEncoding.DecodeString(fields[5]); err != nil {
+		return "", errors.New("the plugin's certificate is no base64")
+	}
+	return clean + fields[5], nil
+}

@@ -1,0 +1,190 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// process is one plugin process, and go-plugin's view of it.
+type process struct {
+	cmd     *exec.Cmd
+	binary  *os.File
+	dir     string // The one directory its socket may lie in.
+	tls     bool   // Its handshake must carry a certificate.
+	spawner *Spawner
+	log     *lineLog
+
+	pid    int
+	ready  *io.PipeReader // The checked handshake line, for go-plugin.
+	socket string         // Set once the handshake was checked.
+	err    error          // Why the handshake was refused. Read after ready ends.
+	exited chan struct{}
+	mu     sync.Mutex // Guards gone, and keeps the pid from reuse while it is signalled.
+	gone   bool       // The process was reaped.
+}
+
+var _ runner.Runner = (*process)(nil)
+
+// newProcess prepares the process that executes binary itself, whatever its path names
+// by then. env is the whole environment.
+func newProcess(binary *os.File, env []string, dir string, credential *syscall.Credential) *process {
+	cmd := &exec.Cmd{
+		// The child still holds this descriptor when it calls execve, which then closes it.
+		Path: "/proc/self/fd/" + strconv.Itoa(int(binary.Fd())),
+		Args: []string{binary.Name()},
+		Env:  env,
+		Dir:  "/",
+		// Stdin stays nil, which is /dev/null: the host's own carries a session.
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid: true, Pdeathsig: syscall.SIGKILL, Credential: credential,
+		},
+	}
+	return &process{cmd: cmd, binary: binary, dir: dir, exited: make(chan struct{})}
+}
+
+// Start implements runner.Runner.
+func (p *process) Start(context.Context) error {
+	stdout, stdoutChild, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	stderr, stderrChild, err := os.Pipe()
+	if err != nil {
+		_ = stdout.Close()
+		_ = stdoutChild.Close()
+		return err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = stdoutChild, stderrChild
+	err = p.spawner.Start(p.cmd)
+	_ = stdoutChild.Close()
+	_ = stderrChild.Close()
+	_ = p.binary.Close()
+	if err != nil {
+		_ = stdout.Close()
+		_ = stderr.Close()
+		return fmt.Errorf("start the plugin: %w", err)
+	}
+	p.pid = p.cmd.Process.Pid
+	var handshake *io.PipeWriter
+	p.ready, handshake = io.Pipe()
+	go p.readStdout(stdout, handshake)
+	go func() {
+		p.log.copyFrom(stderr)
+		_ = stderr.Close()
+	}()
+	go p.reap(stdout, stderr)
+	return nil
+}
+
+// readStdout hands the checked handshake on and discards whatever follows.
+func (p *process) readStdout(stdout *os.File, handshake *io.PipeWriter) {
+	r := bufio.NewReaderSize(stdout, maxHandshake)
+	line, err := readHandshake(r, p.dir, p.tls)
+	if err == nil {
+		p.socket = strings.Split(line, "|")[3]
+		_, _ = io.WriteString(handshake, line+"\n")
+	}
+	p.err = err
+	_ = handshake.Close()
+	_, _ = io.Copy(io.Discard, r)
+	_ = stdout.Close()
+}
+
+// reap waits for the process, ends what it left in its group, and closes the pipes
+// that a grandchild may still hold.
+func (p *process) reap(stdout, stderr *os.File) {
+	for {
+		// Without reaping: until then the pid, and so the group's id, can't be reused.
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	_ = unix.Kill(-p.pid, unix.SIGKILL)
+	p.mu.Lock()
+	_ = p.cmd.Wait()
+	p.gone = true
+	p.mu.Unlock()
+	close(p.exited)
+	// What was printed last is still in the pipes; half a second reads it.
+	deadline := time.Now().Add(500 * time.Millisecond)
+	_ = stdout.SetReadDeadline(deadline)
+	_ = stderr.SetReadDeadline(deadline)
+}
+
+// kill ends the process and its group at once and waits for the end, at most
+// protocol.WorkerKillTimeout.
+func (p *process) kill() error {
+	p.mu.Lock()
+	if !p.gone {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(protocol.WorkerKillTimeout):
+		return fmt.Errorf("plugin process %d did not end within %s of SIGKILL", p.pid, protocol.WorkerKillTimeout)
+	}
+}
+
+// Kill implements runner.Runner.
+func (p *process) Kill(context.Context) error { return p.kill() }
+
+// Wait implements runner.Runner.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return nil
+}
+
+// Stdout implements runner.Runner with the checked handshake alone.
+func (p *process) Stdout() io.ReadCloser { return p.ready }
+
+// Stderr implements runner.Runner with nothing: go-plugin parses what it reads there,
+// and one JSON line of the right form ends the host.
+func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name implements runner.Runner.
+func (p *process) Name() string { return filepath.Base(p.cmd.Args[0]) }
+
+// ID implements runner.Runner.
+func (p *process) ID() string { return strconv.Itoa(p.pid) }
+
+// Diagnose implements runner.Runner.
+func (p *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost implements runner.Runner: the socket from the handshake, nothing else.
+func (p *process) PluginToHost(network, address string) (string, string, error) {
+	if network != "unix" || filepath.Dir(address) != p.dir {
+		return "", "", errors.New("the plugin's socket lies outside its directory")
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(address, &st); err != nil {
+		return "", "", fmt.Errorf("the plugin's socket: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return "", "", errors.New("the plugin's socket is no socket")
+	}
+	return network, address, nil
+}
+
+// HostToPlugin implements runner.Runner. The host offers a plugin no address.
+func (p *process) HostToPlugin(string, string) (string, string, error) {
+	return "", "", errors.New("the host serves nothing to plugins")
+}

@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	runDirPrefix = "host-"
+	// maxRunDir keeps room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN"
+	// within the 107 bytes of a UNIX socket's path.
+	maxRunDir = 107 - 42
+)
+
+// RunDir is one host's private directory for the sockets of its workers.
+type RunDir struct {
+	Path string
+	lock *os.File // Locked as long as the host lives; tells the living from the dead.
+}
+
+// NewRunDir makes a directory in parent, or in the temporary directory where parent is
+// "" or too long for socket paths, and removes the directories that dead hosts left.
+// In server mode tenants must reach their own sockets below it: mode is then 0711.
+func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
+	if parent == "" || len(parent)+len("/host-0123456789") > maxRunDir {
+		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
+		if err := ownDir(parent, mode); err != nil {
+			return nil, err
+		}
+	}
+	sweep(parent)
+	path, err := os.MkdirTemp(parent, runDirPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	lock, err := lockDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock the run directory: %w", err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	return &RunDir{Path: path, lock: lock}, nil
+}
+
+// ownDir makes path, or checks that the one that is there is ours alone: others may
+// make names in a shared temporary directory.
+func ownDir(path string, mode os.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil && !os.IsExist(err) {
+		return fmt.Errorf("make the run directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fmt.Errorf("make the run directory: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("run directory %s: it must be a directory that user %d owns and nobody else can write", path, os.Geteuid())
+	}
+	return nil
+}
+
+func lockDir(path string) (*os.File, error) {
+	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// sweep removes the directories in parent whose host is gone.
+func sweep(parent string) {
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), runDirPrefix) {
+			continue
+		}
+		path := filepath.Join(parent, e.Name())
+		dir, err := lockDir(path)
+		if err != nil {
+			continue // Its host lives.
+		}
+		_ = os.RemoveAll(path)
+		_ = dir.Close()
+	}
+}
+
+// Close removes the directory.
+func (d *RunDir) Close() error {
+	err := os.RemoveAll(d.Path)
+	_ = d.lock.Close()
+	return err
+}

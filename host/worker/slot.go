@@ -1,0 +1,200 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// slot is an account's place for a worker: it starts one when a call needs it and none
+// is there, once for all calls that wait.
+type slot struct {
+	s       *Supervisor
+	account protocol.Account
+
+	mu       sync.Mutex
+	current  *worker           // Nil where none runs.
+	starting chan struct{}     // Closed when the start that is under way is over.
+	modules  []protocol.Module // The last description.
+	err      error             // Of the last start.
+	crashes  int               // In a row.
+	retryAt  time.Time         // No start before then.
+	calls    int               // In flight.
+	idle     *time.Timer
+	closed   bool
+}
+
+// described returns the last description of a worker that is there or was.
+func (sl *slot) described() []protocol.Module {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	return sl.modules
+}
+
+// acquire returns a running worker; the caller must release it.
+func (sl *slot) acquire(ctx context.Context) (*worker, error) {
+	for {
+		sl.mu.Lock()
+		if sl.closed {
+			sl.mu.Unlock()
+			return nil, fmt.Errorf("%w: the host is shutting down", host.ErrNotRun)
+		}
+		if w := sl.current; w != nil && !w.dead() {
+			sl.calls++
+			if sl.idle != nil {
+				sl.idle.Stop()
+			}
+			sl.mu.Unlock()
+			return w, nil
+		}
+		sl.clearDead()
+		wait := time.Until(sl.retryAt)
+		if sl.starting == nil && wait > maxWait {
+			err := sl.err
+			sl.mu.Unlock()
+			return nil, errStarting(fmt.Errorf("it stopped %d times in a row and starts again in %s: %w", sl.crashes, wait.Round(time.Millisecond), err))
+		}
+		if sl.starting == nil {
+			sl.starting = make(chan struct{})
+			go sl.start(wait)
+		}
+		starting := sl.starting
+		sl.mu.Unlock()
+		select {
+		case <-starting:
+		case <-ctx.Done():
+			return nil, errStarting(ctx.Err())
+		}
+		sl.mu.Lock()
+		failed := sl.err
+		running := sl.current != nil
+		sl.mu.Unlock()
+		if !running && failed != nil {
+			return nil, errStarting(failed)
+		}
+	}
+}
+
+// release gives back what acquire gave.
+func (sl *slot) release() {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.calls--; sl.calls > 0 || sl.s.o.Idle <= 0 || sl.closed {
+		return
+	}
+	if sl.idle == nil {
+		sl.idle = time.AfterFunc(sl.s.o.Idle, sl.stopIdle)
+		return
+	}
+	sl.idle.Reset(sl.s.o.Idle)
+}
+
+// stopIdle ends a worker that nobody called for a while. That is no crash.
+func (sl *slot) stopIdle() {
+	sl.mu.Lock()
+	w := sl.current
+	if sl.calls > 0 || w == nil {
+		sl.mu.Unlock()
+		return
+	}
+	sl.current = nil
+	sl.mu.Unlock()
+	w.stop()
+}
+
+// start runs in its own goroutine, so that a caller who leaves does not end the start
+// that others wait for.
+func (sl *slot) start(wait time.Duration) {
+	if wait > 0 {
+		time.Sleep(wait)
+	}
+	w, err := sl.s.startWorker(sl.account)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	sl.err = err
+	if err != nil {
+		sl.crashed(err)
+		sl.s.log.Error("worker did not start", "account", sl.account.Name, "error", err.Error(), "in_a_row", sl.crashes)
+	} else {
+		sl.modules, sl.current = w.modules, w
+		if sl.closed {
+			sl.current = nil
+			go w.stop()
+		}
+		go sl.watch(w)
+	}
+	close(sl.starting)
+	sl.starting = nil
+}
+
+// watch notes the end of a worker that nobody stopped.
+func (sl *slot) watch(w *worker) {
+	<-w.process.exited
+	sl.mu.Lock()
+	sl.clearDead()
+	sl.mu.Unlock()
+	if !w.ending.Load() {
+		sl.s.log.Error("worker stopped by itself or was killed", "account", sl.account.Name,
+			"pid", w.process.pid, "status", w.process.cmd.ProcessState.String())
+		w.stop() // Ends go-plugin's side and removes the socket's directory.
+	}
+}
+
+// clearDead takes a dead worker out, as a crash. It needs mu.
+func (sl *slot) clearDead() {
+	w := sl.current
+	if w == nil || !w.dead() {
+		return
+	}
+	sl.current = nil
+	if time.Since(w.started) > healthyAfter {
+		sl.crashes = 0
+	}
+	sl.crashed(fmt.Errorf("the last one ended: %s", w.process.cmd.ProcessState))
+}
+
+func (sl *slot) crashed(err error) {
+	sl.crashes++
+	sl.err = err
+	sl.retryAt = time.Now().Add(backoff(sl.crashes))
+}
+
+// checkHealth kills a worker that let a deadline pass and does not answer a ping
+// either, so that the next call starts a fresh one.
+func (sl *slot) checkHealth(w *worker) {
+	healthy := make(chan error, 1)
+	go func() { healthy <- w.ping() }()
+	select {
+	case err := <-healthy:
+		if err == nil {
+			return
+		}
+	case <-time.After(protocol.WorkerKillTimeout):
+	}
+	if !w.dead() {
+		sl.s.log.Error("worker hangs and is killed", "account", sl.account.Name, "pid", w.process.pid)
+		_ = w.process.kill()
+	}
+}
+
+// close ends the slot's worker for good.
+func (sl *slot) close() {
+	sl.mu.Lock()
+	sl.closed = true
+	w, starting := sl.current, sl.starting
+	sl.current = nil
+	if sl.idle != nil {
+		sl.idle.Stop()
+	}
+	sl.mu.Unlock()
+	if w != nil {
+		w.stop()
+	}
+	if starting != nil {
+		<-starting // start stops what it started.
+	}
+}

@@ -1,0 +1,150 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// Options are a supervisor's parts.
+type Options struct {
+	Path     string         // The plugin's binary.
+	SHA256   []byte         // What it must be; nil checks nothing.
+	Trusted  bool           // Nobody but root may have written it. Server mode.
+	Settings map[string]any // Handed to the plugin in Describe.
+	RunDir   *RunDir
+	Spawner  *Spawner
+	TLS      bool          // Mutual TLS between host and worker. Server mode.
+	Idle     time.Duration // A worker without calls for so long is stopped; 0 never.
+	Log      *slog.Logger
+	// Credential gives a worker its identity; nil runs it as the host's own user.
+	Credential func(protocol.Account) (*syscall.Credential, error)
+}
+
+// Supervisor runs one plugin: a worker for each account that calls it.
+type Supervisor struct {
+	o              Options
+	log            *slog.Logger
+	stdout, stderr *lineLog
+
+	mu     sync.Mutex
+	slots  map[string]*slot // By account name.
+	closed bool
+}
+
+var _ host.Plugin = (*Supervisor)(nil)
+
+// New returns a supervisor. It starts nothing before the first call.
+func New(o Options) *Supervisor {
+	log := o.Log.With("plugin", filepath.Base(o.Path))
+	return &Supervisor{
+		o: o, log: log, slots: make(map[string]*slot),
+		stdout: newLineLog(log, "stdout"), stderr: newLineLog(log, "stderr"),
+	}
+}
+
+// Modules implements host.Plugin with the last word of the account's own worker.
+func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
+	sl, err := s.slot(account)
+	if err != nil {
+		return nil, err
+	}
+	if modules := sl.described(); modules != nil {
+		return modules, nil
+	}
+	w, err := sl.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer sl.release()
+	return w.modules, nil
+}
+
+// Call implements host.Plugin.
+func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+	ask, err := payload.EncodeRequest(payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
+	}
+	sl, err := s.slot(caller.Account)
+	if err != nil {
+		return nil, err
+	}
+	w, err := sl.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer sl.release()
+	answer, err := w.rpc.Call(ctx, &pluginpb.Payload{Msgpack: ask})
+	if err != nil {
+		return nil, s.callError(ctx, sl, w, err)
+	}
+	result, err := payload.DecodeResult(answer.GetMsgpack())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+	}
+	return result, nil
+}
+
+// callError says what became of a call that brought no answer.
+func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err error) error {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Canceled:
+		if ctx.Err() != nil {
+			go sl.checkHealth(w)
+		}
+	case codes.Unavailable:
+		// The connection broke. Where the process has ended, say how the log knows it.
+		err = fmt.Errorf("worker %d is gone: %w", w.process.pid, err)
+	}
+	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+}
+
+func (s *Supervisor) slot(account protocol.Account) (*slot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("%w: the host is shutting down", host.ErrNotRun)
+	}
+	sl := s.slots[account.Name]
+	if sl == nil {
+		sl = &slot{s: s, account: account}
+		s.slots[account.Name] = sl
+	}
+	return sl, nil
+}
+
+// Close ends all workers. Calls in flight get an error.
+func (s *Supervisor) Close() {
+	s.mu.Lock()
+	s.closed = true
+	slots := s.slots
+	s.slots = nil
+	s.mu.Unlock()
+	var all sync.WaitGroup
+	for _, sl := range slots {
+		all.Go(sl.close)
+	}
+	all.Wait()
+}
+
+// errStarting says why a worker can't be had; nothing ran.
+func errStarting(err error) error {
+	if errors.Is(err, host.ErrNotRun) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", host.ErrNotRun, err)
+}

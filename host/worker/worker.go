@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// worker is one running plugin process that has described itself.
+type worker struct {
+	client  *goplugin.Client
+	process *process
+	rpc     pluginpb.PluginClient
+	ping    func() error
+	modules []protocol.Module
+	started time.Time
+	ending  atomic.Bool // We end it; its exit is no crash.
+}
+
+// startWorker starts the supervisor's plugin for account. It takes at most
+// protocol.WorkerStartTimeout, twice where the plugin also hangs in Describe.
+func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
+	binary, err := openBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
+	if err != nil {
+		return nil, err
+	}
+	var credential *syscall.Credential
+	uid := os.Geteuid()
+	if s.o.Credential != nil {
+		if credential, err = s.o.Credential(account); err != nil {
+			_ = binary.Close()
+			return nil, err
+		}
+		uid = int(credential.Uid)
+	}
+	w := &worker{started: time.Now()}
+	w.client = goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  plugin.Handshake(),
+		Plugins:          plugin.Client(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         s.o.TLS,
+		SkipHostEnv:      true,
+		StartTimeout:     protocol.WorkerStartTimeout,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
+		// Off, not merely quiet: go-plugin parses a worker's lines for any other level.
+		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+		SyncStdout: s.stdout,
+		SyncStderr: s.stderr,
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
+			if credential != nil {
+				if err := os.Chown(dir, account.UID, account.GID); err != nil {
+					return nil, fmt.Errorf("hand over the socket directory: %w", err)
+				}
+			}
+			p := newProcess(binary, s.environment(spec.Env), dir, credential)
+			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, s.stderr
+			w.process = p
+			return p, nil
+		},
+		GRPCDialOptions: dialOptions(func(ctx context.Context) (net.Conn, error) {
+			return dialAs(ctx, w.process.socket, uid)
+		}),
+	})
+	if err := w.connect(s.o.Settings); err != nil {
+		if w.process == nil {
+			_ = binary.Close()
+		} else if w.process.err != nil {
+			err = w.process.err
+		}
+		w.stop()
+		return nil, err
+	}
+	return w, nil
+}
+
+// environment is a worker's whole environment: what go-plugin needs, and no more.
+func (s *Supervisor) environment(handshake []string) []string {
+	return append([]string{
+		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
+		// Hashing makes garbage fast from little live memory: collect later, with a bound.
+		"GOMEMLIMIT=96MiB", "GOGC=400",
+	}, handshake...)
+}
+
+func (w *worker) connect(settings map[string]any) error {
+	protocolClient, err := w.client.Client()
+	if err != nil {
+		return fmt.Errorf("start the plugin: %w", err)
+	}
+	raw, err := protocolClient.Dispense(plugin.Name)
+	if err != nil {
+		return fmt.Errorf("start the plugin: %w", err)
+	}
+	w.rpc, w.ping = raw.(pluginpb.PluginClient), protocolClient.Ping
+	ask, err := payload.EncodeSettings(settings)
+	if err != nil {
+		return fmt.Errorf("the plugin's settings: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), protocol.WorkerStartTimeout)
+	defer cancel()
+	answer, err := w.rpc.Describe(ctx, &pluginpb.Payload{Msgpack: ask})
+	if err != nil {
+		return fmt.Errorf("the plugin does not describe itself: %w", err)
+	}
+	if w.modules, err = payload.DecodeModules(answer.GetMsgpack()); err != nil {
+		return fmt.Errorf("the plugin's description: %w", err)
+	}
+	return nil
+}
+
+// dialOptions bound what a worker can make the host take, and leave it one way in: the
+// broker, through which go-plugin would accept connections to anywhere, stays shut.
+func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn,
+			method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			if method == "/plugin.GRPCBroker/StartStream" {
+				return nil, status.Error(codes.Unimplemented, "the host has no broker")
+			}
+			return streamer(ctx, desc, cc, method, opts...)
+		}),
+	}
+}
+
+// dialAs connects to socket and hangs up unless uid listens there.
+func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		var cred *unix.Ucred
+		var credErr error
+		err = raw.Control(func(fd uintptr) {
+			cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		})
+		if err = errors.Join(err, credErr); err == nil && int(cred.Uid) != uid {
+			err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
+		}
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// dead tells whether the process ended.
+func (w *worker) dead() bool {
+	select {
+	case <-w.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends the worker: our SIGKILL first, then go-plugin's own end in the background.
+// go-plugin alone waited half a minute for a stopped process (1.8.0).
+func (w *worker) stop() {
+	w.ending.Store(true)
+	if w.process == nil || w.process.pid == 0 {
+		return
+	}
+	if err := w.process.kill(); err != nil {
+		w.process.log.line([]byte(err.Error()))
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.client.Kill()
+	}()
+	select {
+	case <-done:
+	case <-time.After(protocol.WorkerKillTimeout):
+	}
+	_ = os.RemoveAll(w.process.dir)
+}

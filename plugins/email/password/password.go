@@ -1,0 +1,100 @@
+// Package password turns passwords into what a mail store keeps and holds them against
+// it: the schemes SHA512-CRYPT, BLF-CRYPT and ARGON2ID, as Dovecot reads them. All
+// cryptography is go-crypt's. It knows no mailbox and no file.
+package password
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/argon2"
+	"github.com/go-crypt/crypt/algorithm/bcrypt"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Scheme is a way of hashing, by Dovecot's name.
+type Scheme string
+
+// The schemes that can be written.
+const (
+	SHA512Crypt Scheme = "SHA512-CRYPT" // cPanel's own.
+	BlfCrypt    Scheme = "BLF-CRYPT"
+	Argon2ID    Scheme = "ARGON2ID"
+)
+
+const (
+	// MaxBytes bounds a password. libxcrypt, with which Dovecot verifies, refuses 512
+	// bytes and more: such a mailbox could never log in.
+	MaxBytes = 256
+	// maxBcrypt is where bcrypt stops comparing.
+	maxBcrypt = 72
+
+	shaRounds   = 5000 // What crypt(3) takes where a hash names none.
+	bcryptCost  = 10
+	argonMemory = 64 << 10 // KiB.
+	argonTime   = 3
+	argonLanes  = 1
+)
+
+// Hasher hashes by one scheme.
+type Hasher struct {
+	scheme Scheme
+	prefix string
+	hash   algorithm.Hash
+}
+
+// NewHasher returns a hasher; "" is SHA512-CRYPT.
+func NewHasher(scheme Scheme) (*Hasher, error) {
+	h := &Hasher{scheme: scheme}
+	var err error
+	switch scheme {
+	case "", SHA512Crypt:
+		// Bare, as cPanel's files have it: everything that reads them knows crypt(3).
+		h.scheme = SHA512Crypt
+		h.hash, err = shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(shaRounds))
+	case BlfCrypt:
+		h.prefix = "{BLF-CRYPT}"
+		h.hash, err = bcrypt.New(bcrypt.WithVariant(bcrypt.VariantStandard), bcrypt.WithIterations(bcryptCost))
+	case Argon2ID:
+		h.prefix = "{ARGON2ID}"
+		h.hash, err = argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonTime), argon2.WithP(argonLanes))
+	default:
+		return nil, fmt.Errorf("%q is none of SHA512-CRYPT, BLF-CRYPT and ARGON2ID", scheme)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", scheme, err)
+	}
+	return h, nil
+}
+
+// Check tells whether password can be stored so that exactly it logs in. The error is
+// for the caller.
+func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
+	text := password.Reveal()
+	most := MaxBytes
+	if h.scheme == BlfCrypt {
+		most = maxBcrypt
+	}
+	if len(text) > most {
+		return protocol.NewError(protocol.KindInvalid, fmt.Sprintf("The password is too long: at most %d bytes are possible.", most))
+	}
+	valid := utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+	if !valid {
+		return protocol.NewError(protocol.KindInvalid, "The password contains invalid characters.")
+	}
+	return nil
+}
+
+// Hash returns what a store keeps for password.
+func (h *Hasher) Hash(password protocol.Secret) (string, error) {
+	digest, err := h.hash.Hash(password.Reveal())
+	if err != nil {
+		return "", fmt.Errorf("hash by %s: %w", h.scheme, err)
+	}
+	return h.prefix + digest.Encode(), nil
+}

@@ -1,0 +1,98 @@
+package password
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/argon2"
+	"github.com/go-crypt/crypt/algorithm/bcrypt"
+	"github.com/go-crypt/crypt/algorithm/md5crypt"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// A store's owner can write any hash into it, and verifying runs at the cost that the
+// hash names. These are the highest that are run; a bcrypt hash of cost 31 would not
+// return within the hour.
+const (
+	maxStored      = 512     // Bytes of a stored hash.
+	maxShaRounds   = 100_000 //
+	maxBcryptCost  = 12
+	maxArgonMemory = 64 << 10 // KiB.
+	maxArgonTime   = 4
+	maxArgonLanes  = 4
+)
+
+// Errors of Verify.
+var (
+	ErrScheme = errors.New("password: a hash of a kind that can't be verified")
+	ErrCost   = errors.New("password: a hash whose cost is over the limit")
+)
+
+// kind is one family of hashes: how its cost is read and what decodes it.
+type kind struct {
+	pattern *regexp.Regexp // Its groups are the cost.
+	limits  []int          // For each group; an empty group is fine.
+	decode  func(string) (algorithm.Digest, error)
+}
+
+func kinds() []kind {
+	const text = `[./A-Za-z0-9]`
+	return []kind{
+		{regexp.MustCompile(`^\$[56]\$(?:rounds=([1-9][0-9]{3,8})\$)?` + text + `{1,16}\$` + text + `{43,86}$`), []int{maxShaRounds}, shacrypt.Decode},
+		{regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$` + text + `{53}$`), []int{maxBcryptCost}, bcrypt.Decode},
+		{regexp.MustCompile(`^\$1\$` + text + `{1,8}\$` + text + `{22}$`), nil, md5crypt.Decode},
+		{regexp.MustCompile(`^\$argon2id\$v=19\$m=([1-9][0-9]{0,9}),t=([1-9][0-9]{0,9}),p=([1-9][0-9]{0,9})\$[+/A-Za-z0-9]{11,86}\$[+/A-Za-z0-9]{16,86}$`),
+			[]int{maxArgonMemory, maxArgonTime, maxArgonLanes}, argon2.Decode},
+	}
+}
+
+// Verifier verifies passwords against stored hashes of every kind that Dovecot's CRYPT
+// and ARGON2ID schemes read.
+type Verifier struct{ kinds []kind }
+
+// NewVerifier returns a verifier.
+func NewVerifier() *Verifier { return &Verifier{kinds: kinds()} }
+
+// Verify tells whether password is the one that stored was made of. A hash that is not
+// known, or too expensive to try, is an error.
+func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error) {
+	hash := stored
+	if rest, ok := strings.CutPrefix(stored, "{"); ok {
+		scheme, tail, ok := strings.Cut(rest, "}")
+		switch strings.ToUpper(scheme) {
+		case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "BLF-CRYPT", "ARGON2ID":
+		default:
+			ok = false
+		}
+		if !ok {
+			return false, ErrScheme
+		}
+		hash = tail
+	}
+	if len(hash) > maxStored || password.Len() > MaxBytes {
+		return false, nil
+	}
+	for _, k := range v.kinds {
+		groups := k.pattern.FindStringSubmatch(hash)
+		if groups == nil {
+			continue
+		}
+		for i, limit := range k.limits {
+			if n, _ := strconv.Atoi(groups[i+1]); n > limit {
+				return false, ErrCost
+			}
+		}
+		digest, err := k.decode(hash)
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", ErrScheme, err)
+		}
+		return digest.MatchAdvanced(password.Reveal())
+	}
+	return false, ErrScheme
+}

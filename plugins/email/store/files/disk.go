@@ -1,0 +1,92 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// disk is what a commit does to the file system, one method a system call, so that
+// tests can fail each of them and look at their order.
+type disk interface {
+	create(dir *os.File, name string) (*os.File, error)
+	write(f *os.File, content []byte) error
+	chown(f *os.File, uid, gid int) error
+	chmod(f *os.File, mode uint32) error
+	setACL(f *os.File, acl []byte) error
+	utimes(f *os.File, mtime unix.Timespec) error
+	sync(f *os.File) error
+	rename(dir *os.File, from, to string) error
+	syncDir(dir *os.File) error
+	unlink(dir *os.File, name string) error
+}
+
+const aclName = "system.posix_acl_access"
+
+// osDisk is the file system itself.
+type osDisk struct{}
+
+var _ disk = osDisk{}
+
+func (osDisk) create(dir *os.File, name string) (*os.File, error) {
+	return openBeneath(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+}
+
+func (osDisk) write(f *os.File, content []byte) error {
+	_, err := f.Write(content)
+	return err
+}
+
+func (osDisk) chown(f *os.File, uid, gid int) error { return f.Chown(uid, gid) }
+
+func (osDisk) chmod(f *os.File, mode uint32) error { return unix.Fchmod(int(f.Fd()), mode) }
+
+func (osDisk) setACL(f *os.File, acl []byte) error {
+	return unix.Fsetxattr(int(f.Fd()), aclName, acl, 0)
+}
+
+func (osDisk) utimes(f *os.File, mtime unix.Timespec) error {
+	// By the descriptor: an empty path with AT_EMPTY_PATH is the file itself.
+	return unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{mtime, mtime}, unix.AT_EMPTY_PATH)
+}
+
+func (osDisk) sync(f *os.File) error { return f.Sync() }
+
+func (osDisk) rename(dir *os.File, from, to string) error {
+	return unix.Renameat(int(dir.Fd()), from, int(dir.Fd()), to)
+}
+
+func (osDisk) syncDir(dir *os.File) error { return unix.Fsync(int(dir.Fd())) }
+
+func (osDisk) unlink(dir *os.File, name string) error {
+	return unix.Unlinkat(int(dir.Fd()), name, 0)
+}
+
+// readACL returns the ACL of a file, nil where it has none.
+func readACL(f *os.File) []byte {
+	acl := make([]byte, 4096)
+	n, err := unix.Fgetxattr(int(f.Fd()), aclName, acl)
+	if err != nil {
+		return nil
+	}
+	return acl[:n]
+}
+
+// classify gives an error of the file system the store's name for it.
+func classify(op string, err error) error {
+	kind := error(nil)
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		kind = store.ErrFull
+	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		kind = store.ErrReadOnly
+	}
+	if kind != nil {
+		return fmt.Errorf("%w: %s: %w", kind, op, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}

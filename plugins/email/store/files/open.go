@@ -1,0 +1,111 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// MaxFile bounds a store's file, in bytes. A domain of 100,000 mailboxes has 12 MiB.
+const MaxFile = 64 << 20
+
+// resolve is how every name below a home is opened.
+const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
+
+// openBeneath opens path below dir, never through a link, and never waiting for the
+// other end of a FIFO.
+func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOFOLLOW),
+		Mode:    mode,
+		Resolve: resolve,
+	}
+	for range 16 {
+		fd, err := unix.Openat2(int(dir.Fd()), path, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue // EAGAIN: something was renamed meanwhile, and the walk is not sure.
+		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
+			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
+		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+			return nil, fmt.Errorf("%w: %s is no regular file", store.ErrUnsafe, path)
+		case errors.Is(err, unix.ENOSYS):
+			return nil, fmt.Errorf("open %s: openat2 is missing: Linux 5.6 or newer is needed", path)
+		}
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil, fmt.Errorf("%w: %s changes all the time", store.ErrUnsafe, path)
+}
+
+// openDir opens a folder below dir and checks that owner owns it.
+func openDir(dir *os.File, path string, owner int) (*os.File, error) {
+	f, err := openBeneath(dir, path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, unix.EACCES) {
+		// A folder may be passable and not readable; that is enough to reach into it.
+		f, err = openBeneath(dir, path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil && int(st.Uid) != owner {
+		err = fmt.Errorf("%w: %s belongs to uid %d, not %d", store.ErrUnsafe, path, st.Uid, owner)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openFile opens a file of a store and checks it: regular, the owner's, one link.
+func openFile(dir *os.File, name string, flags int, mode uint64, owner int) (*os.File, unix.Stat_t, error) {
+	var st unix.Stat_t
+	f, err := openBeneath(dir, name, flags, mode)
+	if err != nil {
+		return nil, st, err
+	}
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil {
+		err = checkFile(name, st, owner)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+func checkFile(name string, st unix.Stat_t, owner int) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return fmt.Errorf("%w: %s is no regular file", store.ErrUnsafe, name)
+	case int(st.Uid) != owner:
+		return fmt.Errorf("%w: %s belongs to uid %d, not %d", store.ErrUnsafe, name, st.Uid, owner)
+	case st.Nlink != 1:
+		return fmt.Errorf("%w: %s has %d links, not 1", store.ErrUnsafe, name, st.Nlink)
+	case st.Size > MaxFile:
+		return fmt.Errorf("%w: %s has %d bytes, at most %d are read", store.ErrUnsafe, name, st.Size, MaxFile)
+	}
+	return nil
+}
+
+// readFile returns a store file's content and what it was when it was opened.
+func readFile(dir *os.File, name string, owner int) ([]byte, unix.Stat_t, error) {
+	f, st, err := openFile(dir, name, unix.O_RDONLY, 0, owner)
+	if err != nil {
+		return nil, st, err
+	}
+	defer func() { _ = f.Close() }()
+	content := make([]byte, st.Size)
+	if _, err := io.ReadFull(f, content); err != nil {
+		return nil, st, fmt.Errorf("read %s: %w", name, err)
+	}
+	return content, st, nil
+}

@@ -1,0 +1,166 @@
+package files
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// entry is the place of a mailbox's line in a shadow file.
+type entry struct {
+	start, end int    // Of the line, without its newline.
+	marker     string // What suspends the login, in front of the hash; "" where it is not.
+	hash       string
+}
+
+// shadowFields is the number of fields of a shadow line; the third is the day of the
+// last change. Lines of other shapes are kept, and only their hash is changed.
+const shadowFields = 9
+
+// find returns localpart's line. Dovecot takes the first of two lines for one name, so
+// that changing the other would change nothing: two are an error.
+func find(content []byte, localpart string) (entry, error) {
+	at := indexLine(content, 0, localpart)
+	if at < 0 {
+		return entry{}, store.ErrNoMailbox
+	}
+	if indexLine(content, at+1, localpart) >= 0 {
+		return entry{}, fmt.Errorf("%w: two lines for one mailbox", store.ErrUnsafe)
+	}
+	end := len(content)
+	if i := bytes.IndexByte(content[at:], '\n'); i >= 0 {
+		end = at + i
+	}
+	field := string(content[at+len(localpart)+1 : end])
+	if i := strings.IndexByte(field, ':'); i >= 0 {
+		field = field[:i]
+	}
+	marker, hash := splitMarker(strings.TrimSuffix(field, "\r"))
+	return entry{start: at, end: end, marker: marker, hash: hash}, nil
+}
+
+// indexLine returns where the first line at or behind from begins whose first field is
+// name, or -1.
+func indexLine(content []byte, from int, name string) int {
+	key := []byte("\n" + name + ":")
+	if from == 0 && bytes.HasPrefix(content, key[1:]) {
+		return 0
+	}
+	if i := bytes.Index(content[max(from-1, 0):], key); i >= 0 {
+		return max(from-1, 0) + i + 1
+	}
+	return -1
+}
+
+// splitMarker splits a hash field into what suspends the login and the hash. cPanel
+// writes *LOCKED* for a suspended account; a '!' is this project's for one mailbox; a
+// '*' is everybody's. A scheme may stand in front of the marker.
+func splitMarker(field string) (marker, hash string) {
+	scheme, rest := "", field
+	if strings.HasPrefix(field, "{") {
+		if i := strings.IndexByte(field, '}'); i > 0 {
+			scheme, rest = field[:i+1], field[i+1:]
+		}
+	}
+	n := 0
+	for n < len(rest) {
+		switch {
+		case rest[n] == '!' || rest[n] == '*' && !strings.HasPrefix(rest[n:], "*LOCKED*"):
+			n++
+		case strings.HasPrefix(rest[n:], "*LOCKED*"):
+			n += len("*LOCKED*")
+		default:
+			return rest[:n], scheme + rest[n:]
+		}
+	}
+	return rest[:n], scheme + rest[n:]
+}
+
+// setHashes returns content with the given hashes, by local part, and an error for
+// each mailbox whose line can't be changed; those lines stay as they are. Everything
+// but the hash and the day of the last change is kept byte for byte. known tells of a
+// mailbox without a line whether it exists; it then gets one.
+func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) bool) ([]byte, map[string]error) {
+	type edit struct {
+		entry
+		line []byte
+	}
+	day := strconv.FormatInt(now.Unix()/86400, 10)
+	var edits []edit
+	var added []string
+	failed := make(map[string]error)
+	for localpart, hash := range hashes {
+		e, err := find(content, localpart)
+		switch {
+		case err == nil:
+			edits = append(edits, edit{e, changeLine(content[e.start:e.end], e.marker+hash, day)})
+		case err == store.ErrNoMailbox && known(localpart):
+			added = append(added, localpart+":"+hash+":"+day+"::::::")
+		default:
+			failed[localpart] = err
+		}
+	}
+	slices.SortFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+	slices.Sort(added)
+
+	out := make([]byte, 0, len(content)+len(edits)*128+len(added)*256)
+	from := 0
+	for _, e := range edits {
+		out = append(out, content[from:e.start]...)
+		out = append(out, e.line...)
+		from = e.end
+	}
+	out = append(out, content[from:]...)
+	for _, line := range added {
+		if len(out) > 0 && out[len(out)-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(out, line...)
+		out = append(out, '\n')
+	}
+	return out, failed
+}
+
+// changeLine returns line with its second field set, and its third where it is a
+// shadow line that has a day there.
+func changeLine(line []byte, hash, day string) []byte {
+	fields := bytes.Split(line, []byte(":"))
+	cr := len(fields) == 2 && bytes.HasSuffix(fields[1], []byte("\r"))
+	fields[1] = []byte(hash)
+	if cr {
+		fields[1] = append(fields[1], '\r')
+	}
+	if len(fields) == shadowFields && len(fields[2]) > 0 && isDigits(fields[2]) {
+		fields[2] = []byte(day)
+	}
+	return bytes.Join(fields, []byte(":"))
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// checkHash refuses what would not stay one field of one line. Hashes are made by this
+// project alone; this is the last hand they pass through.
+func checkHash(hash string) error {
+	if hash == "" || len(hash) > 512 {
+		return fmt.Errorf("%w: a hash of %d bytes", store.ErrUnsafe, len(hash))
+	}
+	for _, c := range []byte(hash) {
+		if c <= ' ' || c >= 0x7f || c == ':' || c == '[' {
+			return fmt.Errorf("%w: a hash with the character %q", store.ErrUnsafe, c)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// Serve serves modules until the host ends the process. It is a plugin's main.
+func Serve(modules ...*Module) {
+	unix.Umask(0o077)
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: plugin.Handshake(),
+		Plugins:         plugin.Server(NewServer(modules...)),
+		GRPCServer:      plugin.NewGRPCServer,
+		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+	})
+}
+
+// Server answers the host for modules.
+type Server struct {
+	pluginpb.UnimplementedPluginServer
+	modules []*Module
+	log     io.Writer // The real standard error; go-plugin takes os.Stderr away.
+}
+
+// NewServer returns the gRPC side of modules. Serve is what programs call.
+func NewServer(modules ...*Module) *Server {
+	return &Server{modules: modules, log: os.Stderr}
+}
+
+// Describe implements pluginpb.PluginServer.
+func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
+	settings, err := payload.DecodeSettings(in.GetMsgpack())
+	if err != nil {
+		return nil, err
+	}
+	described := make([]protocol.Module, 0, len(s.modules))
+	for _, m := range s.modules {
+		if m.Configure != nil {
+			if err := m.Configure(settings); err != nil {
+				out, err := payload.EncodeError(protocol.NewError(protocol.KindInvalid, err.Error()))
+				return &pluginpb.Payload{Msgpack: out}, err
+			}
+		}
+		d := protocol.Module{Name: m.Name, Help: m.Help}
+		for _, f := range m.Functions {
+			d.Functions = append(d.Functions, f.Function)
+		}
+		if err := d.Validate(); err != nil {
+			return nil, err
+		}
+		described = append(described, d)
+	}
+	out, err := payload.EncodeModules(described)
+	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// Call implements pluginpb.PluginServer.
+func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
+	request, err := payload.DecodeRequest(in.GetMsgpack())
+	if err != nil {
+		return nil, err
+	}
+	result := s.run(ctx, request)
+	out, err := payload.EncodeResult(result)
+	if err != nil {
+		s.logf("call %s: %v", request.ID, err)
+		out, err = payload.EncodeError(protocol.NewError(protocol.KindInternal, ""))
+	}
+	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+func (s *Server) run(ctx context.Context, request payload.Request) (result *protocol.Result) {
+	fn := s.function(request.Call)
+	if fn == nil {
+		s.logf("call %s: no function %q", request.ID, request.Call.Func)
+		return protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
+	}
+	call := &Call{
+		ID: request.ID, API: request.Call.API, Account: request.Account, Role: request.Role,
+		args: secrets(fn.Params, request.Call.Args.Named),
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			// The type alone: a panic's text may hold an argument.
+			s.logf("call %s: panic of type %T\n%s", request.ID, p, debug.Stack())
+			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
+		}
+	}()
+	data, err := fn.Do(ctx, call)
+	if err != nil {
+		return protocol.Failed(s.failure(request.ID, err))
+	}
+	return &protocol.Result{Data: data, Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
+}
+
+// failure returns what the caller may see of err and logs what it may not.
+func (s *Server) failure(id string, err error) *protocol.Error {
+	public := protocol.AsError(err)
+	if public == nil {
+		public = &protocol.Error{Kind: protocol.KindInternal, Err: err}
+	}
+	if public.Err != nil {
+		s.logf("call %s: %v", id, err)
+	}
+	return public
+}
+
+func (s *Server) function(call protocol.Call) *Function {
+	for _, m := range s.modules {
+		if m.Name != call.Module {
+			continue
+		}
+		for i := range m.Functions {
+			if f := &m.Functions[i]; f.API == call.API && f.Name == call.Func {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// secrets wraps the arguments that must never be shown; they travel as plain bytes.
+func secrets(params []protocol.Param, args map[string]any) map[string]any {
+	out := make(map[string]any, len(args))
+	for name, value := range args {
+		out[name] = value
+	}
+	for _, p := range params {
+		if text, ok := out[p.Name].(string); ok && p.Type == protocol.TypeSecret {
+			out[p.Name] = protocol.NewSecret(text)
+		}
+	}
+	return out
+}
+
+func (s *Server) logf(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.log, format+"\n", args...)
+}
+
+// ErrSetting makes an error for Module.Configure that names the setting.
+func ErrSetting(name, want string) error {
+	return errors.New("setting " + name + ": must be " + want)
+}

@@ -1,0 +1,46 @@
+package protocol
+
+// Call is one function to run, with its arguments.
+type Call struct {
+	API    API
+	Module string
+	Func   string
+	Args   Args
+}
+
+// Role is what a caller may be to an account. Functions name the roles they serve;
+// a role that a function does not name is refused.
+type Role string
+
+const (
+	// RoleAccount is the account's owner.
+	RoleAccount Role = "account"
+	// RoleMailbox is one mailbox's user, as in webmail.
+	RoleMailbox Role = "mailbox"
+	// RoleAdmin is the operator of the host.
+	RoleAdmin Role = "admin"
+)
+
+// Account is a hosting account. It decides what a call may touch.
+type Account struct {
+	Name    string
+	UID     int      // The system user's; files of the account belong to it.
+	GID     int      // The system user's primary group.
+	Home    string   // Absolute path.
+	Domains []string // Lower case; the main domain is the first.
+}
+
+// MainDomain returns the account's main domain, or "" where it has none.
+func (a Account) MainDomain() string {
+	if len(a.Domains) == 0 {
+		return ""
+	}
+	return a.Domains[0]
+}
+
+// Caller is whom a call runs for, and how the host knows.
+type Caller struct {
+	Account Account
+	Role    Role
+	Door    string // The front door: "socket" or "stdio". For logs.
+}

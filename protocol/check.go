@@ -1,0 +1,114 @@
+package protocol
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Check holds a call's arguments against f's parameters and returns what f gets: its
+// own parameters alone, numbers as text, secrets wrapped. Arguments f does not name
+// are dropped, as cPanel ignores them. The error names the parameter.
+func (f Function) Check(args Args) (Args, *Error) {
+	if f.API == API1 {
+		return f.checkPositional(args)
+	}
+	if len(args.Positional) > 0 {
+		return Args{}, NewError(KindInvalid, "The arguments of "+f.Name+" have names: send them as name and value.")
+	}
+	out := Args{Named: make(map[string]any, len(f.Params))}
+	for _, p := range f.Params {
+		value, err := p.check(args.Named[p.Name])
+		if err != nil {
+			return Args{}, err
+		}
+		if value != nil {
+			out.Named[p.Name] = value
+		}
+	}
+	return out, nil
+}
+
+// checkPositional gives API 1's arguments the names of the parameters in their order.
+func (f Function) checkPositional(args Args) (Args, *Error) {
+	out := Args{Named: make(map[string]any, len(f.Params))}
+	for i, p := range f.Params {
+		var given any
+		if i < len(args.Positional) {
+			given = args.Positional[i]
+		}
+		value, err := p.check(given)
+		if err != nil {
+			return Args{}, err
+		}
+		if value != nil {
+			out.Named[p.Name] = value
+		}
+	}
+	return out, nil
+}
+
+// check returns the value a function gets, or nil where the argument is absent.
+func (p Param) check(value any) (any, *Error) {
+	if p.Type == TypeAny {
+		if value == nil && p.Required {
+			return nil, Missing(p.Name)
+		}
+		return value, nil
+	}
+	var text string
+	switch v := value.(type) {
+	case nil:
+	case string:
+		text = v
+	case Number:
+		text = string(v)
+	case bool:
+		return nil, p.wrong("a boolean")
+	case []any:
+		return nil, p.wrong("a list")
+	case map[string]any:
+		return nil, p.wrong("an object")
+	default:
+		return nil, p.wrong("something else")
+	}
+	if text == "" {
+		if p.Required {
+			return nil, Missing(p.Name)
+		}
+		if value == nil {
+			return nil, nil
+		}
+	}
+	switch p.Type {
+	case TypeSecret:
+		return NewSecret(text), nil
+	case TypeInteger:
+		if text == "" {
+			return nil, nil
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil || n == math.MinInt64 {
+			return nil, NewError(KindInvalid, "The ‘"+p.Name+"’ argument must be a whole number.")
+		}
+		return Number(strconv.FormatInt(n, 10)), nil
+	case TypeFlag:
+		switch text {
+		case "", "0", "1":
+			return text, nil
+		}
+		return nil, NewError(KindInvalid, "The ‘"+p.Name+"’ argument must be 1 or 0.")
+	}
+	return text, nil
+}
+
+func (p Param) wrong(got string) *Error {
+	want := "text"
+	switch p.Type {
+	case TypeInteger:
+		want = "a whole number"
+	case TypeFlag:
+		want = "1 or 0"
+	}
+	return NewError(KindInvalid, "The ‘"+p.Name+"’ argument must be "+want+", not "+got+".")
+}

@@ -1,0 +1,31 @@
+package protocol
+
+import "time"
+
+// The limits of the protocol and of the boundaries, in one place. The configuration
+// may lower or raise those that are about sessions and time.
+const (
+	// MaxFrame bounds one frame's payload, in bytes.
+	MaxFrame = 1 << 20
+	// MaxLengthDigits bounds the length line, in digits.
+	MaxLengthDigits = 10
+	// MaxDepth bounds the nesting of JSON and MessagePack.
+	MaxDepth = 32
+	// MaxNodes bounds the values of one MessagePack document.
+	MaxNodes = 200_000
+	// MaxWorkerMessage bounds one message to or from a worker, in bytes.
+	MaxWorkerMessage = 16 << 20
+	// MaxSessions and MaxAccountSessions bound the sessions at once.
+	MaxSessions        = 4096
+	MaxAccountSessions = 256
+
+	// FrameTimeout bounds the time to finish a frame once its first byte came.
+	FrameTimeout = 30 * time.Second
+	// IdleTimeout bounds the time between frames.
+	IdleTimeout = time.Hour
+	// CallTimeout bounds one call.
+	CallTimeout = 60 * time.Second
+	// WorkerStartTimeout and WorkerKillTimeout bound a worker's start and its end.
+	WorkerStartTimeout = 5 * time.Second
+	WorkerKillTimeout  = 2 * time.Second
+)

@@ -1,0 +1,189 @@
+package live
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+const (
+	actionOpen  = "<cpanelaction>"
+	actionClose = "</cpanelaction>"
+	// maxUnframed bounds a payload without a length line, in bytes. Only shutdown may
+	// come so; the widest spelling in the field has 28.
+	maxUnframed = 64
+)
+
+// Errors that end a session: what follows in the stream can't be trusted.
+var (
+	ErrFrameTooLarge = errors.New("live: frame too large")
+	ErrLength        = errors.New("live: bad length line")
+	ErrTruncated     = errors.New("live: the stream ended inside a frame")
+)
+
+// FrameReader reads frames from a stream.
+type FrameReader struct {
+	r   *bufio.Reader
+	max int
+	// Started is called when the first byte of a frame was read, so that the owner of
+	// the stream can set the frame's deadline. May be nil.
+	Started func()
+}
+
+// NewFrameReader reads frames of at most maxFrame bytes from r; 0 means
+// protocol.MaxFrame.
+func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
+	if maxFrame <= 0 {
+		maxFrame = protocol.MaxFrame
+	}
+	return &FrameReader{r: bufio.NewReader(r), max: maxFrame}
+}
+
+// Next returns the next frame's payload. It returns io.EOF where the stream ends
+// between frames, and an error wrapping ErrLength, ErrFrameTooLarge, ErrTruncated or
+// the stream's own error otherwise.
+func (f *FrameReader) Next() ([]byte, error) {
+	first, err := f.skipBlankLines()
+	if err != nil {
+		return nil, err
+	}
+	if f.Started != nil {
+		f.Started()
+	}
+	if first == '<' {
+		// A widely used Python plugin sends its shutdown without a length line.
+		return f.unframed()
+	}
+	length, err := f.length()
+	if err != nil {
+		return nil, err
+	}
+	// The buffer grows as bytes arrive: a claimed length costs nothing by itself.
+	var payload bytes.Buffer
+	n, err := io.CopyN(&payload, f.r, int64(length))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %d of %d bytes came", truncated(err), n, length)
+	}
+	return f.finishAction(payload.Bytes())
+}
+
+// skipBlankLines returns the first byte of a frame without consuming it. PHP and Perl
+// clients end a payload with a newline that their length does not count.
+func (f *FrameReader) skipBlankLines() (byte, error) {
+	for {
+		c, err := f.r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		if c != '\n' && c != '\r' {
+			return c, f.r.UnreadByte()
+		}
+	}
+}
+
+// length reads the length line: digits without sign, space or leading zero, then LF,
+// or CR LF as clients on a text-mode stream send.
+func (f *FrameReader) length() (int, error) {
+	digits := make([]byte, 0, protocol.MaxLengthDigits)
+	for {
+		c, err := f.r.ReadByte()
+		if err != nil {
+			return 0, fmt.Errorf("%w: in the length line", truncated(err))
+		}
+		switch {
+		case c == '\r':
+			if c, err = f.r.ReadByte(); err != nil {
+				return 0, fmt.Errorf("%w: in the length line", truncated(err))
+			}
+			if c != '\n' {
+				return 0, fmt.Errorf("%w: a CR that no LF follows", ErrLength)
+			}
+			fallthrough
+		case c == '\n':
+			return f.parseLength(digits)
+		case c < '0' || c > '9':
+			return 0, fmt.Errorf("%w: %q is no digit", ErrLength, c)
+		case len(digits) == protocol.MaxLengthDigits:
+			return 0, fmt.Errorf("%w: more than %d digits", ErrLength, protocol.MaxLengthDigits)
+		}
+		digits = append(digits, c)
+	}
+}
+
+func (f *FrameReader) parseLength(digits []byte) (int, error) {
+	if len(digits) == 0 {
+		return 0, fmt.Errorf("%w: empty", ErrLength)
+	}
+	if digits[0] == '0' && len(digits) > 1 {
+		return 0, fmt.Errorf("%w: a leading zero", ErrLength)
+	}
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrLength, err)
+	}
+	if n > int64(f.max) {
+		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrFrameTooLarge, n, f.max)
+	}
+	return int(n), nil
+}
+
+// unframed reads a payload that came without a length line, up to its '>'.
+func (f *FrameReader) unframed() ([]byte, error) {
+	var text []byte
+	for len(text) < maxUnframed {
+		c, err := f.r.ReadByte()
+		if err != nil {
+			return nil, fmt.Errorf("%w: in a frame without a length line", truncated(err))
+		}
+		text = append(text, c)
+		if c == '>' {
+			if isShutdown(text) {
+				return text, nil
+			}
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: a length line must come before the payload", ErrLength)
+}
+
+// finishAction reads on where an action is not closed at its declared end. Node counts
+// UTF-16 units and Perl characters, so text beyond ASCII makes them declare too few.
+func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
+	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte(actionOpen)) {
+		return payload, nil
+	}
+	if bytes.HasSuffix(bytes.TrimRight(payload, " \t\r\n"), []byte(actionClose)) {
+		return payload, nil
+	}
+	for !bytes.HasSuffix(payload, []byte(actionClose)) {
+		if len(payload) == f.max {
+			return nil, fmt.Errorf("%w: no %s within %d bytes", ErrFrameTooLarge, actionClose, f.max)
+		}
+		c, err := f.r.ReadByte()
+		if err != nil {
+			return nil, fmt.Errorf("%w: no %s after %d bytes", truncated(err), actionClose, len(payload))
+		}
+		payload = append(payload, c)
+	}
+	return payload, nil
+}
+
+// truncated turns the end of the stream into ErrTruncated and keeps other errors.
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrTruncated
+	}
+	return err
+}
+
+// AppendFrame appends payload as a frame to dst.
+func AppendFrame(dst, payload []byte) []byte {
+	dst = strconv.AppendInt(dst, int64(len(payload)), 10)
+	dst = append(dst, '\n')
+	return append(dst, payload...)
+}

@@ -1,0 +1,87 @@
+package live
+
+import (
+	"bytes"
+	"regexp"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// RequestKind is what a payload asks for.
+type RequestKind int
+
+const (
+	// RequestUnknown could be read and not understood; Err says why.
+	RequestUnknown RequestKind = iota
+	// RequestJSON asks for JSON answers.
+	RequestJSON
+	// RequestCall is a call of a module's function.
+	RequestCall
+	// RequestSpecial is print, langprint, if or feature, by action or by tag.
+	RequestSpecial
+	// RequestShutdown ends the session.
+	RequestShutdown
+)
+
+// Request is one payload, understood as far as it goes.
+type Request struct {
+	Kind RequestKind
+	// Call is what a RequestCall runs. For RequestUnknown it holds what could be read
+	// of API, Module and Func, so that the answer comes in the caller's own envelope.
+	Call protocol.Call
+	// Special is "print", "langprint", "if", "feature" or, for other tags, "tag".
+	Special string
+	// Err says why the request can't be served. Nil for those that can.
+	Err *protocol.Error
+}
+
+// The tags that stand alone. Attribute quotes and the closing slash vary in the field.
+var (
+	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
+	extraPattern    = regexp.MustCompile(`^<(cpanelxml|cpanelmsgpack)\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	tagPattern      = regexp.MustCompile(`^<(?:cpanel(if|feature)?[\s>]|\?cp)`)
+	printPattern    = regexp.MustCompile(`^<cpanel\s+(print|langprint)\s*=`)
+)
+
+func isShutdown(payload []byte) bool { return shutdownPattern.Match(payload) }
+
+// Parse reads one payload. It never fails: what it can't understand comes back as
+// RequestUnknown with the reason.
+func Parse(payload []byte) Request {
+	text := bytes.TrimSpace(payload)
+	switch {
+	case bytes.HasPrefix(text, []byte(actionOpen)) && bytes.HasSuffix(text, []byte(actionClose)):
+		return parseAction(text[len(actionOpen) : len(text)-len(actionClose)])
+	case jsonPattern.Match(text):
+		return Request{Kind: RequestJSON}
+	case isShutdown(text):
+		return Request{Kind: RequestShutdown}
+	case extraPattern.Match(text):
+		return unknown(protocol.Call{}, "this host answers in JSON only; send <cpaneljson enable=\"1\">")
+	case printPattern.Match(text):
+		return special(string(printPattern.FindSubmatch(text)[1]))
+	case tagPattern.Match(text):
+		if name := string(tagPattern.FindSubmatch(text)[1]); name != "" {
+			return special(name)
+		}
+		return special("tag")
+	}
+	return unknown(protocol.Call{}, "the frame holds neither <cpanelaction> nor a tag")
+}
+
+// unknown is a request that can't be understood. The wording before the colon is the
+// one that cPanel's own published test server answers with.
+func unknown(call protocol.Call, why string) Request {
+	return Request{
+		Kind: RequestUnknown, Call: call,
+		Err: protocol.NewError(protocol.KindBadRequest, "Unknown API request: "+why),
+	}
+}
+
+func special(name string) Request {
+	return Request{
+		Kind: RequestSpecial, Special: name, Call: protocol.Call{API: protocol.API1, Module: name},
+		Err: protocol.NewError(protocol.KindBadRequest, "This host does not serve "+name+" requests."),
+	}
+}

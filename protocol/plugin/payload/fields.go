@@ -1,0 +1,66 @@
+package payload
+
+import "fmt"
+
+// fields reads a decoded map with zero values for what is absent or of another type:
+// the other side may be newer, older or hostile, and none of that may panic.
+type fields map[string]any
+
+func decodeFields(doc []byte) (fields, error) {
+	value, err := Decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%w: the document is no map", ErrPayload)
+	}
+	return object, nil
+}
+
+func (f fields) text(key string) string {
+	s, _ := f[key].(string)
+	return s
+}
+
+func (f fields) flag(key string) bool {
+	b, _ := f[key].(bool)
+	return b
+}
+
+func (f fields) number(key string) int {
+	switch n := f[key].(type) {
+	case int64:
+		return int(n)
+	case uint64:
+		return int(n)
+	}
+	return 0
+}
+
+func (f fields) object(key string) fields {
+	object, _ := f[key].(map[string]any)
+	return object
+}
+
+func (f fields) objects(key string) []fields {
+	list, _ := f[key].([]any)
+	var out []fields
+	for _, item := range list {
+		if object, ok := item.(map[string]any); ok {
+			out = append(out, object)
+		}
+	}
+	return out
+}
+
+func (f fields) texts(key string) []string {
+	list, _ := f[key].([]any)
+	var out []string
+	for _, item := range list {
+		if s, ok := item.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+package payload
+
+import (
+	"fmt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Request is one call as it travels to a plugin.
+type Request struct {
+	ID      string // The call's id, for logs on both sides.
+	Call    protocol.Call
+	Account protocol.Account
+	Role    protocol.Role
+}
+
+// EncodeRequest returns r's document.
+func EncodeRequest(r Request) ([]byte, error) {
+	return Encode(map[string]any{
+		"id": r.ID, "api": int(r.Call.API), "module": r.Call.Module, "func": r.Call.Func,
+		"args": r.Call.Args.Named, "role": string(r.Role),
+		"account": map[string]any{
+			"name": r.Account.Name, "uid": r.Account.UID, "gid": r.Account.GID,
+			"home": r.Account.Home, "domains": r.Account.Domains,
+		},
+	})
+}
+
+// DecodeRequest reads what EncodeRequest wrote.
+func DecodeRequest(doc []byte) (Request, error) {
+	f, err := decodeFields(doc)
+	if err != nil {
+		return Request{}, err
+	}
+	account := f.object("account")
+	return Request{
+		ID: f.text("id"),
+		Call: protocol.Call{
+			API: protocol.API(f.number("api")), Module: f.text("module"), Func: f.text("func"),
+			Args: protocol.Args{Named: f.object("args")},
+		},
+		Account: protocol.Account{
+			Name: account.text("name"), UID: account.number("uid"), GID: account.number("gid"),
+			Home: account.text("home"), Domains: account.texts("domains"),
+		},
+		Role: protocol.Role(f.text("role")),
+	}, nil
+}
+
+// EncodeResult returns r's document. A failure carries its public half alone.
+func EncodeResult(r *protocol.Result) ([]byte, error) {
+	if r.Err != nil {
+		return EncodeError(r.Err)
+	}
+	return Encode(map[string]any{
+		"data": r.Data, "messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata,
+	})
+}
+
+// EncodeError returns the document of a failure.
+func EncodeError(e *protocol.Error) ([]byte, error) {
+	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
+}
+
+// DecodeResult reads what EncodeResult wrote. What a plugin may not say becomes
+// KindInternal: only the host knows of modules and frames.
+func DecodeResult(doc []byte) (*protocol.Result, error) {
+	f, err := decodeFields(doc)
+	if err != nil {
+		return nil, err
+	}
+	if f["error"] != nil {
+		e := f.object("error")
+		kind := protocol.Kind(e.text("kind"))
+		switch kind {
+		case protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed, protocol.KindDenied, protocol.KindUnavailable:
+		default:
+			kind = protocol.KindInternal
+		}
+		return protocol.Failed(protocol.NewError(kind, e.text("message"))), nil
+	}
+	return &protocol.Result{
+		Data: f["data"], Messages: f.texts("messages"), Warnings: f.texts("warnings"), Metadata: f.object("metadata"),
+	}, nil
+}
+
+// EncodeModules returns the document that answers Describe.
+func EncodeModules(modules []protocol.Module) ([]byte, error) {
+	list := make([]any, 0, len(modules))
+	for _, m := range modules {
+		functions := make([]any, 0, len(m.Functions))
+		for _, fn := range m.Functions {
+			functions = append(functions, encodeFunction(fn))
+		}
+		list = append(list, map[string]any{"name": m.Name, "help": m.Help, "functions": functions})
+	}
+	return Encode(map[string]any{"modules": list})
+}
+
+func encodeFunction(fn protocol.Function) map[string]any {
+	params := make([]any, 0, len(fn.Params))
+	for _, p := range fn.Params {
+		params = append(params, map[string]any{
+			"name": p.Name, "type": string(p.Type), "required": p.Required, "help": p.Help,
+		})
+	}
+	roles := make([]string, 0, len(fn.Roles))
+	for _, r := range fn.Roles {
+		roles = append(roles, string(r))
+	}
+	return map[string]any{
+		"api": int(fn.API), "name": fn.Name, "help": fn.Help, "params": params,
+		"returns": fn.Returns, "roles": roles, "changes": fn.Changes,
+	}
+}
+
+// DecodeModules reads and validates the answer to Describe.
+func DecodeModules(doc []byte) ([]protocol.Module, error) {
+	f, err := decodeFields(doc)
+	if err != nil {
+		return nil, err
+	}
+	if f["error"] != nil {
+		return nil, fmt.Errorf("the plugin refuses its settings: %s", f.object("error").text("message"))
+	}
+	var modules []protocol.Module
+	for _, m := range f.objects("modules") {
+		module := protocol.Module{Name: m.text("name"), Help: m.text("help")}
+		for _, fn := range m.objects("functions") {
+			module.Functions = append(module.Functions, decodeFunction(fn))
+		}
+		if err := module.Validate(); err != nil {
+			return nil, err
+		}
+		modules = append(modules, module)
+	}
+	return modules, nil
+}
+
+func decodeFunction(f fields) protocol.Function {
+	fn := protocol.Function{
+		API: protocol.API(f.number("api")), Name: f.text("name"), Help: f.text("help"),
+		Returns: f.text("returns"), Changes: f.flag("changes"),
+	}
+	for _, r := range f.texts("roles") {
+		fn.Roles = append(fn.Roles, protocol.Role(r))
+	}
+	for _, p := range f.objects("params") {
+		fn.Params = append(fn.Params, protocol.Param{
+			Name: p.text("name"), Type: protocol.Type(p.text("type")), Required: p.flag("required"), Help: p.text("help"),
+		})
+	}
+	return fn
+}
+
+// EncodeSettings returns the document that asks Describe.
+func EncodeSettings(settings map[string]any) ([]byte, error) {
+	return Encode(map[string]any{"settings": settings})
+}
+
+// DecodeSettings reads what EncodeSettings wrote.
+func DecodeSettings(doc []byte) (map[string]any, error) {
+	f, err := decodeFields(doc)
+	return f.object("settings"), err
+}

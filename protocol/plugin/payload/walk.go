@@ -1,0 +1,123 @@
+package payload
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// ErrPayload is a document that Walk refuses.
+var ErrPayload = errors.New("payload: bad MessagePack")
+
+// Walk checks one document before anything decodes it: every claimed size must fit
+// the bytes that are left, and depth and number of values have bounds. Without it
+// 20 bytes that claim 2^31 elements end the process that decodes them (msgpack
+// 5.4.1). It allocates nothing and does not recurse.
+func Walk(doc []byte) error {
+	var (
+		left  [protocol.MaxDepth + 1]int // Values still to come, by depth.
+		depth int
+		nodes int
+		at    int
+	)
+	left[0] = 1
+	for {
+		for left[depth] == 0 {
+			if depth == 0 {
+				if at != len(doc) {
+					return fmt.Errorf("%w: %d bytes follow the document", ErrPayload, len(doc)-at)
+				}
+				return nil
+			}
+			depth--
+		}
+		left[depth]--
+		if nodes++; nodes > protocol.MaxNodes {
+			return fmt.Errorf("%w: more than %d values", ErrPayload, protocol.MaxNodes)
+		}
+		size, children, err := header(doc[at:])
+		if err != nil {
+			return err
+		}
+		if size > len(doc)-at {
+			return fmt.Errorf("%w: it ends early", ErrPayload)
+		}
+		at += size
+		if children == 0 {
+			continue
+		}
+		if children > len(doc)-at {
+			return fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, len(doc)-at)
+		}
+		if depth == protocol.MaxDepth {
+			return fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)
+		}
+		depth++
+		left[depth] = children
+	}
+}
+
+// header returns how many bytes a value's head and its own text take, and how many
+// values follow inside it.
+func header(b []byte) (size, children int, err error) {
+	if len(b) == 0 {
+		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
+	}
+	switch c := b[0]; {
+	case c <= 0x7f || c >= 0xe0: // Small integers.
+		return 1, 0, nil
+	case c <= 0x8f:
+		return 1, 2 * int(c&0x0f), nil // Map.
+	case c <= 0x9f:
+		return 1, int(c & 0x0f), nil // Array.
+	case c <= 0xbf:
+		return 1 + int(c&0x1f), 0, nil // Text.
+	case c == 0xc0 || c == 0xc2 || c == 0xc3:
+		return 1, 0, nil // Nil, false, true.
+	case c == 0xca:
+		return 5, 0, nil
+	case c == 0xcb:
+		return 9, 0, nil
+	case c >= 0xcc && c <= 0xcf: // Unsigned of 1, 2, 4, 8 bytes.
+		return 1 + 1<<(c-0xcc), 0, nil
+	case c >= 0xd0 && c <= 0xd3: // Signed likewise.
+		return 1 + 1<<(c-0xd0), 0, nil
+	case c >= 0xc4 && c <= 0xc6: // Bytes with a length of 1, 2, 4 bytes.
+		return sized(b, 1<<(c-0xc4), 1)
+	case c >= 0xd9 && c <= 0xdb: // Text likewise.
+		return sized(b, 1<<(c-0xd9), 1)
+	case c == 0xdc || c == 0xdd: // Arrays with a count of 2, 4 bytes.
+		return counted(b, 2<<(c-0xdc), 1)
+	case c == 0xde || c == 0xdf: // Maps likewise.
+		return counted(b, 2<<(c-0xde), 2)
+	default: // 0xc1 and the ext types.
+		return 0, 0, fmt.Errorf("%w: type 0x%02x is not allowed", ErrPayload, c)
+	}
+}
+
+func sized(b []byte, width, head int) (int, int, error) {
+	n, err := number(b, width)
+	return head + width + n, 0, err
+}
+
+func counted(b []byte, width, each int) (int, int, error) {
+	n, err := number(b, width)
+	return 1 + width, n * each, err
+}
+
+// number reads a big-endian count behind the type byte. Four bytes fit an int.
+func number(b []byte, width int) (int, error) {
+	if len(b) < 1+width {
+		return 0, fmt.Errorf("%w: it ends early", ErrPayload)
+	}
+	switch width {
+	case 1:
+		return int(b[1]), nil
+	case 2:
+		return int(binary.BigEndian.Uint16(b[1:])), nil
+	default:
+		return int(binary.BigEndian.Uint32(b[1:])), nil
+	}
+}

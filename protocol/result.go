@@ -1,0 +1,16 @@
+package protocol
+
+// Result is the outcome of a call, before an envelope gives it an API's shape.
+type Result struct {
+	// Data is the payload: for API 2 a []any of records, for UAPI any value, for
+	// API 1 the printed text. Values are nil, string, bool, int64, uint64, float64,
+	// []any and map[string]any.
+	Data     any
+	Messages []string       // Informational.
+	Warnings []string       // Problems that did not stop the call.
+	Metadata map[string]any // UAPI's metadata; nil means none.
+	Err      *Error         // Nil on success. Data is then without meaning.
+}
+
+// Failed returns a result that carries err.
+func Failed(err *Error) *Result { return &Result{Err: err} }

@@ -1,0 +1,137 @@
+// Package strictjson decodes JSON from clients without guessing. encoding/json alone
+// lets the last of two equal keys win, turns bytes that are not UTF-8 and lone
+// surrogates into U+FFFD (so that the stored password is not the typed one) and
+// rounds large numbers; here each of these is an error, or kept as text. Every
+// transport that carries JSON decodes it here.
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// ErrNotUTF8 is a document with bytes, or escapes, that are no Unicode text.
+var ErrNotUTF8 = errors.New("not valid UTF-8")
+
+// Decode reads one JSON document: nil, string, protocol.Number, bool, []any or
+// map[string]any, nested at most protocol.MaxDepth deep, with nothing behind it.
+func Decode(raw []byte) (any, error) {
+	if !utf8.Valid(raw) {
+		return nil, ErrNotUTF8
+	}
+	if err := checkSurrogates(raw); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	value, err := decodeValue(dec, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("text follows the JSON value at byte %d", dec.InputOffset())
+	}
+	return value, nil
+}
+
+func decodeValue(dec *json.Decoder, depth int) (any, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, plain(err)
+	}
+	switch t := token.(type) {
+	case json.Delim:
+		if depth == protocol.MaxDepth {
+			return nil, fmt.Errorf("nested deeper than %d", protocol.MaxDepth)
+		}
+		if t == '[' {
+			return decodeArray(dec, depth+1)
+		}
+		return decodeObject(dec, depth+1)
+	case json.Number:
+		return protocol.Number(t), nil
+	default: // string, bool, nil
+		return t, nil
+	}
+}
+
+func decodeArray(dec *json.Decoder, depth int) (any, error) {
+	list := []any{}
+	for dec.More() {
+		value, err := decodeValue(dec, depth)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, value)
+	}
+	_, err := dec.Token() // The closing bracket.
+	return list, plain(err)
+}
+
+func decodeObject(dec *json.Decoder, depth int) (any, error) {
+	object := make(map[string]any)
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, plain(err)
+		}
+		key, ok := token.(string)
+		if !ok {
+			return nil, fmt.Errorf("an object's key is no string at byte %d", dec.InputOffset())
+		}
+		if _, twice := object[key]; twice {
+			return nil, fmt.Errorf("key %.40q stands twice in one object", key)
+		}
+		if object[key], err = decodeValue(dec, depth); err != nil {
+			return nil, err
+		}
+	}
+	_, err := dec.Token() // The closing brace.
+	return object, plain(err)
+}
+
+// plain drops the text of the document from an error: it may hold a password.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("broken JSON at byte %d", syntax.Offset)
+	}
+	return errors.New("broken JSON: it ends too early")
+}
+
+// checkSurrogates refuses \u escapes of one half of a surrogate pair. It reads escapes
+// only, so it may run before the document is known to be JSON.
+func checkSurrogates(raw []byte) error {
+	pending := false // A high half was read; its low half must follow at once.
+	for i := 0; i < len(raw); {
+		unit, size := uint64(0), 1
+		if raw[i] == '\\' && i+1 < len(raw) {
+			size = 2
+			if raw[i+1] == 'u' && i+6 <= len(raw) {
+				if n, err := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16); err == nil {
+					unit, size = n, 6
+				}
+			}
+		}
+		low := unit >= 0xDC00 && unit <= 0xDFFF
+		if low != pending {
+			return ErrNotUTF8
+		}
+		pending = unit >= 0xD800 && unit <= 0xDBFF
+		i += size
+	}
+	if pending {
+		return ErrNotUTF8
+	}
+	return nil
+}
