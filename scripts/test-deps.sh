@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests use: real PHP, real Dovecot. Says nothing
-# and asks nobody where all are there.
+# Installs the Debian packages that the tests use: real PHP, real Dovecot, and what checks
+# the shims. Says nothing and asks nobody where all are there.
 set -euo pipefail
 missing=()
-for package in php-cli dovecot-imapd acl; do
+for package in php-cli phpunit php-codesniffer dovecot-imapd acl libtest-pod-perl libtest-pod-coverage-perl; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -1,0 +1,170 @@
+package Cpanel::LiveAPI::Codec;
+
+use strict;
+use warnings;
+use 5.016;
+
+use Carp     ();
+use JSON::PP ();
+
+our $VERSION = '0.1.0';
+
+use constant {
+    ENABLE_JSON => '<cpaneljson enable="1">',
+    SHUTDOWN    => '<cpanelxml shutdown="1" />',
+};
+
+my $OPEN       = '<cpanelresult>';
+my $CLOSE      = '</cpanelresult>';
+my $DEPTH      = 32;
+my $MAX_ANSWER = 128 << 20;    # Bytes; a host bounds its own answers far below.
+
+sub frame {
+    my ($payload) = @_;
+    return length($payload) . "\n" . $payload;
+}
+
+sub action {
+    my ($type, $version, $module, $func, $args) = @_;
+    my @pairs = (
+        [reqtype => $type], [module => $module], [func => $func], [apiversion => $version],
+    );
+    my $json = join ',', map { _text($_->[0]) . ':' . _text($_->[1]) } @pairs;
+    $json .= ',"args":' . _value($args, 0) if defined $args;
+    return "<cpanelaction>\n{$json}\n</cpanelaction>";
+}
+
+# Reads one answer and returns its JSON. What came after it stays in $$rest.
+sub read_answer {
+    my ($transport, $rest) = @_;
+    my $from = 0;
+    my $end;
+    while (($end = index $$rest, $CLOSE, $from) < 0) {
+        $from = length($$rest) - length($CLOSE);
+        $from = 0 if $from < 0;
+        my $bytes = $transport->receive;
+        if ($bytes eq '') {
+            my $got = length $$rest;
+            _fail($transport, "the host closed the session after $got bytes of an answer");
+        }
+        $$rest .= $bytes;
+        _fail($transport, 'what came is no LiveAPI answer: it does not end') if length($$rest) > $MAX_ANSWER;
+    }
+    my $start = index $$rest, $OPEN;
+    if ($start < 0 || $start > $end) {
+        _fail($transport, "what came is no LiveAPI answer: it does not begin with $OPEN");
+    }
+    $start += length $OPEN;
+    my $json = substr $$rest, $start, $end - $start;
+    substr $$rest, 0, $end + length($CLOSE), '';
+    $$rest =~ s/\A[\r\n]+//;
+    return $json;
+}
+
+# Decodes an answer's JSON; strings become UTF-8 bytes. API 1 and UAPI answers get the
+# level cpanelresult that API 2 has on the wire.
+sub decode_answer {
+    my ($json, $where) = @_;
+    my $answer = eval { JSON::PP->new->utf8->decode($json) };
+    die "liveapi: $where: what came is no LiveAPI answer: it holds no JSON object\n" if ref $answer ne 'HASH';
+    $answer = _bytes($answer);
+    return exists $answer->{cpanelresult} ? $answer : {cpanelresult => $answer};
+}
+
+sub _fail {
+    my ($transport, $why) = @_;
+    die 'liveapi: ' . $transport->name . ": $why\n";
+}
+
+sub _bytes {
+    my ($value) = @_;
+    if (ref $value eq 'HASH') {
+        my %copy;
+        while (my ($key, $item) = each %$value) {
+            utf8::encode($key);
+            $copy{$key} = _bytes($item);
+        }
+        return \%copy;
+    }
+    return [map { _bytes($_) } @$value] if ref $value eq 'ARRAY';
+    return $value ? 1 : 0 if JSON::PP::is_bool($value);
+    utf8::encode($value) if defined $value && utf8::is_utf8($value);
+    return $value;
+}
+
+sub _value {
+    my ($value, $depth) = @_;
+    Carp::croak("the arguments are nested deeper than $DEPTH, or hold themselves") if $depth > $DEPTH;
+    return 'null' if !defined $value;
+    my $type = ref $value;
+    return _text($value) if $type eq '';
+    if ($type eq 'HASH') {
+        my @pairs = map { _text($_) . ':' . _value($value->{$_}, $depth + 1) } sort keys %$value;
+        return '{' . join(',', @pairs) . '}';
+    }
+    return '[' . join(',', map { _value($_, $depth + 1) } @$value) . ']' if $type eq 'ARRAY';
+    return $$value ? '1' : '0' if $type eq 'SCALAR' || JSON::PP::is_bool($value);
+    Carp::croak("an argument of type $type can't be sent: use text, numbers, undef, hashes and arrays");
+}
+
+# Perl has one type for bytes and for text. A string that Perl knows to be characters is
+# sent as UTF-8; one that is UTF-8 already goes as it is; any other is what Perl takes it
+# for, one character a byte.
+sub _text {
+    my ($text) = @_;
+    $text = "$text";
+    if (utf8::is_utf8($text)) {
+        utf8::encode($text);
+    }
+    else {
+        my $copy = $text;
+        utf8::encode($text) if !utf8::decode($copy);
+    }
+    $text =~ s/(["\\])/\\$1/g;
+    $text =~ s/([\x00-\x1f<>])/sprintf '\\u%04x', ord $1/ge;
+    return qq{"$text"};
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+Cpanel::LiveAPI::Codec - requests to frames, answers to data
+
+=head1 DESCRIPTION
+
+The LiveAPI wire, without any I/O of its own. L<Cpanel::LiveAPI> is what programs use.
+
+=head1 FUNCTIONS
+
+=head2 frame($payload)
+
+Returns the payload with its length in bytes before it.
+
+=head2 action($type, $version, $module, $function, $args)
+
+Returns the payload that asks for one call.
+
+=head2 read_answer($transport, \$rest)
+
+Reads one answer and returns its JSON text; dies where the stream ends first. C<$rest>
+keeps what was read beyond it, for the next call.
+
+=head2 decode_answer($json, $where)
+
+Returns the answer as a hash reference, always with the level C<cpanelresult>; strings
+are UTF-8 bytes.
+
+=head1 CONSTANTS
+
+=head2 ENABLE_JSON
+
+The first payload of a session.
+
+=head2 SHUTDOWN
+
+The last one.
+
+=cut

@@ -1,0 +1,18 @@
+<?php
+
+/**
+ * Loads the class CPANEL without composer: require_once this file, as LiveAPI programs
+ * do with the cpanel.php of a cPanel server.
+ */
+
+declare(strict_types=1);
+
+require_once __DIR__ . '/src/Exception/LiveApiException.php';
+require_once __DIR__ . '/src/Exception/ConnectionException.php';
+require_once __DIR__ . '/src/Exception/UsageException.php';
+require_once __DIR__ . '/src/Transport.php';
+require_once __DIR__ . '/src/StreamTransport.php';
+require_once __DIR__ . '/src/Connector.php';
+require_once __DIR__ . '/src/Codec.php';
+require_once __DIR__ . '/src/DebugLog.php';
+require_once __DIR__ . '/src/CPANEL.php';

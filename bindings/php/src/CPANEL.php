@@ -1,0 +1,327 @@
+<?php
+
+declare(strict_types=1);
+
+use LiveAPI\Codec;
+use LiveAPI\Connector;
+use LiveAPI\DebugLog;
+use LiveAPI\Exception\ConnectionException;
+use LiveAPI\Transport;
+
+/**
+ * The client of cPanel's LiveAPI, under the names of cPanel's documentation ("Guide to
+ * the LiveAPI System"). It runs unchanged against liveapid and on a cPanel server.
+ *
+ * A call that the host refuses is an answer and no exception; exceptions say that there
+ * is no host, or that it hung up. All of them implement LiveAPI\Exception\LiveApiException.
+ */
+class CPANEL
+{
+    private Transport $transport;
+    private DebugLog $log;
+    private bool $connected = false;
+    private string $rest = '';
+
+    /** @var array<string, mixed> */
+    private array $last = [];
+
+    /** @var array<string, mixed>|null */
+    private ?array $frame = null;
+
+    /**
+     * Opens a session. One is enough for a program.
+     *
+     * @param Transport|null $transport a connection of one's own; null finds the host
+     */
+    public function __construct(?Transport $transport = null)
+    {
+        $this->log = new DebugLog();
+        $this->transport = $transport ?? Connector::connect();
+        $this->connected = true;
+        // Where the host refused at once it may be gone already; its reason can be read.
+        $this->transport->write(Codec::frame(Codec::ENABLE_JSON));
+        $answer = $this->read();
+        if (($answer['cpanelresult']['data']['result'] ?? null) !== 'json') {
+            $this->disconnect();
+            $why = $answer['cpanelresult']['error'] ?? 'it gave no reason';
+            throw ConnectionException::refused($this->transport->name(), (string) $why);
+        }
+    }
+
+    public function __destruct()
+    {
+        $this->disconnect();
+    }
+
+    /**
+     * Runs one function of any API.
+     *
+     * @param string       $reqtype exec, if or feature
+     * @param string|int   $version 1, 2, 3 or uapi
+     * @param mixed        $args    named for API 2 and UAPI, a list for API 1
+     * @return array<string, mixed>
+     */
+    public function api($reqtype, $version, $module, $func, $args = null)
+    {
+        $action = Codec::action((string) $reqtype, $version, (string) $module, (string) $func, $args);
+        $this->log->write(1, "$reqtype $module::$func of version $version", false);
+        return $this->send($action);
+    }
+
+    /**
+     * Runs a function of API 1.
+     *
+     * @param mixed $args a list, or one text
+     * @return array<string, mixed>
+     */
+    public function api1($module, $func, $args = null)
+    {
+        return $this->api('exec', '1', $module, $func, $args);
+    }
+
+    /**
+     * Runs a function of API 2.
+     *
+     * @param array<string, mixed> $args
+     * @return array<string, mixed>
+     */
+    public function api2($module, $func, $args = [])
+    {
+        return $this->api('exec', '2', $module, $func, $args);
+    }
+
+    /**
+     * Runs a function of UAPI, by its older name.
+     *
+     * @param array<string, mixed> $args
+     * @return array<string, mixed>
+     */
+    public function api3($module, $func, $args = [])
+    {
+        return $this->api('exec', '3', $module, $func, $args);
+    }
+
+    /**
+     * Runs a function of UAPI.
+     *
+     * @param array<string, mixed> $args
+     * @return array<string, mixed>
+     */
+    public function uapi($module, $func, $args = [])
+    {
+        return $this->api('exec', 'uapi', $module, $func, $args);
+    }
+
+    /**
+     * Sends a tag as it is.
+     *
+     * @param int|bool $skip_return 1 reads the answer and drops it
+     * @return array<string, mixed>|null
+     */
+    public function exec($code, $skip_return = 0)
+    {
+        $answer = $this->send((string) $code);
+        return $skip_return ? null : $answer;
+    }
+
+    /**
+     * Returns the whole answer that a variable's value comes in.
+     *
+     * @return array<string, mixed>
+     */
+    public function fetch($var)
+    {
+        return $this->send('<cpanel print="' . $var . '">');
+    }
+
+    /**
+     * Evaluates an expression.
+     *
+     * @return int 1 or 0
+     */
+    public function cpanelif($code)
+    {
+        return (int) $this->result($this->api('if', '1', 'if', 'if', $code));
+    }
+
+    /**
+     * Tells whether the account has a feature.
+     *
+     * @return int 1 or 0
+     */
+    public function cpanelfeature($feature)
+    {
+        return (int) $this->result($this->api('feature', '1', 'feature', 'feature', $feature));
+    }
+
+    /**
+     * Returns a variable's value.
+     *
+     * @return string
+     */
+    public function cpanelprint($var)
+    {
+        return (string) $this->result($this->api('exec', '1', 'print', '', $var));
+    }
+
+    /**
+     * Returns a text of the locale.
+     *
+     * @return string
+     */
+    public function cpanellangprint($key)
+    {
+        return (string) $this->result($this->api('exec', '1', 'langprint', '', $key));
+    }
+
+    /**
+     * Returns the data of the last answer: API 1's text, API 2's records, UAPI's data.
+     *
+     * @return mixed
+     */
+    public function get_result()
+    {
+        $answer = $this->last['cpanelresult'] ?? [];
+        if (array_key_exists('result', $answer)) {
+            return $answer['result']['data'] ?? null;
+        }
+        $data = $answer['data'] ?? null;
+        return is_array($data) && array_key_exists('result', $data) ? $data['result'] : $data;
+    }
+
+    /**
+     * Returns the HTML that a page begins with.
+     *
+     * @return string
+     */
+    public function header($title = '', $app_key = '')
+    {
+        $this->frame = $this->pageFrame((string) $title, (string) $app_key);
+        return (string) ($this->frame['header'] ?? '');
+    }
+
+    /**
+     * Returns the HTML that a page ends with.
+     *
+     * @return string
+     */
+    public function footer()
+    {
+        $this->frame = $this->frame ?? $this->pageFrame('', '');
+        return (string) ($this->frame['footer'] ?? '');
+    }
+
+    /**
+     * Sets the debug level; 0 is off.
+     *
+     * @return int 1
+     */
+    public function set_debug($level)
+    {
+        $this->log->setLevel((int) $level);
+        return 1;
+    }
+
+    /** @return int */
+    public function get_debug_level()
+    {
+        return $this->log->level();
+    }
+
+    /** @return string the path of the debug log */
+    public function get_debug_log()
+    {
+        return $this->log->path();
+    }
+
+    /**
+     * Writes to the debug log where $level is at least the debug level.
+     *
+     * @return int 1 where it was written, else 0
+     */
+    public function debug_log($level, $message, $stderr = false)
+    {
+        return (int) $this->log->write((int) $level, (string) $message, (bool) $stderr);
+    }
+
+    /**
+     * Writes a value or a JSON text to the debug log.
+     *
+     * @return int 1 where it was written, else 0
+     */
+    public function debug_log_json($json)
+    {
+        $text = is_string($json) ? $json : (string) json_encode($json, JSON_PARTIAL_OUTPUT_ON_ERROR);
+        return (int) $this->log->write(max(1, $this->log->level()), $text, false);
+    }
+
+    /** Ends the session. The last call of a program. */
+    public function end()
+    {
+        if ($this->connected && $this->transport->write(Codec::frame(Codec::SHUTDOWN))) {
+            while ($this->transport->read() !== '') {
+                continue; // A host may answer; it closes then.
+            }
+        }
+        $this->disconnect();
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function send(string $payload): array
+    {
+        if (!$this->connected) {
+            throw ConnectionException::closed();
+        }
+        if (!$this->transport->write(Codec::frame($payload))) {
+            $this->disconnect();
+            throw ConnectionException::closed();
+        }
+        $this->last = $this->read();
+        return $this->last;
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function read(): array
+    {
+        try {
+            $json = Codec::readAnswer($this->transport, $this->rest);
+            return Codec::decode($json, $this->transport->name());
+        } catch (ConnectionException $e) {
+            $this->disconnect(); // A later answer would be taken for another call's.
+            throw $e;
+        }
+    }
+
+    private function disconnect(): void
+    {
+        if ($this->connected) {
+            $this->connected = false;
+            $this->transport->close();
+        }
+    }
+
+    /**
+     * @param array<string, mixed> $answer
+     * @return mixed
+     */
+    private function result(array $answer)
+    {
+        return $answer['cpanelresult']['data']['result'] ?? null;
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function pageFrame(string $title, string $appKey): array
+    {
+        $last = $this->last;
+        $answer = $this->uapi('Chrome', 'get_dom', ['page_title' => $title, 'app_key' => $appKey]);
+        $this->last = $last; // get_result is about the program's own calls.
+        $data = $answer['cpanelresult']['result']['data'] ?? null;
+        return is_array($data) ? $data : [];
+    }
+}

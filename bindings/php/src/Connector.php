@@ -1,0 +1,54 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI;
+
+use LiveAPI\Exception\ConnectionException;
+
+/**
+ * Finds the host: the socket that the environment names, as on a cPanel server; the
+ * socket of a host that runs; or a host of one's own over pipes.
+ */
+final class Connector
+{
+    private const DEFAULT_SOCKET = '/run/liveapid/liveapi.sock';
+
+    public static function connect(): Transport
+    {
+        foreach (['CPANEL_PHPCONNECT_SOCKET', 'CPANEL_CONNECT_SOCKET', 'LIVEAPI_SOCKET'] as $name) {
+            $path = (string) getenv($name);
+            if ($path !== '') {
+                return self::socket($path);
+            }
+        }
+        if (@filetype(self::DEFAULT_SOCKET) === 'socket') {
+            try {
+                return self::socket(self::DEFAULT_SOCKET);
+            } catch (ConnectionException $e) {
+                // A host that died may have left it; one of one's own serves as well.
+            }
+        }
+        return self::process((string) getenv('LIVEAPID') ?: 'liveapid');
+    }
+
+    public static function socket(string $path): Transport
+    {
+        $stream = @stream_socket_client('unix://' . $path, $code, $why);
+        if ($stream === false) {
+            throw ConnectionException::noSocket($path, (string) $why);
+        }
+        return new StreamTransport($path, $stream, $stream);
+    }
+
+    /** Starts a host for one session. Its log goes to this program's standard error. */
+    public static function process(string $program): Transport
+    {
+        $stderr = defined('STDERR') ? STDERR : fopen('php://stderr', 'w');
+        $process = @proc_open([$program, 'stdio'], [['pipe', 'r'], ['pipe', 'w'], $stderr], $pipes);
+        if (!is_resource($process)) {
+            throw ConnectionException::noProgram($program);
+        }
+        return new StreamTransport("$program stdio", $pipes[1], $pipes[0], $process);
+    }
+}

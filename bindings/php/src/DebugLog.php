@@ -1,0 +1,56 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI;
+
+/**
+ * The debug log of a LiveAPI program: off by default, in a file of the user's alone.
+ */
+final class DebugLog
+{
+    private int $level = 0;
+    private string $path = '';
+
+    public function setLevel(int $level): void
+    {
+        $this->level = max(0, $level);
+    }
+
+    public function level(): int
+    {
+        return $this->level;
+    }
+
+    /** The log's path, settled on first use. */
+    public function path(): string
+    {
+        if ($this->path === '') {
+            $home = (string) getenv('HOME') ?: sys_get_temp_dir();
+            $this->path = $home . '/.cpanel/LiveAPI.log.' . bin2hex(random_bytes(8));
+        }
+        return $this->path;
+    }
+
+    /** Logs where the log is on and the level is at least its own; tells whether it did. */
+    public function write(int $level, string $message, bool $stderr): bool
+    {
+        if ($this->level === 0 || $level < $this->level) {
+            return false;
+        }
+        $line = '[' . gmdate('Y-m-d H:i:s') . 'Z] ' . addcslashes($message, "\0..\37\177") . "\n";
+        if ($stderr) {
+            file_put_contents('php://stderr', $line);
+        }
+        $path = $this->path();
+        if (!is_dir(dirname($path))) {
+            @mkdir(dirname($path), 0700, true);
+        }
+        $old = umask(0077);
+        try {
+            return @file_put_contents($path, $line, FILE_APPEND | LOCK_EX) !== false;
+        } finally {
+            umask($old);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Changes one real mailbox's password by every front door, in a sandbox of its own, and
+# shows that the new password is the one that works. Needs the built programs and Perl;
+# the PHP shim is shown where php is installed.
+set -euo pipefail
+bin=${1:?usage: demo.sh BIN}
+root=$(cd "$(dirname "$0")/.." && pwd)
+world=$(mktemp -d "${TMPDIR:-/tmp}/liveapid-demo.XXXXXX")
+host=
+finish() {
+  status=$?
+  if [ -n "$host" ]; then
+    kill "$host" 2>/dev/null || true
+    wait "$host" 2>/dev/null || true
+  fi
+  rm -rf "$world"
+  [ "$status" -eq 0 ] || echo "The demo failed." >&2
+}
+trap finish EXIT
+
+export PATH=$bin:$PATH LIVEAPID_CONFIG=$world/liveapid.toml PERL5LIB=$root/bindings/perl/lib
+unset CPANEL_CONNECT_SOCKET CPANEL_PHPCONNECT_SOCKET LIVEAPI_SOCKET
+socket=$world/run/liveapi.sock
+old='Old.passw0rd-1'
+
+say() { printf '\n== %s\n' "$*"; }
+verify() { printf '%s\n' "$1" | uapi --user=demo --output=json Email verify_password email=user@example.com password=-; }
+
+# check NEW: the new password verifies, and the one before it does not.
+check() {
+  case $(verify "$1") in *'"data":1,'*) ;; *) echo "  the new password does not verify" >&2; exit 1 ;; esac
+  case $(verify "$old") in *'"data":0,'*) ;; *) echo "  the old password still verifies" >&2; exit 1 ;; esac
+  echo "   the new password verifies, the old one does not"
+  old=$1
+}
+
+perl_change() {
+  perl -MCpanel::LiveAPI -MJSON::PP -e '
+    my $api = Cpanel::LiveAPI->new();
+    my $answer = $api->api2("Email", "passwdpop", {domain => "example.com", email => "user", password => $ENV{NEW}});
+    print JSON::PP->new->canonical->encode($answer), "\n";
+    $api->end();'
+}
+php_change() {
+  php -r '
+    require $argv[1];
+    $cpanel = new CPANEL();
+    $answer = $cpanel->api2("Email", "passwdpop", ["domain" => "example.com", "email" => "user", "password" => getenv("NEW")]);
+    echo json_encode($answer), "\n";
+    $cpanel->end();' "$root/bindings/php/cpanel.php"
+}
+
+say "A sandbox: account demo, mailbox user@example.com"
+liveapi sandbox "$world" >/dev/null
+liveapid serve 2>"$world/host.log" &
+host=$!
+for _ in $(seq 200); do
+  [ -S "$socket" ] && break
+  kill -0 "$host" 2>/dev/null || { cat "$world/host.log" >&2; exit 1; }
+  sleep 0.02
+done
+echo "   the host listens on $socket"
+
+say "cpapi2 --user=demo Email passwdpop domain=example.com email=user password=12345luggage"
+cpapi2 --user=demo --output=json Email passwdpop domain=example.com email=user password=12345luggage
+check 12345luggage
+
+say "uapi --user=demo Email passwd_pop email=user@example.com password=-   (from standard input)"
+printf '%s\n' 'By.standard-input 2' | uapi --user=demo --output=json Email passwd_pop email=user@example.com password=-
+check 'By.standard-input 2'
+
+say "Perl, over the socket:  \$api->api2('Email', 'passwdpop', {...})"
+NEW='Perl & söcket <3>' LIVEAPI_SOCKET=$socket perl_change
+check 'Perl & söcket <3>'
+
+say "Perl, over stdin and stdout of a liveapid of its own"
+NEW='Perl:by"pipes 4' perl_change
+check 'Perl:by"pipes 4'
+
+if command -v php >/dev/null 2>&1; then
+  say "PHP, over the socket:  \$cpanel->api2('Email', 'passwdpop', array(...))"
+  NEW='PHP by socket 5' LIVEAPI_SOCKET=$socket php_change
+  check 'PHP by socket 5'
+
+  say "PHP, over stdin and stdout of a liveapid of its own"
+  NEW='PHP by pipes 6' php_change
+  check 'PHP by pipes 6'
+else
+  say "PHP is not installed here: its two ways are left out"
+fi
+
+say "What a refusal looks like"
+cpapi2 --user=demo --output=json Email passwdpop domain=example.org email=user password=irrelevant
+
+printf '\nAll of it worked. The line in the store is now:\n   %s\n' "$(cut -c1-40 "$world/home/demo/etc/example.com/shadow")..."
