@@ -64,7 +64,14 @@ func (p Param) check(value any) (any, *Error) {
 	case Number:
 		text = string(v)
 	case bool:
-		return nil, p.wrong("a boolean")
+		if p.Type != TypeFlag {
+			return nil, p.wrong("a boolean")
+		}
+		// The documentation knows 1 and 0 only; PHP programs send their own booleans.
+		text = "0"
+		if v {
+			text = "1"
+		}
 	case []any:
 		return nil, p.wrong("a list")
 	case map[string]any:

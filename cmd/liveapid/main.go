@@ -97,8 +97,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if c.Mode == config.Server {
 		mode = 0o666
 	}
-	if err := os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil {
-		return fmt.Errorf("make the socket's folder: %w", err)
+	if err := makeSocketDir(filepath.Dir(c.Socket)); err != nil {
+		return err
 	}
 	l, err := session.Listen(c.Socket, mode)
 	if err != nil {
@@ -130,4 +130,20 @@ func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader
 	}
 	defer rt.Close()
 	return rt.ServeStreams(ctx, in, out)
+}
+
+// makeSocketDir makes the socket's folder where it is missing, passable for those who
+// connect whatever the umask is. One that is there stays as it is.
+func makeSocketDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		return fmt.Errorf("make the socket's folder: %w", err)
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/builtin"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/worker"
@@ -52,7 +53,7 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 		config: c, log: log, spawner: worker.NewSpawner(), runDir: runDir,
 		account: func() (protocol.Account, error) { return Account(c) },
 	}
-	var plugins []host.Plugin
+	plugins := []host.Plugin{builtin.Chrome{}}
 	for _, p := range c.Plugins {
 		sum, err := p.Sum()
 		if err != nil {

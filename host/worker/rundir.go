@@ -1,16 +1,24 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
 	runDirPrefix = "host-"
+	// newDirPrefix is of a directory that is not locked yet. Another host's sweep would
+	// take one of the other prefix for a dead host's.
+	newDirPrefix = "new-"
+	// newDirAge is how old a directory that was never locked must be to count as left.
+	newDirAge = time.Minute
 	// maxRunDir keeps room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN"
 	// within the 107 bytes of a UNIX socket's path.
 	maxRunDir = 107 - 42
@@ -33,24 +41,44 @@ func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 		}
 	}
 	sweep(parent)
-	path, err := os.MkdirTemp(parent, runDirPrefix)
+	path, err := os.MkdirTemp(parent, newDirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
+	d, err := claim(path, mode)
+	if err != nil {
+		_ = os.Remove(path)
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	return d, nil
+}
+
+// claim locks a new directory and gives it the name of a living host's.
+func claim(path string, mode os.FileMode) (*RunDir, error) {
 	lock, err := lockDir(path)
 	if err != nil {
-		return nil, fmt.Errorf("lock the run directory: %w", err)
+		return nil, err
 	}
-	if err := os.Chmod(path, mode); err != nil {
-		return nil, fmt.Errorf("make the run directory: %w", err)
+	name := runDirPrefix + strings.TrimPrefix(filepath.Base(path), newDirPrefix)
+	claimed := filepath.Join(filepath.Dir(path), name)
+	if err = os.Chmod(path, mode); err == nil {
+		err = os.Rename(path, claimed)
 	}
-	return &RunDir{Path: path, lock: lock}, nil
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return &RunDir{Path: claimed, lock: lock}, nil
 }
 
 // ownDir makes path, or checks that the one that is there is ours alone: others may
 // make names in a shared temporary directory.
 func ownDir(path string, mode os.FileMode) error {
-	if err := os.Mkdir(path, mode); err != nil && !os.IsExist(err) {
+	err := os.Mkdir(path, mode)
+	if err == nil {
+		err = os.Chmod(path, mode) // The umask may have taken bits away.
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
 	}
 	var st unix.Stat_t
@@ -79,7 +107,7 @@ func lockDir(path string) (*os.File, error) {
 func sweep(parent string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), runDirPrefix) {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), runDirPrefix) && !abandoned(e) {
 			continue
 		}
 		path := filepath.Join(parent, e.Name())
@@ -90,6 +118,12 @@ func sweep(parent string) {
 		_ = os.RemoveAll(path)
 		_ = dir.Close()
 	}
+}
+
+// abandoned tells whether a host died between making its directory and locking it.
+func abandoned(e os.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && strings.HasPrefix(e.Name(), newDirPrefix) && time.Since(info.ModTime()) > newDirAge
 }
 
 // Close removes the directory.

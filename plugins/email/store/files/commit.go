@@ -130,7 +130,7 @@ func (s *Store) replace(dir *os.File, hashes map[string]string) (map[string]erro
 	}
 	// From here on readers see the change; whether it outlives a power failure is open
 	// until the folder is on disk.
-	if err := s.disk.syncDir(dir); err != nil {
+	if err := s.disk.syncDir(dir, old); err != nil {
 		return nil, fmt.Errorf("%w: sync the folder: %w", store.ErrUnknown, err)
 	}
 	return failed, nil

@@ -21,7 +21,7 @@ type disk interface {
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
-	syncDir(dir *os.File) error
+	syncDir(dir, within *os.File) error // within is an open file of the folder's file system.
 	unlink(dir *os.File, name string) error
 }
 
@@ -60,7 +60,15 @@ func (osDisk) rename(dir *os.File, from, to string) error {
 	return unix.Renameat(int(dir.Fd()), from, int(dir.Fd()), to)
 }
 
-func (osDisk) syncDir(dir *os.File) error { return unix.Fsync(int(dir.Fd())) }
+func (osDisk) syncDir(dir, within *os.File) error {
+	err := unix.Fsync(int(dir.Fd()))
+	if errors.Is(err, unix.EBADF) {
+		// A folder that may be passed and not read was opened by path alone, which can't
+		// be synced; the whole file system can.
+		return unix.Syncfs(int(within.Fd()))
+	}
+	return err
+}
 
 func (osDisk) unlink(dir *os.File, name string) error {
 	return unix.Unlinkat(int(dir.Fd()), name, 0)

@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -100,7 +101,7 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 		switch {
 		case err == nil:
 			edits = append(edits, edit{e, changeLine(content[e.start:e.end], e.marker+hash, day)})
-		case err == store.ErrNoMailbox && known(localpart):
+		case errors.Is(err, store.ErrNoMailbox) && known(localpart):
 			added = append(added, localpart+":"+hash+":"+day+"::::::")
 		default:
 			failed[localpart] = err
