@@ -24,8 +24,15 @@ import (
 // write one byte as six.
 const maxAnswer = 6 * protocol.MaxWorkerMessage
 
-// ErrNoHost is where no host could be reached.
-var ErrNoHost = errors.New("client: no host")
+var (
+	// ErrNoHost is where no host could be reached.
+	ErrNoHost = errors.New("client: no host")
+	// ErrOutcomeUnknown is where a call was sent and no answer came.
+	ErrOutcomeUnknown = errors.New("no answer came, and whether the call took effect is not known")
+)
+
+// endTime is how long Close waits for the host that Spawn started.
+const endTime = 10 * time.Second
 
 // Client is one session. Its calls run one after the other.
 type Client struct {
@@ -119,31 +126,40 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) ([]byte, error) 
 	}
 	stop := context.AfterFunc(ctx, c.cancel)
 	defer stop()
-	_, err := c.out.Write(live.AppendFrame(nil, payload))
-	var answer []byte
-	if err == nil {
-		answer, err = live.ReadAnswer(c.in, maxAnswer)
-	}
+	_, writeErr := c.out.Write(live.AppendFrame(nil, payload))
+	// A host that refused the session has said why before it hung up.
+	answer, err := live.ReadAnswer(c.in, maxAnswer)
 	if err == nil {
 		return answer, nil
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		err = ctx.Err()
-	} else if errors.Is(err, io.EOF) {
+	case writeErr != nil:
+		err = writeErr
+	case errors.Is(err, io.EOF):
 		err = errors.New("the host closed the session without an answer")
+	}
+	if writeErr == nil {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	c.broken = fmt.Errorf("client: %w", err)
 	return nil, c.broken
 }
 
-// Close ends the session, and the host where Spawn started it.
+// Close ends the session, and the host where Spawn started it. A call that still waits
+// for its answer is broken off.
 func (c *Client) Close() error {
-	c.mu.Lock()
+	if !c.mu.TryLock() {
+		c.cancel()
+		c.mu.Lock()
+	}
 	if c.broken == nil {
 		_, _ = c.out.Write(live.AppendFrame(nil, []byte(live.Shutdown)))
 		c.broken = errors.New("client: the session is closed")
 	}
 	c.mu.Unlock()
+	defer time.AfterFunc(endTime, c.cancel).Stop()
 	return c.close()
 }
 

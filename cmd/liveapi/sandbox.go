@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
@@ -55,7 +59,11 @@ link to its store, for Dovecot. DIR must be empty or not be there.`,
 			if err != nil {
 				return err
 			}
-			if err := writeSandbox(dir); err != nil {
+			// The path becomes a field of passwd and a word of a comment.
+			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
+				return errMisuse{fmt.Errorf("sandbox: %q: choose a folder without ':' and control characters in its path", dir)}
+			}
+			if err := writeSandbox(cmd.Context(), dir); err != nil {
 				return fmt.Errorf("sandbox: %w", err)
 			}
 			config := filepath.Join(dir, "liveapid.toml")
@@ -72,7 +80,7 @@ The commands start a host when they need one. To have one listen:  liveapid serv
 }
 
 // writeSandbox writes the world. It never touches what is there already.
-func writeSandbox(dir string) error {
+func writeSandbox(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !os.IsNotExist(err) {
 		return err
@@ -84,7 +92,7 @@ func writeSandbox(dir string) error {
 	if err != nil {
 		return err
 	}
-	hash, err := hasher.Hash(protocol.NewSecret(sandboxPassword))
+	hash, err := hasher.Hash(ctx, protocol.NewSecret(sandboxPassword))
 	if err != nil {
 		return err
 	}
@@ -94,6 +102,9 @@ func writeSandbox(dir string) error {
 		mail = filepath.Join(home, "mail", sandboxDomain, sandboxMailbox)
 		day  = strconv.FormatInt(time.Now().Unix()/86400, 10)
 	)
+	// Dovecot reads this world as another user, so a umask must not close it.
+	old := unix.Umask(0o022)
+	defer unix.Umask(old)
 	for _, sub := range []string{
 		etc, filepath.Join(mail, "cur"), filepath.Join(mail, "new"), filepath.Join(mail, "tmp"),
 		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"),

@@ -79,6 +79,10 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
+	if err := payload.Walk(ask); err != nil {
+		// The worker would refuse it just so, and nobody could tell whether it had run.
+		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments hold too many values, or are nested too deep.")), nil
+	}
 	sl, err := s.slot(caller.Account)
 	if err != nil {
 		return nil, err

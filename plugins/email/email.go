@@ -43,9 +43,12 @@ func New() *sdk.Module {
 // configure takes the plugin's settings: scheme.
 func (m *Module) configure(settings map[string]any) error {
 	for name, value := range settings {
-		text, _ := value.(string)
 		if name != "scheme" {
 			return fmt.Errorf("unknown setting %q; there is: scheme", name)
+		}
+		text, ok := value.(string)
+		if !ok || text == "" {
+			return sdk.ErrSetting(name, "SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text")
 		}
 		hasher, err := password.NewHasher(password.Scheme(text))
 		if err != nil {

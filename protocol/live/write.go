@@ -41,8 +41,18 @@ func appendValue(dst []byte, value any) []byte {
 		return appendString(dst, v.Reveal())
 	case protocol.Number:
 		return append(dst, v...)
+	case int:
+		return strconv.AppendInt(dst, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(dst, v, 10)
 	case bool:
 		return strconv.AppendBool(dst, v)
+	case []string:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = v[i]
+		}
+		return appendValue(dst, list)
 	case []any:
 		dst = append(dst, '[')
 		for i, item := range v {

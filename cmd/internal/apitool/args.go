@@ -33,7 +33,8 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.StringVar(&o.input, "input", "", "")
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
-		return o, err
+		// The word is not repeated: it may be a password that was split at a space.
+		return o, errors.New("a word that begins with - is no option of this command; quote values that hold spaces")
 	}
 	o.words = flags.Args()
 	switch o.output {

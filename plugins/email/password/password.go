@@ -4,7 +4,9 @@
 package password
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,8 +33,9 @@ const (
 	// MaxBytes bounds a password. libxcrypt, with which Dovecot verifies, refuses 512
 	// bytes and more: such a mailbox could never log in.
 	MaxBytes = 256
-	// maxBcrypt is where bcrypt stops comparing.
-	maxBcrypt = 72
+	// maxBcrypt is what bcrypt compares, without the NUL that ends a password: at 72
+	// bytes, longer ones that begin alike would log in.
+	maxBcrypt = 71
 
 	shaRounds   = 5000 // What crypt(3) takes where a hash names none.
 	bcryptCost  = 10
@@ -46,11 +49,12 @@ type Hasher struct {
 	scheme Scheme
 	prefix string
 	hash   algorithm.Hash
+	slots  chan struct{} // Hashes at once.
 }
 
 // NewHasher returns a hasher; "" is SHA512-CRYPT.
 func NewHasher(scheme Scheme) (*Hasher, error) {
-	h := &Hasher{scheme: scheme}
+	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:
@@ -61,7 +65,7 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 		h.prefix = "{BLF-CRYPT}"
 		h.hash, err = bcrypt.New(bcrypt.WithVariant(bcrypt.VariantStandard), bcrypt.WithIterations(bcryptCost))
 	case Argon2ID:
-		h.prefix = "{ARGON2ID}"
+		h.prefix, h.slots = "{ARGON2ID}", make(chan struct{}, 1)
 		h.hash, err = argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonTime), argon2.WithP(argonLanes))
 	default:
 		return nil, fmt.Errorf("%q is none of SHA512-CRYPT, BLF-CRYPT and ARGON2ID", scheme)
@@ -90,8 +94,16 @@ func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	return nil
 }
 
-// Hash returns what a store keeps for password.
-func (h *Hasher) Hash(password protocol.Secret) (string, error) {
+// Hash returns what a store keeps for password. As many run at once as there are
+// processors, and of ARGON2ID, which takes its memory each time, one; the others wait for
+// their turn, or the end of ctx.
+func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, error) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait to hash: %w", ctx.Err())
+	}
 	digest, err := h.hash.Hash(password.Reveal())
 	if err != nil {
 		return "", fmt.Errorf("hash by %s: %w", h.scheme, err)

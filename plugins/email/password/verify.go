@@ -24,7 +24,7 @@ const (
 	maxShaRounds   = 100_000 //
 	maxBcryptCost  = 12
 	maxArgonMemory = 64 << 10 // KiB.
-	maxArgonTime   = 4
+	maxArgonTime   = 3
 	maxArgonLanes  = 4
 )
 
@@ -62,18 +62,9 @@ func NewVerifier() *Verifier { return &Verifier{kinds: kinds()} }
 // Verify tells whether password is the one that stored was made of. A hash that is not
 // known, or too expensive to try, is an error.
 func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error) {
-	hash := stored
-	if rest, ok := strings.CutPrefix(stored, "{"); ok {
-		scheme, tail, ok := strings.Cut(rest, "}")
-		switch strings.ToUpper(scheme) {
-		case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "BLF-CRYPT", "ARGON2ID":
-		default:
-			ok = false
-		}
-		if !ok {
-			return false, ErrScheme
-		}
-		hash = tail
+	hash, err := unwrap(stored)
+	if err != nil {
+		return false, err
 	}
 	if len(hash) > maxStored || password.Len() > MaxBytes {
 		return false, nil
@@ -95,4 +86,27 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 		return digest.MatchAdvanced(password.Reveal())
 	}
 	return false, ErrScheme
+}
+
+// unwrap takes the scheme off a stored hash. Dovecot reads argon2 under its own scheme
+// alone, and nothing else under that.
+func unwrap(stored string) (string, error) {
+	rest, ok := strings.CutPrefix(stored, "{")
+	if !ok {
+		return stored, nil
+	}
+	scheme, hash, ok := strings.Cut(rest, "}")
+	argon := strings.HasPrefix(hash, "$argon2")
+	switch strings.ToUpper(scheme) {
+	case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "BLF-CRYPT":
+		ok = ok && !argon
+	case "ARGON2ID":
+		ok = ok && argon
+	default:
+		ok = false
+	}
+	if !ok {
+		return "", ErrScheme
+	}
+	return hash, nil
 }

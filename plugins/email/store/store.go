@@ -19,6 +19,8 @@ var (
 	// ErrUnsafe is a store that is not as its owner's should be: a link, another
 	// owner, two lines for one mailbox. Nothing was changed.
 	ErrUnsafe = errors.New("store: refused")
+	// ErrSuspended is a mailbox of a suspended account, whose password can't be changed.
+	ErrSuspended = errors.New("store: the account is suspended")
 	// ErrUnknown is a change whose outcome is not known; it is old or new, never half.
 	ErrUnknown = errors.New("store: outcome not known")
 )
@@ -41,7 +43,7 @@ const (
 // NewAddress checks both parts and returns them in lower case, which is how Dovecot
 // looks them up. The error names the part.
 func NewAddress(localpart, domain string) (Address, error) {
-	a := Address{Localpart: strings.ToLower(localpart), Domain: strings.ToLower(domain)}
+	a := Address{Localpart: Lower(localpart), Domain: Lower(domain)}
 	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&'~"); err != nil {
 		return Address{}, fmt.Errorf("email: %w", err)
 	}
@@ -49,6 +51,17 @@ func NewAddress(localpart, domain string) (Address, error) {
 		return Address{}, fmt.Errorf("domain: %w", err)
 	}
 	return a, nil
+}
+
+// Lower returns s with the letters A to Z in lower case. Of Unicode's rules one turns the
+// Kelvin sign into a k, which would make another mailbox's name of it.
+func Lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // checkPart holds one part against the grammar: letters, digits and the given marks;

@@ -17,7 +17,7 @@ type disk interface {
 	write(f *os.File, content []byte) error
 	chown(f *os.File, uid, gid int) error
 	chmod(f *os.File, mode uint32) error
-	setACL(f *os.File, acl []byte) error
+	setACL(f *os.File, acl []byte) error // None where acl is nil.
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
@@ -46,7 +46,13 @@ func (osDisk) chown(f *os.File, uid, gid int) error { return f.Chown(uid, gid) }
 func (osDisk) chmod(f *os.File, mode uint32) error { return unix.Fchmod(int(f.Fd()), mode) }
 
 func (osDisk) setACL(f *os.File, acl []byte) error {
-	return unix.Fsetxattr(int(f.Fd()), aclName, acl, 0)
+	if acl != nil {
+		return unix.Fsetxattr(int(f.Fd()), aclName, acl, 0)
+	}
+	if err := unix.Fremovexattr(int(f.Fd()), aclName); !hasNone(err) {
+		return err
+	}
+	return nil
 }
 
 func (osDisk) utimes(f *os.File, mtime unix.Timespec) error {
@@ -74,14 +80,22 @@ func (osDisk) unlink(dir *os.File, name string) error {
 	return unix.Unlinkat(int(dir.Fd()), name, 0)
 }
 
+// hasNone tells whether err says that a file has no ACL, or its file system knows none.
+func hasNone(err error) bool {
+	return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
 // readACL returns the ACL of a file, nil where it has none.
-func readACL(f *os.File) []byte {
-	acl := make([]byte, 4096)
+func readACL(f *os.File) ([]byte, error) {
+	acl := make([]byte, 64<<10) // The kernel's own bound on an attribute.
 	n, err := unix.Fgetxattr(int(f.Fd()), aclName, acl)
-	if err != nil {
-		return nil
+	if hasNone(err) {
+		return nil, nil
 	}
-	return acl[:n]
+	if err != nil {
+		return nil, fmt.Errorf("read the ACL: %w", err)
+	}
+	return acl[:n], nil
 }
 
 // classify gives an error of the file system the store's name for it.

@@ -140,8 +140,14 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 		return "", false, classify("read shadow", err)
 	}
 	e, err := find(content, box.Localpart)
-	if errors.Is(err, store.ErrNoMailbox) && s.inPasswd(dir)(box.Localpart) {
-		return "", true, nil // It exists and has never had a password.
+	if errors.Is(err, store.ErrNoMailbox) {
+		known, passwdErr := s.inPasswd(dir)(box.Localpart)
+		if passwdErr != nil {
+			return "", false, passwdErr
+		}
+		if known {
+			return "", true, nil // It exists and has never had a password.
+		}
 	}
 	return e.hash, e.marker != "", err
 }

@@ -20,11 +20,11 @@ const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_N
 // openBeneath opens path below dir, never through a link, and never waiting for the
 // other end of a FIFO.
 func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, error) {
-	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOFOLLOW),
-		Mode:    mode,
-		Resolve: resolve,
+	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NONBLOCK // openat2 refuses both together.
 	}
+	how := unix.OpenHow{Flags: uint64(flags), Mode: mode, Resolve: resolve}
 	for range 16 {
 		fd, err := unix.Openat2(int(dir.Fd()), path, &how)
 		switch {
@@ -34,8 +34,10 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 			continue // EAGAIN: something was renamed meanwhile, and the walk is not sure.
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
-		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
 			return nil, fmt.Errorf("%w: %s is no regular file", store.ErrUnsafe, path)
+		case errors.Is(err, unix.ENOTDIR):
+			return nil, fmt.Errorf("%w: %s is no folder", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENOSYS):
 			return nil, fmt.Errorf("open %s: openat2 is missing: Linux 5.6 or newer is needed", path)
 		}

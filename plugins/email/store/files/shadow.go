@@ -59,23 +59,30 @@ func indexLine(content []byte, from int, name string) int {
 	return -1
 }
 
+// lockedMark is what cPanel writes in front of the hashes of a suspended account.
+const lockedMark = "*LOCKED*"
+
 // splitMarker splits a hash field into what suspends the login and the hash. cPanel
 // writes *LOCKED* for a suspended account; a '!' is this project's for one mailbox; a
-// '*' is everybody's. A scheme may stand in front of the marker.
+// '*' is everybody's. The scheme of a hash may stand in front of the marker; behind any
+// other scheme a mark is part of the password.
 func splitMarker(field string) (marker, hash string) {
 	scheme, rest := "", field
-	if strings.HasPrefix(field, "{") {
-		if i := strings.IndexByte(field, '}'); i > 0 {
+	if i := strings.IndexByte(field, '}'); strings.HasPrefix(field, "{") && i > 0 {
+		switch strings.ToUpper(field[1:i]) {
+		case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "BLF-CRYPT", "ARGON2ID":
 			scheme, rest = field[:i+1], field[i+1:]
+		default:
+			return "", field
 		}
 	}
 	n := 0
 	for n < len(rest) {
 		switch {
-		case rest[n] == '!' || rest[n] == '*' && !strings.HasPrefix(rest[n:], "*LOCKED*"):
+		case strings.HasPrefix(rest[n:], lockedMark):
+			n += len(lockedMark)
+		case rest[n] == '!' || rest[n] == '*':
 			n++
-		case strings.HasPrefix(rest[n:], "*LOCKED*"):
-			n += len("*LOCKED*")
 		default:
 			return rest[:n], scheme + rest[n:]
 		}
@@ -87,7 +94,7 @@ func splitMarker(field string) (marker, hash string) {
 // each mailbox whose line can't be changed; those lines stay as they are. Everything
 // but the hash and the day of the last change is kept byte for byte. known tells of a
 // mailbox without a line whether it exists; it then gets one.
-func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) bool) ([]byte, map[string]error) {
+func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
 	type edit struct {
 		entry
 		line []byte
@@ -98,10 +105,19 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 	failed := make(map[string]error)
 	for localpart, hash := range hashes {
 		e, err := find(content, localpart)
+		exists := false
+		if errors.Is(err, store.ErrNoMailbox) {
+			var passwdErr error
+			if exists, passwdErr = known(localpart); passwdErr != nil {
+				err = passwdErr
+			}
+		}
 		switch {
+		case err == nil && strings.Contains(e.marker, lockedMark):
+			failed[localpart] = store.ErrSuspended
 		case err == nil:
 			edits = append(edits, edit{e, changeLine(content[e.start:e.end], e.marker+hash, day)})
-		case errors.Is(err, store.ErrNoMailbox) && known(localpart):
+		case exists:
 			added = append(added, localpart+":"+hash+":"+day+"::::::")
 		default:
 			failed[localpart] = err
@@ -128,8 +144,9 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 	return out, failed
 }
 
-// changeLine returns line with its second field set, and its third where it is a
-// shadow line that has a day there.
+// changeLine returns line with its second field set, and its third where the line is of
+// the shadow kind and has a day there. In Dovecot's own kind, which may have as many
+// fields, the third is a uid and a later one a folder.
 func changeLine(line []byte, hash, day string) []byte {
 	fields := bytes.Split(line, []byte(":"))
 	cr := len(fields) == 2 && bytes.HasSuffix(fields[1], []byte("\r"))
@@ -137,14 +154,15 @@ func changeLine(line []byte, hash, day string) []byte {
 	if cr {
 		fields[1] = append(fields[1], '\r')
 	}
-	if len(fields) == shadowFields && len(fields[2]) > 0 && isDigits(fields[2]) {
+	if len(fields) == shadowFields && len(fields[2]) > 0 && allDigits(fields[2:]) {
 		fields[2] = []byte(day)
 	}
 	return bytes.Join(fields, []byte(":"))
 }
 
-func isDigits(b []byte) bool {
-	for _, c := range b {
+// allDigits tells whether the fields hold digits or nothing.
+func allDigits(fields [][]byte) bool {
+	for _, c := range bytes.TrimRight(bytes.Join(fields, nil), "\r") {
 		if c < '0' || c > '9' {
 			return false
 		}

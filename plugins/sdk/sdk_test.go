@@ -1,0 +1,140 @@
+package sdk_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+func fn(name string, do func(context.Context, *sdk.Call) (any, error)) sdk.Function {
+	return sdk.Function{Function: protocol.Function{
+		API: protocol.UAPI, Name: name, Roles: []protocol.Role{protocol.RoleAccount},
+		Params: []protocol.Param{{Name: "password", Type: protocol.TypeSecret}},
+	}, Do: do}
+}
+
+const canary = "c4n4ry"
+
+func server(t *testing.T) (*sdk.Server, *strings.Builder) {
+	t.Helper()
+	var log strings.Builder
+	s := sdk.NewServer(&sdk.Module{
+		Name: "Try", Help: "For tests.",
+		Configure: func(settings map[string]any) error {
+			if settings["good"] != nil && settings["good"] != "yes" {
+				return sdk.ErrSetting("good", "yes")
+			}
+			return nil
+		},
+		Functions: []sdk.Function{
+			fn("all", func(_ context.Context, c *sdk.Call) (any, error) {
+				n, given := c.Int("n")
+				c.Message("m")
+				c.Warn("w")
+				c.Metadata = map[string]any{"k": "v"}
+				return map[string]any{
+					"string": c.String("s"), "secret": c.Secret("password").Reveal(), "shown": c.String("password"),
+					"int": n, "given": given, "flag": c.Flag("f"), "any": c.Value("v"), "has": c.Has("x"),
+					"account": c.Account.Name, "role": string(c.Role), "id": c.ID, "texts": []string{"a"},
+				}, nil
+			}),
+			fn("done", func(_ context.Context, c *sdk.Call) (any, error) { return c.Done(), nil }),
+			fn("refuse", func(context.Context, *sdk.Call) (any, error) {
+				return nil, protocol.NewError(protocol.KindNotFound, "It does not exist.")
+			}),
+			fn("fail", func(context.Context, *sdk.Call) (any, error) { return nil, errors.New("open /home/alice/etc: no") }),
+			fn("panic", func(_ context.Context, c *sdk.Call) (any, error) { panic("with " + c.Secret("password").Reveal()) }),
+			fn("unsendable", func(context.Context, *sdk.Call) (any, error) { return make(chan int), nil }),
+		},
+	})
+	sdk.SetLogForTest(s, &log)
+	return s, &log
+}
+
+func call(t *testing.T, s *sdk.Server, name string, args map[string]any) *protocol.Result {
+	t.Helper()
+	ask, err := payload.EncodeRequest(payload.Request{
+		ID: "id1234", Call: protocol.Call{API: protocol.UAPI, Module: "Try", Func: name, Args: protocol.Args{Named: args}},
+		Account: protocol.Account{Name: "alice"}, Role: protocol.RoleAccount,
+	})
+	require.NoError(t, err)
+	answer, err := s.Call(t.Context(), &pluginpb.Payload{Msgpack: ask})
+	require.NoError(t, err)
+	result, err := payload.DecodeResult(answer.GetMsgpack())
+	require.NoError(t, err)
+	return result
+}
+
+func TestCall(t *testing.T) {
+	s, log := server(t)
+	got := call(t, s, "all", map[string]any{"s": "text", "password": protocol.NewSecret(canary), "n": protocol.Number("12"), "f": "1", "v": []any{"x"}})
+	require.Nil(t, got.Err)
+	require.Equal(t, map[string]any{
+		"string": "text", "secret": canary, "shown": "[secret]", "int": int64(12), "given": true, "flag": true,
+		"any": []any{"x"}, "has": false, "account": "alice", "role": "account", "id": "id1234", "texts": []any{"a"},
+	}, got.Data)
+	require.Equal(t, []string{"m"}, got.Messages)
+	require.Equal(t, []string{"w"}, got.Warnings)
+	require.Equal(t, map[string]any{"k": "v"}, got.Metadata)
+	require.Nil(t, call(t, s, "done", nil).Data)
+	require.Empty(t, log.String())
+}
+
+// T41: what goes wrong inside is in the log and not in the answer, and no argument is in
+// either.
+func TestT41_FailuresHideWhatIsInside(t *testing.T) {
+	for name, logged := range map[string]string{
+		"fail": "call id1234: open /home/alice/etc: no", "panic": "panic of type string", "unsendable": "chan int", "absent": `no function "absent"`,
+	} {
+		s, log := server(t)
+		got := call(t, s, name, map[string]any{"password": protocol.NewSecret(canary)})
+		require.Equal(t, protocol.KindInternal, got.Err.Kind, name)
+		require.Empty(t, got.Err.Message, name)
+		require.Contains(t, log.String(), logged)
+		require.NotContains(t, log.String(), canary)
+	}
+	s, log := server(t)
+	got := call(t, s, "refuse", nil)
+	require.Equal(t, protocol.KindNotFound, got.Err.Kind)
+	require.Equal(t, "It does not exist.", got.Err.Message)
+	require.Empty(t, log.String())
+}
+
+func TestDescribe(t *testing.T) {
+	s, _ := server(t)
+	describe := func(settings map[string]any) ([]protocol.Module, error) {
+		ask, err := payload.EncodeSettings(settings)
+		require.NoError(t, err)
+		answer, err := s.Describe(t.Context(), &pluginpb.Payload{Msgpack: ask})
+		require.NoError(t, err)
+		return payload.DecodeModules(answer.GetMsgpack())
+	}
+	modules, err := describe(nil)
+	require.NoError(t, err)
+	require.Equal(t, "Try", modules[0].Name)
+	require.Len(t, modules[0].Functions, 6)
+	_, err = describe(map[string]any{"good": "no"})
+	require.ErrorContains(t, err, "setting good: must be yes")
+
+	_, err = sdk.NewServer(&sdk.Module{Name: "Bad", Functions: []sdk.Function{{Function: protocol.Function{API: protocol.UAPI, Name: "f"}}}}).
+		Describe(t.Context(), &pluginpb.Payload{Msgpack: []byte{0x80}})
+	require.ErrorContains(t, err, "no role may call it")
+}
+
+func TestHostileRequests(t *testing.T) {
+	s, _ := server(t)
+	for _, doc := range []string{"", "\x90", "\xdd\xff\xff\xff\xff", "\x81\xa1a", "\xc1"} {
+		_, err := s.Call(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
+		require.Error(t, err)
+		_, err = s.Describe(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
+		require.Error(t, err)
+	}
+}
