@@ -32,10 +32,11 @@ type process struct {
 
 	pid    int
 	ready  *io.PipeReader // The checked handshake line, for go-plugin.
-	socket string         // Set once the handshake was checked.
-	err    error          // Why the handshake was refused. Read after ready ends.
 	exited chan struct{}
-	mu     sync.Mutex // Guards gone, and keeps the pid from reuse while it is signalled.
+
+	mu     sync.Mutex // Guards what follows, and keeps the pid from reuse while it is signalled.
+	socket string     // Set once the handshake was checked.
+	err    error      // Why the handshake was refused.
 	gone   bool       // The process was reaped.
 }
 
@@ -96,11 +97,15 @@ func (p *process) Start(context.Context) error {
 func (p *process) readStdout(stdout *os.File, handshake *io.PipeWriter) {
 	r := bufio.NewReaderSize(stdout, maxHandshake)
 	line, err := readHandshake(r, p.dir, p.tls)
+	p.mu.Lock()
+	p.err = err
 	if err == nil {
 		p.socket = strings.Split(line, "|")[3]
+	}
+	p.mu.Unlock()
+	if err == nil {
 		_, _ = io.WriteString(handshake, line+"\n")
 	}
-	p.err = err
 	_ = handshake.Close()
 	_, _ = io.Copy(io.Discard, r)
 	_ = stdout.Close()
@@ -126,6 +131,36 @@ func (p *process) reap(stdout, stderr *os.File) {
 	deadline := time.Now().Add(500 * time.Millisecond)
 	_ = stdout.SetReadDeadline(deadline)
 	_ = stderr.SetReadDeadline(deadline)
+}
+
+// ended tells whether the process has ended, also where it was not reaped yet: a call
+// must not go to a worker that was killed a moment ago.
+func (p *process) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return true
+	}
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0
+}
+
+// handshake returns the worker's socket, or why its handshake was refused.
+func (p *process) handshake() (socket string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.socket, p.err
+}
+
+// status says how the process ended, for the log.
+func (p *process) status() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone {
+		return "just now"
+	}
+	return p.cmd.ProcessState.String()
 }
 
 // kill ends the process and its group at once and waits for the end, at most

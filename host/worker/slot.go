@@ -139,7 +139,7 @@ func (sl *slot) watch(w *worker) {
 	sl.mu.Unlock()
 	if !w.ending.Load() {
 		sl.s.log.Error("worker stopped by itself or was killed", "account", sl.account.Name,
-			"pid", w.process.pid, "status", w.process.cmd.ProcessState.String())
+			"pid", w.process.pid, "status", w.process.status())
 		w.stop() // Ends go-plugin's side and removes the socket's directory.
 	}
 }
@@ -154,7 +154,7 @@ func (sl *slot) clearDead() {
 	if time.Since(w.started) > healthyAfter {
 		sl.crashes = 0
 	}
-	sl.crashed(fmt.Errorf("the last one ended: %s", w.process.cmd.ProcessState))
+	sl.crashed(fmt.Errorf("the last one ended: %s", w.process.status()))
 }
 
 func (sl *slot) crashed(err error) {
@@ -176,6 +176,7 @@ func (sl *slot) checkHealth(w *worker) {
 	case <-time.After(protocol.WorkerKillTimeout):
 	}
 	if !w.dead() {
+		w.hung.Store(true)
 		sl.s.log.Error("worker hangs and is killed", "account", sl.account.Name, "pid", w.process.pid)
 		_ = w.process.kill()
 	}

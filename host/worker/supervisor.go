@@ -87,15 +87,47 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 	if err != nil {
 		return nil, err
 	}
+	for range maxTries {
+		var answer *pluginpb.Payload
+		if answer, err = s.ask(ctx, sl, ask); err == nil {
+			return decodeAnswer(answer)
+		}
+		if !errors.Is(err, errNotSent) {
+			break
+		}
+	}
+	return nil, err
+}
+
+// maxTries is how many workers a call is offered to that die before it reaches them.
+const maxTries = 3
+
+// errNotSent is a call that did not leave the host: its worker had just died.
+var errNotSent = fmt.Errorf("%w: the worker ended before the call reached it", host.ErrNotRun)
+
+// ask hands one call to the slot's worker.
+func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.Payload, error) {
 	w, err := sl.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer sl.release()
+	ctx, sent := withSent(ctx)
 	answer, err := w.rpc.Call(ctx, &pluginpb.Payload{Msgpack: ask})
-	if err != nil {
+	switch {
+	case err == nil:
+		return answer, nil
+	case sent.Load():
 		return nil, s.callError(ctx, sl, w, err)
+	case ctx.Err() != nil || status.Code(err) != codes.Unavailable:
+		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
+	// Its connection is broken, so it ends, or must.
+	_ = w.process.kill()
+	return nil, fmt.Errorf("%w: %w", errNotSent, err)
+}
+
+func decodeAnswer(answer *pluginpb.Payload) (*protocol.Result, error) {
 	result, err := payload.DecodeResult(answer.GetMsgpack())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)

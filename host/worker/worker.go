@@ -35,6 +35,7 @@ type worker struct {
 	modules []protocol.Module
 	started time.Time
 	ending  atomic.Bool // We end it; its exit is no crash.
+	hung    atomic.Bool // It is about to be killed, and gets no more calls.
 }
 
 // startWorker starts the supervisor's plugin for account. It takes at most
@@ -78,14 +79,18 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 			return p, nil
 		},
 		GRPCDialOptions: dialOptions(func(ctx context.Context) (net.Conn, error) {
-			return dialAs(ctx, w.process.socket, uid)
+			socket, err := w.process.handshake()
+			if err != nil {
+				return nil, err
+			}
+			return dialAs(ctx, socket, uid)
 		}),
 	})
 	if err := w.connect(s.o.Settings); err != nil {
 		if w.process == nil {
 			_ = binary.Close()
-		} else if w.process.err != nil {
-			err = w.process.err
+		} else if _, refused := w.process.handshake(); refused != nil {
+			err = refused
 		}
 		w.stop()
 		return nil, err
@@ -133,6 +138,7 @@ func (w *worker) connect(settings map[string]any) error {
 func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
+		grpc.WithStatsHandler(sentHandler{}),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn,
@@ -169,15 +175,8 @@ func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	return conn, nil
 }
 
-// dead tells whether the process ended.
-func (w *worker) dead() bool {
-	select {
-	case <-w.process.exited:
-		return true
-	default:
-		return false
-	}
-}
+// dead tells whether the process ended, or is not worth a call any more.
+func (w *worker) dead() bool { return w.hung.Load() || w.process.ended() }
 
 // stop ends the worker: our SIGKILL first, then go-plugin's own end in the background.
 // go-plugin alone waited half a minute for a stopped process (1.8.0).

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	oldHash  = "$6$rounds=1000$saltsalt$nothinglogsinwiththis"
+	// Of "Old.passw0rd-1", and cheap.
+	oldHash  = "$6$rounds=1000$saltsalt$5CfpQ76K4sHZKZWQnfHbn2UYZCOYyYeanyv/Zen.4Huwk1cH1CzboqHE7Ukb9DsYofaZMnube3hi2Y3azi9Dt0"
 	password = "New & safe: 2"
 )
 
@@ -167,6 +168,7 @@ func TestSuspendedStaysSuspended(t *testing.T) {
 
 func TestVerifyPassword(t *testing.T) {
 	w := newWorld(t)
+	require.EqualValues(t, 1, w.verifies("user@example.com", "Old.passw0rd-1"))
 	require.EqualValues(t, 0, w.verifies("user@example.com", "wrong"))
 	require.EqualValues(t, 0, w.verifies("none@example.com", "x"))
 	require.EqualValues(t, 0, w.verifies("user@example.com", strings.Repeat("x", 300)))

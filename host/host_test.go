@@ -1,0 +1,165 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// plugin is a plugin in the test's own process; what the real ones add is tested in
+// host/worker.
+type plugin struct {
+	module string
+	broken error
+	call   func(ctx context.Context, caller protocol.Caller, call protocol.Call) (*protocol.Result, error)
+}
+
+func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
+	owner := []protocol.Role{protocol.RoleAccount}
+	params := []protocol.Param{{Name: "email", Required: true}, {Name: "password", Type: protocol.TypeSecret}}
+	return []protocol.Module{{Name: p.module, Functions: []protocol.Function{
+		{API: protocol.API2, Name: "change", Roles: owner, Params: params, Changes: true},
+		{API: protocol.UAPI, Name: "look", Roles: owner, Params: params},
+		{API: protocol.UAPI, Name: "own", Roles: []protocol.Role{protocol.RoleMailbox}},
+	}}}, p.broken
+}
+
+func (p plugin) Call(ctx context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+	return p.call(ctx, caller, call)
+}
+
+func newHost(log *strings.Builder, plugins ...host.Plugin) *host.Host {
+	return host.New(host.Options{Plugins: plugins, Timeout: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
+}
+
+var caller = protocol.Caller{Account: protocol.Account{Name: "alice"}, Role: protocol.RoleAccount, Door: "socket"}
+
+func call(api protocol.API, module, name string) protocol.Call {
+	return protocol.Call{API: api, Module: module, Func: name, Args: protocol.Args{Named: map[string]any{"email": "user", "password": "c4n4ry", "other": "x"}}}
+}
+
+func TestDo(t *testing.T) {
+	var got protocol.Call
+	p := plugin{module: "Email", call: func(_ context.Context, c protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+		require.Equal(t, caller, c)
+		got = call
+		return &protocol.Result{Data: "done"}, nil
+	}}
+	result := newHost(&strings.Builder{}, plugin{module: "Other"}, p).Do(t.Context(), caller, call(protocol.API2, "Email", "change"))
+	require.Nil(t, result.Err)
+	require.Equal(t, "done", result.Data)
+	require.Equal(t, map[string]any{"email": "user", "password": protocol.NewSecret("c4n4ry")}, got.Args.Named, "checked, secrets wrapped, the rest dropped")
+}
+
+func TestDoRefusesBeforeThePluginRuns(t *testing.T) {
+	p := plugin{module: "Email", call: func(context.Context, protocol.Caller, protocol.Call) (*protocol.Result, error) {
+		t.Error("the call was dispatched")
+		return nil, nil
+	}}
+	noEmail := call(protocol.UAPI, "Email", "look")
+	delete(noEmail.Args.Named, "email")
+	for _, c := range []struct {
+		name string
+		call protocol.Call
+		kind protocol.Kind
+		says string
+	}{
+		{"an unknown module", call(protocol.API2, "Ftp", "change"), protocol.KindNoModule, "Ftp"},
+		{"a module's name in another case", call(protocol.API2, "email", "change"), protocol.KindNoModule, "email"},
+		{"an unknown function", call(protocol.API2, "Email", "nothing"), protocol.KindNoFunction, "nothing"},
+		{"a function of another API", call(protocol.UAPI, "Email", "change"), protocol.KindNoFunction, "change"},
+		{"a missing argument", noEmail, protocol.KindInvalid, "Provide the ‘email’ argument."},
+		{"a function for others (T4)", call(protocol.UAPI, "Email", "own"), protocol.KindDenied, "Permission denied."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			result := newHost(&strings.Builder{}, p).Do(t.Context(), caller, c.call)
+			require.NotNil(t, result.Err)
+			require.Equal(t, c.kind, result.Err.Kind)
+			require.Contains(t, result.Err.Message, c.says)
+		})
+	}
+}
+
+// R20: what is said of a call that brought no answer is what is known.
+func TestR20_FailuresAreToldAsTheyAre(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fn     string
+		fail   func(ctx context.Context) (*protocol.Result, error)
+		kind   protocol.Kind
+		says   string
+		hidden bool // The cause goes to the log and not to the caller.
+	}{
+		{"not run", "change", func(context.Context) (*protocol.Result, error) {
+			return nil, fmt.Errorf("%w: no such binary /usr/lib/x", host.ErrNotRun)
+		}, protocol.KindUnavailable, "nothing was changed", true},
+		{"a change cut off", "change", func(context.Context) (*protocol.Result, error) {
+			return nil, fmt.Errorf("%w: worker 17 is gone", host.ErrOutcomeUnknown)
+		}, protocol.KindUnavailable, "stopped while it ran this call. Whether the change was made is not known", true},
+		{"a change past its deadline", "change", func(ctx context.Context) (*protocol.Result, error) {
+			<-ctx.Done()
+			return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, ctx.Err())
+		}, protocol.KindUnavailable, "did not answer within 50ms. Whether the change was made is not known", true},
+		{"a look cut off", "look", func(context.Context) (*protocol.Result, error) {
+			return nil, fmt.Errorf("%w: worker 17 is gone", host.ErrOutcomeUnknown)
+		}, protocol.KindUnavailable, "stopped while it ran this call. Try again.", true},
+		{"a fault of ours", "look", func(context.Context) (*protocol.Result, error) { return nil, errors.New("open /home/alice") },
+			protocol.KindInternal, "The request failed. (Error ID: ", true},
+		{"a fault of the module's", "look", func(context.Context) (*protocol.Result, error) {
+			return protocol.Failed(protocol.NewError(protocol.KindInternal, "")), nil
+		}, protocol.KindInternal, "The request failed. (Error ID: ", false},
+		{"a refusal of the module's", "look", func(context.Context) (*protocol.Result, error) {
+			return protocol.Failed(protocol.NewError(protocol.KindNotFound, "No such thing.")), nil
+		}, protocol.KindNotFound, "No such thing.", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log strings.Builder
+			p := plugin{module: "Email", call: func(ctx context.Context, _ protocol.Caller, _ protocol.Call) (*protocol.Result, error) {
+				return c.fail(ctx)
+			}}
+			api := map[string]protocol.API{"change": protocol.API2, "look": protocol.UAPI}[c.fn]
+			result := newHost(&log, p).Do(t.Context(), caller, call(api, "Email", c.fn))
+			require.NotNil(t, result.Err)
+			require.Equal(t, c.kind, result.Err.Kind)
+			require.Contains(t, result.Err.Message, c.says)
+			require.NotContains(t, result.Err.Message, "/")
+			require.NotContains(t, log.String(), "c4n4ry")
+			if c.hidden {
+				require.Contains(t, log.String(), "level=ERROR")
+				require.Contains(t, log.String(), "account=alice")
+			}
+		})
+	}
+}
+
+func TestPluginThatCannotDescribeItself(t *testing.T) {
+	p := plugin{module: "Email", broken: errors.New("it does not start")}
+	result := newHost(&strings.Builder{}, p).Do(t.Context(), caller, call(protocol.API2, "Email", "change"))
+	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
+	require.Contains(t, result.Err.Message, "nothing was changed")
+
+	_, err := newHost(&strings.Builder{}, p).Modules(t.Context(), caller.Account)
+	require.Error(t, err)
+	modules, err := newHost(&strings.Builder{}, plugin{module: "A"}, plugin{module: "B"}).Modules(t.Context(), caller.Account)
+	require.NoError(t, err)
+	require.Len(t, modules, 2)
+}
+
+// T44: nothing a client names makes a second line of the log.
+func TestT44_LogInjection(t *testing.T) {
+	var log strings.Builder
+	h := host.New(host.Options{Plugins: []host.Plugin{plugin{module: "Email"}}, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	h.Do(t.Context(), caller, call(protocol.API2, "Em\nail\x1b[31m", strings.Repeat("f", 10_000)))
+	require.Equal(t, 1, strings.Count(log.String(), "\n"))
+	require.NotContains(t, log.String(), "\x1b")
+	require.Less(t, log.Len(), 600)
+}

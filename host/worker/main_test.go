@@ -1,0 +1,279 @@
+package worker_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// TestMain also is every worker of these tests, good and bad: the name of the program
+// says which, since a worker's environment and arguments are not for a test to choose.
+func TestMain(m *testing.M) {
+	name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "worker-")
+	if ok {
+		actWorker(name)
+		return
+	}
+	if os.Getenv("WORKER_TEST_HOST") != "" {
+		actHost()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func actWorker(name string) {
+	kind, arg, _ := strings.Cut(name, "-")
+	switch kind {
+	case "good":
+		sdk.Serve(module())
+	case "handshake": // Prints what the file beside the program holds.
+		text, err := os.ReadFile(os.Args[0] + ".txt")
+		if err != nil {
+			panic(err)
+		}
+		fmt.Print(strings.ReplaceAll(string(text), "DIR", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
+		time.Sleep(time.Minute)
+	case "silent":
+		time.Sleep(time.Minute)
+	case "ends":
+		fmt.Fprintln(os.Stderr, "this plugin is broken")
+		os.Exit(3)
+	case "noisy": // Prints what kills a host that lets go-plugin parse it, then serves.
+		for _, line := range hostileLines() {
+			fmt.Fprintln(os.Stderr, line)
+		}
+		if arg == "flood" {
+			chunk := strings.Repeat("x", 1<<20)
+			for range 64 {
+				fmt.Fprint(os.Stderr, chunk)
+			}
+		}
+		sdk.Serve(module())
+	case "evil":
+		_ = os.WriteFile(os.Args[0]+".ran", nil, 0o600)
+	}
+}
+
+func hostileLines() []string {
+	return []string{
+		`{"@message":1}`, `{"@level":"error","@message":"forged"}`, `{"@level":5,"@timestamp":[]}`, `{}`, `[]`, "null", "panic: x",
+		"\x1b[31mred\x07", strings.Repeat("a", 100_000), "\xff\xfe\x00", "level=ERROR msg=forged", "",
+	}
+}
+
+func module() *sdk.Module {
+	fn := func(name string, do func(context.Context, *sdk.Call) (any, error)) sdk.Function {
+		return sdk.Function{Function: protocol.Function{
+			API: protocol.UAPI, Name: name, Roles: []protocol.Role{protocol.RoleAccount},
+			Params: []protocol.Param{{Name: "text"}, {Name: "secret", Type: protocol.TypeSecret}},
+		}, Do: do}
+	}
+	return &sdk.Module{Name: "Try", Help: "For tests.", Functions: []sdk.Function{
+		fn("pid", func(context.Context, *sdk.Call) (any, error) { return os.Getpid(), nil }),
+		fn("echo", func(_ context.Context, c *sdk.Call) (any, error) {
+			return c.String("text") + c.Secret("secret").Reveal(), nil
+		}),
+		fn("crash", func(context.Context, *sdk.Call) (any, error) { os.Exit(7); return nil, nil }),
+		fn("hang", func(context.Context, *sdk.Call) (any, error) { select {} }),
+		fn("big", func(context.Context, *sdk.Call) (any, error) { return strings.Repeat("x", 17<<20), nil }),
+		fn("print", func(context.Context, *sdk.Call) (any, error) {
+			fmt.Println("to standard output")
+			fmt.Fprintln(os.Stderr, "to standard error")
+			_, _ = syscall.Write(1, []byte("to descriptor 1\n"))
+			return nil, nil
+		}),
+		fn("stdin", func(context.Context, *sdk.Call) (any, error) {
+			in, err := io.ReadAll(os.Stdin)
+			return len(in), err
+		}),
+		fn("process", func(context.Context, *sdk.Call) (any, error) { return describeProcess() }),
+		fn("grandchild", func(context.Context, *sdk.Call) (any, error) {
+			cmd := exec.Command("/bin/sleep", "300")
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.NewFile(2, "stderr")
+			err := cmd.Start()
+			return cmd.Process.Pid, err
+		}),
+	}}
+}
+
+// describeProcess is what a worker can say of itself.
+func describeProcess() (any, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
+	var open []string
+	for _, fd := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			open = append(open, fd.Name()+" "+target)
+		}
+	}
+	cwd, err := os.Getwd()
+	return map[string]any{
+		"status": string(status), "fds": open, "env": os.Environ(), "cwd": cwd, "uid": os.Getuid(), "gid": os.Getgid(),
+	}, err
+}
+
+// actHost is a host that is killed: it starts a worker, prints its pid and waits.
+func actHost() {
+	dir, err := worker.NewRunDir(os.Getenv("WORKER_TEST_HOST"), 0o700)
+	if err != nil {
+		panic(err)
+	}
+	s := worker.New(worker.Options{
+		Path: os.Getenv("WORKER_TEST_BINARY"), RunDir: dir, Spawner: worker.NewSpawner(), Log: slog.New(slog.DiscardHandler),
+	})
+	result, err := s.Call(context.Background(), "id", protocol.Caller{Account: protocol.Account{Name: "alice"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(result.Data)
+	select {}
+}
+
+// rig is a supervisor of one kind of worker.
+type rig struct {
+	t   *testing.T
+	s   *worker.Supervisor
+	log *syncBuffer
+	dir string
+}
+
+// binary puts this test's own program at a path whose name says what it shall be.
+func binary(t *testing.T, dir, kind string) string {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	path := filepath.Join(dir, "worker-"+kind)
+	if os.Link(self, path) == nil {
+		return path
+	}
+	content, err := os.ReadFile(self)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, content, 0o755))
+	return path
+}
+
+func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
+	t.Helper()
+	r := &rig{t: t, log: &syncBuffer{}, dir: shortDir(t)}
+	run, err := worker.NewRunDir(r.dir, 0o700)
+	require.NoError(t, err)
+	spawner := worker.NewSpawner()
+	o := worker.Options{
+		Path: binary(t, t.TempDir(), kind), RunDir: run, Spawner: spawner,
+		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	r.s = worker.New(o)
+	t.Cleanup(func() {
+		r.s.Close()
+		spawner.Close()
+		require.NoError(t, run.Close())
+		if t.Failed() {
+			t.Log(r.log.String())
+		}
+	})
+	return r
+}
+
+// shortDir is a temporary folder with a path short enough for sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lw")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+var alice = protocol.Account{Name: "alice", UID: os.Getuid(), GID: os.Getgid()}
+
+func (r *rig) call(ctx context.Context, name string, args map[string]any) (*protocol.Result, error) {
+	return r.s.Call(ctx, "id1234", protocol.Caller{Account: alice, Role: protocol.RoleAccount},
+		protocol.Call{API: protocol.UAPI, Module: "Try", Func: name, Args: protocol.Args{Named: args}})
+}
+
+// must runs a call that has to succeed and returns its data.
+func (r *rig) must(name string, args map[string]any) any {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	result, err := r.call(ctx, name, args)
+	require.NoError(r.t, err)
+	require.Nil(r.t, result.Err)
+	return result.Data
+}
+
+func (r *rig) pid() int { return int(toInt(r.must("pid", nil))) }
+
+func toInt(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case uint64:
+		return int64(v)
+	}
+	return -1
+}
+
+// gone waits until a process is no more.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		// A leader may be a zombie while other threads still run.
+		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		return errors.Is(err, os.ErrNotExist) || strings.Contains(string(status), "State:\tZ") && len(threads) <= 1
+	}, 10*time.Second, 5*time.Millisecond, "process %d", pid)
+}
+
+// listenOutside is a socket that no worker owns; it tells whether anybody connected.
+func listenOutside(t *testing.T) (path string, connected func() bool) {
+	t.Helper()
+	path = filepath.Join(shortDir(t), "outside.sock")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	hit := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			hit <- struct{}{}
+		}
+	}()
+	return path, func() bool { return len(hit) > 0 }
+}
+
+func readLine(t *testing.T, r io.Reader) string {
+	t.Helper()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	return strings.TrimSpace(line)
+}
