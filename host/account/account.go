@@ -3,7 +3,6 @@
 package account
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,8 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
+	"github.com/liveapid/liveapid/host/strictoml"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -55,9 +53,7 @@ func (d *Dir) ByName(name string) (protocol.Account, error) {
 		return protocol.Account{}, fmt.Errorf("account file: %w", err)
 	}
 	var f file
-	dec := toml.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
+	if err := strictoml.Decode(text, &f); err != nil {
 		return protocol.Account{}, fmt.Errorf("account file %s: %w", path, err)
 	}
 	account, err := d.build(name, f)

@@ -4,7 +4,6 @@
 package config
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
+	"github.com/liveapid/liveapid/host/strictoml"
 )
 
 const (
@@ -117,29 +116,14 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c := &Config{path: abs}
-	dec := toml.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(c); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, explain(err))
+	if err := strictoml.Decode(text, c); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	c.fill()
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
-}
-
-// explain adds the place to a decoder's error, which its Error method leaves out.
-func explain(err error) error {
-	var missing *toml.StrictMissingError
-	var decode *toml.DecodeError
-	switch {
-	case errors.As(err, &missing):
-		return fmt.Errorf("unknown key:\n%s", missing.String())
-	case errors.As(err, &decode):
-		return fmt.Errorf("%w:\n%s", err, decode.String())
-	}
-	return err
 }
 
 // Path is the file the configuration came from; "" for Default.

@@ -1,0 +1,299 @@
+// Package hosttest gives tests a real host: a sandbox in a temporary folder, the
+// programs of bin/, and connections that speak the wire. It is imported by tests alone,
+// and never replaces a part by a stand-in.
+package hosttest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// Patience bounds whatever a test waits for. It decides no verdict but that of a hang.
+const Patience = 60 * time.Second
+
+// Root returns the module's folder.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		require.NotEqual(t, "/", dir, "no go.mod above the test")
+		dir = filepath.Dir(dir)
+	}
+}
+
+// Bin returns the path of a built program.
+func Bin(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(Root(t), "bin", name)
+	require.FileExists(t, path, "run make build first")
+	return path
+}
+
+// World is a sandbox.
+type World struct {
+	Dir    string
+	Config string
+	Socket string
+	Shadow string // The store's file with the sandbox's mailbox.
+}
+
+// Sandbox makes a sandbox with liveapi sandbox.
+func Sandbox(t testing.TB) *World {
+	t.Helper()
+	parent, err := os.MkdirTemp("", "lw") // Short, for the sockets' paths.
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the world as another user.
+	dir := filepath.Join(parent, "s")
+	out, err := exec.Command(Bin(t, "liveapi"), "sandbox", dir).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return &World{
+		Dir: dir, Config: filepath.Join(dir, "liveapid.toml"), Socket: filepath.Join(dir, "run", "liveapi.sock"),
+		Shadow: filepath.Join(dir, "home", "demo", "etc", "example.com", "shadow"),
+	}
+}
+
+// Env is the environment in which programs find the world, and it alone.
+func (w *World) Env(t testing.TB, more ...string) []string {
+	t.Helper()
+	env := []string{
+		"PATH=" + filepath.Join(Root(t), "bin") + ":" + os.Getenv("PATH"), "HOME=" + w.Dir, "LANG=C.UTF-8",
+		"LIVEAPID_CONFIG=" + w.Config, "LIVEAPID=" + Bin(t, "liveapid"),
+		"PERL5LIB=" + filepath.Join(Root(t), "bindings", "perl", "lib"),
+	}
+	return append(env, more...)
+}
+
+// Command returns a command in the world: a program of bin/, or any other.
+func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	if path := filepath.Join(Root(t), "bin", name); !strings.Contains(name, "/") {
+		if _, err := os.Stat(path); err == nil {
+			name = path
+		}
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Env = w.Env(t)
+	return cmd
+}
+
+// Output runs a command that has to succeed and returns its standard output.
+func Output(t testing.TB, cmd *exec.Cmd) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Run(), "%s\n%s%s", cmd, stdout.String(), stderr.String())
+	return stdout.String()
+}
+
+// Host is a liveapid serve of its own process.
+type Host struct {
+	Process *os.Process
+	Log     *Buffer
+	done    chan error
+}
+
+// Serve starts liveapid serve and waits until it listens. It ends with the test.
+func (w *World) Serve(t testing.TB) *Host {
+	t.Helper()
+	cmd := w.Command(t, "liveapid", "serve")
+	h := &Host{Log: &Buffer{}, done: make(chan error, 1)}
+	cmd.Stderr = h.Log
+	require.NoError(t, cmd.Start())
+	h.Process = cmd.Process
+	go func() { h.done <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = h.Process.Kill()
+		<-h.done
+	})
+	w.WaitForSocket(t)
+	return h
+}
+
+// Wait waits for the process's end. Call it at most once.
+func (h *Host) Wait(t testing.TB) error {
+	t.Helper()
+	select {
+	case err := <-h.done:
+		h.done <- nil // For the clean-up.
+		return err
+	case <-time.After(Patience):
+		t.Fatal("the host does not end")
+		return nil
+	}
+}
+
+// Stop ends the host as an operator does, and requires that it ends well.
+func (h *Host) Stop(t testing.TB) {
+	t.Helper()
+	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, h.Wait(t), "%s", h.Log)
+}
+
+// WaitForSocket waits until somebody listens.
+func (w *World) WaitForSocket(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("unix", w.Socket)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, Patience, 5*time.Millisecond, "nobody listens on %s", w.Socket)
+}
+
+// Start serves the world in the test's own process, so that the race detector sees the
+// host. Workers are processes as ever.
+func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
+	t.Helper()
+	c, err := config.Load(w.Config)
+	require.NoError(t, err)
+	for i := range c.Plugins {
+		c.Plugins[i].Path = Bin(t, filepath.Base(c.Plugins[i].Path))
+	}
+	for _, f := range change {
+		f(c)
+	}
+	log := &Buffer{}
+	rt, err := setup.New(c, slog.New(slog.NewTextHandler(log, nil)))
+	require.NoError(t, err)
+	l, err := session.Listen(c.Socket, 0o600)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- rt.Serve(ctx, l, 5*time.Second) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-served)
+		rt.Close()
+		require.NotContains(t, log.String(), "panic in a call")
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+}
+
+// Conn is a client that a test writes by hand.
+type Conn struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+// Dial connects to the world's host.
+func (w *World) Dial(t testing.TB) *Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", w.Socket)
+	require.NoError(t, err)
+	return NewConn(t, conn)
+}
+
+// NewConn wraps a connection. It is closed with the test.
+func NewConn(t testing.TB, conn net.Conn) *Conn {
+	t.Helper()
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(Patience)))
+	return &Conn{t: t, Conn: conn, r: bufio.NewReader(conn)}
+}
+
+// Raw sends bytes as they are.
+func (c *Conn) Raw(text string) {
+	c.t.Helper()
+	_, err := io.WriteString(c.Conn, text)
+	require.NoError(c.t, err)
+}
+
+// Send sends a payload as a frame.
+func (c *Conn) Send(payload string) {
+	c.t.Helper()
+	c.Raw(string(live.AppendFrame(nil, []byte(payload))))
+}
+
+// Answer reads one answer and returns its JSON. What stands around it is checked byte
+// for byte.
+func (c *Conn) Answer() string {
+	c.t.Helper()
+	head, err := c.r.ReadString('\n')
+	require.NoError(c.t, err, "%q", head)
+	require.Equal(c.t, "<?xml version=\"1.0\" ?>\n", head)
+	line, err := c.r.ReadString('\n')
+	require.NoError(c.t, err, "%q", line)
+	body, ok := strings.CutPrefix(line, "<cpanelresult>")
+	require.True(c.t, ok, "%q", line)
+	body, ok = strings.CutSuffix(body, "</cpanelresult>\n")
+	require.True(c.t, ok, "%q", line)
+	require.NotContains(c.t, body, "<")
+	require.True(c.t, json.Valid([]byte(body)), "%s", body)
+	return body
+}
+
+// Ask sends a payload and returns the answer's JSON.
+func (c *Conn) Ask(payload string) string {
+	c.t.Helper()
+	c.Send(payload)
+	return c.Answer()
+}
+
+// Call runs a function with arguments in JSON and returns the answer's JSON.
+func (c *Conn) Call(api, module, function, args string) string {
+	c.t.Helper()
+	return c.Ask(Action(api, module, function, args))
+}
+
+// Action is the payload of a call.
+func Action(api, module, function, args string) string {
+	return fmt.Sprintf("<cpanelaction>\n{\"reqtype\":\"exec\",\"module\":%q,\"func\":%q,\"apiversion\":%q,\"args\":%s}\n</cpanelaction>", module, function, api, args)
+}
+
+// Ended requires that the host closes the session without a further byte.
+func (c *Conn) Ended() {
+	c.t.Helper()
+	rest, err := io.ReadAll(c.r)
+	require.NoError(c.t, err)
+	require.Empty(c.t, string(rest))
+}
+
+// Buffer is a log that a test may read while it grows.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// String returns what was written so far.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
