@@ -89,7 +89,7 @@ func newClient(in io.Reader, out io.Writer, closer func() error) *Client {
 
 // hello switches the session to JSON.
 func (c *Client) hello(ctx context.Context) (*Client, error) {
-	answer, err := c.roundTrip(ctx, []byte(live.EnableJSON))
+	answer, _, err := c.roundTrip(ctx, []byte(live.EnableJSON))
 	if err == nil && string(answer) != string(live.AnswerJSONEnabled) {
 		err = errors.New("the host refuses the session: " + failureText(answer))
 	}
@@ -113,24 +113,31 @@ func failureText(answer []byte) string {
 // Call runs call and returns the answer's JSON, in the envelope that the socket
 // carries. A call that failed is an answer and no error.
 func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
-	return c.roundTrip(ctx, live.AppendAction(nil, call))
+	answer, sent, err := c.roundTrip(ctx, live.AppendAction(nil, call))
+	if err != nil && sent {
+		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return answer, err
 }
 
-// roundTrip sends a payload and reads its answer. Where ctx ends first the session is
+// roundTrip sends a payload and reads its answer; sent tells whether it left whole. Where ctx ends first the session is
 // broken for good: an answer that comes later would be taken for the next call's.
-func (c *Client) roundTrip(ctx context.Context, payload []byte) ([]byte, error) {
+func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, sent bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken != nil {
-		return nil, c.broken
+		return nil, false, c.broken
 	}
 	stop := context.AfterFunc(ctx, c.cancel)
-	defer stop()
+	defer func() {
+		if !stop() && c.broken == nil {
+			c.broken = fmt.Errorf("client: %w", ctx.Err()) // The stream is cut already.
+		}
+	}()
 	_, writeErr := c.out.Write(live.AppendFrame(nil, payload))
 	// A host that refused the session has said why before it hung up.
-	answer, err := live.ReadAnswer(c.in, maxAnswer)
-	if err == nil {
-		return answer, nil
+	if answer, err = live.ReadAnswer(c.in, maxAnswer); err == nil {
+		return answer, true, nil
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -140,11 +147,8 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) ([]byte, error) 
 	case errors.Is(err, io.EOF):
 		err = errors.New("the host closed the session without an answer")
 	}
-	if writeErr == nil {
-		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-	}
 	c.broken = fmt.Errorf("client: %w", err)
-	return nil, c.broken
+	return nil, writeErr == nil, c.broken
 }
 
 // Close ends the session, and the host where Spawn started it. A call that still waits

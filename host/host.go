@@ -117,17 +117,17 @@ func (h *Host) report(ctx context.Context, id string, caller protocol.Caller, ca
 	if e := result.Err; e != nil {
 		kind = string(e.Kind)
 		if e.Err != nil {
-			level, cause = slog.LevelError, e.Err.Error()
+			level, cause = slog.LevelError, clip(e.Err.Error(), protocol.MaxText)
 		}
 	}
 	h.log.Log(ctx, level, "call", "id", id, "account", caller.Account.Name, "role", caller.Role, "door", caller.Door,
-		"api", int(call.API), "module", clip(call.Module), "func", clip(call.Func), "result", kind, "cause", cause, "took", took)
+		"api", int(call.API), "module", clip(call.Module, 64), "func", clip(call.Func, 64), "result", kind, "cause", cause, "took", took)
 }
 
-// clip bounds a client's text before it is logged.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "..."
+// clip bounds a client's or a worker's text before it is logged.
+func clip(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "..."
 	}
 	return s
 }

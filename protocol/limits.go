@@ -13,6 +13,15 @@ const (
 	MaxDepth = 32
 	// MaxNodes bounds the values of one MessagePack document.
 	MaxNodes = 200_000
+	// MaxFrameNodes bounds the values and keys of one frame's JSON: a byte of it can cost
+	// fifty bytes of memory, for as long as the call runs.
+	MaxFrameNodes = 20_000
+	// MaxAnswer bounds the JSON of one answer, in bytes.
+	MaxAnswer = 32 << 20
+	// MaxDescription bounds what a plugin says of itself, in bytes.
+	MaxDescription = 1 << 20
+	// MaxText bounds a text from a worker that is shown or logged, in bytes.
+	MaxText = 2 << 10
 	// MaxWorkerMessage bounds one message to or from a worker, in bytes.
 	MaxWorkerMessage = 16 << 20
 	// MaxSessions and MaxAccountSessions bound the sessions at once.

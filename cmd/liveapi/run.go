@@ -36,11 +36,15 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 			if err != nil {
 				return err
 			}
-			a, err := runAs(c, name)
+			a, became, err := runAs(c, name)
 			if err != nil {
 				return err
 			}
-			return runProgram(c, a, words)
+			env := os.Environ()
+			if became {
+				env = environmentOf(a)
+			}
+			return runProgram(c, a, words, env)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // What follows the program's name is the program's.
@@ -50,25 +54,43 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 }
 
 // runAs returns the account to run for. On a server of many accounts root becomes it.
-func runAs(c *config.Config, name string) (protocol.Account, error) {
+func runAs(c *config.Config, name string) (a protocol.Account, became bool, err error) {
 	if c.Mode == config.Server && os.Geteuid() == 0 {
 		if name == "" {
-			return protocol.Account{}, errMisuse{errors.New("as root you must name the account: --user NAME")}
+			return a, false, errMisuse{errors.New("as root you must name the account: --user NAME")}
 		}
-		a, err := account.NewDir(c.Accounts, false).ByName(name)
-		if err != nil {
-			return a, err
+		if a, err = account.NewDir(c.Accounts, false).ByName(name); err != nil {
+			return a, false, err
 		}
-		return a, become.Account(a)
+		// Nothing of root's passes on to the account's program.
+		if err = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
+			return a, false, fmt.Errorf("keep descriptors from the program: %w", err)
+		}
+		return a, true, become.Account(a)
 	}
-	a, err := setup.Account(c)
+	a, err = setup.Account(c)
 	if err == nil && name != "" && name != a.Name {
 		err = fmt.Errorf("user %q: you can run programs as %q only", name, a.Name)
 	}
-	return a, err
+	return a, false, err
 }
 
-func runProgram(c *config.Config, a protocol.Account, words []string) error {
+// environmentOf is the environment of a program that root runs as an account: the
+// account's own, with the terminal's and the locale's words of the caller's.
+func environmentOf(a protocol.Account) []string {
+	env := []string{
+		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+	}
+	for _, name := range []string{"TERM", "LANG", "LC_ALL", "TZ", config.Env} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+func runProgram(c *config.Config, a protocol.Account, words, env []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	rt, err := setup.NewFor(c, a, log)
 	if err != nil {
@@ -88,7 +110,7 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, time.Second) }()
-	err = execute(words, socket)
+	err = execute(words, append(env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket))
 	stop()
 	if serveErr := <-served; err == nil {
 		err = serveErr
@@ -97,10 +119,10 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 }
 
 // execute runs the program and hands it the signals that are meant for it.
-func execute(words []string, socket string) error {
+func execute(words, env []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket)
+	cmd.Env = env
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/session"
@@ -54,6 +55,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			if err := setup.Harden(); err != nil {
 				return err
 			}
+			// A reader of the log, or a client, that goes away ends no call half way.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
 			return do(cmd.Context(), c, log)
 		}
@@ -132,17 +135,12 @@ func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader
 	return rt.ServeStreams(ctx, in, out)
 }
 
-// makeSocketDir makes the socket's folder where it is missing, passable for those who
-// connect whatever the umask is. One that is there stays as it is.
+// makeSocketDir makes the socket's folder, and those above it, where they are missing,
+// passable for those who connect. One that is there stays as it is.
 func makeSocketDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	err := os.MkdirAll(dir, 0o755)
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	if err != nil {
+	old := unix.Umask(0o022)
+	defer unix.Umask(old)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the socket's folder: %w", err)
 	}
 	return nil

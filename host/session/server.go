@@ -26,6 +26,15 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, maxSocketPath, len(path))
 	}
+	// Two hosts that start at once must not each take the other's socket for a dead one's.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("listen: lock: %w", err)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

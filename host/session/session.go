@@ -69,6 +69,7 @@ type session struct {
 	mu       sync.Mutex
 	busy     bool // A request is being served.
 	draining bool // Close after the request that is being served.
+	left     bool // Serve has returned; what is read now is nobody's.
 }
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
@@ -111,7 +112,9 @@ func (s *session) serve(ctx context.Context) error {
 			return nil
 		}
 		payload, err := s.frames.Next()
-		s.setBusy(true)
+		if !s.begin() {
+			return nil
+		}
 		if err != nil {
 			return s.endOfFrames(err)
 		}
@@ -119,7 +122,7 @@ func (s *session) serve(ctx context.Context) error {
 		if err != nil || done {
 			return err
 		}
-		s.setBusy(false)
+		s.idle()
 	}
 }
 
@@ -136,9 +139,17 @@ func (s *session) beginWait() bool {
 	return true
 }
 
-func (s *session) setBusy(busy bool) {
+// begin notes that a request is being served, unless the session was left meanwhile.
+func (s *session) begin() bool {
 	s.mu.Lock()
-	s.busy = busy
+	defer s.mu.Unlock()
+	s.busy = !s.left
+	return s.busy
+}
+
+func (s *session) idle() {
+	s.mu.Lock()
+	s.busy = false
 	s.mu.Unlock()
 }
 
@@ -148,8 +159,12 @@ func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
-	if !s.busy && s.timer != nil {
+	switch {
+	case s.busy:
+	case s.timer != nil:
 		_ = s.timer.SetReadDeadline(time.Unix(1, 0))
+	default:
+		s.left = true // Nothing can interrupt the read, so its owner goes.
 	}
 	return s.busy
 }
@@ -195,7 +210,7 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		_ = s.write(live.AnswerShutdown) // Many clients have hung up by now.
 		return true, nil
 	case live.RequestCall:
-		return false, s.write(envelope.JSON(request.Call, s.do(ctx, request.Call)))
+		return false, s.write(s.call(ctx, request.Call))
 	case live.RequestSpecial:
 		return false, s.write(envelope.Special(request.Special, protocol.Failed(request.Err)))
 	default:
@@ -204,6 +219,18 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		}
 		return false, s.write(envelope.JSON(request.Call, protocol.Failed(request.Err)))
 	}
+}
+
+// call runs a call and returns its envelope, or one that says that it is too large.
+func (s *session) call(ctx context.Context, call protocol.Call) []byte {
+	result := s.do(ctx, call)
+	call.Args = protocol.Args{}
+	body := envelope.JSON(call, result)
+	if len(body) <= protocol.MaxAnswer {
+		return body
+	}
+	return envelope.JSON(call, protocol.Failed(protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(
+		"The call was run, and its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
 }
 
 // do runs a call. A fault of ours ends the call and not the host; its log line has the

@@ -337,6 +337,42 @@ func TestPanicEndsTheCallAlone(t *testing.T) {
 	require.NotContains(t, r.log.String(), "c4n4ry")
 }
 
+func TestAnswerTooLarge(t *testing.T) {
+	r := serve(t, func(context.Context, protocol.Caller, protocol.Call) *protocol.Result {
+		return &protocol.Result{Data: strings.Repeat("<", protocol.MaxAnswer/6)}
+	}, session.Limits{}, nil)
+	c := r.dial()
+	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, and its answer of 33554`)
+}
+
+// Two hosts that find a dead one's socket do not both listen there.
+func TestListenAtOnce(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lw")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for i := range 50 {
+		path := filepath.Join(dir, fmt.Sprint(i))
+		dead, err := session.Listen(path, 0o600)
+		require.NoError(t, err)
+		dead.SetUnlinkOnClose(false)
+		require.NoError(t, dead.Close())
+		listeners := make([]*net.UnixListener, 4)
+		var all sync.WaitGroup
+		for j := range listeners {
+			all.Go(func() { listeners[j], _ = session.Listen(path, 0o600) })
+		}
+		all.Wait()
+		n := 0
+		for _, l := range listeners {
+			if l != nil {
+				n++
+				require.NoError(t, l.Close())
+			}
+		}
+		require.Equal(t, 1, n)
+	}
+}
+
 func TestListen(t *testing.T) {
 	dir, err := os.MkdirTemp("", "lw")
 	require.NoError(t, err)

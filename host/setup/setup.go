@@ -80,6 +80,9 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, error) {
 	personal := *c
 	personal.Mode = config.Personal
+	if c.Mode == config.Server {
+		personal.RunDir = "" // Root's; the account makes its own.
+	}
 	rt, err := New(&personal, log)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -25,6 +26,10 @@ func openBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 		}
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrPermission) && sum == nil {
+		// A binary that may be run and not read is run by its descriptor as well.
+		f, err = os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBinary, err)
 	}

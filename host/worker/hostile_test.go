@@ -82,7 +82,7 @@ func TestT16_LinkToAnotherSocket(t *testing.T) {
 				return
 			default:
 			}
-			dirs, _ := filepath.Glob(filepath.Join(r.dir, "host-*", "*"))
+			dirs, _ := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 			for _, dir := range dirs {
 				_ = os.Symlink(outside, filepath.Join(dir, "p"))
 			}
@@ -92,6 +92,35 @@ func TestT16_LinkToAnotherSocket(t *testing.T) {
 	close(done)
 	require.ErrorIs(t, err, host.ErrNotRun)
 	require.False(t, connected())
+}
+
+// T16: nor does one that takes the place of the worker's own socket later.
+func TestT16_LinkInTheSocketsPlace(t *testing.T) {
+	outside, connected := listenOutside(t)
+	r := newRig(t, "turncoat", func(o *worker.Options) {
+		require.NoError(t, os.WriteFile(o.Path+".txt", []byte(outside), 0o600))
+	})
+	first := int(toInt(r.must("turn", nil)))
+	require.Eventually(t, func() bool {
+		result, err := r.call(t.Context(), "pid", nil)
+		return err == nil && int(toInt(result.Data)) != first
+	}, 20*time.Second, 5*time.Millisecond, "a fresh worker takes over")
+	require.False(t, connected())
+}
+
+// A worker that accepts and goes no further costs a start's time and no more.
+func TestT16_WorkerThatNeverAnswers(t *testing.T) {
+	for _, kind := range []string{"mute", "mute-streams"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, kind)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err := r.call(ctx, "pid", nil)
+			require.ErrorIs(t, err, host.ErrNotRun)
+			require.NoError(t, ctx.Err())
+		})
+	}
 }
 
 // T17: a certificate that nobody asked for does not bring the host down, and with TLS a
@@ -107,7 +136,7 @@ func TestT17_UnaskedCertificate(t *testing.T) {
 func TestT17_Stranger(t *testing.T) {
 	r := newRig(t, "good", func(o *worker.Options) { o.TLS = true })
 	require.Equal(t, "x", r.must("echo", map[string]any{"text": "x"}))
-	sockets, err := filepath.Glob(filepath.Join(r.dir, "host-*", "*", "*"))
+	sockets, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*", "*"))
 	require.NoError(t, err)
 	require.Len(t, sockets, 1)
 	conn, err := grpc.NewClient("unix://"+sockets[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -354,7 +383,7 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 	for name, want := range map[string]string{"Uid": "\t12345\t12345\t12345\t12345", "Gid": "\t12346\t12346\t12346\t12346", "Groups": "\t ", "CapEff": "\t0000000000000000", "CapPrm": "\t0000000000000000"} {
 		require.Equal(t, want, field(status, name), name)
 	}
-	dirs, err := filepath.Glob(filepath.Join(r.dir, "host-*", "*"))
+	dirs, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 	require.NoError(t, err)
 	st, err := os.Stat(dirs[0])
 	require.NoError(t, err)
@@ -362,10 +391,44 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 	require.EqualValues(t, 12345, st.Sys().(*syscall.Stat_t).Uid)
 }
 
+// T7: an account that was made anew under its old name gets a worker of its own.
+func TestT07_AnotherUIDIsAnotherAccount(t *testing.T) {
+	r := newRig(t, "good")
+	pid := func(uid int) int64 {
+		result, err := r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "bob", UID: uid}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+		require.NoError(t, err)
+		return toInt(result.Data)
+	}
+	require.NotEqual(t, pid(1001), pid(1002))
+}
+
+// A worker's failed start leaves no folder behind.
+func TestFailedStartLeavesNothing(t *testing.T) {
+	for _, kind := range []string{"ends", "handshake"} {
+		r := newRig(t, kind, func(o *worker.Options) {
+			require.NoError(t, os.WriteFile(o.Path+".txt", []byte("hello\n"), 0o600))
+		})
+		_, err := r.call(t.Context(), "pid", nil)
+		require.ErrorIs(t, err, host.ErrNotRun)
+		left, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
+	r := newRig(t, "good", func(o *worker.Options) {
+		o.Path = filepath.Join(filepath.Dir(o.Path), "text")
+		require.NoError(t, os.WriteFile(o.Path, []byte("no program"), 0o755))
+	})
+	_, err := r.call(t.Context(), "pid", nil)
+	require.ErrorIs(t, err, host.ErrNotRun)
+	left, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 // Many hosts that start at once in one folder do not sweep each other's directories.
 func TestRunDirsAtOnce(t *testing.T) {
 	parent := shortDir(t)
-	dead := filepath.Join(parent, "host-dead")
+	dead := filepath.Join(parent, "liveapid-host-dead")
 	require.NoError(t, os.Mkdir(dead, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(dead, "x"), nil, 0o600))
 	var hosts sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,8 +51,10 @@ func actWorker(name string) {
 		}
 		fmt.Print(strings.ReplaceAll(string(text), "DIR", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
 		time.Sleep(time.Minute)
-	case "silent":
-		time.Sleep(time.Minute)
+	case "mute": // Accepts and says nothing, or offers HTTP/2 without a single stream.
+		serveMute(arg)
+	case "turncoat": // Serves, then lays a link to another's socket and hangs up.
+		turncoat(arg)
 	case "ends":
 		fmt.Fprintln(os.Stderr, "this plugin is broken")
 		os.Exit(3)
@@ -69,6 +72,53 @@ func actWorker(name string) {
 	case "evil":
 		_ = os.WriteFile(os.Args[0]+".ran", nil, 0o600)
 	}
+}
+
+func serveMute(arg string) {
+	socket := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "p")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|1|unix|%s|grpc|\n", socket)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if arg == "streams" { // A SETTINGS frame: MAX_CONCURRENT_STREAMS is 0.
+			_, _ = conn.Write([]byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00"))
+			_, _ = conn.Write([]byte("\x00\x00\x00\x04\x01\x00\x00\x00\x00"))
+		}
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+	}
+}
+
+func turncoat(string) {
+	target, err := os.ReadFile(os.Args[0] + ".txt")
+	if err != nil {
+		panic(err)
+	}
+	m := module()
+	m.Functions = append(m.Functions, sdk.Function{Function: protocol.Function{
+		API: protocol.UAPI, Name: "turn", Roles: []protocol.Role{protocol.RoleAccount},
+	}, Do: func(context.Context, *sdk.Call) (any, error) {
+		sockets, _ := filepath.Glob(filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "*"))
+		for _, socket := range sockets {
+			_ = os.Remove(socket)
+			_ = os.Symlink(string(target), socket)
+		}
+		time.AfterFunc(50*time.Millisecond, func() {
+			fds, _ := os.ReadDir("/proc/self/fd")
+			for _, fd := range fds {
+				if n, err := strconv.Atoi(fd.Name()); err == nil && n > 2 {
+					_ = syscall.Shutdown(n, syscall.SHUT_RDWR)
+				}
+			}
+		})
+		return os.Getpid(), nil
+	}})
+	sdk.Serve(m)
 }
 
 func hostileLines() []string {

@@ -30,9 +30,11 @@ type process struct {
 	spawner *Spawner
 	log     *lineLog
 
-	pid    int
-	ready  *io.PipeReader // The checked handshake line, for go-plugin.
-	exited chan struct{}
+	pid     int
+	late    *time.Timer    // Ends a start that takes too long; set by Start.
+	tooLate func()         // What it does beside killing the process.
+	ready   *io.PipeReader // The checked handshake line, for go-plugin.
+	exited  chan struct{}
 
 	mu     sync.Mutex // Guards what follows, and keeps the pid from reuse while it is signalled.
 	socket string     // Set once the handshake was checked.
@@ -46,8 +48,7 @@ var _ runner.Runner = (*process)(nil)
 // by then. env is the whole environment.
 func newProcess(binary *os.File, env []string, dir string, credential *syscall.Credential) *process {
 	cmd := &exec.Cmd{
-		// The child still holds this descriptor when it calls execve, which then closes it.
-		Path: "/proc/self/fd/" + strconv.Itoa(int(binary.Fd())),
+		// Path is the descriptor, which the child still holds when it calls execve.
 		Args: []string{binary.Name()},
 		Env:  env,
 		Dir:  "/",
@@ -61,6 +62,7 @@ func newProcess(binary *os.File, env []string, dir string, credential *syscall.C
 
 // Start implements runner.Runner.
 func (p *process) Start(context.Context) error {
+	defer func() { _ = p.binary.Close() }()
 	stdout, stdoutChild, err := os.Pipe()
 	if err != nil {
 		return err
@@ -72,16 +74,26 @@ func (p *process) Start(context.Context) error {
 		return err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = stdoutChild, stderrChild
-	err = p.spawner.Start(p.cmd)
+	// In the child Go moves a pipe of its own to the descriptor behind the standard
+	// streams', whatever that is; the binary must be out of its way.
+	fd, err := unix.FcntlInt(p.binary.Fd(), unix.F_DUPFD_CLOEXEC, int(max(stdoutChild.Fd(), stderrChild.Fd()))+16)
+	if err == nil {
+		p.cmd.Path = "/proc/self/fd/" + strconv.Itoa(fd)
+		err = p.spawner.Start(p.cmd)
+		_ = unix.Close(fd)
+	}
 	_ = stdoutChild.Close()
 	_ = stderrChild.Close()
-	_ = p.binary.Close()
 	if err != nil {
 		_ = stdout.Close()
 		_ = stderr.Close()
 		return fmt.Errorf("start the plugin: %w", err)
 	}
 	p.pid = p.cmd.Process.Pid
+	p.late = time.AfterFunc(protocol.WorkerStartTimeout, func() {
+		_ = p.kill()
+		p.tooLate()
+	})
 	var handshake *io.PipeWriter
 	p.ready, handshake = io.Pipe()
 	go p.readStdout(stdout, handshake)

@@ -7,16 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	runDirPrefix = "host-"
+	runDirPrefix = "liveapid-host-"
 	// newDirPrefix is of a directory that is not locked yet. Another host's sweep would
 	// take one of the other prefix for a dead host's.
-	newDirPrefix = "new-"
+	newDirPrefix = "liveapid-new-"
 	// newDirAge is how old a directory that was never locked must be to count as left.
 	newDirAge = time.Minute
 	// maxRunDir keeps room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN"
@@ -34,10 +35,11 @@ type RunDir struct {
 // "" or too long for socket paths, and removes the directories that dead hosts left.
 // In server mode tenants must reach their own sockets below it: mode is then 0711.
 func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
-	if parent == "" || len(parent)+len("/host-0123456789") > maxRunDir {
+	if parent == "" || len(parent)+len("/liveapid-host-0123456789") > maxRunDir {
 		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
 		if err := ownDir(parent, mode); err != nil {
-			return nil, err
+			// Somebody else took the name, which must not keep this user's hosts down.
+			parent = os.TempDir()
 		}
 	}
 	sweep(parent)
@@ -72,21 +74,27 @@ func claim(path string, mode os.FileMode) (*RunDir, error) {
 }
 
 // ownDir makes path, or checks that the one that is there is ours alone: others may
-// make names in a shared temporary directory.
+// make names in a shared temporary directory. Either way it ends with mode.
 func ownDir(path string, mode os.FileMode) error {
-	err := os.Mkdir(path, mode)
-	if err == nil {
-		err = os.Chmod(path, mode) // The umask may have taken bits away.
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
 	}
+	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("open the run directory: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
 	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return fmt.Errorf("make the run directory: %w", err)
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return fmt.Errorf("open the run directory: %w", err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 		return fmt.Errorf("run directory %s: it must be a directory that user %d owns and nobody else can write", path, os.Geteuid())
+	}
+	// The umask may have taken bits away, or a host of another mode made it. It is never
+	// closed again: another host may need it open.
+	if want := uint32(mode.Perm()) &^ st.Mode; want != 0 {
+		return dir.Chmod(os.FileMode(st.Mode&0o777) | mode.Perm())
 	}
 	return nil
 }
@@ -107,7 +115,7 @@ func lockDir(path string) (*os.File, error) {
 func sweep(parent string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), runDirPrefix) && !abandoned(e) {
+		if !e.IsDir() || !ours(e) || !strings.HasPrefix(e.Name(), runDirPrefix) && !abandoned(e) {
 			continue
 		}
 		path := filepath.Join(parent, e.Name())
@@ -118,6 +126,16 @@ func sweep(parent string) {
 		_ = os.RemoveAll(path)
 		_ = dir.Close()
 	}
+}
+
+// ours tells whether the directory is this user's; in a shared parent others have theirs.
+func ours(e os.DirEntry) bool {
+	info, err := e.Info()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }
 
 // abandoned tells whether a host died between making its directory and locking it.

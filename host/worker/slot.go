@@ -83,7 +83,13 @@ func (sl *slot) acquire(ctx context.Context) (*worker, error) {
 func (sl *slot) release() {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	if sl.calls--; sl.calls > 0 || sl.s.o.Idle <= 0 || sl.closed {
+	sl.calls--
+	sl.armIdle()
+}
+
+// armIdle starts the idle time where no call is in flight. It needs mu.
+func (sl *slot) armIdle() {
+	if sl.calls > 0 || sl.s.o.Idle <= 0 || sl.closed {
 		return
 	}
 	if sl.idle == nil {
@@ -126,6 +132,7 @@ func (sl *slot) start(wait time.Duration) {
 			go w.stop()
 		}
 		go sl.watch(w)
+		sl.armIdle() // Whoever asked for it may have left.
 	}
 	close(sl.starting)
 	sl.starting = nil

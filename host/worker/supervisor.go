@@ -36,13 +36,19 @@ type Options struct {
 
 // Supervisor runs one plugin: a worker for each account that calls it.
 type Supervisor struct {
-	o              Options
-	log            *slog.Logger
-	stdout, stderr *lineLog
+	o   Options
+	log *slog.Logger
 
 	mu     sync.Mutex
-	slots  map[string]*slot // By account name.
+	slots  map[identity]*slot
 	closed bool
+}
+
+// identity is whom a worker works for. An account that was made anew, with its old name
+// and another uid, is another one.
+type identity struct {
+	name     string
+	uid, gid int
 }
 
 var _ host.Plugin = (*Supervisor)(nil)
@@ -50,10 +56,7 @@ var _ host.Plugin = (*Supervisor)(nil)
 // New returns a supervisor. It starts nothing before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
-	return &Supervisor{
-		o: o, log: log, slots: make(map[string]*slot),
-		stdout: newLineLog(log, "stdout"), stderr: newLineLog(log, "stderr"),
-	}
+	return &Supervisor{o: o, log: log, slots: make(map[identity]*slot)}
 }
 
 // Modules implements host.Plugin with the last word of the account's own worker.
@@ -120,11 +123,23 @@ func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.P
 	case sent.Load():
 		return nil, s.callError(ctx, sl, w, err)
 	case ctx.Err() != nil || status.Code(err) != codes.Unavailable:
-		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			go sl.checkHealth(w)
+		}
+		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
 	// Its connection is broken, so it ends, or must.
 	_ = w.process.kill()
-	return nil, fmt.Errorf("%w: %w", errNotSent, err)
+	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
+}
+
+// clipped bounds an error whose text a worker may have chosen.
+func clipped(err error) error {
+	text := err.Error()
+	if len(text) <= protocol.MaxText {
+		return err
+	}
+	return errors.New(text[:protocol.MaxText] + "...")
 }
 
 func decodeAnswer(answer *pluginpb.Payload) (*protocol.Result, error) {
@@ -146,7 +161,7 @@ func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err err
 		// The connection broke. Where the process has ended, say how the log knows it.
 		err = fmt.Errorf("worker %d is gone: %w", w.process.pid, err)
 	}
-	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, clipped(err))
 }
 
 func (s *Supervisor) slot(account protocol.Account) (*slot, error) {
@@ -155,10 +170,11 @@ func (s *Supervisor) slot(account protocol.Account) (*slot, error) {
 	if s.closed {
 		return nil, fmt.Errorf("%w: the host is shutting down", host.ErrNotRun)
 	}
-	sl := s.slots[account.Name]
+	id := identity{account.Name, account.UID, account.GID}
+	sl := s.slots[id]
 	if sl == nil {
 		sl = &slot{s: s, account: account}
-		s.slots[account.Name] = sl
+		s.slots[id] = sl
 	}
 	return sl, nil
 }

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -36,10 +34,14 @@ type worker struct {
 	started time.Time
 	ending  atomic.Bool // We end it; its exit is no crash.
 	hung    atomic.Bool // It is about to be killed, and gets no more calls.
+	dir     string      // Its socket's folder.
+	conn    connection
+	// stdout and stderr log what it prints, as this worker's.
+	stdout, stderr *lineLog
 }
 
-// startWorker starts the supervisor's plugin for account. It takes at most
-// protocol.WorkerStartTimeout, twice where the plugin also hangs in Describe.
+// startWorker starts the supervisor's plugin for account. It takes little more than
+// protocol.WorkerStartTimeout, whatever the plugin does.
 func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 	binary, err := openBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
@@ -54,7 +56,8 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		}
 		uid = int(credential.Uid)
 	}
-	w := &worker{started: time.Now()}
+	log := s.log.With("account", account.Name)
+	w := &worker{started: time.Now(), stdout: newLineLog(log, "stdout"), stderr: newLineLog(log, "stderr")}
 	w.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake(),
 		Plugins:          plugin.Client(),
@@ -65,16 +68,18 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
 		// Off, not merely quiet: go-plugin parses a worker's lines for any other level.
 		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
-		SyncStdout: s.stdout,
-		SyncStderr: s.stderr,
+		SyncStdout: w.stdout,
+		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
+			w.dir = dir
 			if credential != nil {
 				if err := os.Chown(dir, account.UID, account.GID); err != nil {
 					return nil, fmt.Errorf("hand over the socket directory: %w", err)
 				}
 			}
 			p := newProcess(binary, s.environment(spec.Env), dir, credential)
-			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, s.stderr
+			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, w.stderr
+			p.tooLate = w.conn.shut
 			w.process = p
 			return p, nil
 		},
@@ -83,10 +88,10 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 			if err != nil {
 				return nil, err
 			}
-			return dialAs(ctx, socket, uid)
+			return w.conn.once(func() (net.Conn, error) { return dialAs(ctx, socket, uid) })
 		}),
 	})
-	if err := w.connect(s.o.Settings); err != nil {
+	if err := w.connectInTime(s.o.Settings); err != nil {
 		if w.process == nil {
 			_ = binary.Close()
 		} else if _, refused := w.process.handshake(); refused != nil {
@@ -107,14 +112,25 @@ func (s *Supervisor) environment(handshake []string) []string {
 	}, handshake...)
 }
 
+// connectInTime connects within protocol.WorkerStartTimeout. go-plugin opens a stream
+// without a deadline, and holds its lock meanwhile; only the end of the connection, which
+// a grandchild may keep open, ends that.
+func (w *worker) connectInTime(settings map[string]any) error {
+	err := w.connect(settings)
+	if w.process != nil && w.process.late != nil && !w.process.late.Stop() {
+		return fmt.Errorf("the plugin did not start within %s", protocol.WorkerStartTimeout)
+	}
+	return err
+}
+
 func (w *worker) connect(settings map[string]any) error {
 	protocolClient, err := w.client.Client()
 	if err != nil {
-		return fmt.Errorf("start the plugin: %w", err)
+		return fmt.Errorf("start the plugin: %w", clipped(err))
 	}
 	raw, err := protocolClient.Dispense(plugin.Name)
 	if err != nil {
-		return fmt.Errorf("start the plugin: %w", err)
+		return fmt.Errorf("start the plugin: %w", clipped(err))
 	}
 	w.rpc, w.ping = raw.(pluginpb.PluginClient), protocolClient.Ping
 	ask, err := payload.EncodeSettings(settings)
@@ -125,7 +141,7 @@ func (w *worker) connect(settings map[string]any) error {
 	defer cancel()
 	answer, err := w.rpc.Describe(ctx, &pluginpb.Payload{Msgpack: ask})
 	if err != nil {
-		return fmt.Errorf("the plugin does not describe itself: %w", err)
+		return fmt.Errorf("the plugin does not describe itself: %w", clipped(err))
 	}
 	if w.modules, err = payload.DecodeModules(answer.GetMsgpack()); err != nil {
 		return fmt.Errorf("the plugin's description: %w", err)
@@ -139,6 +155,7 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 		grpc.WithStatsHandler(sentHandler{}),
+		grpc.WithIdleTimeout(0), // A connection that gRPC closed could not be opened again.
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn,
@@ -151,30 +168,6 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 	}
 }
 
-// dialAs connects to socket and hangs up unless uid listens there.
-func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err == nil {
-		var cred *unix.Ucred
-		var credErr error
-		err = raw.Control(func(fd uintptr) {
-			cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		})
-		if err = errors.Join(err, credErr); err == nil && int(cred.Uid) != uid {
-			err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
-		}
-	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
 // dead tells whether the process ended, or is not worth a call any more.
 func (w *worker) dead() bool { return w.hung.Load() || w.process.ended() }
 
@@ -182,12 +175,18 @@ func (w *worker) dead() bool { return w.hung.Load() || w.process.ended() }
 // go-plugin alone waited half a minute for a stopped process (1.8.0).
 func (w *worker) stop() {
 	w.ending.Store(true)
+	defer func() {
+		if w.dir != "" {
+			_ = os.RemoveAll(w.dir)
+		}
+	}()
 	if w.process == nil || w.process.pid == 0 {
 		return
 	}
 	if err := w.process.kill(); err != nil {
-		w.process.log.line([]byte(err.Error()))
+		w.stderr.line([]byte(err.Error()))
 	}
+	w.conn.shut()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -197,5 +196,4 @@ func (w *worker) stop() {
 	case <-done:
 	case <-time.After(protocol.WorkerKillTimeout):
 	}
-	_ = os.RemoveAll(w.process.dir)
 }

@@ -21,7 +21,8 @@ import (
 var ErrNotUTF8 = errors.New("not valid UTF-8")
 
 // Decode reads one JSON document: nil, string, protocol.Number, bool, []any or
-// map[string]any, nested at most protocol.MaxDepth deep, with nothing behind it.
+// map[string]any, nested at most protocol.MaxDepth deep and of at most
+// protocol.MaxFrameNodes names and values, with nothing behind it.
 func Decode(raw []byte) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
@@ -29,9 +30,9 @@ func Decode(raw []byte) (any, error) {
 	if err := checkSurrogates(raw); err != nil {
 		return nil, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec := &decoder{Decoder: json.NewDecoder(bytes.NewReader(raw))}
 	dec.UseNumber()
-	value, err := decodeValue(dec, 0)
+	value, err := dec.value(0)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +42,25 @@ func Decode(raw []byte) (any, error) {
 	return value, nil
 }
 
-func decodeValue(dec *json.Decoder, depth int) (any, error) {
+// decoder counts what it makes.
+type decoder struct {
+	*json.Decoder
+	nodes int
+}
+
+// token reads the next token and counts it; closing brackets alone cost nothing.
+func (dec *decoder) token() (json.Token, error) {
+	if dec.nodes++; dec.nodes > protocol.MaxFrameNodes {
+		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
+	}
 	token, err := dec.Token()
+	return token, plain(err)
+}
+
+func (dec *decoder) value(depth int) (any, error) {
+	token, err := dec.token()
 	if err != nil {
-		return nil, plain(err)
+		return nil, err
 	}
 	switch t := token.(type) {
 	case json.Delim:
@@ -52,9 +68,9 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 			return nil, fmt.Errorf("nested deeper than %d", protocol.MaxDepth)
 		}
 		if t == '[' {
-			return decodeArray(dec, depth+1)
+			return dec.array(depth + 1)
 		}
-		return decodeObject(dec, depth+1)
+		return dec.object(depth + 1)
 	case json.Number:
 		return protocol.Number(t), nil
 	default: // string, bool, nil
@@ -62,10 +78,10 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 	}
 }
 
-func decodeArray(dec *json.Decoder, depth int) (any, error) {
+func (dec *decoder) array(depth int) (any, error) {
 	list := []any{}
 	for dec.More() {
-		value, err := decodeValue(dec, depth)
+		value, err := dec.value(depth)
 		if err != nil {
 			return nil, err
 		}
@@ -75,12 +91,12 @@ func decodeArray(dec *json.Decoder, depth int) (any, error) {
 	return list, plain(err)
 }
 
-func decodeObject(dec *json.Decoder, depth int) (any, error) {
+func (dec *decoder) object(depth int) (any, error) {
 	object := make(map[string]any)
 	for dec.More() {
-		token, err := dec.Token()
+		token, err := dec.token()
 		if err != nil {
-			return nil, plain(err)
+			return nil, err
 		}
 		key, ok := token.(string)
 		if !ok {
@@ -89,7 +105,7 @@ func decodeObject(dec *json.Decoder, depth int) (any, error) {
 		if _, twice := object[key]; twice {
 			return nil, fmt.Errorf("key %.40q stands twice in one object", key)
 		}
-		if object[key], err = decodeValue(dec, depth); err != nil {
+		if object[key], err = dec.value(depth); err != nil {
 			return nil, err
 		}
 	}

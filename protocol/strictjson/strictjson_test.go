@@ -82,3 +82,17 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A frame's memory is bounded by the number of its values, not by its bytes alone.
+func TestT23_TooManyValues(t *testing.T) {
+	for name, raw := range map[string]string{
+		"a list":    "[" + strings.Repeat("0,", protocol.MaxFrameNodes) + "0]",
+		"objects":   "[" + strings.Repeat(`{"":0},`, protocol.MaxFrameNodes/3+1) + "0]",
+		"in layers": "[" + strings.Repeat("[[]],", protocol.MaxFrameNodes) + "0]",
+	} {
+		_, err := strictjson.Decode([]byte(raw))
+		require.ErrorContains(t, err, "more than 20000 names and values", name)
+	}
+	_, err := strictjson.Decode([]byte("[" + strings.Repeat("0,", protocol.MaxFrameNodes-2) + "0]"))
+	require.NoError(t, err)
+}

@@ -2,6 +2,7 @@ package payload
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -77,7 +78,7 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 		default:
 			kind = protocol.KindInternal
 		}
-		return protocol.Failed(protocol.NewError(kind, e.text("message"))), nil
+		return protocol.Failed(protocol.NewError(kind, clip(e.text("message")))), nil
 	}
 	return &protocol.Result{
 		Data: f["data"], Messages: f.texts("messages"), Warnings: f.texts("warnings"), Metadata: f.object("metadata"),
@@ -114,14 +115,25 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	}
 }
 
+// clip bounds a text that is shown, and logged once for each call it fails.
+func clip(s string) string {
+	if len(s) <= protocol.MaxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:protocol.MaxText], "") + "…"
+}
+
 // DecodeModules reads and validates the answer to Describe.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
+	if len(doc) > protocol.MaxDescription {
+		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are taken", ErrPayload, len(doc), protocol.MaxDescription)
+	}
 	f, err := decodeFields(doc)
 	if err != nil {
 		return nil, err
 	}
 	if f["error"] != nil {
-		return nil, fmt.Errorf("the plugin refuses its settings: %s", f.object("error").text("message"))
+		return nil, fmt.Errorf("the plugin refuses its settings: %s", clip(f.object("error").text("message")))
 	}
 	var modules []protocol.Module
 	for _, m := range f.objects("modules") {

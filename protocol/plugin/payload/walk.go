@@ -17,17 +17,18 @@ var ErrPayload = errors.New("payload: bad MessagePack")
 // 5.4.1). It allocates nothing and does not recurse.
 func Walk(doc []byte) error {
 	var (
-		left  [protocol.MaxDepth + 1]int // Values still to come, by depth.
+		left  [protocol.MaxDepth + 1]int64 // Values still to come, by depth.
 		depth int
 		nodes int
-		at    int
+		at    int64
+		end   = int64(len(doc))
 	)
 	left[0] = 1
 	for {
 		for left[depth] == 0 {
 			if depth == 0 {
-				if at != len(doc) {
-					return fmt.Errorf("%w: %d bytes follow the document", ErrPayload, len(doc)-at)
+				if at != end {
+					return fmt.Errorf("%w: %d bytes follow the document", ErrPayload, end-at)
 				}
 				return nil
 			}
@@ -41,15 +42,15 @@ func Walk(doc []byte) error {
 		if err != nil {
 			return err
 		}
-		if size > len(doc)-at {
+		if size > end-at {
 			return fmt.Errorf("%w: it ends early", ErrPayload)
 		}
 		at += size
 		if children == 0 {
 			continue
 		}
-		if children > len(doc)-at {
-			return fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, len(doc)-at)
+		if children > end-at {
+			return fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, end-at)
 		}
 		if depth == protocol.MaxDepth {
 			return fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)
@@ -61,7 +62,7 @@ func Walk(doc []byte) error {
 
 // header returns how many bytes a value's head and its own text take, and how many
 // values follow inside it.
-func header(b []byte) (size, children int, err error) {
+func header(b []byte) (size, children int64, err error) {
 	if len(b) == 0 {
 		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
 	}
@@ -69,11 +70,11 @@ func header(b []byte) (size, children int, err error) {
 	case c <= 0x7f || c >= 0xe0: // Small integers.
 		return 1, 0, nil
 	case c <= 0x8f:
-		return 1, 2 * int(c&0x0f), nil // Map.
+		return 1, 2 * int64(c&0x0f), nil // Map.
 	case c <= 0x9f:
-		return 1, int(c & 0x0f), nil // Array.
+		return 1, int64(c & 0x0f), nil // Array.
 	case c <= 0xbf:
-		return 1 + int(c&0x1f), 0, nil // Text.
+		return 1 + int64(c&0x1f), 0, nil // Text.
 	case c == 0xc0 || c == 0xc2 || c == 0xc3:
 		return 1, 0, nil // Nil, false, true.
 	case c == 0xca:
@@ -97,27 +98,27 @@ func header(b []byte) (size, children int, err error) {
 	}
 }
 
-func sized(b []byte, width, head int) (int, int, error) {
+func sized(b []byte, width, head int64) (int64, int64, error) {
 	n, err := number(b, width)
 	return head + width + n, 0, err
 }
 
-func counted(b []byte, width, each int) (int, int, error) {
+func counted(b []byte, width, each int64) (int64, int64, error) {
 	n, err := number(b, width)
 	return 1 + width, n * each, err
 }
 
-// number reads a big-endian count behind the type byte. Four bytes fit an int.
-func number(b []byte, width int) (int, error) {
-	if len(b) < 1+width {
+// number reads a big-endian count behind the type byte.
+func number(b []byte, width int64) (int64, error) {
+	if int64(len(b)) < 1+width {
 		return 0, fmt.Errorf("%w: it ends early", ErrPayload)
 	}
 	switch width {
 	case 1:
-		return int(b[1]), nil
+		return int64(b[1]), nil
 	case 2:
-		return int(binary.BigEndian.Uint16(b[1:])), nil
+		return int64(binary.BigEndian.Uint16(b[1:])), nil
 	default:
-		return int(binary.BigEndian.Uint32(b[1:])), nil
+		return int64(binary.BigEndian.Uint32(b[1:])), nil
 	}
 }

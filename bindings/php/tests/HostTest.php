@@ -1,0 +1,170 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI\Tests;
+
+use CPANEL;
+use LiveAPI\Exception\ConnectionException;
+use LiveAPI\Exception\LiveApiException;
+use PHPUnit\Framework\TestCase;
+
+/**
+ * The class against a real host: a sandbox of its own, over pipes and over a socket.
+ */
+final class HostTest extends TestCase
+{
+    private const SOCKETS = ['CPANEL_PHPCONNECT_SOCKET', 'CPANEL_CONNECT_SOCKET', 'LIVEAPI_SOCKET'];
+
+    private static string $bin;
+    private static string $dir;
+
+    /** @var resource|null */
+    private static $host;
+
+    public static function setUpBeforeClass(): void
+    {
+        self::$bin = (string) getenv('LIVEAPI_BIN');
+        if (self::$bin === '') {
+            self::markTestSkipped('LIVEAPI_BIN names no folder with liveapid');
+        }
+        self::$dir = sys_get_temp_dir() . '/lw' . bin2hex(random_bytes(4));
+        self::runProgram('liveapi', 'sandbox', self::$dir);
+        putenv('LIVEAPID_CONFIG=' . self::$dir . '/liveapid.toml');
+        putenv('LIVEAPID=' . self::$bin . '/liveapid');
+        putenv('HOME=' . self::$dir);
+        self::$host = proc_open(
+            [self::$bin . '/liveapid', 'serve'],
+            [2 => ['file', self::$dir . '/log', 'w']],
+            $pipes
+        );
+        for ($i = 0; $i < 1000 && @stream_socket_client('unix://' . self::socket()) === false; $i++) {
+            usleep(20000);
+        }
+    }
+
+    public static function tearDownAfterClass(): void
+    {
+        if (is_resource(self::$host)) {
+            proc_terminate(self::$host);
+            proc_close(self::$host);
+        }
+        $files = new \RecursiveIteratorIterator(
+            new \RecursiveDirectoryIterator(self::$dir, \FilesystemIterator::SKIP_DOTS),
+            \RecursiveIteratorIterator::CHILD_FIRST
+        );
+        foreach ($files as $file) {
+            $file->isDir() && !$file->isLink() ? rmdir($file->getPathname()) : unlink($file->getPathname());
+        }
+        rmdir(self::$dir);
+    }
+
+    protected function setUp(): void
+    {
+        array_map(static fn (string $name) => putenv($name), self::SOCKETS);
+        putenv('LIVEAPID=' . self::$bin . '/liveapid');
+    }
+
+    private static function socket(): string
+    {
+        return self::$dir . '/run/liveapi.sock';
+    }
+
+    private static function runProgram(string ...$command): void
+    {
+        $command[0] = self::$bin . '/' . $command[0];
+        $process = proc_open($command, [1 => ['file', '/dev/null', 'w']], $pipes);
+        if (!is_resource($process) || proc_close($process) !== 0) {
+            throw new \RuntimeException("{$command[0]} failed");
+        }
+    }
+
+    /**
+     * @return array<string, array{string}>
+     */
+    public static function ways(): array
+    {
+        return [
+            'stdio' => [''],
+            'LIVEAPI_SOCKET' => ['LIVEAPI_SOCKET'],
+            'CPANEL_CONNECT_SOCKET' => ['CPANEL_CONNECT_SOCKET'],
+            'CPANEL_PHPCONNECT_SOCKET' => ['CPANEL_PHPCONNECT_SOCKET'],
+        ];
+    }
+
+    /**
+     * @dataProvider ways
+     */
+    public function testChange(string $variable): void
+    {
+        if ($variable !== '') {
+            putenv($variable . '=' . self::socket());
+        }
+        $cpanel = new CPANEL();
+        foreach (['12345luggage', "\"$variable\": <&> 'quotes' \\ %41+", 'päß😀'] as $password) {
+            $answer = $cpanel->api2(
+                'Email',
+                'passwdpop',
+                array('domain' => 'example.com', 'email' => 'user', 'password' => $password)
+            );
+            $this->assertSame([['reason' => '', 'result' => 1]], $answer['cpanelresult']['data']);
+            $this->assertSame([['reason' => '', 'result' => 1]], $cpanel->get_result());
+            $try = static fn (string $text): array => $cpanel->uapi(
+                'Email',
+                'verify_password',
+                ['email' => 'user@example.com', 'password' => $text]
+            );
+            $this->assertSame(1, $try($password)['cpanelresult']['result']['data']);
+            $this->assertSame(0, $try("$password!")['cpanelresult']['result']['data']);
+            $this->assertSame(0, $cpanel->get_result());
+        }
+        $refused = $cpanel->api3('Email', 'passwd_pop', ['email' => 'user', 'password' => "\xff"]);
+        $this->assertSame(0, $refused['cpanelresult']['result']['status']);
+        $this->assertStringContainsString('not valid UTF-8', $refused['cpanelresult']['result']['errors'][0]);
+        $this->assertStringContainsString('<title>Mail &amp; more</title>', $cpanel->header('Mail & more', 'mail'));
+        $this->assertStringContainsString('</html>', $cpanel->footer());
+        $this->assertNull($cpanel->exec('<cpanel print="$user">', 1));
+        $cpanel->end();
+        $cpanel->end();
+        $this->expectException(ConnectionException::class);
+        $this->expectExceptionMessage('The LivePHP Socket has closed, unable to continue.');
+        $cpanel->uapi('Email', 'verify_password');
+    }
+
+    public function testNoHost(): void
+    {
+        putenv('LIVEAPI_SOCKET=/nowhere/socket');
+        try {
+            new CPANEL();
+            $this->fail('it connected');
+        } catch (\RuntimeException $e) {
+            $this->assertInstanceOf(LiveApiException::class, $e);
+            $this->assertStringContainsString('/nowhere/socket: no LiveAPI host', $e->getMessage());
+        }
+        putenv('LIVEAPI_SOCKET');
+        putenv('LIVEAPID=/nowhere/liveapid');
+        $this->expectException(ConnectionException::class);
+        $this->expectExceptionMessage('/nowhere/liveapid');
+        new CPANEL();
+    }
+
+    public function testDebugLog(): void
+    {
+        $cpanel = new CPANEL();
+        $this->assertSame(0, $cpanel->get_debug_level());
+        $this->assertSame(0, $cpanel->debug_log(9, 'nothing'));
+        $log = $cpanel->get_debug_log();
+        $this->assertStringStartsWith(self::$dir . '/.cpanel/LiveAPI.log.', $log);
+        $this->assertFileDoesNotExist($log);
+        $this->assertSame(1, $cpanel->set_debug(1));
+        $this->assertSame(1, $cpanel->debug_log(1, "a\nb"));
+        $this->assertSame(1, $cpanel->debug_log_json(['a' => 1]));
+        $cpanel->api2('Email', 'passwdpop', ['domain' => 'example.com', 'email' => 'user', 'password' => 'c4n4ry']);
+        $text = (string) file_get_contents($log);
+        $this->assertStringContainsString('a\nb', $text);
+        $this->assertStringContainsString('{"a":1}', $text);
+        $this->assertStringContainsString('Email::passwdpop', $text);
+        $this->assertStringNotContainsString('c4n4ry', $text);
+        $this->assertSame(0600, fileperms($log) & 0777);
+    }
+}
