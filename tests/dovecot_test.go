@@ -1,0 +1,304 @@
+package tests
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// dovecot is a real Dovecot on loopback that reads a sandbox's store.
+type dovecot struct {
+	t    *testing.T
+	addr string
+}
+
+const dovecotConfig = `
+base_dir = %[1]s/base
+log_path = %[1]s/log
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_failure_delay = 0
+auth_cache_size = %[4]s
+auth_verbose = yes
+default_internal_user = dovecot
+default_login_user = dovenull
+mail_location = maildir:%[1]s/mail/%%d/%%n
+passdb {
+  driver = passwd-file
+  args = scheme=CRYPT username_format=%%n %[2]s/vmail/%%d/shadow
+}
+userdb {
+  driver = static
+  args = uid=%[5]d gid=%[5]d home=%[1]s/mail/%%d/%%n
+}
+service imap-login {
+  inet_listener imap {
+    port = %[3]d
+  }
+  inet_listener imaps {
+    port = 0
+  }
+  process_min_avail = 1
+}
+service auth {
+  user = root
+}
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+`
+
+// startDovecot starts Dovecot on w's store. The userdb is static: never uid or home from
+// a file that the account owns.
+func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("Dovecot's master process needs root")
+	}
+	_, err := exec.LookPath("dovecot")
+	require.NoError(t, err, "install dovecot-imapd (make deps)")
+	dir, err := os.MkdirTemp("", "ld")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	const vmail = 12345
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "mail"), 0o700))
+	require.NoError(t, os.Chown(filepath.Join(dir, "mail"), vmail, vmail))
+	port := freePort(t)
+	conf := filepath.Join(dir, "dovecot.conf")
+	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, dovecotConfig, dir, w.Dir, port, cache, vmail), 0o644))
+	cmd := exec.Command("dovecot", "-F", "-c", conf)
+	out := &hosttest.Buffer{}
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("%s\n%s", out, log)
+		}
+	})
+	d := &dovecot{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", d.addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, hosttest.Patience, 10*time.Millisecond, "Dovecot does not listen: %s", out)
+	return d
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// login tells whether IMAP LOGIN works.
+func (d *dovecot) login(user, password string) bool {
+	d.t.Helper()
+	conn, err := net.Dial("tcp", d.addr)
+	require.NoError(d.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(d.t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
+	r := bufio.NewReader(conn)
+	greeting, err := r.ReadString('\n')
+	require.NoError(d.t, err)
+	require.True(d.t, strings.HasPrefix(greeting, "* OK"), greeting)
+	// A literal carries any byte.
+	_, err = fmt.Fprintf(conn, "a LOGIN {%d+}\r\n%s {%d+}\r\n%s\r\n", len(user), user, len(password), password)
+	require.NoError(d.t, err)
+	for {
+		line, err := r.ReadString('\n')
+		require.NoError(d.t, err)
+		switch {
+		case strings.HasPrefix(line, "a OK"):
+			return true
+		case strings.HasPrefix(line, "a NO"):
+			return false
+		}
+		require.True(d.t, strings.HasPrefix(line, "*"), line)
+	}
+}
+
+// changed requires that the new password logs in, and the old one does not.
+func (d *dovecot) changed(old, now string) {
+	d.t.Helper()
+	require.Eventually(d.t, func() bool { return d.login("user@example.com", now) }, 5*time.Second, 50*time.Millisecond, "the new password logs in")
+	require.False(d.t, d.login("user@example.com", old), "the old password does not")
+}
+
+const sandboxPassword = "Old.passw0rd-1"
+
+const perlChange = `
+use Cpanel::LiveAPI;
+my $api = Cpanel::LiveAPI->new();
+my $r = $api->api2('Email', 'passwdpop', {domain => 'example.com', email => 'user', password => $ENV{NEW}});
+die "refused: $r->{cpanelresult}{error}" unless $r->{cpanelresult}{data}[0]{result} == 1;
+$api->end();
+`
+
+const phpChange = `
+require getenv('CPANEL_PHP');
+$cpanel = new CPANEL();
+$r = $cpanel->api2('Email', 'passwdpop', array('domain' => 'example.com', 'email' => 'user', 'password' => getenv('NEW')));
+if ($r['cpanelresult']['data'][0]['result'] !== 1) { fwrite(STDERR, json_encode($r)); exit(1); }
+$cpanel->end();
+`
+
+// doors are the ways in. Each changes the sandbox's mailbox to the given password.
+func doors(t *testing.T, w *hosttest.World) map[string]func(password string) {
+	run := func(cmd *exec.Cmd, stdin string, env ...string) {
+		t.Helper()
+		cmd.Stdin = strings.NewReader(stdin)
+		cmd.Env = append(cmd.Env, env...)
+		out := hosttest.Output(t, cmd)
+		require.NotContains(t, out, `"result":0`)
+		require.NotContains(t, out, `"status":0`)
+	}
+	shim := "CPANEL_PHP=" + filepath.Join(hosttest.Root(t), "bindings", "php", "cpanel.php")
+	socket := "LIVEAPI_SOCKET=" + w.Socket
+	return map[string]func(string){
+		"cpapi2": func(p string) {
+			run(w.Command(t, "cpapi2", "--user=demo", "--output=json", "Email", "passwdpop", "domain=example.com", "email=user", "password=-"), p+"\n")
+		},
+		"uapi": func(p string) {
+			run(w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "passwd_pop", "email=user@example.com", "password=-"), p+"\n")
+		},
+		"a hand-written client": func(p string) {
+			answer := w.Dial(t).Call("2", "Email", "passwdpop", fmt.Sprintf(`{"domain":"example.com","email":"user","password":%q}`, p))
+			require.Contains(t, answer, `"data":[{"reason":"","result":1}]`)
+		},
+		"Perl, socket": func(p string) { run(w.Command(t, "perl", "-e", perlChange), "", "NEW="+p, socket) },
+		"Perl, stdio":  func(p string) { run(w.Command(t, "perl", "-e", perlChange), "", "NEW="+p) },
+		"PHP, socket":  func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, socket, shim) },
+		"PHP, stdio":   func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, shim) },
+		"Perl, liveapi run": func(p string) {
+			run(w.Command(t, "liveapi", "run", "--user", "demo", "--", "perl", "-e", perlChange), "", "NEW="+p)
+		},
+	}
+}
+
+// Every front door, and Dovecot's word for it, with its auth cache off and on.
+func TestDovecotAgrees(t *testing.T) {
+	t.Parallel()
+	for _, cache := range []string{"0", "10M"} {
+		t.Run("cache "+cache, func(t *testing.T) {
+			t.Parallel()
+			w := hosttest.Sandbox(t)
+			w.Serve(t)
+			d := startDovecot(t, w, cache)
+			require.True(t, d.login("user@example.com", sandboxPassword))
+			require.False(t, d.login("user@example.com", "wrong"))
+			old := sandboxPassword
+			for name, change := range doors(t, w) {
+				now := "N3w " + name + ` "&:<é😀>\`
+				change(now)
+				d.changed(old, now)
+				old = now
+			}
+		})
+	}
+}
+
+// R6: changes within one second, all of the same length on disk: only the last password
+// logs in.
+func TestR06_DovecotSeesChangesWithinASecond(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	w.Start(t)
+	d := startDovecot(t, w, "10M")
+	c := w.Dial(t)
+	old := sandboxPassword
+	for round := range 10 {
+		var now string
+		for i := range 3 {
+			now = fmt.Sprintf("round %d change %d", round, i)
+			c.Call("2", "Email", "passwdpop", fmt.Sprintf(`{"domain":"example.com","email":"user","password":%q}`, now))
+			if i == 0 {
+				d.login("user@example.com", now) // Dovecot may have read the file just now.
+			}
+		}
+		d.changed(old, now)
+		require.False(t, d.login("user@example.com", fmt.Sprintf("round %d change 0", round)))
+		require.False(t, d.login("user@example.com", fmt.Sprintf("round %d change 1", round)))
+		old = now
+	}
+}
+
+// T28: every password that is taken logs in, in every scheme; what is near it does not.
+func TestT28_DovecotVerifiesWhatIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"SHA512-CRYPT", "BLF-CRYPT", "ARGON2ID"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			w := hosttest.Sandbox(t)
+			config, err := os.OpenFile(w.Config, os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(config, "\n[[plugin]]\n[plugin.settings]\nscheme = %q\n", scheme)
+			require.NoError(t, err)
+			require.NoError(t, config.Close())
+			w.Start(t)
+			d := startDovecot(t, w, "0")
+			c := w.Dial(t)
+			long := 256
+			if scheme == "BLF-CRYPT" {
+				long = 71
+			}
+			old := sandboxPassword
+			for _, now := range []string{"x", `a:b"c'd\e&f%g h$i!{}[]`, "päß😀", strings.Repeat("y", long), " lead and trail "} {
+				answer := c.Call("uapi", "Email", "passwd_pop", fmt.Sprintf(`{"email":"user","password":%q}`, now))
+				require.Contains(t, answer, `"status":1`)
+				d.changed(old, now)
+				require.False(t, d.login("user@example.com", now+"!"))
+				require.Contains(t, c.Call("uapi", "Email", "verify_password", fmt.Sprintf(`{"email":"user@example.com","password":%q}`, now)), `"data":1,`)
+				old = now
+			}
+			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", fmt.Sprintf(`{"email":"user","password":%q}`, strings.Repeat("y", long+1))), `"status":0`)
+			d.changed("", old)
+		})
+	}
+}
+
+// A suspended login stays refused after a change, and the new password counts afterwards.
+func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	w.Start(t)
+	d := startDovecot(t, w, "0")
+	edit := func(old, now string) {
+		content, err := os.ReadFile(w.Shadow)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(w.Shadow, []byte(strings.Replace(string(content), old, now, 1)), 0o640))
+		later := time.Now().Add(10 * time.Second)
+		require.NoError(t, os.Chtimes(w.Shadow, later, later))
+	}
+	edit("user:", "user:!")
+	require.Eventually(t, func() bool { return !d.login("user@example.com", sandboxPassword) }, 5*time.Second, 50*time.Millisecond)
+	require.Contains(t, w.Dial(t).Call("2", "Email", "passwdpop", `{"domain":"example.com","email":"user","password":"Next"}`), `"result":1}]`)
+	require.False(t, d.login("user@example.com", "Next"))
+	content, err := os.ReadFile(w.Shadow)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(content), "user:!$6$"))
+	edit("user:!", "user:")
+	require.NoError(t, os.Chtimes(w.Shadow, time.Now().Add(time.Minute), time.Now().Add(time.Minute)))
+	d.changed(sandboxPassword, "Next")
+}
