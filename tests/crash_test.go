@@ -126,7 +126,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 			cmd.Env = append(w.Env(t), "NEW=by stdio "+strconv.Itoa(i))
 			cmd.Args[2] = strings.ReplaceAll(perlChange, "'user'", "'"+box+"'")
 			require.NoError(t, cmd.Start())
-			wait := time.NewTimer(rand.N(30 * time.Millisecond))
+			wait := time.NewTimer(rand.N(80 * time.Millisecond))
 			<-wait.C
 			for _, host := range workersOf(cmd.Process.Pid) { // The shim's own host.
 				_ = syscall.Kill(host, syscall.SIGKILL)
@@ -147,7 +147,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 					}
 				}
 			}
-			timer := time.AfterFunc(rand.N(8*time.Millisecond), kill)
+			timer := time.AfterFunc(rand.N(map[string]time.Duration{"worker": 8, "host": 60}[victim]*time.Millisecond), kill)
 			answer, err := c.Call(ctx, passwdPop(box, "N3w "+strconv.Itoa(i)))
 			timer.Stop()
 			_ = c.Close()

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -109,6 +111,9 @@ func (s *Supervisor) environment(handshake []string) []string {
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
 		// Hashing makes garbage fast from little live memory: collect later, with a bound.
 		"GOMEMLIMIT=96MiB", "GOGC=400",
+		// Hashing fills as many threads as there are processors for milliseconds; what
+		// comes back from the disk or the host must not queue behind it.
+		"GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2),
 	}, handshake...)
 }
 

@@ -54,7 +54,7 @@ type Hasher struct {
 
 // NewHasher returns a hasher; "" is SHA512-CRYPT.
 func NewHasher(scheme Scheme) (*Hasher, error) {
-	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.NumCPU())}
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:

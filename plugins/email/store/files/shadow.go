@@ -24,16 +24,64 @@ type entry struct {
 // last change. Lines of other shapes are kept, and only their hash is changed.
 const shadowFields = 9
 
-// find returns localpart's line. Dovecot takes the first of two lines for one name, so
-// that changing the other would change nothing: two are an error.
+// find returns localpart's line, or store.ErrNoMailbox. Dovecot takes the first of two
+// lines for one name, so that changing the other would change nothing: two are an error.
 func find(content []byte, localpart string) (entry, error) {
 	at := indexLine(content, 0, localpart)
 	if at < 0 {
 		return entry{}, store.ErrNoMailbox
 	}
 	if indexLine(content, at+1, localpart) >= 0 {
-		return entry{}, fmt.Errorf("%w: two lines for one mailbox", store.ErrUnsafe)
+		return entry{}, errTwoLines
 	}
+	return entryAt(content, at, localpart), nil
+}
+
+var errTwoLines = fmt.Errorf("%w: two lines for one mailbox", store.ErrUnsafe)
+
+// found is what findAll says of one mailbox.
+type found struct {
+	entry
+	err error
+}
+
+// findAll is find for many mailboxes, in one pass over the file.
+func findAll(content []byte, hashes map[string]string) map[string]found {
+	out := make(map[string]found, len(hashes))
+	if len(hashes) == 1 { // A plain search is faster.
+		for localpart := range hashes {
+			e, err := find(content, localpart)
+			out[localpart] = found{e, err}
+		}
+		return out
+	}
+	for at := 0; at < len(content); {
+		line := content[at:]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i]
+		}
+		if i := bytes.IndexByte(line, ':'); i >= 0 {
+			if _, wanted := hashes[string(line[:i])]; wanted {
+				localpart := string(line[:i])
+				if _, twice := out[localpart]; twice {
+					out[localpart] = found{err: errTwoLines}
+				} else {
+					out[localpart] = found{entry: entryAt(content, at, localpart)}
+				}
+			}
+		}
+		at += len(line) + 1
+	}
+	for localpart := range hashes {
+		if _, ok := out[localpart]; !ok {
+			out[localpart] = found{err: store.ErrNoMailbox}
+		}
+	}
+	return out
+}
+
+// entryAt reads localpart's line, which begins at the given place.
+func entryAt(content []byte, at int, localpart string) entry {
 	end := len(content)
 	if i := bytes.IndexByte(content[at:], '\n'); i >= 0 {
 		end = at + i
@@ -43,7 +91,7 @@ func find(content []byte, localpart string) (entry, error) {
 		field = field[:i]
 	}
 	marker, hash := splitMarker(strings.TrimSuffix(field, "\r"))
-	return entry{start: at, end: end, marker: marker, hash: hash}, nil
+	return entry{start: at, end: end, marker: marker, hash: hash}
 }
 
 // indexLine returns where the first line at or behind from begins whose first field is
@@ -103,8 +151,8 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 	var edits []edit
 	var added []string
 	failed := make(map[string]error)
-	for localpart, hash := range hashes {
-		e, err := find(content, localpart)
+	for localpart, f := range findAll(content, hashes) {
+		e, err, hash := f.entry, f.err, hashes[localpart]
 		exists := false
 		if errors.Is(err, store.ErrNoMailbox) {
 			var passwdErr error

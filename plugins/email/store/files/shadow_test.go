@@ -90,6 +90,23 @@ func TestT27_CheckHash(t *testing.T) {
 	}
 }
 
+// Many mailboxes at once end as one after the other would.
+func TestSetHashesTogether(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 2_000 {
+		before := generate(r)
+		hashes := map[string]string{"user": "$6$a", "user2": "$6$b", "a": "$6$c", "nobody": "$6$d"}
+		together, failedTogether := setHashes(before, hashes, today, nobody)
+		single := before
+		for name, hash := range hashes {
+			next, failed := setHashes(single, map[string]string{name: hash}, today, nobody)
+			require.Equal(t, failed[name], failedTogether[name], "%s in %q", name, before)
+			single = next
+		}
+		require.Equal(t, string(single), string(together))
+	}
+}
+
 // generate returns a store of random lines, among them one for user.
 func generate(r *rand.Rand) []byte {
 	pieces := []string{"a", "user", "user2", ":", "!", "*", "*LOCKED*", "$6$x", "#", " ", "\t", "\xff", "{X}", "1", "=", "\r"}

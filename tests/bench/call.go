@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// actAsPart makes this program one of the processes that it measures.
+func actAsPart(args []string) bool {
+	switch filepath.Base(args[0]) {
+	case "bench-echo":
+		sdk.Serve(echoModule())
+		return true
+	case "bench-pong":
+		pong(args[1])
+		return true
+	}
+	return false
+}
+
+func echoModule() *sdk.Module {
+	return &sdk.Module{Name: "Echo", Help: "For benchmarks.", Functions: []sdk.Function{{
+		Function: protocol.Function{
+			API: protocol.UAPI, Name: "echo", Roles: []protocol.Role{protocol.RoleAccount}, Params: []protocol.Param{{Name: "text"}},
+		},
+		Do: func(_ context.Context, c *sdk.Call) (any, error) { return c.String("text"), nil },
+	}}}
+}
+
+// pong sends every line of a connection back.
+func pong(socket string) {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			r := bufio.NewReader(conn)
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil {
+					return
+				}
+				if _, err := conn.Write(line); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// as links this program under the name that says which part it is.
+func (b *bench) as(name string) (string, error) {
+	path := filepath.Join(b.scratch, name)
+	if err := os.Link(b.self, path); err == nil || os.IsExist(err) {
+		return path, nil
+	}
+	content, err := os.ReadFile(b.self)
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, content, 0o755)
+}
+
+var echoCall = protocol.Call{API: protocol.UAPI, Module: "Echo", Func: "echo", Args: protocol.Args{Named: map[string]any{"text": "hello"}}}
+
+// call measures a call that does no work through socket, host and worker, against its two
+// bare parts: a ping-pong over a UNIX socket, and a bare go-plugin call over gRPC.
+func (b *bench) call() error {
+	echo, err := b.as("bench-echo")
+	if err != nil {
+		return err
+	}
+	w, err := b.newWorld(1, fmt.Sprintf("\n[[plugin]]\npath = %q\n", echo))
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	if err := w.serve(); err != nil {
+		return err
+	}
+	c, err := w.dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	whole := func() error {
+		_, err := c.Call(context.Background(), echoCall)
+		return err
+	}
+	bareCall, endPlugin, err := b.barePlugin(echo)
+	if err != nil {
+		return err
+	}
+	defer endPlugin()
+	pingPong, endPong, err := b.pingPong()
+	if err != nil {
+		return err
+	}
+	defer endPong()
+
+	var all [3]samples
+	for round := range 11 {
+		for i, do := range []func() error{whole, bareCall, pingPong} {
+			s, err := timed(b.times(1000), do)
+			if err != nil {
+				return err
+			}
+			if round > 0 { // The first one warms up.
+				all[i] = append(all[i], s...)
+			}
+		}
+	}
+	sum := all[1].median() + all[2].median()
+	own := all[0].median() - sum
+	table("A call that does no work", []string{"what", "median", "p99", "ratio to the sum of both parts"}, [][]string{
+		{"socket, host, worker and back", us(all[0].median()), us(all[0].p99()), ratio(float64(all[0].median()), float64(sum))},
+		{"a bare go-plugin call over gRPC", us(all[1].median()), us(all[1].p99()), ""},
+		{"a bare ping-pong over a UNIX socket", us(all[2].median()), us(all[2].p99()), ""},
+		{"the host's own part (first less the two others)", us(own), "", ratio(float64(own), float64(sum))},
+	})
+	return nil
+}
+
+// barePlugin returns a call of the echo plugin by go-plugin alone.
+func (b *bench) barePlugin(path string) (do func() error, end func(), err error) {
+	pc := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig: plugin.Handshake(), Plugins: plugin.Client(), Cmd: exec.Command(path),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+	})
+	protocolClient, err := pc.Client()
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := protocolClient.Dispense(plugin.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	rpc := raw.(pluginpb.PluginClient)
+	ask, err := payload.EncodeRequest(payload.Request{ID: "abcdef", Call: echoCall, Role: protocol.RoleAccount, Account: protocol.Account{Name: "demo", Home: "/home/demo", Domains: []string{"example.com"}}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() error {
+		_, err := rpc.Call(context.Background(), &pluginpb.Payload{Msgpack: ask})
+		return err
+	}, pc.Kill, nil
+}
+
+// pingPong returns a round trip of as many bytes as a call has.
+func (b *bench) pingPong() (do func() error, end func(), err error) {
+	path, err := b.as("bench-pong")
+	if err != nil {
+		return nil, nil, err
+	}
+	socket := filepath.Join(b.scratch, "pong.sock")
+	cmd := exec.Command(path, socket)
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	end = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	var conn net.Conn
+	if err := until(func() bool { conn, err = net.Dial("unix", socket); return err == nil }); err != nil {
+		end()
+		return nil, nil, err
+	}
+	r := bufio.NewReader(conn)
+	line := make([]byte, 160)
+	line[159] = '\n'
+	return func() error {
+		if _, err := conn.Write(line); err != nil {
+			return err
+		}
+		_, err := r.ReadSlice('\n')
+		return err
+	}, end, nil
+}

@@ -1,0 +1,127 @@
+// Command bench measures liveapid and prints docs/benchmarks.md's tables: whole programs
+// and real parts, each figure beside the one it is compared with, taken in the same run.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// bench is one run.
+type bench struct {
+	bin     string // The folder of the built programs.
+	quick   bool
+	self    string // This program, which is some of the processes it measures.
+	scratch string
+}
+
+func main() {
+	if actAsPart(os.Args) {
+		return
+	}
+	b := bench{}
+	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
+	flag.BoolVar(&b.quick, "quick", false, "a tenth of the repetitions")
+	only := flag.String("only", "", "a part alone: hash, passwdpop, call, process")
+	flag.Parse()
+	if err := b.run(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run(only string) (err error) {
+	if b.bin, err = filepath.Abs(b.bin); err != nil {
+		return err
+	}
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.scratch, err = os.MkdirTemp("", "lb"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.scratch) }()
+	fmt.Printf("%s, %d cores, %s, Linux %s\n", cpu(), runtime.NumCPU(), runtime.Version(), kernel())
+	for _, part := range []struct {
+		name string
+		do   func() error
+	}{{"hash", b.hash}, {"passwdpop", b.passwdpop}, {"call", b.call}, {"process", b.process}} {
+		if only != "" && only != part.name {
+			continue
+		}
+		if err := part.do(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+func cpu() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for _, line := range strings.Split(string(text), "\n") {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+		}
+	}
+	return runtime.GOARCH
+}
+
+func kernel() string {
+	out, _ := exec.Command("uname", "-r").Output()
+	return strings.TrimSpace(string(out))
+}
+
+// times returns n, or a tenth of it.
+func (b *bench) times(n int) int {
+	if b.quick {
+		return max(n/10, 3)
+	}
+	return n
+}
+
+// table prints a table in Markdown.
+func table(title string, head []string, rows [][]string) {
+	fmt.Printf("\n### %s\n\n| %s |\n|%s\n", title, strings.Join(head, " | "), strings.Repeat(" --- |", len(head)))
+	for _, row := range rows {
+		fmt.Printf("| %s |\n", strings.Join(row, " | "))
+	}
+}
+
+// samples are the durations of one thing done again and again.
+type samples []time.Duration
+
+func (s samples) median() time.Duration {
+	sorted := slices.Clone(s)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
+
+func (s samples) p99() time.Duration {
+	sorted := slices.Clone(s)
+	slices.Sort(sorted)
+	return sorted[len(sorted)*99/100]
+}
+
+// timed takes n samples of do.
+func timed(n int, do func() error) (samples, error) {
+	out := make(samples, 0, n)
+	for range n {
+		start := time.Now()
+		if err := do(); err != nil {
+			return nil, err
+		}
+		out = append(out, time.Since(start))
+	}
+	return out, nil
+}
+
+func us(d time.Duration) string { return fmt.Sprintf("%.1f µs", float64(d.Nanoseconds())/1e3) }
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Nanoseconds())/1e6) }
+func ratio(a, b float64) string { return fmt.Sprintf("%.2f", a/b) }

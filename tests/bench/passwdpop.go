@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// passwdpop measures whole changes through the socket against the rate at which all cores
+// make hashes, taken right before and right after.
+func (b *bench) passwdpop() error {
+	length := 4 * time.Second
+	if b.quick {
+		length = time.Second
+	}
+	var rows [][]string
+	for _, mailboxes := range []int{10, 1_000, 100_000} {
+		w, err := b.newWorld(mailboxes, "")
+		if err != nil {
+			return err
+		}
+		if err := w.serve(); err != nil {
+			return err
+		}
+		for _, callers := range []int{1, 16} {
+			before, err := hashRate(length / 2)
+			if err != nil {
+				return err
+			}
+			rate, latencies, err := w.changes(callers, mailboxes, length)
+			if err != nil {
+				return err
+			}
+			after, err := hashRate(length / 2)
+			if err != nil {
+				return err
+			}
+			limit := (before + after) / 2
+			rows = append(rows, []string{
+				fmt.Sprint(mailboxes), fmt.Sprint(callers), fmt.Sprintf("%.0f/s", rate), fmt.Sprintf("%.0f/s", limit), ratio(rate, limit),
+				ms(latencies.median()), ms(latencies.p99()),
+			})
+		}
+		w.stop()
+	}
+	table("passwdpop through the socket", []string{"mailboxes in the domain", "callers", "changes", "hashes of all cores", "ratio", "median", "p99"}, rows)
+	return nil
+}
+
+// changes lets callers change passwords for a while.
+func (w *world) changes(callers, mailboxes int, length time.Duration) (rate float64, all samples, err error) {
+	var (
+		mu    sync.Mutex
+		group sync.WaitGroup
+		fail  atomic.Value
+	)
+	warm, err := w.dial()
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := change(warm, "user", 0); err != nil { // The worker runs from here on.
+		return 0, nil, err
+	}
+	defer func() { _ = warm.Close() }()
+	start := time.Now()
+	for k := range callers {
+		group.Go(func() {
+			c, err := w.dial()
+			if err != nil {
+				fail.Store(err)
+				return
+			}
+			defer func() { _ = c.Close() }()
+			var own samples
+			for n := 0; time.Since(start) < length; n++ {
+				at := time.Now()
+				if err := change(c, fmt.Sprintf("b%d", (k+n*callers)%(mailboxes-1)), n); err != nil {
+					fail.Store(err)
+					return
+				}
+				own = append(own, time.Since(at))
+			}
+			mu.Lock()
+			all = append(all, own...)
+			mu.Unlock()
+		})
+	}
+	group.Wait()
+	if err, ok := fail.Load().(error); ok {
+		return 0, nil, err
+	}
+	return float64(len(all)) / time.Since(start).Seconds(), all, nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/liveapid/liveapid/client"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// world is a sandbox with a running host.
+type world struct {
+	b      *bench
+	dir    string
+	socket string
+	env    []string
+	host   *exec.Cmd
+}
+
+// newWorld makes a sandbox whose domain has n mailboxes b0, b1, ... beside its own. config
+// is added to its configuration.
+func (b *bench) newWorld(n int, config string) (*world, error) {
+	dir, err := os.MkdirTemp(b.scratch, "w")
+	if err != nil {
+		return nil, err
+	}
+	w := &world{b: b, dir: filepath.Join(dir, "s")}
+	w.socket = filepath.Join(w.dir, "run", "liveapi.sock")
+	w.env = append(os.Environ(), "LIVEAPID_CONFIG="+filepath.Join(w.dir, "liveapid.toml"), "LIVEAPID="+filepath.Join(b.bin, "liveapid"))
+	if out, err := exec.Command(filepath.Join(b.bin, "liveapi"), "sandbox", w.dir).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("sandbox: %w: %s", err, out)
+	}
+	shadow := filepath.Join(w.dir, "home", "demo", "etc", "example.com", "shadow")
+	content, err := os.ReadFile(shadow)
+	if err != nil {
+		return nil, err
+	}
+	line := strings.TrimPrefix(string(content), "user")
+	var text strings.Builder
+	text.Write(content)
+	for i := range n - 1 {
+		text.WriteString("b" + strconv.Itoa(i) + line)
+	}
+	if err := os.WriteFile(shadow, []byte(text.String()), 0o640); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(w.dir, "liveapid.toml")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return w, os.WriteFile(path, append(old, config...), 0o644)
+}
+
+// serve starts liveapid serve.
+func (w *world) serve() error {
+	w.host = exec.Command(filepath.Join(w.b.bin, "liveapid"), "serve")
+	w.host.Env = w.env
+	if err := w.host.Start(); err != nil {
+		return err
+	}
+	for range 1000 {
+		c, err := client.Dial(context.Background(), w.socket)
+		if err == nil {
+			return c.Close()
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return errors.New("the host does not listen")
+}
+
+func (w *world) stop() {
+	if w.host != nil {
+		_ = w.host.Process.Signal(syscall.SIGTERM)
+		_ = w.host.Wait()
+	}
+	_ = os.RemoveAll(filepath.Dir(w.dir))
+}
+
+func (w *world) dial() (*client.Client, error) { return client.Dial(context.Background(), w.socket) }
+
+// change changes a mailbox's password and makes sure of the answer.
+func change(c *client.Client, box string, n int) error {
+	answer, err := c.Call(context.Background(), protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop",
+		Args: protocol.Args{Named: map[string]any{"domain": "example.com", "email": box, "password": benchPassword + strconv.Itoa(n)}}})
+	if err != nil {
+		return err
+	}
+	var a struct {
+		Result struct {
+			Data []struct{ Result int }
+		} `json:"cpanelresult"`
+	}
+	if json.Unmarshal(answer, &a) != nil || len(a.Result.Data) != 1 || a.Result.Data[0].Result != 1 {
+		return fmt.Errorf("refused: %s", answer)
+	}
+	return nil
+}
+
+// memory returns a process's resident kilobytes now and at its highest.
+func memory(pid int) (now, peak string) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for _, line := range strings.Split(string(text), "\n") {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			now = megabytes(v)
+		}
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			peak = megabytes(v)
+		}
+	}
+	return now, peak
+}
+
+func megabytes(kb string) string {
+	n, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(kb), " kB"), 64)
+	return fmt.Sprintf("%.1f MiB", n/1024)
+}
+
+// children lists a process's children.
+func children(pid int) (out []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, path := range threads {
+		text, _ := os.ReadFile(path)
+		for _, word := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
