@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// JSON returns result in the envelope of call's API. A call of no known API gets the
-// shape that stands outside all envelopes; see Bare.
+// JSON returns result in the envelope of call's API, and nil where it names no known API:
+// there is no envelope for that.
 func JSON(call protocol.Call, result *protocol.Result) []byte {
 	var v any
 	switch call.API {

@@ -69,9 +69,9 @@ func TestSpecial(t *testing.T) {
 
 // Whatever a plugin returns, an answer is one line of valid JSON without '<'.
 func FuzzJSON(f *testing.F) {
-	f.Add(3, "Email", "</cpanelresult>", "a\nb", 1.5)
-	f.Add(2, "\xff", "<", "\u2028", math.Inf(1))
-	f.Fuzz(func(t *testing.T, api int, module, name, text string, number float64) {
+	f.Add(uint(3), "Email", "</cpanelresult>", "a\nb", 1.5)
+	f.Add(uint(2), "\xff", "<", "\u2028", math.Inf(1))
+	f.Fuzz(func(t *testing.T, api uint, module, name, text string, number float64) {
 		call := protocol.Call{API: protocol.API(api%3 + 1), Module: module, Func: name}
 		for _, result := range []*protocol.Result{
 			{Data: []any{text, number, map[string]any{text: []byte(text)}}, Messages: []string{text}, Metadata: map[string]any{text: text}},

@@ -1,0 +1,34 @@
+package worker
+
+import (
+	"bufio"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// T16: whatever line a worker prints, what passes names a socket in its own folder, and
+// no certificate that nobody asked for.
+func FuzzHandshake(f *testing.F) {
+	certificate := strings.Repeat("QUJD", 20)
+	for _, seed := range []string{
+		"1|1|unix|/run/w/p|grpc|\n", "1|1|unix|/run/w/p|grpc|" + certificate + "\n", "1|1|unix|/run/w/../p|grpc|\n",
+		"1|1|tcp|127.0.0.1:1|grpc|\n", "", "\n", "1|2|unix|/run/w/p|grpc|x|true\n", strings.Repeat("a", 9000),
+	} {
+		f.Add([]byte(seed), false)
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, output []byte, tls bool) {
+		line, err := readHandshake(bufio.NewReaderSize(strings.NewReader(string(output)), maxHandshake), "/run/w", tls)
+		if err != nil {
+			return
+		}
+		fields := strings.Split(line, "|")
+		require.Len(t, fields, 6)
+		require.Equal(t, []string{"1", "1", "unix", "grpc"}, []string{fields[0], fields[1], fields[2], fields[4]})
+		require.Equal(t, "/run/w", filepath.Dir(fields[3]))
+		require.Equal(t, tls, fields[5] != "")
+	})
+}
