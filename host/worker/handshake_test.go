@@ -2,6 +2,8 @@ package worker
 
 import (
 	"bufio"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,4 +33,19 @@ func FuzzHandshake(f *testing.F) {
 		require.Equal(t, "/run/w", filepath.Dir(fields[3]))
 		require.Equal(t, tls, fields[5] != "")
 	})
+}
+
+// T16: who listens on a worker's socket must be the worker's user, by the kernel's word.
+func TestT16_AnotherUserListens(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lw")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "p"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	conn, err := dialAs(t.Context(), filepath.Join(dir, "p"), os.Geteuid())
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	_, err = dialAs(t.Context(), filepath.Join(dir, "p"), os.Geteuid()+1)
+	require.ErrorContains(t, err, "listens on the plugin's socket, not")
 }
