@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/shape"
 )
 
 // Plugin serves modules for accounts. host/worker has the one that runs processes.
@@ -72,6 +73,13 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 	if !slices.Contains(fn.Roles, caller.Role) {
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
+	options, named, err := shape.Split(call.API, call.Args.Named)
+	if err != nil {
+		return protocol.Failed(err)
+	}
+	if len(call.Args.Positional) == 0 {
+		call.Args.Named = named
+	}
 	if call.Args, err = fn.Check(call.Args); err != nil {
 		return protocol.Failed(err)
 	}
@@ -82,6 +90,7 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 	case result.Err != nil && result.Err.Kind == protocol.KindInternal:
 		return protocol.Failed(internal(id, result.Err))
 	}
+	options.Apply(result)
 	return result
 }
 

@@ -9,7 +9,9 @@ type Result struct {
 	Messages []string       // Informational.
 	Warnings []string       // Problems that did not stop the call.
 	Metadata map[string]any // UAPI's metadata; nil means none.
-	Err      *Error         // Nil on success. Data is then without meaning.
+	// Paginate says of a list that was cut which page it is; nil where it was not.
+	Paginate map[string]any
+	Err      *Error // Nil on success; otherwise Data is without meaning.
 }
 
 // Failed returns a result that carries err.

@@ -15,6 +15,7 @@ type api2Result struct {
 	Error      string `json:"error,omitempty"`
 	Data       *[]any `json:"data,omitempty"` // Nil leaves it out; an empty list stays.
 	Event      *event `json:"event,omitempty"`
+	Paginate   any    `json:"paginate,omitempty"`
 }
 
 func api2Of(call protocol.Call, result *protocol.Result) api2 {
@@ -22,6 +23,9 @@ func api2Of(call protocol.Call, result *protocol.Result) api2 {
 	if result.Err == nil {
 		data := records(result.Data)
 		r.Data, r.Event = &data, &event{Result: 1}
+		if result.Paginate != nil {
+			r.Paginate = clean(result.Paginate)
+		}
 		return api2{r}
 	}
 	r.Error = result.Err.Message
