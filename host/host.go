@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/expvar"
 	"github.com/liveapid/liveapid/protocol/shape"
 )
 
@@ -32,16 +33,19 @@ var (
 
 // Host runs calls.
 type Host struct {
-	plugins []Plugin
-	timeout time.Duration
-	log     *slog.Logger
+	plugins   []Plugin
+	timeout   time.Duration
+	variables func(protocol.Account) expvar.Lookup
+	log       *slog.Logger
 }
 
 // Options are a host's parts.
 type Options struct {
 	Plugins []Plugin
 	Timeout time.Duration // Of one call; 0 means protocol.CallTimeout.
-	Log     *slog.Logger
+	// Variables are what an account's tags may name; nil knows none.
+	Variables func(protocol.Account) expvar.Lookup
+	Log       *slog.Logger
 }
 
 // New returns a host of the given plugins. Where two serve one module, the first wins.
@@ -49,7 +53,10 @@ func New(o Options) *Host {
 	if o.Timeout <= 0 {
 		o.Timeout = protocol.CallTimeout
 	}
-	return &Host{plugins: o.Plugins, timeout: o.Timeout, log: o.Log}
+	if o.Variables == nil {
+		o.Variables = func(protocol.Account) expvar.Lookup { return func(string, string) string { return "" } }
+	}
+	return &Host{plugins: o.Plugins, timeout: o.Timeout, variables: o.Variables, log: o.Log}
 }
 
 // Do runs one call for caller. It always returns a result; whatever goes wrong is in
@@ -72,6 +79,9 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 	fn := found.function
 	if !slices.Contains(fn.Roles, caller.Role) {
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
+	}
+	if call.Expand {
+		call.Args = expvar.ExpandArgs(call.Args, h.variables(caller.Account))
 	}
 	options, named, err := shape.Split(call.API, call.Args.Named)
 	if err != nil {

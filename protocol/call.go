@@ -1,11 +1,15 @@
 package protocol
 
+import "slices"
+
 // Call is one function to run, with its arguments.
 type Call struct {
 	API    API
 	Module string
 	Func   string
 	Args   Args
+	// Expand says that the call came as a tag: variables in its arguments are expanded.
+	Expand bool
 }
 
 // Role is what a caller may be to an account. Functions name the roles they serve;
@@ -28,6 +32,16 @@ type Account struct {
 	GID     int      // The system user's primary group.
 	Home    string   // Absolute path.
 	Domains []string // Lower case; the main domain is the first.
+	// Features are those the account has; nil means all.
+	Features []string
+	// Data are further facts of the account, by the upper-case keys of cPanel's users
+	// file: PLAN, OWNER, THEME, LOCALE, CONTACTEMAIL, IP and others.
+	Data map[string]string
+}
+
+// HasFeature tells whether the account has a feature.
+func (a Account) HasFeature(name string) bool {
+	return a.Features == nil || slices.Contains(a.Features, name)
 }
 
 // MainDomain returns the account's main domain, or "" where it has none.

@@ -27,6 +27,10 @@ type file struct {
 	GID     *int     `toml:"gid"`     // Instead of the system user's.
 	Home    string   `toml:"home"`    // "" is the system user's; relative to the folder above.
 	Domains []string `toml:"domains"` // The main domain first.
+	// Features are those the account has; where the key is missing it has all.
+	Features []string `toml:"features"`
+	// Data are further facts for programs, by cPanel's upper-case keys: PLAN, OWNER, ...
+	Data map[string]string `toml:"data"`
 }
 
 // Dir is a folder of account files.
@@ -64,7 +68,7 @@ func (d *Dir) ByName(name string) (protocol.Account, error) {
 }
 
 func (d *Dir) build(name string, f file) (protocol.Account, error) {
-	a := protocol.Account{Name: name, Home: f.Home, UID: os.Geteuid(), GID: os.Getegid()}
+	a := protocol.Account{Name: name, Home: f.Home, UID: os.Geteuid(), GID: os.Getegid(), Features: f.Features, Data: f.Data}
 	if !d.personal {
 		var err error
 		if a.UID, a.GID, a.Home, err = f.owner(name); err != nil {

@@ -212,8 +212,11 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 	case live.RequestCall:
 		return false, s.write(s.call(ctx, request.Call))
 	case live.RequestSpecial:
-		return false, s.write(envelope.Special(request.Special, protocol.Failed(request.Err)))
+		return false, s.write(envelope.Special(request.Special, s.do(ctx, request.Call)))
 	default:
+		if request.Special != "" {
+			return false, s.write(envelope.Special(request.Special, protocol.Failed(request.Err)))
+		}
 		if request.Call.API == 0 {
 			return false, s.write(live.AppendFailure(nil, request.Err.Message))
 		}

@@ -178,7 +178,8 @@ func TestBadFrames(t *testing.T) {
 		{"", `{"data":{"result":0},"error":"Unknown API request: the frame holds neither \u003ccpanelaction\u003e nor a tag"}`},
 		{"hello </cpanelresult>", `{"data":{"result":0},"error":"Unknown API request: the frame holds neither \u003ccpanelaction\u003e nor a tag"}`},
 		{hosttest.Action("2", "Email", "passwdpop", "{"), `{"cpanelresult":{"apiversion":2,"module":"Email","func":"passwdpop","error":"Unknown API request: the action can't be read: broken JSON: it ends too early","data":[],"event":{"reason":"Unknown API request: the action can't be read: broken JSON: it ends too early","result":0}}}`},
-		{`<cpanel print="$homedir">`, `{"apiversion":"1","type":"internal","command":"print","source":"internal","data":{"result":""},"event":{"reason":"This host does not serve print requests.","result":0},"error":"This host does not serve print requests."}`},
+		{`<cpanel print="$homedir">`, `{"apiversion":"1","type":"internal","command":"print","source":"internal","data":{"result":""},"event":{"result":1}}`},
+		{`<?cp Email::f( %, a ?>`, `{"apiversion":"1","type":"internal","command":"tag","source":"internal","data":{"result":""},"event":{"reason":"The tag can't be read: a closing parenthesis is missing.","result":0},"error":"The tag can't be read: a closing parenthesis is missing."}`},
 	} {
 		require.Equal(t, c.want, conn.Ask(c.payload))
 	}

@@ -53,7 +53,7 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 		config: c, log: log, spawner: worker.NewSpawner(), runDir: runDir,
 		account: func() (protocol.Account, error) { return Account(c) },
 	}
-	plugins := []host.Plugin{builtin.Chrome{}}
+	plugins := []host.Plugin{builtin.Special{}, builtin.Chrome{}}
 	for _, p := range c.Plugins {
 		sum, err := p.Sum()
 		if err != nil {
@@ -71,7 +71,7 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 		rt.supervisors = append(rt.supervisors, s)
 		plugins = append(plugins, s)
 	}
-	rt.Host = host.New(host.Options{Plugins: plugins, Timeout: time.Duration(c.Limits.Call), Log: log})
+	rt.Host = host.New(host.Options{Plugins: plugins, Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Log: log})
 	return rt, nil
 }
 

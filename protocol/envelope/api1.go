@@ -43,6 +43,18 @@ func api1Of(call protocol.Call, result *protocol.Result) api1 {
 	return a
 }
 
+// test is the envelope of if and feature.
+type test struct {
+	CpanelResult testResult `json:"cpanelresult"`
+}
+
+type testResult struct {
+	Data       api1Result `json:"data"`
+	Module     string     `json:"module"`
+	APIVersion int        `json:"apiversion"`
+	Error      string     `json:"error,omitempty"`
+}
+
 // Special returns the envelope of the requests that belong to no module: print,
 // langprint, if, feature and tags. if and feature have a shape of their own.
 func Special(command string, result *protocol.Result) []byte {
@@ -51,15 +63,11 @@ func Special(command string, result *protocol.Result) []byte {
 		failure = result.Err.Message
 	}
 	if command == "if" || command == "feature" {
-		inner := map[string]any{
-			"data": map[string]any{"result": 0}, "module": command, "apiversion": 1,
+		t := testResult{Data: api1Result{Result: 0}, Module: command, APIVersion: 1, Error: failure}
+		if result.Err == nil {
+			t.Data.Result = clean(result.Data)
 		}
-		if failure != "" {
-			inner["error"] = failure
-		} else {
-			inner["data"] = map[string]any{"result": clean(result.Data)}
-		}
-		return marshal(map[string]any{"cpanelresult": inner})
+		return marshal(test{t})
 	}
 	a := api1Of(protocol.Call{}, result)
 	a.Type, a.Command, a.Source = "internal", strings.ToLower(command), "internal"

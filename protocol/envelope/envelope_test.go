@@ -63,8 +63,12 @@ func TestSpecial(t *testing.T) {
 		`{"apiversion":"1","type":"internal","command":"print","source":"internal","data":{"result":""},"event":{"reason":"Not served.","result":0},"error":"Not served."}`,
 		string(envelope.Special("print", failed)))
 	require.Equal(t,
-		`{"cpanelresult":{"apiversion":1,"data":{"result":0},"error":"Not served.","module":"if"}}`,
+		`{"cpanelresult":{"data":{"result":0},"module":"if","apiversion":1,"error":"Not served."}}`,
 		string(envelope.Special("if", failed)))
+	require.Equal(t, `{"cpanelresult":{"data":{"result":1},"module":"feature","apiversion":1}}`,
+		string(envelope.Special("feature", &protocol.Result{Data: int64(1)})))
+	require.Equal(t, `{"apiversion":"1","type":"internal","command":"print","source":"internal","data":{"result":"/home/dave"},"event":{"result":1}}`,
+		string(envelope.Special("print", &protocol.Result{Data: "/home/dave"})))
 }
 
 // Whatever a plugin returns, an answer is one line of valid JSON without '<'.

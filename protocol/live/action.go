@@ -47,13 +47,13 @@ func (a action) request(rawArgs any) Request {
 	switch reqtype := strings.ToLower(a.reqtype); reqtype {
 	case "if", "feature":
 		// One Python client sends an empty apiversion with these.
-		return special(reqtype)
+		return a.special(reqtype, rawArgs)
 	case "exec", "":
 	default:
 		return unknown(a.call(), "reqtype: must be exec, if or feature")
 	}
 	if a.module == "print" || a.module == "langprint" {
-		return special(a.module)
+		return a.special(a.module, rawArgs)
 	}
 	api, err := protocol.ParseAPI(a.version)
 	if err != nil {
@@ -67,6 +67,23 @@ func (a action) request(rawArgs any) Request {
 		return unknown(call, err.Error())
 	}
 	return Request{Kind: RequestCall, Call: call}
+}
+
+// special reads the one text of a special request; some clients send it in a list.
+func (a action) special(name string, raw any) Request {
+	if list, ok := raw.([]any); ok && len(list) <= 1 {
+		raw = nil
+		if len(list) == 1 {
+			raw = list[0]
+		}
+	}
+	text, ok := scalar(raw)
+	if !ok {
+		r := badTag("")
+		r.Special, r.Err.Message = name, "Unknown API request: args: must be one text"
+		return r
+	}
+	return special(name, text)
 }
 
 // parseArgs reads args: an object, a list, one text, or nothing. PHP encodes no

@@ -17,7 +17,7 @@ const (
 	RequestJSON
 	// RequestCall is a call of a module's function.
 	RequestCall
-	// RequestSpecial is print, langprint, if or feature, by action or by tag.
+	// RequestSpecial is print, langprint, if or feature, by action or by tag; Call runs it.
 	RequestSpecial
 	// RequestShutdown ends the session.
 	RequestShutdown
@@ -26,10 +26,10 @@ const (
 // Request is one payload, understood as far as it goes.
 type Request struct {
 	Kind RequestKind
-	// Call is what a RequestCall runs. For RequestUnknown it holds what could be read
+	// Call is what a RequestCall or a RequestSpecial runs. For RequestUnknown it holds what could be read
 	// of API, Module and Func, so that the answer comes in the caller's own envelope.
 	Call protocol.Call
-	// Special is "print", "langprint", "if", "feature" or, for other tags, "tag".
+	// Special is "print", "langprint", "if" or "feature"; "tag" for one that can't be read.
 	Special string
 	// Err says why the request can't be served. Nil for those that can.
 	Err *protocol.Error
@@ -40,8 +40,7 @@ var (
 	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
 	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
 	extraPattern    = regexp.MustCompile(`^<(cpanelxml|cpanelmsgpack)\s+enable\s*=\s*["']?1["']?\s*/?>$`)
-	tagPattern      = regexp.MustCompile(`^<(?:cpanel(if|feature)?[\s>]|\?cp)`)
-	printPattern    = regexp.MustCompile(`^<cpanel\s+(print|langprint)\s*=`)
+	tagPattern      = regexp.MustCompile(`^<(?:cpanel(?:if|feature)?[\s>]|\?cp)`)
 )
 
 func isShutdown(payload []byte) bool { return shutdownPattern.Match(payload) }
@@ -59,13 +58,8 @@ func Parse(payload []byte) Request {
 		return Request{Kind: RequestShutdown}
 	case extraPattern.Match(text):
 		return unknown(protocol.Call{}, "this host answers in JSON only; send <cpaneljson enable=\"1\">")
-	case printPattern.Match(text):
-		return special(string(printPattern.FindSubmatch(text)[1]))
 	case tagPattern.Match(text):
-		if name := string(tagPattern.FindSubmatch(text)[1]); name != "" {
-			return special(name)
-		}
-		return special("tag")
+		return ParseTag(text).Request
 	}
 	return unknown(protocol.Call{}, "the frame holds neither <cpanelaction> nor a tag")
 }
@@ -79,9 +73,10 @@ func unknown(call protocol.Call, why string) Request {
 	}
 }
 
-func special(name string) Request {
-	return Request{
-		Kind: RequestSpecial, Special: name, Call: protocol.Call{API: protocol.API1, Module: name},
-		Err: protocol.NewError(protocol.KindBadRequest, "This host does not serve "+name+" requests."),
-	}
+// special is a request that belongs to no module. The host serves it as a module of its
+// own name.
+func special(name, text string) Request {
+	return Request{Kind: RequestSpecial, Special: name, Call: protocol.Call{
+		API: protocol.API1, Module: name, Func: name, Args: protocol.Args{Positional: []any{text}},
+	}}
 }

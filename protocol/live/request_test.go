@@ -54,8 +54,8 @@ func TestParseOthers(t *testing.T) {
 		`<cpanelxml shutdown="1" />`:             live.RequestShutdown,
 		`<cpanelxml shutdown="1"/>`:              live.RequestShutdown,
 		`<cpanel print="$homedir">`:              live.RequestSpecial,
-		`<cpanel Email="listpops(a,b)">`:         live.RequestSpecial,
-		`<?cp Email::listpops(%, email) ?>`:      live.RequestSpecial,
+		`<cpanel Email="listpops(a,b)">`:         live.RequestCall,
+		`<?cp Email::listpops(%, email) ?>`:      live.RequestCall,
 		`<cpanelif $haspostgres>`:                live.RequestSpecial,
 		`<cpanelfeature fileman>`:                live.RequestSpecial,
 		`<cpanelxml enable="1">`:                 live.RequestUnknown,
@@ -70,7 +70,7 @@ func TestParseOthers(t *testing.T) {
 	} {
 		got := live.Parse([]byte(payload))
 		require.Equal(t, want, got.Kind, payload)
-		if want == live.RequestUnknown || want == live.RequestSpecial {
+		if want == live.RequestUnknown {
 			require.NotNil(t, got.Err, payload)
 			require.NotEmpty(t, got.Err.Message, payload)
 		}
@@ -156,7 +156,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		request := live.Parse(payload)
 		if request.Kind != live.RequestCall {
-			if request.Kind == live.RequestUnknown || request.Kind == live.RequestSpecial {
+			if request.Kind == live.RequestUnknown {
 				require.NotNil(t, request.Err)
 				require.True(t, utf8.ValidString(request.Call.Module))
 			}
