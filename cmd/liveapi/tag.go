@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/tagpage"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// maxPage bounds a page with tags, in bytes.
+const maxPage = 16 << 20
+
+func tagCommand() *cobra.Command {
+	var name, path string
+	cmd := &cobra.Command{
+		Use:   "tag [--user NAME] FILE",
+		Short: "Expand a page that holds cPanel tags",
+		Long: `Prints FILE with its tags expanded for the account: <cpanel print="...">,
+<cpanel Module="function(...)">, <cpanelif>, <cpanelfeature> and <?cp ... ?>. What tags
+insert is HTML-escaped. Tags that can't be expanded are named on standard error, with
+their lines, and the command then ends with 1. FILE - is standard input.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			page, err := readPage(cmd.InOrStdin(), words[0])
+			if err != nil {
+				return err
+			}
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			a, _, err := runAs(c, name)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			rt, err := setup.NewFor(c, a, log)
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "tag"}
+			out, problems := tagpage.Render(cmd.Context(), rt.Host, caller, page)
+			for _, p := range problems {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", words[0], p)
+			}
+			if _, err := io.WriteString(cmd.OutOrStdout(), out); err != nil {
+				return err
+			}
+			if len(problems) > 0 {
+				return fmt.Errorf("%d tags could not be expanded", len(problems))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
+	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	return cmd
+}
+
+func readPage(stdin io.Reader, path string) (string, error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	page, err := io.ReadAll(io.LimitReader(in, maxPage+1))
+	if err == nil && len(page) > maxPage {
+		err = errors.New("the page has more than 16 MiB")
+	}
+	return string(page), err
+}

@@ -1,0 +1,90 @@
+package tagpage
+
+import (
+	"fmt"
+	"html"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// fill returns a template with a record's fields in it: each % takes the next return,
+// [ and ] stand for < and >, and a backslash keeps what follows it as it is.
+//
+//	name    the field, HTML-escaped unless its name says that it is HTML already
+//	^name   URI-encoded
+//	+name   checked, where the field is set and not 0
+//	*num    odd or even, by the record's place
+//	name::T of a list: T once for each item
+func fill(template string, returns []string, record map[string]any, index int) string {
+	var b strings.Builder
+	next := 0
+	for i := 0; i < len(template); i++ {
+		switch c := template[i]; c {
+		case '\\':
+			if i++; i < len(template) {
+				b.WriteByte(template[i])
+			}
+		case '[':
+			b.WriteByte('<')
+		case ']':
+			b.WriteByte('>')
+		case '%':
+			if next < len(returns) {
+				b.WriteString(field(returns[next], record, index))
+			}
+			next++
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func field(spec string, record map[string]any, index int) string {
+	name, inner, nested := strings.Cut(spec, "::")
+	switch {
+	case strings.HasPrefix(name, "*"):
+		if index%2 == 0 {
+			return "odd" // The first record is the odd one.
+		}
+		return "even"
+	case strings.HasPrefix(name, "^"):
+		return url.QueryEscape(show(record[name[1:]]))
+	case strings.HasPrefix(name, "+"):
+		if v := show(record[name[1:]]); v != "" && v != "0" {
+			return "checked"
+		}
+		return ""
+	}
+	value := record[name]
+	if list, ok := value.([]any); ok && nested {
+		var b strings.Builder
+		for i, item := range list {
+			b.WriteString(fill(inner, []string{"item"}, map[string]any{"item": item}, i))
+		}
+		return b.String()
+	}
+	if strings.HasSuffix(name, "_html") || strings.HasSuffix(name, "_htmlsafe") {
+		return show(value)
+	}
+	return html.EscapeString(show(value))
+}
+
+// show returns a value as text; a list or a record has none.
+func show(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case bool:
+		if v {
+			return "1"
+		}
+		return "0"
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case int, int64, uint64:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
