@@ -63,7 +63,7 @@ func TestTranscripts(t *testing.T) {
 				case "R":
 					c.Raw(unescape(t, rest))
 				case "S":
-					require.Equal(t, rest, c.Answer(), "line %d", n+1)
+					require.Equal(t, rest, c.AnswerText(), "line %d", n+1)
 				case "E":
 					c.Ended()
 				default:

@@ -65,15 +65,19 @@ type session struct {
 	out    io.Writer
 	timer  deadliner // Nil where the stream has no deadlines.
 	frames *live.FrameReader
+	xml    bool // Answers are in XML. Only the serving goroutine touches it.
 
 	mu       sync.Mutex
-	busy     bool // A request is being served.
-	draining bool // Close after the request that is being served.
-	left     bool // Serve has returned; what is read now is nobody's.
+	busy     bool          // A request is being served.
+	draining bool          // Close after the request that is being served.
+	packed   bool          // Requests are pipelined: draining ends the reading at once.
+	calls    int           // Pipelined ones in flight.
+	left     bool          // What is read now is nobody's: Serve has returned, or will.
+	quiet    chan struct{} // Closed when the session was left and no pipelined call runs.
 }
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
-	s := &session{doer: doer, caller: caller, limits: limits, log: log, out: out}
+	s := &session{doer: doer, caller: caller, limits: limits, log: log, out: out, quiet: make(chan struct{})}
 	s.frames = live.NewFrameReader(in, limits.Frame)
 	if timer, ok := in.(deadliner); ok && timer.SetReadDeadline(time.Time{}) == nil {
 		s.timer = timer
@@ -103,7 +107,12 @@ func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits
 	if !s.drain() {
 		return nil // It waits for a frame, on a stream that nothing can interrupt.
 	}
-	return <-done
+	select {
+	case err := <-done:
+		return err
+	case <-s.quiet:
+		return nil
+	}
 }
 
 func (s *session) serve(ctx context.Context) error {
@@ -121,6 +130,9 @@ func (s *session) serve(ctx context.Context) error {
 		done, err := s.answer(ctx, payload)
 		if err != nil || done {
 			return err
+		}
+		if s.packed {
+			return s.servePacked(ctx)
 		}
 		s.idle()
 	}
@@ -153,12 +165,22 @@ func (s *session) idle() {
 	s.mu.Unlock()
 }
 
+// count notes that a pipelined call begins or ends.
+func (s *session) count(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls += by; s.calls == 0 && s.left {
+		close(s.quiet)
+	}
+}
+
 // drain ends the session as soon as no request is being served, and tells whether one
 // is.
 func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
+	busy := s.busy || s.calls > 0
 	switch {
 	case s.busy:
 	case s.timer != nil:
@@ -166,15 +188,24 @@ func (s *session) drain() bool {
 	default:
 		s.left = true // Nothing can interrupt the read, so its owner goes.
 	}
-	return s.busy
+	return busy
 }
 
 // endOfFrames answers a frame that can't be trusted. The session then ends.
 func (s *session) endOfFrames(err error) error {
-	var message string
+	message, err := s.reason(err)
+	if message != "" {
+		_ = s.write(live.AppendFailure(nil, message)) // The client may be gone; then nobody minds.
+	}
+	return err
+}
+
+// reason says why no more frames are read: a message for the client where the client is to
+// blame, an error where the stream is, and nothing where all is well.
+func (s *session) reason(err error) (message string, _ error) {
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil
+		return "", nil
 	case errors.Is(err, live.ErrFrameTooLarge):
 		message = fmt.Sprintf("The frame is too large: at most %d bytes are taken.", s.limits.Frame)
 	case errors.Is(err, live.ErrLength):
@@ -183,15 +214,14 @@ func (s *session) endOfFrames(err error) error {
 		message = "The stream ended inside a frame; its length must be the payload's in bytes."
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if s.isDraining() {
-			return nil
+			return "", nil
 		}
 		message = fmt.Sprintf("The session is closed: no whole frame came in time (%s for a frame, %s between frames).", s.limits.FrameTime, s.limits.Idle)
 	default:
-		return fmt.Errorf("read from the client: %w", err)
+		return "", fmt.Errorf("read from the client: %w", err)
 	}
 	s.log.Info("session ends", "account", s.caller.Account.Name, "door", s.caller.Door, "reason", err.Error())
-	_ = s.write(live.AppendFailure(nil, message)) // The client may be gone; then nobody minds.
-	return nil
+	return message, nil
 }
 
 func (s *session) isDraining() bool {
@@ -205,7 +235,20 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 	request := live.Parse(payload)
 	switch request.Kind {
 	case live.RequestJSON:
+		s.xml = false
 		return false, s.write(live.AnswerJSONEnabled)
+	case live.RequestXML:
+		s.xml = true
+		return false, s.write(live.AnswerXMLEnabled)
+	case live.RequestMessagePack:
+		s.xml = false
+		if err := s.write(live.AnswerMessagePackEnabled); err != nil {
+			return false, err
+		}
+		s.mu.Lock()
+		s.packed = true
+		s.mu.Unlock()
+		return false, nil
 	case live.RequestShutdown:
 		_ = s.write(live.AnswerShutdown) // Many clients have hung up by now.
 		return true, nil
@@ -249,10 +292,19 @@ func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.
 }
 
 func (s *session) write(body []byte) error {
-	answer, err := live.AppendAnswer(make([]byte, 0, len(body)+64), body)
+	form := live.AppendAnswer
+	if s.xml {
+		form, body = live.AppendXMLAnswer, envelope.XML(body)
+	}
+	answer, err := form(make([]byte, 0, len(body)+64), body)
 	if err != nil {
 		return err
 	}
+	return s.send(answer)
+}
+
+// send writes bytes to the client, within the time of a frame.
+func (s *session) send(answer []byte) error {
 	if s.timer != nil {
 		_ = s.timer.SetWriteDeadline(time.Now().Add(s.limits.FrameTime))
 	}

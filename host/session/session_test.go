@@ -110,8 +110,6 @@ func TestClientsOfTheField(t *testing.T) {
 		{"shutdown without a length", enable + `<cpanelxml shutdown="1" />`, []string{`{"data":{"result":"json"}}`, `{"data":{"result":"shutdown"}}`}},
 		{"shutdown alone, without a length", `<cpanelxml shutdown="1" />`, []string{`{"data":{"result":"shutdown"}}`}},
 		{"no enable at all", frame(try("a")), []string{echoOf("a")}},
-		{"MessagePack, which is not spoken, and then JSON", frame(`<cpanelmsgpack enable="1">`) + enable,
-			[]string{`{"data":{"result":0},"error":"Unknown API request: this host answers in JSON only; send \u003ccpaneljson enable=\"1\"\u003e"}`, `{"data":{"result":"json"}}`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, slowly := range []bool{false, true} {

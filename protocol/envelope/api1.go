@@ -58,18 +58,24 @@ type testResult struct {
 // Special returns the envelope of the requests that belong to no module: print,
 // langprint, if, feature and tags. if and feature have a shape of their own.
 func Special(command string, result *protocol.Result) []byte {
-	var failure string
-	if result.Err != nil {
-		failure = result.Err.Message
-	}
 	if command == "if" || command == "feature" {
-		t := testResult{Data: api1Result{Result: 0}, Module: command, APIVersion: 1, Error: failure}
-		if result.Err == nil {
-			t.Data.Result = clean(result.Data)
-		}
-		return marshal(test{t})
+		return marshal(test{testOf(command, result)})
 	}
+	return marshal(specialOf(command, result))
+}
+
+func testOf(command string, result *protocol.Result) testResult {
+	t := testResult{Data: api1Result{Result: 0}, Module: command, APIVersion: 1}
+	if result.Err != nil {
+		t.Error = result.Err.Message
+	} else {
+		t.Data.Result = clean(result.Data)
+	}
+	return t
+}
+
+func specialOf(command string, result *protocol.Result) api1 {
 	a := api1Of(protocol.Call{}, result)
 	a.Type, a.Command, a.Source = "internal", strings.ToLower(command), "internal"
-	return marshal(a)
+	return a
 }

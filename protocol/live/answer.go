@@ -16,6 +16,7 @@ const (
 // Answers that are the same in every session.
 var (
 	AnswerJSONEnabled = []byte(`{"data":{"result":"json"}}`)
+	AnswerXMLEnabled  = []byte(`{"data":{"result":"xml"}}`) // Shown as XML.
 	AnswerShutdown    = []byte(`{"data":{"result":"shutdown"}}`)
 )
 
@@ -26,6 +27,18 @@ var ErrAnswer = errors.New("live: the JSON holds a raw '<' or newline")
 // without '<', as encoding/json writes it.
 func AppendAnswer(dst, body []byte) ([]byte, error) {
 	if bytes.ContainsAny(body, "<\n") {
+		return nil, ErrAnswer
+	}
+	dst = append(dst, answerOpen...)
+	dst = append(dst, body...)
+	dst = append(dst, answerClose...)
+	return append(dst, '\n'), nil
+}
+
+// AppendXMLAnswer appends an answer with the given XML to dst, which must be one line
+// without the closing marker, as envelope.XML writes it.
+func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
+	if bytes.ContainsRune(body, '\n') || bytes.Contains(body, []byte(answerClose)) {
 		return nil, ErrAnswer
 	}
 	dst = append(dst, answerOpen...)

@@ -9,6 +9,8 @@
 // The length is the payload's, in ASCII decimal. The payload is one of
 //
 //	<cpaneljson enable="1">                  answers in JSON from here on
+//	<cpanelxml enable="1">                   answers in XML
+//	<cpanelmsgpack enable="1">               frames of MessagePack, both ways: packed.go
 //	<cpanelaction>\n{JSON}\n</cpanelaction>  one call
 //	<cpanel ...>, <?cp ... ?>                a tag, from before the calls
 //	<cpanelxml shutdown="1" />               the end of the session

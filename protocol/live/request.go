@@ -13,8 +13,10 @@ type RequestKind int
 const (
 	// RequestUnknown could be read and not understood; Err says why.
 	RequestUnknown RequestKind = iota
-	// RequestJSON asks for JSON answers.
+	// RequestJSON, RequestXML and RequestMessagePack ask for answers of that form.
 	RequestJSON
+	RequestXML
+	RequestMessagePack
 	// RequestCall is a call of a module's function.
 	RequestCall
 	// RequestSpecial is print, langprint, if or feature, by action or by tag; Call runs it.
@@ -39,7 +41,8 @@ type Request struct {
 var (
 	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
 	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
-	extraPattern    = regexp.MustCompile(`^<(cpanelxml|cpanelmsgpack)\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	xmlPattern      = regexp.MustCompile(`^<cpanelxml\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	packPattern     = regexp.MustCompile(`^<cpanelmsgpack\s+enable\s*=\s*["']?1["']?\s*/?>$`)
 	tagPattern      = regexp.MustCompile(`^<(?:cpanel(?:if|feature)?[\s>]|\?cp)`)
 )
 
@@ -56,8 +59,10 @@ func Parse(payload []byte) Request {
 		return Request{Kind: RequestJSON}
 	case isShutdown(text):
 		return Request{Kind: RequestShutdown}
-	case extraPattern.Match(text):
-		return unknown(protocol.Call{}, "this host answers in JSON only; send <cpaneljson enable=\"1\">")
+	case xmlPattern.Match(text):
+		return Request{Kind: RequestXML}
+	case packPattern.Match(text):
+		return Request{Kind: RequestMessagePack}
 	case tagPattern.Match(text):
 		return ParseTag(text).Request
 	}
