@@ -14,5 +14,6 @@ require_once __DIR__ . '/src/Transport.php';
 require_once __DIR__ . '/src/StreamTransport.php';
 require_once __DIR__ . '/src/Connector.php';
 require_once __DIR__ . '/src/Codec.php';
+require_once __DIR__ . '/src/Packed.php';
 require_once __DIR__ . '/src/DebugLog.php';
 require_once __DIR__ . '/src/CPANEL.php';

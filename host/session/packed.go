@@ -17,6 +17,7 @@ const maxPipelined = 64
 // servePacked serves the rest of a session in MessagePack: calls run beside each other and
 // are answered as they end. It returns when all that were read have been answered.
 func (s *session) servePacked(ctx context.Context) error {
+	s.idle() // The request that led here is answered.
 	p := &pipeline{s: s, slots: make(chan struct{}, maxPipelined)}
 	err := p.read(ctx)
 	p.calls.Wait()

@@ -141,6 +141,7 @@ func TestR16_DrainOfAPackedSession(t *testing.T) {
 		return echo(ctx, caller, call)
 	}
 	r := serve(t, slow, session.Limits{}, nil)
+	idle := pack(t, r)
 	c := pack(t, r)
 	for i := range uint64(10) {
 		c.request(i, "x")
@@ -151,11 +152,13 @@ func TestR16_DrainOfAPackedSession(t *testing.T) {
 		r.server.Shutdown(context.Background())
 		close(drained)
 	}()
+	_, err := idle.frames.Next()
+	require.Error(t, err, "one that waits is let go at once")
 	close(release)
 	for range 10 {
 		c.answer()
 	}
-	_, err := c.frames.Next()
+	_, err = c.frames.Next()
 	require.Error(t, err)
 	<-drained
 }

@@ -2,9 +2,9 @@ use strict;
 use warnings;
 use Test::More;
 
-use_ok($_) for qw(Cpanel::LiveAPI Cpanel::LiveAPI::Codec Cpanel::LiveAPI::Transport);
+use_ok($_) for qw(Cpanel::LiveAPI Cpanel::LiveAPI::Codec Cpanel::LiveAPI::Packed Cpanel::LiveAPI::Transport);
 is(Cpanel::LiveAPI->VERSION, $_->VERSION, "$_ has the version of the distribution")
-    for qw(Cpanel::LiveAPI::Codec Cpanel::LiveAPI::Transport);
+    for qw(Cpanel::LiveAPI::Codec Cpanel::LiveAPI::Packed Cpanel::LiveAPI::Transport);
 can_ok(
     'Cpanel::LiveAPI',
     qw(new api api1 api2 api3 uapi exec fetch cpanelif cpanelfeature cpanelprint cpanellangprint

@@ -23,6 +23,7 @@ sub unescape {
     return $text;
 }
 
+local $ENV{LIVEAPI_ENCODING} = 'json';    # The transcripts are in JSON.
 my $replayed = 0;
 for my $file (sort glob "$folder/*.txt") {
     open my $in, '<', $file or die "$file: $!";

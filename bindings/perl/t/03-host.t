@@ -21,6 +21,16 @@ sub changes {
     my $refused = $api->uapi('Email', 'passwd_pop', {email => 'user', domain => 'example.org', password => 'x'});
     is($refused->{cpanelresult}{result}{status}, 0, "$way: a refusal is an answer");
     is($refused->{cpanelresult}{result}{errors}[0], "You do not have access to the domain \xe2\x80\x9cexample.org\xe2\x80\x9d.", "$way: in bytes of UTF-8");
+    is($api->cpanelif('$user == demo && !$haspostgres'), 1, "$way: cpanelif");
+    is($api->cpanelif('$user == nobody'), 0, "$way: cpanelif");
+    is($api->cpanelfeature('fileman'), 1, "$way: cpanelfeature");
+    is($api->cpanelprint('$user at $domain'), 'demo at example.com', "$way: cpanelprint");
+    is($api->cpanellangprint('Hello'), 'Hello', "$way: cpanellangprint");
+    is($api->fetch('$user')->{cpanelresult}{data}{result}, 'demo', "$way: fetch");
+    my $tag = $api->exec('<?cp Email::passwdpop(%, result) domain="$domain" email=user password=x ?>');
+    is_deeply($tag->{cpanelresult}{data}, [{result => 1}], "$way: exec");
+    is($api->exec('<cpanel print="$user">', 1), undef, "$way: exec without a return");
+    is($api->api1('Email', 'nothing', ['a', 'b'])->{cpanelresult}{event}{result}, 0, "$way: api1");
     like($api->header('Mail & more', 'mail'), qr{<title>Mail &amp; more</title>.*<body class="mail">}s, "$way: header");
     like($api->footer, qr{</body>\s*</html>}, "$way: footer");
     $api->end;
@@ -31,6 +41,11 @@ sub changes {
 }
 
 changes(Cpanel::LiveAPI->new, 'stdio');
+{
+    local $ENV{LIVEAPI_ENCODING} = 'json';
+    changes(Cpanel::LiveAPI->new, 'stdio, JSON');
+}
+ok(Cpanel::LiveAPI::Packed::available(), 'MessagePack was tried: install Data::MessagePack');
 
 {
     $world->serve;

@@ -6,6 +6,7 @@ use LiveAPI\Codec;
 use LiveAPI\Connector;
 use LiveAPI\DebugLog;
 use LiveAPI\Exception\ConnectionException;
+use LiveAPI\Packed;
 use LiveAPI\Transport;
 
 /**
@@ -20,6 +21,8 @@ class CPANEL
     private Transport $transport;
     private DebugLog $log;
     private bool $connected = false;
+    private bool $packed = false; // The session is in MessagePack.
+    private int $calls = 0;
     private string $rest = '';
 
     /** @var array<string, mixed> */
@@ -46,6 +49,11 @@ class CPANEL
             $why = $answer['cpanelresult']['error'] ?? 'it gave no reason';
             throw ConnectionException::refused($this->transport->name(), (string) $why);
         }
+        if (Packed::available()) {
+            $this->transport->write(Codec::frame(Packed::ENABLE));
+            // A host that does not know it says so, and the session goes on in JSON.
+            $this->packed = ($this->read()['cpanelresult']['data']['result'] ?? null) === 'msgpack';
+        }
     }
 
     public function __destruct()
@@ -63,9 +71,13 @@ class CPANEL
      */
     public function api($reqtype, $version, $module, $func, $args = null)
     {
-        $action = Codec::action((string) $reqtype, $version, (string) $module, (string) $func, $args);
         $this->log->write(1, "$reqtype $module::$func of version $version", false);
-        return $this->send($action);
+        if ($this->packed) {
+            return $this->send(Packed::request(++$this->calls, $version, (string) $module, (string) $func, $args));
+        }
+        return $this->send(Codec::frame(
+            Codec::action((string) $reqtype, $version, (string) $module, (string) $func, $args)
+        ));
     }
 
     /**
@@ -120,7 +132,7 @@ class CPANEL
      */
     public function exec($code, $skip_return = 0)
     {
-        $answer = $this->send((string) $code);
+        $answer = $this->tag((string) $code);
         return $skip_return ? null : $answer;
     }
 
@@ -131,7 +143,7 @@ class CPANEL
      */
     public function fetch($var)
     {
-        return $this->send('<cpanel print="' . $var . '">');
+        return $this->tag('<cpanel print="' . $var . '">');
     }
 
     /**
@@ -269,12 +281,20 @@ class CPANEL
     /**
      * @return array<string, mixed>
      */
-    private function send(string $payload): array
+    private function tag(string $tag): array
+    {
+        return $this->send($this->packed ? Packed::tag(++$this->calls, $tag) : Codec::frame($tag));
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function send(string $frame): array
     {
         if (!$this->connected) {
             throw ConnectionException::closed();
         }
-        if (!$this->transport->write(Codec::frame($payload))) {
+        if (!$this->transport->write($frame)) {
             $this->disconnect();
             throw ConnectionException::closed();
         }
@@ -288,6 +308,9 @@ class CPANEL
     private function read(): array
     {
         try {
+            if ($this->packed) {
+                return Packed::readAnswer($this->transport, $this->rest);
+            }
             $json = Codec::readAnswer($this->transport, $this->rest);
             return Codec::decode($json, $this->transport->name());
         } catch (ConnectionException $e) {

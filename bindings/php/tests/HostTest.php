@@ -63,6 +63,7 @@ final class HostTest extends TestCase
     {
         array_map(static fn (string $name) => putenv($name), self::SOCKETS);
         putenv('LIVEAPID=' . self::$bin . '/liveapid');
+        putenv('LIVEAPI_ENCODING');
     }
 
     private static function socket(): string
@@ -80,23 +81,27 @@ final class HostTest extends TestCase
     }
 
     /**
-     * @return array<string, array{string}>
+     * @return array<string, array{string, string}>
      */
     public static function ways(): array
     {
         return [
-            'stdio' => [''],
-            'LIVEAPI_SOCKET' => ['LIVEAPI_SOCKET'],
-            'CPANEL_CONNECT_SOCKET' => ['CPANEL_CONNECT_SOCKET'],
-            'CPANEL_PHPCONNECT_SOCKET' => ['CPANEL_PHPCONNECT_SOCKET'],
+            'stdio' => ['', ''],
+            'stdio, JSON' => ['', 'json'],
+            'LIVEAPI_SOCKET' => ['LIVEAPI_SOCKET', ''],
+            'LIVEAPI_SOCKET, JSON' => ['LIVEAPI_SOCKET', 'json'],
+            'CPANEL_CONNECT_SOCKET' => ['CPANEL_CONNECT_SOCKET', ''],
+            'CPANEL_PHPCONNECT_SOCKET' => ['CPANEL_PHPCONNECT_SOCKET', 'json'],
         ];
     }
 
     /**
      * @dataProvider ways
      */
-    public function testChange(string $variable): void
+    public function testChange(string $variable, string $encoding): void
     {
+        putenv("LIVEAPI_ENCODING=$encoding");
+        $this->assertSame($encoding === '', \LiveAPI\Packed::available(), 'install php-msgpack');
         if ($variable !== '') {
             putenv($variable . '=' . self::socket());
         }
@@ -120,7 +125,23 @@ final class HostTest extends TestCase
         }
         $refused = $cpanel->api3('Email', 'passwd_pop', ['email' => 'user', 'password' => "\xff"]);
         $this->assertSame(0, $refused['cpanelresult']['result']['status']);
-        $this->assertStringContainsString('not valid UTF-8', $refused['cpanelresult']['result']['errors'][0]);
+        $this->assertMatchesRegularExpression(
+            '/not valid UTF-8|invalid characters/',
+            $refused['cpanelresult']['result']['errors'][0]
+        );
+        $this->assertSame(1, $cpanel->cpanelif('$user == demo && !$haspostgres'));
+        $this->assertSame(0, $cpanel->cpanelif('$user == nobody'));
+        $this->assertSame(1, $cpanel->cpanelfeature('fileman'));
+        $this->assertSame('demo at example.com', $cpanel->cpanelprint('$user at $domain'));
+        $this->assertSame('Hello', $cpanel->cpanellangprint('Hello'));
+        $this->assertSame('demo', $cpanel->fetch('$user')['cpanelresult']['data']['result']);
+        $this->assertSame('demo', $cpanel->get_result());
+        $tag = '<?cp Email::passwdpop(%, result) domain="$domain" email=user password=x ?>';
+        $this->assertSame([['result' => 1]], $cpanel->exec($tag)['cpanelresult']['data']);
+        $unknown = $cpanel->api1('Email', 'nothing', ['a', 'b']);
+        $this->assertSame(0, $unknown['cpanelresult']['event']['result']);
+        $flags = $cpanel->uapi('Chrome', 'get_dom', ['page_title' => 5, 'app_key' => null, 'x' => [true, ['y' => 1.5]]]);
+        $this->assertSame(1, $flags['cpanelresult']['result']['status']);
         $this->assertStringContainsString('<title>Mail &amp; more</title>', $cpanel->header('Mail & more', 'mail'));
         $this->assertStringContainsString('</html>', $cpanel->footer());
         $this->assertNull($cpanel->exec('<cpanel print="$user">', 1));

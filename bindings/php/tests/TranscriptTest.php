@@ -19,6 +19,7 @@ final class TranscriptTest extends TestCase
         if ($folder === '') {
             $this->markTestSkipped('LIVEAPI_TRANSCRIPTS names no folder of transcripts');
         }
+        putenv('LIVEAPI_ENCODING=json'); // The transcripts are in JSON.
         $replayed = 0;
         foreach (glob("$folder/*.txt") ?: [] as $file) {
             $steps = $this->steps((string) file_get_contents($file));
@@ -27,6 +28,7 @@ final class TranscriptTest extends TestCase
                 $replayed++;
             }
         }
+        putenv('LIVEAPI_ENCODING');
         $this->assertGreaterThanOrEqual(4, $replayed);
     }
 

@@ -11,6 +11,7 @@ use JSON::PP   ();
 use POSIX      ();
 
 use Cpanel::LiveAPI::Codec     ();
+use Cpanel::LiveAPI::Packed    ();
 use Cpanel::LiveAPI::Transport ();
 
 our $VERSION = '0.1.0';
@@ -33,15 +34,25 @@ sub new {
         $self->_disconnect;
         die 'liveapi: ' . $transport->name . ": the host refuses the session: $why\n";
     }
+    if (Cpanel::LiveAPI::Packed::available()) {
+
+        # A host that does not know it says so, and the session goes on in JSON.
+        $transport->send(Cpanel::LiveAPI::Codec::frame(Cpanel::LiveAPI::Packed::ENABLE));
+        $result = _result($self->_read);
+        $self->{packed} = defined $result && $result eq 'msgpack' ? 1 : 0;
+    }
     return $self;
 }
 
 sub api {
     my ($self, $type, $version, $module, $func, $args) = @_;
     Carp::croak('usage: $api->api($type, $version, $module, $function, $args)') if !defined $func;
-    my $action = Cpanel::LiveAPI::Codec::action($type, $version, $module, $func, $args);
     $self->debug_log(1, "$type ${module}::$func of version $version");
-    return $self->_send($action);
+    if ($self->{packed}) {
+        return $self->_send(Cpanel::LiveAPI::Packed::request(++$self->{calls}, $version, $module, $func, $args));
+    }
+    my $action = Cpanel::LiveAPI::Codec::action($type, $version, $module, $func, $args);
+    return $self->_send(Cpanel::LiveAPI::Codec::frame($action));
 }
 
 sub api1 {
@@ -72,7 +83,11 @@ sub exec {
     my ($self, $code, $skip_return) = @_;
     Carp::croak('usage: $api->exec($tag, $skip_return)') if !defined $code;
     utf8::encode($code) if utf8::is_utf8($code);
-    my $answer = $self->_send($code);
+    my $frame =
+        $self->{packed}
+        ? Cpanel::LiveAPI::Packed::tag(++$self->{calls}, $code)
+        : Cpanel::LiveAPI::Codec::frame($code);
+    my $answer = $self->_send($frame);
     return $skip_return ? undef : $answer;
 }
 
@@ -174,9 +189,9 @@ sub DESTROY {
 }
 
 sub _send {
-    my ($self, $payload) = @_;
+    my ($self, $frame) = @_;
     my $transport = $self->{transport} or Carp::croak($CLOSED);
-    if (!$transport->send(Cpanel::LiveAPI::Codec::frame($payload))) {
+    if (!$transport->send($frame)) {
         $self->_disconnect;
         Carp::croak($CLOSED);
     }
@@ -187,6 +202,7 @@ sub _read {
     my ($self) = @_;
     my $transport = $self->{transport};
     my $answer = eval {
+        return Cpanel::LiveAPI::Packed::read_answer($transport, \$self->{rest}) if $self->{packed};
         my $json = Cpanel::LiveAPI::Codec::read_answer($transport, \$self->{rest});
         Cpanel::LiveAPI::Codec::decode_answer($json, $transport->name);
     };

@@ -67,7 +67,7 @@ sub decode_answer {
     my ($json, $where) = @_;
     my $answer = eval { JSON::PP->new->utf8->decode($json) };
     die "liveapi: $where: what came is no LiveAPI answer: it holds no JSON object\n" if ref $answer ne 'HASH';
-    $answer = _bytes($answer);
+    $answer = in_bytes($answer);
     return exists $answer->{cpanelresult} ? $answer : {cpanelresult => $answer};
 }
 
@@ -76,17 +76,17 @@ sub _fail {
     die 'liveapi: ' . $transport->name . ": $why\n";
 }
 
-sub _bytes {
+sub in_bytes {
     my ($value) = @_;
     if (ref $value eq 'HASH') {
         my %copy;
         while (my ($key, $item) = each %$value) {
             utf8::encode($key);
-            $copy{$key} = _bytes($item);
+            $copy{$key} = in_bytes($item);
         }
         return \%copy;
     }
-    return [map { _bytes($_) } @$value] if ref $value eq 'ARRAY';
+    return [map { in_bytes($_) } @$value] if ref $value eq 'ARRAY';
     return $value ? 1 : 0 if JSON::PP::is_bool($value);
     utf8::encode($value) if defined $value && utf8::is_utf8($value);
     return $value;
@@ -110,7 +110,7 @@ sub _value {
 # Perl has one type for bytes and for text. A string that Perl knows to be characters is
 # sent as UTF-8; one that is UTF-8 already goes as it is; any other is what Perl takes it
 # for, one character a byte.
-sub _text {
+sub text_bytes {
     my ($text) = @_;
     $text = "$text";
     if (utf8::is_utf8($text)) {
@@ -120,6 +120,11 @@ sub _text {
         my $copy = $text;
         utf8::encode($text) if !utf8::decode($copy);
     }
+    return $text;
+}
+
+sub _text {
+    my $text = text_bytes($_[0]);
     $text =~ s/(["\\])/\\$1/g;
     $text =~ s/([\x00-\x1f<>])/sprintf '\\u%04x', ord $1/ge;
     return qq{"$text"};
@@ -146,6 +151,14 @@ Returns the payload with its length in bytes before it.
 =head2 action($type, $version, $module, $function, $args)
 
 Returns the payload that asks for one call.
+
+=head2 in_bytes($value)
+
+Returns a copy of decoded data in which every string is UTF-8 bytes.
+
+=head2 text_bytes($text)
+
+Returns a string as the bytes that go out.
 
 =head2 read_answer($transport, \$rest)
 
