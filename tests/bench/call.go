@@ -39,7 +39,7 @@ func echoModule() *sdk.Module {
 			API: protocol.UAPI, Name: "echo", Roles: []protocol.Role{protocol.RoleAccount}, Params: []protocol.Param{{Name: "text"}},
 		},
 		Do: func(_ context.Context, c *sdk.Call) (any, error) { return c.String("text"), nil },
-	}}}
+	}, rowsFunction()}}
 }
 
 // pong sends every line of a connection back.

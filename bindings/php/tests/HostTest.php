@@ -140,7 +140,8 @@ final class HostTest extends TestCase
         $this->assertSame([['result' => 1]], $cpanel->exec($tag)['cpanelresult']['data']);
         $unknown = $cpanel->api1('Email', 'nothing', ['a', 'b']);
         $this->assertSame(0, $unknown['cpanelresult']['event']['result']);
-        $flags = $cpanel->uapi('Chrome', 'get_dom', ['page_title' => 5, 'app_key' => null, 'x' => [true, ['y' => 1.5]]]);
+        $args = ['page_title' => 5, 'app_key' => null, 'x' => [true, ['y' => 1.5]]];
+        $flags = $cpanel->uapi('Chrome', 'get_dom', $args);
         $this->assertSame(1, $flags['cpanelresult']['result']['status']);
         $this->assertStringContainsString('<title>Mail &amp; more</title>', $cpanel->header('Mail & more', 'mail'));
         $this->assertStringContainsString('</html>', $cpanel->footer());
