@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/livepage"
+	"github.com/liveapid/liveapid/host/setup"
+)
+
+func devCommand() *cobra.Command {
+	var name, path, listen string
+	cmd := &cobra.Command{
+		Use:   "dev [--user NAME] [--listen ADDRESS] DIR",
+		Short: "Serve a folder of plugin pages on this machine, to develop them",
+		Long: `Serves DIR on loopback until it is interrupted: *.live.php, *.livephp, *.live.pl and
+*.livepl run with a LiveAPI session each, tags in *.html are expanded, other files are
+served as they are. Pages reload when a file changes; /.liveapi/ lists the calls that each
+page made, with their times and results, passwords masked.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			dir, err := filepath.Abs(words[0])
+			if err != nil {
+				return err
+			}
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			a, _, err := runAs(c, name)
+			if err != nil {
+				return err
+			}
+			l, err := listenLoopback(listen)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			rt, err := setup.NewFor(c, a, log)
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			runner := &livepage.Runner{Doer: rt.Host, Account: a, Stderr: cmd.ErrOrStderr(), Log: log, Env: pageEnv()}
+			dev, err := livepage.NewDev(runner, dir)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = dev.Close() }()
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Your pages:   http://%[1]s/\nTheir calls:  http://%[1]s/.liveapi/\n", l.Addr())
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return dev.Serve(ctx, l)
+		},
+	}
+	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
+	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8089", "a loopback address; port 0 picks a free one")
+	return cmd
+}
+
+// listenLoopback listens where this machine alone can connect.
+func listenLoopback(address string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, errMisuse{fmt.Errorf("--listen: %w", err)}
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, errMisuse{fmt.Errorf("--listen: %q is no loopback address; pages run as you, and only you may reach them", host)}
+	}
+	return net.Listen("tcp", address)
+}

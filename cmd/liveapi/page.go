@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/livepage"
+	"github.com/liveapid/liveapid/host/setup"
+)
+
+func pageCommand() *cobra.Command {
+	var name, path, query string
+	cmd := &cobra.Command{
+		Use:   "page [--user NAME] [--query a=b&c=d] FILE",
+		Short: "Run one live page and print what it answers",
+		Long: `Runs FILE (*.live.php, *.livephp by php-cgi; *.live.pl, *.livepl by perl) as a web
+server would, with a LiveAPI session attached, and prints the page. The exit status is 1
+where the page answers with an HTTP status of 400 or more.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			file, err := filepath.Abs(words[0])
+			if err != nil {
+				return err
+			}
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			a, _, err := runAs(c, name)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			rt, err := setup.NewFor(c, a, log)
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			runner := &livepage.Runner{Doer: rt.Host, Account: a, Stderr: cmd.ErrOrStderr(), Log: log, Env: pageEnv()}
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
+			if err != nil {
+				return errMisuse{fmt.Errorf("--query: %w", err)}
+			}
+			answer := &answerBuffer{header: make(http.Header), status: http.StatusOK}
+			if err := runner.Run(answer, req, file, nil); err != nil {
+				return err
+			}
+			if _, err := cmd.OutOrStdout().Write(answer.body.Bytes()); err != nil {
+				return err
+			}
+			if answer.status >= http.StatusBadRequest {
+				return fmt.Errorf("the page answered with status %d", answer.status)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
+	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	cmd.Flags().StringVar(&query, "query", "", "the query string")
+	return cmd
+}
+
+// pageEnv is what a page gets of this program's environment: where libraries are found.
+func pageEnv() []string {
+	env := []string{}
+	for _, name := range []string{"PERL5LIB", "PHPRC", "LANG", "TZ"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// answerBuffer holds a page's answer.
+type answerBuffer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answerBuffer) Header() http.Header         { return a.header }
+func (a *answerBuffer) WriteHeader(status int)      { a.status = status }
+func (a *answerBuffer) Write(p []byte) (int, error) { return a.body.Write(p) }

@@ -1,0 +1,89 @@
+package livepage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Call is what a page's author is shown of a call: passwords are masked.
+type Call struct {
+	API    string        `json:"api"`
+	Name   string        `json:"name"` // Module::function.
+	Args   []string      `json:"args"` // name=value.
+	OK     bool          `json:"ok"`
+	Result string        `json:"result"` // A failure's message, or what kind of data came.
+	Took   time.Duration `json:"took_ns"`
+}
+
+// watched tells of each call.
+type watched struct {
+	session.Doer
+	watch func(Call)
+}
+
+func (w watched) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+	if w.watch == nil {
+		return w.Doer.Do(ctx, caller, call)
+	}
+	start := time.Now()
+	result := w.Doer.Do(ctx, caller, call)
+	seen := Call{
+		API: call.API.String(), Name: call.Module + "::" + call.Func, Args: showArgs(call.Args), OK: result.Err == nil,
+		Took: time.Since(start), Result: summary(result),
+	}
+	w.watch(seen)
+	return result
+}
+
+// maxShown bounds an argument that is shown, in bytes.
+const maxShown = 200
+
+// showArgs shows arguments, those whose name says that they are secret masked. A
+// positional one has no name, and API 1's functions take passwords by position: of those
+// only the number is shown.
+func showArgs(args protocol.Args) []string {
+	var out []string
+	for _, name := range args.Names() {
+		value := "••••"
+		if !secret(name) {
+			value = fmt.Sprint(args.Named[name])
+			if len(value) > maxShown {
+				value = strings.ToValidUTF8(value[:maxShown], "") + "…"
+			}
+		}
+		out = append(out, name+"="+value)
+	}
+	if n := len(args.Positional); n > 0 {
+		out = append(out, fmt.Sprintf("%d by position", n))
+	}
+	return out
+}
+
+// secret tells by an argument's name whether its value may be shown.
+func secret(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"pass", "secret", "token", "apikey", "privkey", "hash", "pwd"}, func(word string) bool {
+		return strings.Contains(name, word)
+	})
+}
+
+func summary(result *protocol.Result) string {
+	if result.Err != nil {
+		return result.Err.Message
+	}
+	switch data := result.Data.(type) {
+	case nil:
+		return "nothing"
+	case []any:
+		return fmt.Sprintf("%d records", len(data))
+	case map[string]any:
+		return fmt.Sprintf("%d fields", len(data))
+	}
+	return "a value"
+}

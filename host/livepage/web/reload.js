@@ -1,0 +1,3 @@
+// Loads the page again when a file of the folder changes.
+'use strict';
+new EventSource('/.liveapi/changes').addEventListener('change', () => location.reload());
