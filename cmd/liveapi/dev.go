@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -11,13 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/livepage"
-	"github.com/liveapid/liveapid/host/setup"
 )
 
 func devCommand() *cobra.Command {
-	var name, path, listen string
+	var account accountFlags
+	var listen string
 	cmd := &cobra.Command{
 		Use:   "dev [--user NAME] [--listen ADDRESS] DIR",
 		Short: "Serve a folder of plugin pages on this machine, to develop them",
@@ -31,25 +29,16 @@ page made, with their times and results, passwords masked.`,
 			if err != nil {
 				return err
 			}
-			c, err := config.Find(path)
-			if err != nil {
-				return err
-			}
-			a, _, err := runAs(c, name)
-			if err != nil {
-				return err
-			}
 			l, err := listenLoopback(listen)
 			if err != nil {
 				return err
 			}
-			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			rt, err := setup.NewFor(c, a, log)
+			rt, err := account.open()
 			if err != nil {
 				return err
 			}
 			defer rt.Close()
-			runner := &livepage.Runner{Doer: rt.Host, Account: a, Stderr: cmd.ErrOrStderr(), Log: log, Env: pageEnv()}
+			runner := &livepage.Runner{Doer: rt.Host, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
 			dev, err := livepage.NewDev(runner, dir)
 			if err != nil {
 				return err
@@ -61,8 +50,7 @@ page made, with their times and results, passwords masked.`,
 			return dev.Serve(ctx, l)
 		},
 	}
-	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
-	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	account.addTo(cmd)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8089", "a loopback address; port 0 picks a free one")
 	return cmd
 }

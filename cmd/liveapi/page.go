@@ -3,20 +3,18 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/livepage"
-	"github.com/liveapid/liveapid/host/setup"
 )
 
 func pageCommand() *cobra.Command {
-	var name, path, query string
+	var account accountFlags
+	var query string
 	cmd := &cobra.Command{
 		Use:   "page [--user NAME] [--query a=b&c=d] FILE",
 		Short: "Run one live page and print what it answers",
@@ -29,21 +27,12 @@ where the page answers with an HTTP status of 400 or more.`,
 			if err != nil {
 				return err
 			}
-			c, err := config.Find(path)
-			if err != nil {
-				return err
-			}
-			a, _, err := runAs(c, name)
-			if err != nil {
-				return err
-			}
-			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			rt, err := setup.NewFor(c, a, log)
+			rt, err := account.open()
 			if err != nil {
 				return err
 			}
 			defer rt.Close()
-			runner := &livepage.Runner{Doer: rt.Host, Account: a, Stderr: cmd.ErrOrStderr(), Log: log, Env: pageEnv()}
+			runner := &livepage.Runner{Doer: rt.Host, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
 			if err != nil {
 				return errMisuse{fmt.Errorf("--query: %w", err)}
@@ -61,8 +50,7 @@ where the page answers with an HTTP status of 400 or more.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
-	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	account.addTo(cmd)
 	cmd.Flags().StringVar(&query, "query", "", "the query string")
 	return cmd
 }

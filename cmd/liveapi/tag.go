@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/setup"
 	"github.com/liveapid/liveapid/host/tagpage"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -19,7 +16,7 @@ import (
 const maxPage = 16 << 20
 
 func tagCommand() *cobra.Command {
-	var name, path string
+	var account accountFlags
 	cmd := &cobra.Command{
 		Use:   "tag [--user NAME] FILE",
 		Short: "Expand a page that holds cPanel tags",
@@ -33,21 +30,12 @@ their lines, and the command then ends with 1. FILE - is standard input.`,
 			if err != nil {
 				return err
 			}
-			c, err := config.Find(path)
-			if err != nil {
-				return err
-			}
-			a, _, err := runAs(c, name)
-			if err != nil {
-				return err
-			}
-			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			rt, err := setup.NewFor(c, a, log)
+			rt, err := account.open()
 			if err != nil {
 				return err
 			}
 			defer rt.Close()
-			caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "tag"}
+			caller := protocol.Caller{Account: rt.account, Role: protocol.RoleAccount, Door: "tag"}
 			out, problems := tagpage.Render(cmd.Context(), rt.Host, caller, page)
 			for _, p := range problems {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", words[0], p)
@@ -61,8 +49,7 @@ their lines, and the command then ends with 1. FILE - is standard input.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
-	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	account.addTo(cmd)
 	return cmd
 }
 

@@ -39,6 +39,9 @@ func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *p
 	case call.Module == "Box":
 		return protocol.Failed(protocol.NewError(protocol.KindNoFunction, "No such function."))
 	}
+	if len(call.Args.Positional) == 0 {
+		return protocol.Failed(protocol.NewError(protocol.KindNoModule, "No such module."))
+	}
 	call.Args.Named = map[string]any{"text": call.Args.Positional[0]}
 	result, err := builtin.Special{}.Call(ctx, "", c, call)
 	if err != nil {
