@@ -27,7 +27,7 @@ const show = (run) => {
   const table = element('table');
   table.append(row('th', ['API', 'Function', 'Arguments', 'Result', 'Time']));
   for (const call of run.calls) {
-    table.append(row('td', [call.api, call.name, (call.args || []).join(' '), call.result, milliseconds(call.took_ns)],
+    table.append(row('td', [call.api, call.name, (call.args || []).join(' '), (call.ok ? '' : 'failed: ') + call.result, milliseconds(call.took_ns)],
       call.ok ? '' : 'failed'));
   }
   section.append(table);
