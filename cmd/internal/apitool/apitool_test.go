@@ -104,6 +104,8 @@ const answer = `{"apiversion":3,"module":"Email","func":"f","result":{"data":[{"
 func TestOutput(t *testing.T) {
 	for form, want := range map[string]string{
 		"json": answer + "\n",
+		"xml": "<?xml version=\"1.0\" ?>\n<cpanelresult><apiversion>3</apiversion><func>f</func><module>Email</module><result>" +
+			"<data><a>1</a><b>1.50</b></data><data></data><errors></errors><metadata></metadata><status>1</status><warnings>&lt;ä</warnings></result></cpanelresult>\n",
 		"jsonpretty": `{
    "apiversion": 3,
    "func": "f",

@@ -38,9 +38,9 @@ func parseOptions(program string, args []string) (options, error) {
 	}
 	o.words = flags.Args()
 	switch o.output {
-	case "json", "jsonpretty", "yaml":
+	case "json", "jsonpretty", "yaml", "xml":
 	default:
-		return o, fmt.Errorf("--output: %q is none of json, jsonpretty and yaml", o.output)
+		return o, fmt.Errorf("--output: %q is none of json, jsonpretty, yaml and xml", o.output)
 	}
 	if o.input != "" && o.input != "json" {
 		return o, fmt.Errorf("--input: %q is not json", o.input)

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
 // write prints an answer's JSON in the given form, with one newline at its end.
@@ -18,6 +20,10 @@ func write(w io.Writer, form string, answer []byte) error {
 	case "json":
 		out.Write(answer)
 		out.WriteByte('\n')
+	case "xml":
+		out.WriteString("<?xml version=\"1.0\" ?>\n<cpanelresult>")
+		out.Write(envelope.XML(answer))
+		out.WriteString("</cpanelresult>\n")
 	case "jsonpretty":
 		value, err := parse(answer)
 		if err != nil {

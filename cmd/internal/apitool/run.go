@@ -18,12 +18,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-const usage = `Usage: %[1]s [--user=NAME] [--output=json|jsonpretty|yaml] [--input=json] MODULE FUNCTION [name=value ...]
+const usage = `Usage: %[1]s [--user=NAME] [--output=json|jsonpretty|yaml|xml] [--input=json] MODULE FUNCTION [name=value ...]
 
 Runs one function of %[2]s for an account and prints the answer.
 
   --user=NAME      the account; root must name one on a server of many accounts
-  --output=FORM    yaml (default), json on one line, or jsonpretty
+  --output=FORM    yaml (default), json on one line, jsonpretty, or xml
   --input=json     read the arguments as one JSON object from standard input
 
 Values are URI-encoded: + is a space, %%XX a byte. A value of - is read from standard
