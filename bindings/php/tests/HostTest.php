@@ -112,8 +112,8 @@ final class HostTest extends TestCase
                 'passwdpop',
                 array('domain' => 'example.com', 'email' => 'user', 'password' => $password)
             );
-            $this->assertSame([['reason' => '', 'result' => 1]], $answer['cpanelresult']['data']);
-            $this->assertSame([['reason' => '', 'result' => 1]], $cpanel->get_result());
+            $this->assertEquals([['reason' => '', 'result' => 1]], $answer['cpanelresult']['data']);
+            $this->assertEquals([['reason' => '', 'result' => 1]], $cpanel->get_result());
             $try = static fn (string $text): array => $cpanel->uapi(
                 'Email',
                 'verify_password',

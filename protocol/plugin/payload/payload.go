@@ -6,6 +6,8 @@ package payload
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -56,11 +58,11 @@ func encode(enc *msgpack.Encoder, value any) error {
 		if err := enc.EncodeMapLen(len(v)); err != nil {
 			return err
 		}
-		for key, item := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) { // One value, one document.
 			if err := encodeText(enc, key); err != nil {
 				return err
 			}
-			if err := encode(enc, item); err != nil {
+			if err := encode(enc, v[key]); err != nil {
 				return err
 			}
 		}
