@@ -50,6 +50,7 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 // read hands each answer to the call that waits for it; one that nobody waits for any
 // more is dropped.
 func (p *Packed) read() {
+	defer p.c.cancel() // The host must not write to nobody.
 	defer close(p.ended)
 	frames := live.NewFrameReader(p.c.in, maxAnswer)
 	for {
@@ -134,15 +135,12 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 // Spawn started it.
 func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
+	defer time.AfterFunc(endTime, p.c.cancel).Stop() // A writer may be stuck.
 	p.write.Lock()
 	_, err := p.c.out.Write(live.AppendFrame(nil, []byte(live.Shutdown)))
 	p.write.Unlock()
 	if err == nil {
-		select {
-		case <-p.ended:
-		case <-time.After(endTime):
-			p.c.cancel()
-		}
+		<-p.ended
 	}
 	return p.c.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func TestLiveAPIDev(t *testing.T) {
 	dir := pages(t, w)
 	for name, text := range map[string]string{
 		"index.html": `<html><body>Hello <cpanel print="$user"><cpanel Nothing="here()"></body></html>`,
-		"style.css":  "body {}", "sub/index.live.pl": "print \"Content-Type: text/plain\\r\\n\\r\\nsub\\n\";",
+		"style.css":  "body {}", ".env": "SECRET=1", "sub/index.live.pl": "print \"Content-Type: text/plain\\r\\n\\r\\nsub\\n\";",
 	} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
@@ -90,9 +91,22 @@ func TestLiveAPIDev(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err, "%s", errs)
-	base := strings.TrimSuffix(strings.Fields(line)[2], "/")
-
-	client := &http.Client{Timeout: hosttest.Patience}
+	start := strings.Fields(line)[2]
+	base, _, _ := strings.Cut(start, "/?")
+	for _, path := range []string{"/", "/password.live.php", "/.liveapi/calls", "/?token=wrong"} {
+		answer, err := http.Get(base + path)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		require.Equal(t, 403, answer.StatusCode, "without the token")
+	}
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := &http.Client{Timeout: hosttest.Patience, Jar: jar}
+	answer, err := client.Get(start)
+	require.NoError(t, err)
+	_ = answer.Body.Close()
+	require.Equal(t, 200, answer.StatusCode)
+	require.Equal(t, base+"/", answer.Request.URL.String())
 	do := func(method, path string, form url.Values, header ...string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequest(method, base+path, strings.NewReader(form.Encode()))
@@ -127,15 +141,19 @@ func TestLiveAPIDev(t *testing.T) {
 		_, body = do("POST", page, form)
 		require.NotContains(t, body, "<b>nobody")
 	}
-	for path, want := range map[string]int{"/style.css": 200, "/sub/": 200, "/gone.html": 404, "/out.txt": 403, "/etc/passwd": 403, "/%2e%2e/%2e%2e/etc/passwd": 403, "/%2e%2e/nothing": 404, "/.liveapi/": 200, "/.liveapi/calls.js": 200} {
+	for path, want := range map[string]int{"/style.css": 200, "/sub/": 200, "/sub": 200, "/.env": 404, "/gone.html": 404, "/out.txt": 403, "/etc/passwd": 403, "/%2e%2e/%2e%2e/etc/passwd": 403, "/%2e%2e/nothing": 404, "/.liveapi/": 200, "/.liveapi/calls.js": 200} {
 		status, body = do("GET", path, nil)
 		require.Equal(t, want, status, "%s: %s", path, body)
 		require.NotContains(t, body, "root:x:0")
 	}
 	status, _ = do("GET", "/", nil, "Host", "evil.example")
 	require.Equal(t, 421, status)
-	status, _ = do("POST", "/password.live.php", url.Values{}, "Sec-Fetch-Site", "cross-site")
-	require.Equal(t, 403, status)
+	for _, site := range []string{"cross-site", "same-site"} {
+		for _, method := range []string{"GET", "POST"} {
+			status, _ = do(method, "/password.live.php", url.Values{}, "Sec-Fetch-Site", site)
+			require.Equal(t, 403, status, "%s %s", method, site)
+		}
+	}
 
 	_, body = do("GET", "/.liveapi/calls", nil)
 	require.NotContains(t, body, "S3cret")
@@ -164,7 +182,7 @@ func TestLiveAPIDev(t *testing.T) {
 	}
 	require.True(t, found, body)
 
-	events, err := http.Get(base + "/.liveapi/changes")
+	events, err := client.Get(base + "/.liveapi/changes")
 	require.NoError(t, err)
 	defer func() { _ = events.Body.Close() }()
 	stream := bufio.NewReader(events.Body)

@@ -22,7 +22,8 @@ func devCommand() *cobra.Command {
 		Long: `Serves DIR on loopback until it is interrupted: *.live.php, *.livephp, *.live.pl and
 *.livepl run with a LiveAPI session each, tags in *.html are expanded, other files are
 served as they are. Pages reload when a file changes; /.liveapi/ lists the calls that each
-page made, with their times and results, passwords masked.`,
+page made, with their times and results, passwords masked. The printed address carries a
+token, without which other users of this machine see nothing.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			dir, err := filepath.Abs(words[0])
@@ -44,7 +45,7 @@ page made, with their times and results, passwords masked.`,
 				return err
 			}
 			defer func() { _ = dev.Close() }()
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Your pages:   http://%[1]s/\nTheir calls:  http://%[1]s/.liveapi/\n", l.Addr())
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Your pages:   http://%[1]s/?token=%[2]s\nTheir calls:  http://%[1]s/.liveapi/\n", l.Addr(), dev.Token())
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return dev.Serve(ctx, l)

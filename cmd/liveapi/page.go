@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +35,11 @@ where the page answers with an HTTP status of 400 or more.`,
 			}
 			defer rt.Close()
 			runner := &livepage.Runner{Doer: rt.Host, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
+			// An interrupt at the terminal reaches the page's program as well; what it leaves
+			// is then cleaned up.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
 			if err != nil {
 				return errMisuse{fmt.Errorf("--query: %w", err)}
 			}

@@ -75,6 +75,15 @@ func runAs(c *config.Config, name string) (a protocol.Account, became bool, err 
 	return a, false, err
 }
 
+// encoding is what a program may speak on the session: MessagePack too, unless the caller
+// wants JSON.
+func encoding() string {
+	if e := os.Getenv("LIVEAPI_ENCODING"); e != "" {
+		return e
+	}
+	return "msgpack"
+}
+
 // environmentOf is the environment of a program that root runs as an account: the
 // account's own, with the terminal's and the locale's words of the caller's.
 func environmentOf(a protocol.Account) []string {
@@ -110,7 +119,7 @@ func runProgram(c *config.Config, a protocol.Account, words, env []string) error
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, time.Second) }()
-	err = execute(words, append(env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket))
+	err = execute(words, append(env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING="+encoding()))
 	stop()
 	if serveErr := <-served; err == nil {
 		err = serveErr

@@ -3,6 +3,8 @@ package livepage
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -53,6 +56,7 @@ type Dev struct {
 	dir    string
 	root   *os.Root // Everything is reached through it: links out of the folder lead nowhere.
 	mux    *http.ServeMux
+	token  string // Who has it may see the pages: other users of this machine have not.
 
 	mu   sync.Mutex
 	next int
@@ -69,7 +73,7 @@ func NewDev(runner *Runner, dir string) (*Dev, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dev{runner: runner, dir: dir, root: root, mux: http.NewServeMux()}
+	d := &Dev{runner: runner, dir: dir, root: root, mux: http.NewServeMux(), token: rand.Text()}
 	d.mux.Handle("GET "+devPrefix, http.StripPrefix(devPrefix, http.FileServerFS(own)))
 	d.mux.HandleFunc("GET "+devPrefix+"calls", d.serveCalls)
 	d.mux.HandleFunc("GET "+devPrefix+"changes", d.serveChanges)
@@ -77,11 +81,39 @@ func NewDev(runner *Runner, dir string) (*Dev, error) {
 	return d, nil
 }
 
+// Token is what the first address must carry as ?token=.
+func (d *Dev) Token() string { return d.token }
+
 // Close closes the folder.
 func (d *Dev) Close() error { return d.root.Close() }
 
-// Handler returns the server, which answers to this machine's own names alone and takes
-// no form from another site: a web page elsewhere must not run a plugin here.
+// tokenCookie carries the token from the first page on.
+const tokenCookie = "liveapi_dev"
+
+// admit tells whether a request carries the token. One that has it in its address is sent
+// on to the same address without, and with the cookie.
+func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
+	same := func(token string) bool { return subtle.ConstantTimeCompare([]byte(token), []byte(d.token)) == 1 }
+	if c, err := req.Cookie(tokenCookie); err == nil && same(c.Value) {
+		return true
+	}
+	if query := req.URL.Query(); same(query.Get("token")) {
+		query.Del("token")
+		http.SetCookie(w, &http.Cookie{Name: tokenCookie, Value: d.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		to := url.URL{Path: path.Clean("/" + req.URL.Path), RawQuery: query.Encode()}
+		if strings.HasSuffix(req.URL.Path, "/") && to.Path != "/" {
+			to.Path += "/"
+		}
+		http.Redirect(w, req, to.String(), http.StatusSeeOther)
+		return false
+	}
+	http.Error(w, "Open the address that liveapi dev printed: it carries the token that lets you in.", http.StatusForbidden)
+	return false
+}
+
+// Handler returns the server, which answers to this machine's own names alone, to who has
+// the token, and to nothing that another site asks for: a web page elsewhere, or another
+// user of this machine, must not run a plugin here.
 func (d *Dev) Handler() http.Handler {
 	guarded := http.NewCrossOriginProtection().Handler(d.mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -91,6 +123,13 @@ func (d *Dev) Handler() http.Handler {
 		}
 		if !slices.Contains([]string{"localhost", "127.0.0.1", "::1", "[::1]"}, host) {
 			http.Error(w, "This server answers to localhost alone.", http.StatusMisdirectedRequest)
+			return
+		}
+		if site := req.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+			http.Error(w, "Another site asks for this page.", http.StatusForbidden)
+			return
+		}
+		if !d.admit(w, req) {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -108,8 +147,16 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	if name == "" {
 		name = "."
 	}
+	if slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasPrefix(part, ".") && part != "." }) {
+		http.Error(w, "Hidden files are not served.", http.StatusNotFound)
+		return
+	}
 	st, err := d.root.Stat(filepath.FromSlash(name))
 	if err == nil && st.IsDir() {
+		if !strings.HasSuffix(req.URL.Path, "/") {
+			http.Redirect(w, req, "/"+name+"/", http.StatusSeeOther) // Relative links need it.
+			return
+		}
 		if index := d.index(name); index != "" {
 			name, err = path.Join(name, index), nil
 		} else {
@@ -261,11 +308,20 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 		Handler: d.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if server.Shutdown(drain) != nil { // Pages that run get a moment to end.
+			_ = server.Close()
+		}
+	})
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
 		return fmt.Errorf("serve pages: %w", err)
 	}
+	<-ended
 	return nil
 }
 
@@ -276,9 +332,16 @@ type buffer struct {
 	body   bytes.Buffer
 }
 
-func (b *buffer) Header() http.Header         { return b.header }
-func (b *buffer) WriteHeader(status int)      { b.status = status }
-func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
+func (b *buffer) Header() http.Header    { return b.header }
+func (b *buffer) WriteHeader(status int) { b.status = status }
+
+// Write refuses what is beyond the bound, upon which the page's program is killed.
+func (b *buffer) Write(p []byte) (int, error) {
+	if b.body.Len()+len(p) > maxHTML {
+		return 0, fmt.Errorf("the page has more than %d bytes", maxHTML)
+	}
+	return b.body.Write(p)
+}
 
 // sendTo sends the answer on; a page in HTML learns to reload.
 func (b *buffer) sendTo(w http.ResponseWriter) {

@@ -68,7 +68,7 @@ func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watc
 		return err
 	}
 	defer stop()
-	handler.Env = append(handler.Env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket)
+	handler.Env = append(handler.Env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING=msgpack")
 	handler.ServeHTTP(w, req)
 	return nil
 }

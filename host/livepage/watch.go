@@ -50,14 +50,7 @@ const maxShown = 200
 func showArgs(args protocol.Args) []string {
 	var out []string
 	for _, name := range args.Names() {
-		value := "••••"
-		if !secret(name) {
-			value = fmt.Sprint(args.Named[name])
-			if len(value) > maxShown {
-				value = strings.ToValidUTF8(value[:maxShown], "") + "…"
-			}
-		}
-		out = append(out, name+"="+value)
+		out = append(out, name+"="+showValue(name, args.Named[name]))
 	}
 	if n := len(args.Positional); n > 0 {
 		out = append(out, fmt.Sprintf("%d by position", n))
@@ -65,12 +58,31 @@ func showArgs(args protocol.Args) []string {
 	return out
 }
 
-// secret tells by an argument's name whether its value may be shown.
+// showValue shows a value: masked where it is, or may hold, a secret.
+func showValue(name string, value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		return fmt.Sprintf("{%d fields}", len(v))
+	case []any:
+		return fmt.Sprintf("[%d values]", len(v))
+	}
+	text := fmt.Sprint(value)
+	if secret(name) || strings.Contains(text, "PRIVATE KEY") {
+		return "••••"
+	}
+	if len(text) > maxShown {
+		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
+	}
+	return text
+}
+
+// secret tells by an argument's name whether its value may not be shown.
 func secret(name string) bool {
 	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"pass", "secret", "token", "apikey", "privkey", "hash", "pwd"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
+	return slices.Contains([]string{"key", "pin", "otp", "code"}, name) ||
+		slices.ContainsFunc([]string{"pass", "secret", "token", "apikey", "privkey", "hash", "pwd", "auth", "cred", "otp"}, func(word string) bool {
+			return strings.Contains(name, word)
+		})
 }
 
 func summary(result *protocol.Result) string {

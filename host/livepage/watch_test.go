@@ -13,6 +13,7 @@ import (
 func TestShowArgs(t *testing.T) {
 	got := showArgs(protocol.Args{Named: map[string]any{
 		"email": "user", "password": "c4n4ry", "newpass": "c4n4ry", "Passwd": "c4n4ry", "password_hash": "c4n4ry", "api_token": "c4n4ry",
+		"key": "c4n4ry", "otp": "c4n4ry", "auth": "c4n4ry", "data": map[string]any{"password": "c4n4ry"}, "list": []any{"c4n4ry"}, "pem": "-----BEGIN PRIVATE KEY-----c4n4ry",
 		"long": strings.Repeat("x", 1000), "app_key": "mail",
 	}, Positional: []any{"user", "c4n4ry"}})
 	all := strings.Join(got, " ")

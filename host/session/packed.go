@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
@@ -60,6 +59,9 @@ func (p *pipeline) read(ctx context.Context) error {
 			return nil
 		}
 		p.slots <- struct{}{}
+		if s.hasFailed() {
+			return nil
+		}
 		s.count(1)
 		p.calls.Go(func() {
 			defer s.count(-1)
@@ -95,23 +97,22 @@ func (p *pipeline) run(ctx context.Context, packed live.Packed) {
 // answer writes one answer. After one that could not be written nothing more is, and the
 // reading ends.
 func (p *pipeline) answer(id uint64, value map[string]any) {
-	frame, err := live.AppendPackedAnswer(nil, id, value)
-	if err == nil && len(frame) > protocol.MaxAnswer {
-		frame, err = live.AppendPackedAnswer(nil, id, envelope.Value(protocol.Call{}, protocol.Failed(
-			protocol.NewError(protocol.KindUnavailable, "The call was run, and its answer is too large to be sent."))))
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed != nil {
 		return
+	}
+	// Encoded in here, so that a slow reader holds one frame and not one for each call.
+	frame, err := live.AppendPackedAnswer(nil, id, value)
+	if err != nil || len(frame) > protocol.MaxAnswer {
+		frame, err = live.AppendPackedAnswer(nil, id, envelope.Value(protocol.Call{}, protocol.Failed(
+			protocol.NewError(protocol.KindUnavailable, "The call was run, and its answer is too large, or nested too deep, to be sent."))))
 	}
 	if err == nil {
 		err = p.s.send(frame)
 	}
 	if err != nil {
 		p.failed = err
-		if p.s.timer != nil {
-			_ = p.s.timer.SetReadDeadline(time.Unix(1, 0))
-		}
+		p.s.fail()
 	}
 }

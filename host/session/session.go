@@ -72,6 +72,7 @@ type session struct {
 	draining bool          // Close after the request that is being served.
 	packed   bool          // Requests are pipelined: draining ends the reading at once.
 	calls    int           // Pipelined ones in flight.
+	failed   bool          // The client can't be written to: nothing more is read or begun.
 	left     bool          // What is read now is nobody's: Serve has returned, or will.
 	quiet    chan struct{} // Closed when the session was left and no pipelined call runs.
 }
@@ -84,7 +85,7 @@ func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logg
 		s.frames.Started = func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if !s.draining {
+			if !s.draining && !s.failed {
 				_ = timer.SetReadDeadline(time.Now().Add(limits.FrameTime))
 			}
 		}
@@ -142,7 +143,7 @@ func (s *session) serve(ctx context.Context) error {
 func (s *session) beginWait() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining || s.failed {
 		return false
 	}
 	if s.timer != nil {
@@ -155,7 +156,7 @@ func (s *session) beginWait() bool {
 func (s *session) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = !s.left
+	s.busy = !s.left && !s.failed
 	return s.busy
 }
 
@@ -163,6 +164,22 @@ func (s *session) idle() {
 	s.mu.Lock()
 	s.busy = false
 	s.mu.Unlock()
+}
+
+// fail ends the reading: what could not be answered must not be run.
+func (s *session) fail() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = true
+	if s.timer != nil {
+		_ = s.timer.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (s *session) hasFailed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // count notes that a pipelined call begins or ends.
@@ -294,13 +311,22 @@ func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.
 func (s *session) write(body []byte) error {
 	form := live.AppendAnswer
 	if s.xml {
-		form, body = live.AppendXMLAnswer, envelope.XML(body)
+		form, body = live.AppendXMLAnswer, s.asXML(body)
 	}
 	answer, err := form(make([]byte, 0, len(body)+64), body)
 	if err != nil {
 		return err
 	}
 	return s.send(answer)
+}
+
+// asXML returns an envelope's XML, or a failure's where that would be too large.
+func (s *session) asXML(body []byte) []byte {
+	if out, ok := envelope.XML(body, protocol.MaxAnswer); ok {
+		return out
+	}
+	out, _ := envelope.XML(live.AppendFailure(nil, "The call was run, and its answer in XML is too large to be sent."), protocol.MaxAnswer)
+	return out
 }
 
 // send writes bytes to the client, within the time of a frame.

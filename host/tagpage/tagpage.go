@@ -33,7 +33,7 @@ const maxBlocks = 64
 
 // Render expands page for caller and returns the page and what could not be expanded.
 func Render(ctx context.Context, doer Doer, caller protocol.Caller, page string) (string, []Problem) {
-	r := &renderer{ctx: ctx, doer: doer, caller: caller, page: page}
+	r := &renderer{ctx: ctx, doer: doer, caller: caller, page: page, line: 1}
 	r.run()
 	return r.out.String(), r.problems
 }
@@ -44,7 +44,8 @@ type renderer struct {
 	doer     Doer
 	caller   protocol.Caller
 	page     string
-	at       int
+	at       int // What stands before is in out.
+	line     int // Of at, 1-based.
 	out      strings.Builder
 	blocks   []block // Open cpanelif and cpanelfeature blocks.
 	problems []Problem
@@ -59,31 +60,122 @@ type block struct {
 	other bool // <cpanelelse> was read.
 }
 
-// tagPattern finds the next tag; its groups tell which kind it is.
-var tagPattern = regexp.MustCompile(`(?s)<cpanelelse\s*/?>|</cpanel(if|feature)\s*>|<cpanel(if|feature)\s+((?:"[^"]*"|'[^']*'|[^>"'])*)>|` +
-	`<cpanel\s+[A-Za-z][A-Za-z0-9_]*\s*=\s*(?:"[^"]*"|'.*?')\s*/?>|<\?cp(?:tt)?\s.*?\?>`)
+// Tags are found by hand, each in a bounded piece of the page: a search to the page's end
+// for each of many that are not closed would take for ever.
+const (
+	maxTag       = 16 << 10 // Bytes of a <?cp ?> tag,
+	maxAttribute = 4 << 10  // and of any other.
+	maxHead      = 128      // Bytes in which a tag says what it is.
+	maxProblems  = 100      // That are told; the rest is like them.
+)
+
+var (
+	blockTag     = regexp.MustCompile(`^<cpanel(if|feature)\s`)
+	attributeTag = regexp.MustCompile(`^<cpanel\s+[A-Za-z][A-Za-z0-9_]*\s*=\s*["']`)
+	closeTag     = regexp.MustCompile(`^</cpanel(if|feature)\s*>`)
+	elseTag      = regexp.MustCompile(`^<cpanelelse\s*/?>`)
+	phpTag       = regexp.MustCompile(`^<\?cp(?:tt)?\s`)
+)
 
 func (r *renderer) run() {
-	for _, m := range tagPattern.FindAllStringSubmatchIndex(r.page, -1) {
-		r.text(r.page[r.at:m[0]])
-		r.at = m[0]
-		tag := r.page[m[0]:m[1]]
-		switch {
-		case strings.HasPrefix(tag, "<cpanelelse"):
-			r.otherwise()
-		case m[2] >= 0:
-			r.close(r.page[m[2]:m[3]])
-		case m[4] >= 0:
-			r.open(r.page[m[4]:m[5]], tag)
-		case r.shown():
-			r.insert(tag)
+	from := 0
+	for r.ctx.Err() == nil {
+		next := strings.IndexByte(r.page[from:], '<')
+		if next < 0 {
+			break
 		}
-		r.at = m[1]
+		from += next
+		piece := r.page[from:min(from+maxTag, len(r.page))]
+		if !strings.HasPrefix(piece, "<cpanel") && !strings.HasPrefix(piece, "</cpanel") && !strings.HasPrefix(piece, "<?cp") {
+			from++
+			continue
+		}
+		n, do := r.tag(piece)
+		if n == 0 {
+			from++
+			continue
+		}
+		r.text(r.page[r.at:from])
+		r.advance(from)
+		do()
+		from += n
+		r.advance(from)
 	}
 	r.text(r.page[r.at:])
 	for _, b := range r.blocks {
-		r.problems = append(r.problems, Problem{b.line, "<cpanel" + b.name + "> is not closed"})
+		r.tell(Problem{b.line, "<cpanel" + b.name + "> is not closed"})
 	}
+}
+
+// tag returns how long the tag is that begins piece, 0 where none does, and what is done
+// for it.
+func (r *renderer) tag(piece string) (n int, do func()) {
+	head := piece[:min(len(piece), maxHead)] // A pattern costs what the text it is given is long.
+	if m := elseTag.FindString(head); m != "" {
+		return len(m), r.otherwise
+	}
+	if m := closeTag.FindStringSubmatch(head); m != nil {
+		return len(m[0]), func() { r.close(m[1]) }
+	}
+	if m := blockTag.FindStringSubmatch(head); m != nil {
+		if n = endOfBlockTag(piece[:min(len(piece), maxAttribute)]); n > 0 {
+			return n, func() { r.open(m[1], piece[:n]) }
+		}
+		return 0, nil
+	}
+	switch m := attributeTag.FindString(head); {
+	case m != "":
+		n = endOfAttribute(piece[:min(len(piece), maxAttribute)], len(m))
+	case phpTag.MatchString(head):
+		if end := strings.Index(piece, "?>"); end > 0 {
+			n = end + len("?>")
+		}
+	}
+	return n, func() {
+		if r.shown() {
+			r.insert(piece[:n])
+		}
+	}
+}
+
+// endOfBlockTag finds the '>' that stands in no quotes; 0 where there is none.
+func endOfBlockTag(piece string) int {
+	quote := byte(0)
+	for i := range len(piece) {
+		switch c := piece[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '>':
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// endOfAttribute finds the quote, of the kind that stands before from, that a '>' follows.
+func endOfAttribute(piece string, from int) int {
+	quote := piece[from-1]
+	for at := from; ; {
+		i := strings.IndexByte(piece[at:], quote)
+		if i < 0 {
+			return 0
+		}
+		at += i + 1
+		rest := strings.TrimPrefix(strings.TrimLeft(piece[at:min(at+maxHead, len(piece))], " \t\r\n"), "/")
+		if strings.HasPrefix(rest, ">") {
+			return at + strings.IndexByte(piece[at:], '>') + 1
+		}
+	}
+}
+
+// advance moves on to a place behind the present one, and counts the lines.
+func (r *renderer) advance(to int) {
+	r.line += strings.Count(r.page[r.at:to], "\n")
+	r.at = to
 }
 
 func (r *renderer) text(s string) {
@@ -96,10 +188,12 @@ func (r *renderer) shown() bool {
 	return len(r.blocks) == 0 || r.blocks[len(r.blocks)-1].show
 }
 
-func (r *renderer) line() int { return 1 + strings.Count(r.page[:r.at], "\n") }
+func (r *renderer) problem(text string) { r.tell(Problem{r.line, text}) }
 
-func (r *renderer) problem(text string) {
-	r.problems = append(r.problems, Problem{r.line(), text})
+func (r *renderer) tell(p Problem) {
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, p)
+	}
 }
 
 // open begins a block. One in a part that is not shown is not evaluated.
@@ -108,7 +202,7 @@ func (r *renderer) open(name, tag string) {
 		r.problem("blocks stand too deep in each other")
 		return
 	}
-	b := block{name: name, line: r.line(), outer: r.shown()}
+	b := block{name: name, line: r.line, outer: r.shown()}
 	if b.outer {
 		parsed := live.ParseTag([]byte(tag)).Request
 		result := r.doer.Do(r.ctx, r.caller, parsed.Call)

@@ -65,7 +65,7 @@ func TestRender(t *testing.T) {
 		`<cpanelif 1>a<cpanelif 0>b<cpanelelse>c</cpanelif>d<cpanelelse>e</cpanelif>f`: "acdf",
 		`<cpanelif 0>a<cpanelif 1>b<cpanelelse>c</cpanelif>d<cpanelelse>e</cpanelif>f`: "ef",
 		`<?cp Box::list(%[br /], name) ?>`:                                             "a &amp; &lt;b&gt;<br />c<br />",
-		"<?cp Box::list(\n[tr class='%'][td]%[/td][td]^%[/td], *num, n, ^name) ?>":     "<tr class='odd'><td>1</td><td>^a+%26+%3Cb%3E</td><tr class='even'><td>2.5</td><td>^c</td>",
+		"<?cp Box::list(\n[tr class='%'][td]%[/td][td]^%[/td], *num, n, ^name) ?>":     "<tr class='odd'><td>1</td><td>^a%20%26%20%3Cb%3E</td><tr class='even'><td>2.5</td><td>^c</td>",
 		`<?cp Box::list([input %] %;, +on, raw_html) ?>`:                               "<input checked> <i>x</i>;<input > ;",
 		`<?cp Box::list(%|, tags::(%\,)) ?>`:                                           "(x,)(&lt;y&gt;,)||",
 		`<?cp Box::list(100\% %\, , n) ?>`:                                             "100% 1,100% 2.5,",
@@ -97,6 +97,19 @@ func TestProblems(t *testing.T) {
 		require.Equal(t, want, problems[0].String())
 		require.NotContains(t, got, "cpanelif")
 	}
+}
+
+// Hostile pages take time that grows with their length, and not with its square.
+func TestHostilePages(t *testing.T) {
+	for _, piece := range []string{"<?cp <cpanelelse>", "<cpanelif \"", "<cpanelelse>", "<cpanel a='", "<?cp ", "<cpanelif $a{"} {
+		page := strings.Repeat(piece, 128<<10/len(piece))
+		_, problems := tagpage.Render(t.Context(), &doer{}, caller, page)
+		require.LessOrEqual(t, len(problems), 100)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, _ := tagpage.Render(ctx, &doer{}, caller, `a<cpanel print="$user">`)
+	require.Equal(t, `a<cpanel print="$user">`, got, "nothing is run for one who left")
 }
 
 // What is not shown is not run.

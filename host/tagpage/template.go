@@ -15,7 +15,7 @@ import (
 //	^name   URI-encoded
 //	+name   checked, where the field is set and not 0
 //	*num    odd or even, by the record's place
-//	name::T of a list: T once for each item
+//	name::T of a list of texts: T once for each item
 func fill(template string, returns []string, record map[string]any, index int) string {
 	var b strings.Builder
 	next := 0
@@ -50,7 +50,7 @@ func field(spec string, record map[string]any, index int) string {
 		}
 		return "even"
 	case strings.HasPrefix(name, "^"):
-		return url.QueryEscape(show(record[name[1:]]))
+		return strings.ReplaceAll(url.QueryEscape(show(record[name[1:]])), "+", "%20")
 	case strings.HasPrefix(name, "+"):
 		if v := show(record[name[1:]]); v != "" && v != "0" {
 			return "checked"

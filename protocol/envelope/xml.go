@@ -12,64 +12,74 @@ import (
 // XML returns a JSON envelope as the XML twin that cPanel's clients read: what stands
 // inside <cpanelresult>. Keys become elements in their order by name, a list is its
 // element repeated, null an empty element. The result is one line without the closing
-// marker, whatever the values hold.
-func XML(envelope []byte) []byte {
+// marker, whatever the values hold. ok is false where it would have more than most bytes:
+// a list repeats its name for each item.
+func XML(envelope []byte, most int) (out []byte, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(envelope))
 	dec.UseNumber()
 	var value any
 	if err := dec.Decode(&value); err != nil {
-		return nil // Envelopes are made here, and always decode.
+		return nil, false // Envelopes are made here, and always decode.
 	}
 	if object, ok := value.(map[string]any); ok && len(object) == 1 && object["cpanelresult"] != nil {
 		value = object["cpanelresult"] // API 2's own level is the marker itself.
 	}
-	var b bytes.Buffer
+	w := &xmlWriter{most: most}
 	if object, ok := value.(map[string]any); ok {
-		writeObject(&b, object)
+		w.object(object)
 	} else {
-		writeElement(&b, "data", value)
+		w.element("data", value)
 	}
-	return b.Bytes()
+	return w.Bytes(), w.Len() <= most
 }
 
-func writeObject(b *bytes.Buffer, object map[string]any) {
+// xmlWriter writes elements until it has more than most bytes, and then no more.
+type xmlWriter struct {
+	bytes.Buffer
+	most int
+}
+
+func (w *xmlWriter) object(object map[string]any) {
 	keys := make([]string, 0, len(object))
 	for key := range object {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		writeElement(b, key, object[key])
+		w.element(key, object[key])
 	}
 }
 
-func writeElement(b *bytes.Buffer, key string, value any) {
+func (w *xmlWriter) element(key string, value any) {
+	if w.Len() > w.most {
+		return
+	}
 	name := elementName(key)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
 			if nested, ok := item.([]any); ok { // A list in a list gets a level of its own.
 				item = map[string]any{"item": nested}
 			}
-			writeElement(b, key, item)
+			w.element(key, item)
 		}
 		return
 	}
-	b.WriteString("<" + name + ">")
+	w.WriteString("<" + name + ">")
 	switch v := value.(type) {
 	case map[string]any:
-		writeObject(b, v)
+		w.object(v)
 	case string:
-		_ = xml.EscapeText(b, []byte(legalText(v))) // A buffer takes everything.
+		_ = xml.EscapeText(w, []byte(legalText(v))) // A buffer takes everything.
 	case json.Number:
-		b.WriteString(v.String())
+		w.WriteString(v.String())
 	case bool:
 		if v {
-			b.WriteByte('1')
+			w.WriteByte('1')
 		} else {
-			b.WriteByte('0')
+			w.WriteByte('0')
 		}
 	}
-	b.WriteString("</" + name + ">")
+	w.WriteString("</" + name + ">")
 }
 
 // elementName makes a key an element's name: what XML does not allow there becomes '_'.

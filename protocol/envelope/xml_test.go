@@ -31,8 +31,14 @@ func TestXML(t *testing.T) {
 		{"what XML can't carry", "{\"a\":\"x\\u0000\\u001b\\uffff\"}", "<a>x\ufffd\ufffd\ufffd</a>"},
 		{"no object", `[1]`, "<data>1</data>"},
 	} {
-		require.Equal(t, c.want, string(envelope.XML([]byte(c.json))), c.name)
+		got, ok := envelope.XML([]byte(c.json), 10_000)
+		require.True(t, ok)
+		require.Equal(t, c.want, string(got), c.name)
 	}
+	key := strings.Repeat("k", 60_000)
+	got, ok := envelope.XML([]byte(`{"`+key+`":[`+strings.Repeat("1,", 2000)+`1]}`), 1<<20)
+	require.False(t, ok)
+	require.Less(t, len(got), 2<<20, "a long name is not repeated for ever")
 }
 
 // Whatever the values, the output is one line, well-formed, and ends no answer early.
@@ -44,7 +50,10 @@ func FuzzXML(f *testing.F) {
 		if !json.Valid(doc) {
 			return
 		}
-		out := envelope.XML(doc)
+		out, ok := envelope.XML(doc, 10<<20)
+		if !ok {
+			return
+		}
 		require.NotContains(t, string(out), "\n")
 		require.NotContains(t, string(out), "</cpanelresult>")
 		dec := xml.NewDecoder(strings.NewReader("<cpanelresult>" + string(out) + "</cpanelresult>"))

@@ -3,6 +3,7 @@ package expvar
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -155,6 +156,11 @@ func endsOperand(rest string) bool {
 	return false
 }
 
+func number(s string) (float64, bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+}
+
 func compare(left operand, op string, right operand) bool {
 	a, b := left.value, right.value
 	switch op {
@@ -164,9 +170,9 @@ func compare(left operand, op string, right operand) bool {
 		return a != b
 	}
 	order := strings.Compare(a, b)
-	x, errX := strconv.ParseFloat(strings.TrimSpace(a), 64)
-	y, errY := strconv.ParseFloat(strings.TrimSpace(b), 64)
-	if errX == nil && errY == nil {
+	x, okX := number(a)
+	y, okY := number(b)
+	if okX && okY {
 		switch {
 		case x < y:
 			order = -1

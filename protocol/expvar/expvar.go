@@ -79,12 +79,16 @@ func variable(text string) (name, key string, n int) {
 	name = text[1:n]
 	if n < len(text) && (text[n] == '{' || text[n] == '(') {
 		closing := map[byte]byte{'{': '}', '(': ')'}[text[n]]
-		if end := strings.IndexByte(text[n:], closing); end > 0 {
+		// The search is bounded: a long row of open braces would be searched again for each.
+		if end := strings.IndexByte(text[n:min(n+maxKey, len(text))], closing); end > 0 {
 			return name, unquote(strings.TrimSpace(text[n+1 : n+end])), n + end + 1
 		}
 	}
 	return name, "", n
 }
+
+// maxKey bounds a key with its braces and quotes, in bytes.
+const maxKey = 256
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 

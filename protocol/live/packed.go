@@ -142,6 +142,9 @@ func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
 // AppendPackedAnswer appends an answer as a frame.
 func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte, error) {
 	doc, err := payload.Encode(map[string]any{"id": id, "result": envelope})
+	if err == nil {
+		err = payload.Walk(doc) // What the reader would refuse must not be sent.
+	}
 	if err != nil {
 		return dst, err
 	}

@@ -22,6 +22,7 @@ import (
 var (
 	attributeTag = regexp.MustCompile(`(?s)^<cpanel\s+([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*/?>$`)
 	wordTag      = regexp.MustCompile(`(?s)^<cpanel(if|feature)\s+(.*?)\s*>$`)
+	phpStart     = regexp.MustCompile(`^<\?cp\s`)
 	phpTag       = regexp.MustCompile(`(?s)^<\?cp\s+([A-Za-z][A-Za-z0-9_]*)::([A-Za-z][A-Za-z0-9_]*)\s*\((.*)$`)
 	callPattern  = regexp.MustCompile(`(?s)^(?:([A-Za-z][A-Za-z0-9_]*)::)?([A-Za-z][A-Za-z0-9_]*)\s*\((.*)\)\s*$`)
 )
@@ -45,7 +46,7 @@ func ParseTag(text []byte) Tag {
 	if m := attributeTag.FindSubmatch(text); m != nil {
 		return Tag{Request: attributeRequest(string(m[1]), string(m[2]))}
 	}
-	if bytes.HasPrefix(text, []byte("<?cp ")) || bytes.HasPrefix(text, []byte("<?cp\n")) || bytes.HasPrefix(text, []byte("<?cp\t")) {
+	if phpStart.Match(text) {
 		return phpRequest(text)
 	}
 	return Tag{Request: badTag("it is none that this host serves")}
@@ -84,12 +85,18 @@ func phpRequest(text []byte) Tag {
 		return Tag{Request: badTag("it must read <?cp Module::function( template, returns ) name=\"value\" ?>")}
 	}
 	_, rest, _ := bytes.Cut(body, []byte("("))
-	end := closing(string(rest))
+	end := closing(string(rest), true)
+	if end < 0 { // A quote in the template may be an apostrophe.
+		end = closing(string(rest), false)
+	}
 	if end < 0 {
 		return Tag{Request: badTag("a closing parenthesis is missing")}
 	}
 	list, after := splitList(string(rest[:end])), string(rest[end+1:])
 	t := Tag{}
+	if len(list) > maxReturns {
+		return Tag{Request: badTag("it lists too many returns")}
+	}
 	if len(list) > 0 {
 		t.Template = strings.TrimSpace(list[0])
 		for _, name := range list[1:] {
@@ -125,8 +132,12 @@ func (t Tag) Columns() []string {
 	return out
 }
 
-// closing returns where the parenthesis that is open ends; -1 where it does not.
-func closing(s string) int {
+// maxReturns bounds the template and the returns of one tag.
+const maxReturns = 64
+
+// closing returns where the parenthesis that is open ends; -1 where it does not. What
+// stands in quotes does not count, where quotes do.
+func closing(s string, quotes bool) int {
 	depth, quote := 1, byte(0)
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -136,7 +147,7 @@ func closing(s string) int {
 			if c == quote {
 				quote = 0
 			}
-		case c == '"' || c == '\'':
+		case quotes && (c == '"' || c == '\''):
 			quote = c
 		case c == '(':
 			depth++
@@ -165,7 +176,8 @@ func splitList(s string) []string {
 			if c == quote {
 				quote = 0
 			}
-		case c == '"' || c == '\'':
+		// One in the middle of an item is an apostrophe.
+		case (c == '"' || c == '\'') && strings.TrimSpace(s[from:i]) == "":
 			quote = c
 		case c == '(' || c == '{':
 			depth++

@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,7 +33,11 @@ func TestParseTag(t *testing.T) {
 		require.Equal(t, live.RequestCall, tag.Request.Kind, "%s: %v", text, tag.Request.Err)
 		require.Equal(t, want, tag.Request.Call, text)
 	}
-	tag := live.ParseTag([]byte(`<?cp Email::listpops(%\,\(x\), email) || 'none' ?>`))
+	tag := live.ParseTag([]byte("<?cp\r\nEmail::listpops([b]%'s box[/b], email) ?>"))
+	require.Equal(t, live.RequestCall, tag.Request.Kind, "%v", tag.Request.Err)
+	require.Equal(t, "[b]%'s box[/b]", tag.Template)
+	require.Equal(t, []string{"email"}, tag.Returns)
+	tag = live.ParseTag([]byte(`<?cp Email::listpops(%\,\(x\), email) || 'none' ?>`))
 	require.Equal(t, `%\,\(x\)`, tag.Template)
 	require.Equal(t, []string{"email"}, tag.Returns)
 	require.Equal(t, "none", tag.Message)
@@ -48,7 +53,7 @@ func TestParseTag(t *testing.T) {
 	for text, says := range map[string]string{
 		`<cpanel Email="listpops">`: "must hold function(argument, ...)", `<?cp Email::f(a ?>`: "a closing parenthesis is missing",
 		`<?cp Email(a) ?>`: "it must read", `<?cp Email::f(a) ?`: "it must read", `<?cp Email::f(a) what is this ?>`: "only name",
-		`<cpanel include="x">`: "there is none", `<cpanel>`: "it is none", `<?cptt A::b(c) ?>`: "it is none",
+		"<?cp Email::f(" + strings.Repeat("a,", 70) + "a) ?>": "too many returns", `<cpanel include="x">`: "there is none", `<cpanel>`: "it is none", `<?cptt A::b(c) ?>`: "it is none",
 	} {
 		tag := live.ParseTag([]byte(text))
 		require.Equal(t, live.RequestUnknown, tag.Request.Kind, text)

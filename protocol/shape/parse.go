@@ -1,7 +1,10 @@
 package shape
 
 import (
+	"cmp"
+	"errors"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +37,14 @@ func (p *parser) suffixes(stem string) []string {
 	slices.SortFunc(out, func(a, b string) int {
 		x, errX := strconv.Atoi(strings.TrimPrefix(a, "_"))
 		y, errY := strconv.Atoi(strings.TrimPrefix(b, "_"))
-		if errX == nil && errY == nil {
-			return x - y
+		switch {
+		case errX == nil && errY == nil && x != y:
+			return cmp.Compare(x, y)
+		case (errX == nil) != (errY == nil): // Numbers stand before words.
+			if errX == nil {
+				return -1
+			}
+			return 1
 		}
 		return strings.Compare(a, b)
 	})
@@ -50,7 +59,11 @@ func (p *parser) filters(switchOptional bool) []filter {
 		return nil
 	}
 	var out []filter
-	for _, suffix := range p.suffixes("filter_column") {
+	for i, suffix := range p.suffixes("filter_column") {
+		if i == maxKeys {
+			p.fail("filter_column"+suffix, "is one filter too many: at most "+strconv.Itoa(maxKeys)+" are taken.")
+			return nil
+		}
 		f := filter{column: p.meta["filter_column"+suffix], term: p.meta["filter_term"+suffix], kind: p.meta["filter_type"+suffix]}
 		if f.kind == "" {
 			f.kind = "contains"
@@ -61,7 +74,7 @@ func (p *parser) filters(switchOptional bool) []filter {
 		}
 		if f.kind == "matches" {
 			var err error
-			if f.pattern, err = regexp.Compile(f.term); err != nil || len(f.term) > maxPattern {
+			if f.pattern, err = compile(f.term); err != nil {
 				p.fail("filter_term"+suffix, "is no regular expression that this host takes.")
 				return nil
 			}
@@ -76,7 +89,11 @@ func (p *parser) sorts() []sortKey {
 		return nil
 	}
 	var out []sortKey
-	for _, suffix := range p.suffixes("sort_column") {
+	for i, suffix := range p.suffixes("sort_column") {
+		if i == maxKeys {
+			p.fail("sort_column"+suffix, "is one column too many: at most "+strconv.Itoa(maxKeys)+" are taken.")
+			return nil
+		}
 		k := sortKey{column: p.meta["sort_column"+suffix], method: p.meta["sort_method"+suffix], reverse: isOn(p.meta["sort_reverse"+suffix])}
 		switch k.method {
 		case "", "alphabet": // The latter is what old front ends send.
@@ -120,14 +137,48 @@ func (p *parser) columns() []string {
 	}
 	out := []string{}
 	for _, suffix := range p.suffixes("columns") {
-		if suffix != "" {
-			out = append(out, p.meta["columns"+suffix])
+		name := p.meta["columns"+suffix]
+		if suffix == "" || slices.Contains(out, name) {
+			continue
 		}
+		if len(out) == maxColumns {
+			p.fail("columns"+suffix, "is one column too many: at most "+strconv.Itoa(maxColumns)+" are taken.")
+			return nil
+		}
+		out = append(out, name)
 	}
 	if len(out) == 0 {
 		return nil // The switch alone names no column to keep.
 	}
 	return out
+}
+
+// compile compiles a pattern whose program stays small: a few bytes of repetitions in each
+// other would make one of megabytes.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, errors.New("too long")
+	}
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if programSize(tree) > maxProgram {
+		return nil, errors.New("too many repetitions")
+	}
+	return regexp.Compile(pattern)
+}
+
+// programSize estimates how large a pattern's program is, in instructions.
+func programSize(tree *syntax.Regexp) int {
+	size := 1 + len(tree.Rune)
+	for _, sub := range tree.Sub {
+		size += programSize(sub)
+	}
+	if tree.Op == syntax.OpRepeat {
+		size *= max(tree.Min, tree.Max, 1)
+	}
+	return min(size, maxProgram+1)
 }
 
 func isOn(flag string) bool { return flag != "" && flag != "0" }

@@ -14,8 +14,11 @@ import (
 
 const (
 	maxPattern  = 1000    // Bytes of a regular expression.
+	maxProgram  = 10_000  // Instructions of a regular expression, estimated.
+	maxKeys     = 16      // Filters, and columns to sort by.
+	maxColumns  = 256     // Columns to keep.
 	defaultPage = 100     // Records of a page whose size is not given.
-	maxPage     = 1 << 31 // Of start, size and page.
+	maxPage     = 1 << 30 // Of start, size and page.
 )
 
 // filterTypes are the operators of the documentation.

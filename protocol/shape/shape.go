@@ -110,7 +110,7 @@ func (o Options) narrowed(list []any) []any {
 			out[i] = item
 			continue
 		}
-		narrow := make(map[string]any, len(o.columns))
+		narrow := make(map[string]any, min(len(o.columns), len(record)))
 		for _, name := range o.columns {
 			if value, ok := record[name]; ok {
 				narrow[name] = value

@@ -97,7 +97,7 @@ func TestPaginate(t *testing.T) {
 		{"9", "2", "", "", `{"current_page":5,"results_per_page":2,"start_result":"9","total_pages":2,"total_results":4}`},
 		{"-1", "", "", "aBcd", `{"current_page":1,"results_per_page":4,"start_result":"1","total_pages":1,"total_results":4}`},
 		{"x", "-3", "0", "aBcd", `{"current_page":1,"results_per_page":100,"start_result":"1","total_pages":1,"total_results":4}`},
-		{"2147483648", "2147483648", "2147483648", "", ""},
+		{"1073741824", "1073741824", "1073741824", "", ""},
 		{"99999999999999999999", "2", "", "aB", ""},
 	} {
 		users, result := run(t, protocol.API2, map[string]any{"api2_paginate": "1", "api2_paginate_start": c.start, "api2_paginate_size": c.size, "api2_paginate_page": c.page})
@@ -150,6 +150,15 @@ func TestWhatIsNotShaped(t *testing.T) {
 	require.Len(t, own, 1)
 }
 
+// many is a switch with n different values beside it.
+func many(on, stem string, n int) map[string]any {
+	out := map[string]any{on: "1"}
+	for i := range n {
+		out[fmt.Sprint(stem, i)] = fmt.Sprint("c", i)
+	}
+	return out
+}
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct {
 		meta map[string]any
@@ -160,6 +169,11 @@ func TestMistakes(t *testing.T) {
 		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": strings.Repeat("a", 1001)}, "is no regular expression"},
 		{map[string]any{"api2_sort": "1", "api2_sort_column": "a", "api2_sort_method": "random"}, "The ‘api2_sort_method’ argument must be one of lexicographic"},
 		{map[string]any{"api2_sort": []any{"1"}}, "The ‘api2_sort’ argument must be text."},
+		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": "(a{1000}){1000}"}, "is no regular expression"},
+		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": strings.Repeat("a{1000}", 100)}, "is no regular expression"},
+		{many("api2_filter", "api2_filter_column_", 17), "The ‘api2_filter_column_16’ argument is one filter too many: at most 16"},
+		{many("api2_sort", "api2_sort_column_", 17), "one column too many: at most 16"},
+		{many("api2_columns", "api2_columns_", 257), "one column too many: at most 256"},
 	} {
 		_, _, err := shape.Split(protocol.API2, c.meta)
 		require.NotNil(t, err)

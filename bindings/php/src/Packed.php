@@ -18,10 +18,16 @@ final class Packed
     private const DEPTH = 32;
     private const MAX_ANSWER = 128 << 20;
 
-    /** Tells whether it can be used. LIVEAPI_ENCODING=json keeps to JSON. */
+    /**
+     * Tells whether it can be asked for. A socket that cPanel's variables name may be a cPanel
+     * server's, which must not be asked; whoever sets them for liveapid sets
+     * LIVEAPI_ENCODING=msgpack too. LIVEAPI_ENCODING=json keeps to JSON everywhere.
+     */
     public static function available(): bool
     {
-        return \function_exists('msgpack_pack') && getenv('LIVEAPI_ENCODING') !== 'json';
+        $encoding = (string) getenv('LIVEAPI_ENCODING');
+        $upstream = getenv('CPANEL_PHPCONNECT_SOCKET') || getenv('CPANEL_CONNECT_SOCKET');
+        return \function_exists('msgpack_pack') && ($encoding === 'msgpack' || $encoding === '' && !$upstream);
     }
 
     /**
@@ -51,7 +57,7 @@ final class Packed
     {
         $buffer = ltrim($rest, "\r\n");
         while (($end = strpos($buffer, "\n")) === false && strlen($buffer) <= 10) {
-            $buffer .= self::more($transport, $buffer);
+            $buffer = ltrim($buffer . self::more($transport, $buffer), "\r\n");
         }
         $length = $end === false ? '' : substr($buffer, 0, $end);
         if (!ctype_digit($length) || (int) $length > self::MAX_ANSWER) {

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
@@ -21,8 +22,12 @@ func write(w io.Writer, form string, answer []byte) error {
 		out.Write(answer)
 		out.WriteByte('\n')
 	case "xml":
+		body, ok := envelope.XML(answer, protocol.MaxAnswer)
+		if !ok {
+			return errors.New("the answer is too large in XML; ask for json")
+		}
 		out.WriteString("<?xml version=\"1.0\" ?>\n<cpanelresult>")
-		out.Write(envelope.XML(answer))
+		out.Write(body)
 		out.WriteString("</cpanelresult>\n")
 	case "jsonpretty":
 		value, err := parse(answer)

@@ -16,9 +16,12 @@ use constant {ENABLE => '<cpanelmsgpack enable="1">'};
 my $DEPTH      = 32;
 my $MAX_ANSWER = 128 << 20;
 
-# LIVEAPI_ENCODING=json keeps to JSON.
+# A socket that cPanel's variables name may be a cPanel server's, which must not be asked;
+# whoever sets them for liveapid sets LIVEAPI_ENCODING=msgpack too.
 sub available {
-    return 0 if defined $ENV{LIVEAPI_ENCODING} && $ENV{LIVEAPI_ENCODING} eq 'json';
+    my $encoding = defined $ENV{LIVEAPI_ENCODING} ? $ENV{LIVEAPI_ENCODING} : '';
+    my $upstream = grep { defined $ENV{$_} && length $ENV{$_} } qw(CPANEL_CONNECT_SOCKET CPANEL_PHPCONNECT_SOCKET);
+    return 0 if $encoding ne 'msgpack' && ($encoding ne '' || $upstream);
     local $@;
     return eval { require Data::MessagePack; 1 } ? 1 : 0;
 }
@@ -111,7 +114,9 @@ it too. L<Cpanel::LiveAPI> is what programs use.
 
 =head2 available
 
-Tells whether it can be used. C<LIVEAPI_ENCODING=json> in the environment keeps to JSON.
+Tells whether it can be asked for: not on a socket that cPanel's variables name, unless
+C<LIVEAPI_ENCODING=msgpack> says that it is liveapid's. C<LIVEAPI_ENCODING=json> keeps to
+JSON everywhere.
 
 =head2 request($id, $version, $module, $function, $args)
 
