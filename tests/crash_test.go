@@ -21,6 +21,7 @@ import (
 
 	"github.com/liveapid/liveapid/client"
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -161,6 +162,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 					require.Regexp(t, "not known|nothing was changed", reason)
 				}
 			} else {
+				require.Equal(t, "host", victim, "a worker's end is told by its host: %v", err)
 				counts[victim+" cut off"]++
 			}
 		}
@@ -170,6 +172,11 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 		for name, hash := range before {
 			if name != box {
 				require.Equal(t, hash, after[name], "%s was not asked for", name)
+			} else if after[name] != hash { // Then it is the new password's, and no other.
+				word := map[bool]string{true: "by stdio ", false: "N3w "}[victim == "stdio"]
+				ok, err := password.NewVerifier().Verify(after[name], protocol.NewSecret(word+strconv.Itoa(i)))
+				require.NoError(t, err)
+				require.True(t, ok)
 			}
 		}
 		if victim == "host" {
@@ -179,6 +186,8 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 		}
 	}
 	t.Log(counts)
+	require.Positive(t, counts["worker clear error"], "no kill hit a call: %v", counts)
+	require.Positive(t, counts["stdio acknowledged"]+counts["worker acknowledged"], "every kill hit a call: %v", counts)
 	ctx, cancel := context.WithTimeout(t.Context(), hosttest.Patience)
 	defer cancel()
 	c, err := client.Dial(ctx, w.Socket)

@@ -172,11 +172,27 @@ func TestT18_HostileOutput(t *testing.T) {
 	}
 }
 
+// stopProcess stops a process and waits until every thread of it has stopped.
+func stopProcess(t *testing.T, pid int) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	require.Eventually(t, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		require.NoError(t, err)
+		for _, thread := range threads {
+			if stat, err := os.ReadFile(thread); err == nil && !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, time.Millisecond)
+}
+
 // T19: a worker that is stopped, or has a child that holds its pipes, is gone at once.
 func TestT19_StoppedWorker(t *testing.T) {
 	r := newRig(t, "good")
 	pid := r.pid()
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	stopProcess(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := r.call(ctx, "echo", nil)
@@ -185,7 +201,7 @@ func TestT19_StoppedWorker(t *testing.T) {
 	require.NotEqual(t, pid, r.pid())
 
 	second := r.pid()
-	require.NoError(t, syscall.Kill(second, syscall.SIGSTOP))
+	stopProcess(t, second)
 	start := time.Now()
 	r.s.Close()
 	require.Less(t, time.Since(start), 10*time.Second)

@@ -42,6 +42,9 @@ func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 			parent = os.TempDir()
 		}
 	}
+	if err := os.MkdirAll(parent, mode); err != nil {
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
 	sweep(parent)
 	path, err := os.MkdirTemp(parent, newDirPrefix)
 	if err != nil {

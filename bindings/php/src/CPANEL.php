@@ -69,8 +69,14 @@ class CPANEL
      * @param mixed        $args    named for API 2 and UAPI, a list for API 1
      * @return array<string, mixed>
      */
-    public function api($reqtype, $version, $module, $func, $args = null)
-    {
+    public function api(
+        $reqtype,
+        $version,
+        $module,
+        $func,
+        #[\SensitiveParameter]
+        $args = null
+    ) {
         $this->log->write(1, "$reqtype $module::$func of version $version", false);
         if ($this->packed) {
             return $this->send(Packed::request(++$this->calls, $version, (string) $module, (string) $func, $args));
@@ -86,8 +92,12 @@ class CPANEL
      * @param mixed $args a list, or one text
      * @return array<string, mixed>
      */
-    public function api1($module, $func, $args = null)
-    {
+    public function api1(
+        $module,
+        $func,
+        #[\SensitiveParameter]
+        $args = null
+    ) {
         return $this->api('exec', '1', $module, $func, $args);
     }
 
@@ -97,8 +107,12 @@ class CPANEL
      * @param array<string, mixed> $args
      * @return array<string, mixed>
      */
-    public function api2($module, $func, $args = [])
-    {
+    public function api2(
+        $module,
+        $func,
+        #[\SensitiveParameter]
+        $args = []
+    ) {
         return $this->api('exec', '2', $module, $func, $args);
     }
 
@@ -108,8 +122,12 @@ class CPANEL
      * @param array<string, mixed> $args
      * @return array<string, mixed>
      */
-    public function api3($module, $func, $args = [])
-    {
+    public function api3(
+        $module,
+        $func,
+        #[\SensitiveParameter]
+        $args = []
+    ) {
         return $this->api('exec', '3', $module, $func, $args);
     }
 
@@ -119,8 +137,12 @@ class CPANEL
      * @param array<string, mixed> $args
      * @return array<string, mixed>
      */
-    public function uapi($module, $func, $args = [])
-    {
+    public function uapi(
+        $module,
+        $func,
+        #[\SensitiveParameter]
+        $args = []
+    ) {
         return $this->api('exec', 'uapi', $module, $func, $args);
     }
 
@@ -289,16 +311,24 @@ class CPANEL
     /**
      * @return array<string, mixed>
      */
-    private function send(string $frame): array
-    {
+    private function send(
+        #[\SensitiveParameter]
+        string $frame
+    ): array {
         if (!$this->connected) {
             throw ConnectionException::closed();
         }
-        if (!$this->transport->write($frame)) {
-            $this->disconnect();
-            throw ConnectionException::closed();
+        if ($this->transport->write($frame)) {
+            $this->last = $this->read();
+            return $this->last;
         }
-        $this->last = $this->read();
+        try {
+            $this->last = $this->read(); // A host that hung up has said why.
+        } catch (ConnectionException $e) {
+            throw ConnectionException::closed();
+        } finally {
+            $this->disconnect();
+        }
         return $this->last;
     }
 

@@ -22,7 +22,8 @@ final class Connector
                 return self::socket($path);
             }
         }
-        if (@filetype(self::DEFAULT_SOCKET) === 'socket') {
+        // A configuration that is named has a host of its own.
+        if ((string) getenv('LIVEAPID_CONFIG') === '' && @filetype(self::DEFAULT_SOCKET) === 'socket') {
             try {
                 return self::socket(self::DEFAULT_SOCKET);
             } catch (ConnectionException $e) {
@@ -41,9 +42,26 @@ final class Connector
         return new StreamTransport($path, $stream, $stream);
     }
 
+    /** Tells whether there is such a program: proc_open itself can't. */
+    private static function runs(string $program): bool
+    {
+        if (strpos($program, '/') !== false) {
+            return is_executable($program);
+        }
+        foreach (explode(':', (string) getenv('PATH') ?: '/usr/local/bin:/usr/bin:/bin') as $folder) {
+            if ($folder !== '' && is_executable("$folder/$program")) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /** Starts a host for one session. Its log goes to this program's standard error. */
     public static function process(string $program): Transport
     {
+        if (!self::runs($program)) {
+            throw ConnectionException::noProgram($program);
+        }
         $stderr = defined('STDERR') ? STDERR : fopen('php://stderr', 'w');
         $process = @proc_open([$program, 'stdio'], [['pipe', 'r'], ['pipe', 'w'], $stderr], $pipes);
         if (!is_resource($process)) {

@@ -167,7 +167,7 @@ final class HostTest extends TestCase
         putenv('LIVEAPI_SOCKET');
         putenv('LIVEAPID=/nowhere/liveapid');
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessage('/nowhere/liveapid');
+        $this->expectExceptionMessage("/nowhere/liveapid: the LiveAPI host can't be started");
         new CPANEL();
     }
 

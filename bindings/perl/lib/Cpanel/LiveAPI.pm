@@ -191,11 +191,11 @@ sub DESTROY {
 sub _send {
     my ($self, $frame) = @_;
     my $transport = $self->{transport} or Carp::croak($CLOSED);
-    if (!$transport->send($frame)) {
-        $self->_disconnect;
-        Carp::croak($CLOSED);
-    }
-    return $self->_read;
+    return $self->_read if $transport->send($frame);
+    my $answer = eval { $self->_read };    # A host that hung up has said why.
+    $self->_disconnect;
+    Carp::croak($CLOSED) if !$answer;
+    return $answer;
 }
 
 sub _read {

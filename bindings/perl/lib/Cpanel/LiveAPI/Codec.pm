@@ -7,7 +7,8 @@ use 5.016;
 use Carp     ();
 use JSON::PP ();
 
-our $VERSION = '0.1.0';
+our $VERSION  = '0.1.0';
+our @CARP_NOT = ('Cpanel::LiveAPI');    # Misuse is reported at the program's line.
 
 use constant {
     ENABLE_JSON => '<cpaneljson enable="1">',

@@ -9,7 +9,8 @@ use JSON::PP ();
 
 use Cpanel::LiveAPI::Codec ();
 
-our $VERSION = '0.1.0';
+our $VERSION  = '0.1.0';
+our @CARP_NOT = ('Cpanel::LiveAPI');    # Misuse is reported at the program's line.
 
 use constant {ENABLE => '<cpanelmsgpack enable="1">'};
 

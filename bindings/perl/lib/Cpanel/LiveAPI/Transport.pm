@@ -20,7 +20,9 @@ sub find {
         my $path = $ENV{$name};
         return $class->socket($path) if defined $path && length $path;
     }
-    if (-S $DEFAULT_SOCKET) {
+    # A configuration that is named has a host of its own.
+    my $configured = defined $ENV{LIVEAPID_CONFIG} && length $ENV{LIVEAPID_CONFIG};
+    if (!$configured && -S $DEFAULT_SOCKET) {
         my $transport = eval { $class->socket($DEFAULT_SOCKET) };
         return $transport if $transport;    # Else a host that died left it.
     }
@@ -110,7 +112,8 @@ L<Cpanel::LiveAPI> is what programs use.
 =head2 find
 
 Finds the host: the socket that C<CPANEL_CONNECT_SOCKET>, C<CPANEL_PHPCONNECT_SOCKET> or
-C<LIVEAPI_SOCKET> names; F</run/liveapid/liveapi.sock> where it is there; or else a
+C<LIVEAPI_SOCKET> names; F</run/liveapid/liveapi.sock> where it is there and no
+C<LIVEAPID_CONFIG> names another host's configuration; or else a
 C<liveapid stdio> of its own (C<LIVEAPID> names the program).
 
 =head2 socket($path)
