@@ -241,4 +241,17 @@ func TestHostLife(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "the lock beside the socket: %v", entries)
 	require.NotContains(t, h.Log.String(), sandboxPassword)
+
+	// A host that could serve nobody does not start.
+	config, err := os.ReadFile(w.Config)
+	require.NoError(t, err)
+	for text, says := range map[string]string{
+		strings.Replace(string(config), `"demo"`, `"nobody"`, 1):     "account: unknown",
+		string(config) + "\n[[plugin]]\npath = \"no-such-plugin\"\n": "no-such-plugin: no such file",
+	} {
+		require.NoError(t, os.WriteFile(w.Config, []byte(text), 0o644))
+		out, err := w.Command(t, "liveapid", "serve").CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), says)
+	}
 }

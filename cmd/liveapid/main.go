@@ -89,7 +89,25 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// check refuses a configuration that could serve nobody, before anybody connects.
+func check(c *config.Config) error {
+	if c.Mode == config.Personal {
+		if _, err := setup.Account(c); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.Plugins {
+		if _, err := os.Stat(p.Path); err != nil {
+			return fmt.Errorf("plugin: %w", err)
+		}
+	}
+	return nil
+}
+
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	if err := check(c); err != nil {
+		return err
+	}
 	rt, err := setup.New(c, log)
 	if err != nil {
 		return err
