@@ -81,23 +81,31 @@ func (b *bench) as(name string) (string, error) {
 	return path, os.WriteFile(path, content, 0o755)
 }
 
+// echoWorld is a running host whose one plugin is this program as the echo module. The
+// caller stops it.
+func (b *bench) echoWorld() (w *world, plugin string, err error) {
+	if plugin, err = b.as("bench-echo"); err != nil {
+		return nil, "", err
+	}
+	if w, err = b.newWorld(1, fmt.Sprintf("\n[[plugin]]\npath = %q\n", plugin)); err != nil {
+		return nil, "", err
+	}
+	if err = w.serve(); err != nil {
+		w.stop()
+	}
+	return w, plugin, err
+}
+
 var echoCall = protocol.Call{API: protocol.UAPI, Module: "Echo", Func: "echo", Args: protocol.Args{Named: map[string]any{"text": "hello"}}}
 
 // call measures a call that does no work through socket, host and worker, against its two
 // bare parts: a ping-pong over a UNIX socket, and a bare go-plugin call over gRPC.
 func (b *bench) call() error {
-	echo, err := b.as("bench-echo")
-	if err != nil {
-		return err
-	}
-	w, err := b.newWorld(1, fmt.Sprintf("\n[[plugin]]\npath = %q\n", echo))
+	w, echo, err := b.echoWorld()
 	if err != nil {
 		return err
 	}
 	defer w.stop()
-	if err := w.serve(); err != nil {
-		return err
-	}
 	c, err := w.dial()
 	if err != nil {
 		return err

@@ -31,18 +31,11 @@ func rowsFunction() sdk.Function {
 // encoding compares sessions in JSON with sessions in MessagePack, and measures what the
 // host does to a long list.
 func (b *bench) encoding() error {
-	echo, err := b.as("bench-echo")
-	if err != nil {
-		return err
-	}
-	w, err := b.newWorld(1, fmt.Sprintf("\n[[plugin]]\npath = %q\n", echo))
+	w, _, err := b.echoWorld()
 	if err != nil {
 		return err
 	}
 	defer w.stop()
-	if err := w.serve(); err != nil {
-		return err
-	}
 	if err := b.encodings(w); err != nil {
 		return err
 	}
