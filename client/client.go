@@ -46,6 +46,10 @@ type Client struct {
 
 // Dial opens a session on the host that listens at socket.
 func Dial(ctx context.Context, socket string) (*Client, error) {
+	if len(socket) > protocol.MaxSocketPath {
+		// The system says "invalid argument".
+		return nil, fmt.Errorf("%w: socket %s: a socket's path has at most %d bytes, this one has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
+	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)

@@ -80,6 +80,10 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 	if !slices.Contains(fn.Roles, caller.Role) {
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
+	if fn.Feature != "" && !caller.Account.HasFeature(fn.Feature) {
+		// cPanel's wording in API 2 and UAPI alike (quoted by public logs and clients' tests).
+		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
+	}
 	if call.Expand {
 		call.Args = expvar.ExpandArgs(call.Args, h.variables(caller.Account))
 	}

@@ -19,6 +19,7 @@ import (
 // host/worker.
 type plugin struct {
 	module string
+	known  bool // It says beforehand that it serves this module alone.
 	broken error
 	call   func(ctx context.Context, caller protocol.Caller, call protocol.Call) (*protocol.Result, error)
 }
@@ -29,6 +30,7 @@ func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, e
 	return []protocol.Module{{Name: p.module, Functions: []protocol.Function{
 		{API: protocol.API2, Name: "change", Roles: owner, Params: params, Changes: true},
 		{API: protocol.UAPI, Name: "look", Roles: owner, Params: params},
+		{API: protocol.UAPI, Name: "extra", Roles: owner, Feature: "extras"},
 		{API: protocol.UAPI, Name: "own", Roles: []protocol.Role{protocol.RoleMailbox}},
 	}}}, p.broken
 }
@@ -36,6 +38,8 @@ func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, e
 func (p plugin) Call(ctx context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
 	return p.call(ctx, caller, call)
 }
+
+func (p plugin) MayServe(module string) bool { return !p.known || module == p.module }
 
 func newHost(log *strings.Builder, plugins ...host.Plugin) *host.Host {
 	return host.New(host.Options{Plugins: plugins, Timeout: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -86,6 +90,37 @@ func TestDoRefusesBeforeThePluginRuns(t *testing.T) {
 			require.Equal(t, c.kind, result.Err.Kind)
 			require.Contains(t, result.Err.Message, c.says)
 		})
+	}
+}
+
+// Who knows that it does not serve a module is not asked, and does not matter to its calls.
+func TestDoPassesBy(t *testing.T) {
+	broken := plugin{module: "Broken", known: true, broken: errors.New("it does not start")}
+	h := newHost(&strings.Builder{}, broken)
+	result := h.Do(t.Context(), caller, call(protocol.UAPI, "Email", "look"))
+	require.Equal(t, protocol.KindNoModule, result.Err.Kind)
+	result = h.Do(t.Context(), caller, call(protocol.UAPI, "Broken", "look"))
+	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
+}
+
+// A function may ask for a feature; accounts without a list have all.
+func TestDoFeatures(t *testing.T) {
+	h := newHost(&strings.Builder{}, plugin{module: "Email", call: func(context.Context, protocol.Caller, protocol.Call) (*protocol.Result, error) {
+		return &protocol.Result{}, nil
+	}})
+	for _, c := range []struct {
+		features []string
+		ok       bool
+	}{{nil, true}, {[]string{"extras"}, true}, {[]string{}, false}, {[]string{"Extras"}, false}} {
+		with := caller
+		with.Account.Features = c.features
+		result := h.Do(t.Context(), with, call(protocol.UAPI, "Email", "extra"))
+		if c.ok {
+			require.Nil(t, result.Err)
+			continue
+		}
+		require.Equal(t, protocol.KindDenied, result.Err.Kind)
+		require.Equal(t, "You do not have the feature “extras”.", result.Err.Message)
 	}
 }
 

@@ -6,6 +6,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
+// Knowing is a plugin that can say without being asked what it does not serve.
+type Knowing interface {
+	// MayServe reports whether the plugin could serve a module.
+	MayServe(module string) bool
+}
+
 // found is the place of a function.
 type found struct {
 	plugin   Plugin
@@ -17,6 +23,9 @@ type found struct {
 func (h *Host) find(ctx context.Context, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
 	for _, p := range h.plugins {
+		if known, ok := p.(Knowing); ok && !known.MayServe(call.Module) {
+			continue
+		}
 		modules, err := p.Modules(ctx, account)
 		if err != nil {
 			unreachable = err

@@ -2,13 +2,14 @@ package protocol
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Check holds a call's arguments against f's parameters and returns what f gets: its
 // own parameters alone, numbers as text, secrets wrapped. Arguments f does not name
-// are dropped, as cPanel ignores them. The error names the parameter.
+// are dropped, as cPanel ignores them, unless f is open. The error names the parameter.
 func (f Function) Check(args Args) (Args, *Error) {
 	if f.API == API1 {
 		return f.checkPositional(args)
@@ -26,7 +27,19 @@ func (f Function) Check(args Args) (Args, *Error) {
 			out.Named[p.Name] = value
 		}
 	}
+	if f.Open {
+		for name, value := range args.Named {
+			if !f.names(name) {
+				out.Named[name] = value
+			}
+		}
+	}
 	return out, nil
+}
+
+// names tells whether a parameter is described.
+func (f Function) names(param string) bool {
+	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })
 }
 
 // checkPositional gives API 1's arguments the names of the parameters in their order.

@@ -35,6 +35,11 @@ type Function struct {
 	Returns string // One sentence on the data it returns.
 	Roles   []Role // Who may call it. None is a mistake, never "everybody".
 	Changes bool   // It changes something.
+	// Open says that arguments beyond Params reach the function too, as they came. For
+	// modules that do not describe their parameters.
+	Open bool
+	// Feature is the feature that the account must have; "" asks for none.
+	Feature string
 }
 
 // Module describes one module: a named group of functions.

@@ -24,6 +24,8 @@ const (
 	MaxText = 2 << 10
 	// MaxWorkerMessage bounds one message to or from a worker, in bytes.
 	MaxWorkerMessage = 16 << 20
+	// MaxSocketPath is the longest path of a UNIX socket on Linux, in bytes.
+	MaxSocketPath = 107
 	// MaxSessions and MaxAccountSessions bound the sessions at once.
 	MaxSessions        = 4096
 	MaxAccountSessions = 256

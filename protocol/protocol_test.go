@@ -84,6 +84,16 @@ func TestFunctionCheck(t *testing.T) {
 	}
 }
 
+// An open function gets what it does not describe, as it came; what it describes is checked.
+func TestFunctionCheckOpen(t *testing.T) {
+	f := protocol.Function{API: protocol.UAPI, Name: "f", Open: true, Params: []protocol.Param{{Name: "p", Type: protocol.TypeSecret}, {Name: "n", Type: protocol.TypeInteger}}}
+	args, err := f.Check(protocol.Args{Named: map[string]any{"p": "x", "n": "", "other": []any{protocol.Number("1")}, "empty": ""}})
+	require.Nil(t, err)
+	require.Equal(t, map[string]any{"p": protocol.NewSecret("x"), "other": []any{protocol.Number("1")}, "empty": ""}, args.Named)
+	_, err = f.Check(protocol.Args{Named: map[string]any{"n": "x", "other": "y"}})
+	require.ErrorContains(t, err, "‘n’")
+}
+
 func TestFunctionCheckPositions(t *testing.T) {
 	got, err := function(protocol.API1).Check(protocol.Args{Positional: []any{"n", "p", protocol.Number("3")}})
 	require.Nil(t, err)

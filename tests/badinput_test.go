@@ -216,7 +216,7 @@ func TestLiveAPIRun(t *testing.T) {
 		{[]string{"run", "--", "/nowhere/program"}, 1, "/nowhere/program"},
 		{[]string{"sandbox", w.Dir}, 1, "is not empty"},
 		{[]string{"sandbox", "/tmp/a:b"}, 2, "choose a folder without ':'"},
-		{[]string{"nonsense"}, 1, "unknown command"},
+		{[]string{"nonsense"}, 2, "unknown command"},
 	} {
 		cmd := w.Command(t, "liveapi", c.args...)
 		out, _ := cmd.CombinedOutput()

@@ -64,6 +64,8 @@ func TestTranscripts(t *testing.T) {
 					c.Raw(unescape(t, rest))
 				case "S":
 					require.Equal(t, rest, c.AnswerText(), "line %d", n+1)
+				case "P":
+					require.Equal(t, unescape(t, rest), c.Frame(), "line %d", n+1)
 				case "E":
 					c.Ended()
 				default:

@@ -37,6 +37,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	// Without it, a word that is no command is a failure like any other.
+	root.RunE = func(cmd *cobra.Command, words []string) error {
+		if len(words) > 0 {
+			return errMisuse{fmt.Errorf("unknown command %q", words[0])}
+		}
+		return cmd.Help()
+	}
+	root.Args = cobra.ArbitraryArgs
 	err := root.ExecuteContext(context.Background())
 	var status exitStatus
 	var misuse errMisuse

@@ -32,6 +32,7 @@ account  = "demo"
 accounts = "accounts"
 socket   = "run/liveapi.sock"
 run_dir  = "run"
+modules  = "modules"
 
 # The Email plugin beside liveapid is the default. To name one, or to check it:
 # [[plugin]]
@@ -73,10 +74,21 @@ link to its store, for Dovecot. DIR must be empty or not be there.`,
   echo 'A new passw0rd!' | cpapi2 --user=demo Email passwdpop domain=example.com email=user password=-
 
 The commands start a host when they need one. To have one listen:  liveapid serve
-`, config)
+`, shellWord(config))
 			return err
 		},
 	}
+}
+
+// shellWord quotes text where a shell would not take it as one word.
+func shellWord(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%", r)
+	}
+	if !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // writeSandbox writes the world. It never touches what is there already.
@@ -107,7 +119,7 @@ func writeSandbox(ctx context.Context, dir string) error {
 	defer unix.Umask(old)
 	for _, sub := range []string{
 		etc, filepath.Join(mail, "cur"), filepath.Join(mail, "new"), filepath.Join(mail, "tmp"),
-		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"),
+		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"), filepath.Join(dir, "modules"),
 	} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return err

@@ -20,6 +20,8 @@ const (
 	DefaultPath = "/etc/liveapid/liveapid.toml"
 	// DefaultSocket is where an installation listens.
 	DefaultSocket = "/run/liveapid/liveapi.sock"
+	// DefaultBindings is where an installation keeps the Perl and PHP libraries.
+	DefaultBindings = "/usr/share/liveapid/bindings"
 	// Env names the configuration for every command and shim.
 	Env = "LIVEAPID_CONFIG"
 )
@@ -36,13 +38,18 @@ const (
 
 // Config is a host's configuration. Relative paths are taken from the file's folder.
 type Config struct {
-	Mode     Mode     `toml:"mode"`     // personal or server.
-	Account  string   `toml:"account"`  // Personal mode: the account's name; "" is the host's own user.
-	Socket   string   `toml:"socket"`   // Where serve listens.
-	RunDir   string   `toml:"run_dir"`  // For the sockets between host and workers.
-	Accounts string   `toml:"accounts"` // Folder of NAME.toml files; "" has none.
-	Plugins  []Plugin `toml:"plugin"`
-	Limits   Limits   `toml:"limits"`
+	Mode     Mode   `toml:"mode"`     // personal or server.
+	Account  string `toml:"account"`  // Personal mode: the account's name; "" is the host's own user.
+	Socket   string `toml:"socket"`   // Where serve listens.
+	RunDir   string `toml:"run_dir"`  // For the sockets between host and workers.
+	Accounts string `toml:"accounts"` // Folder of NAME.toml files; "" has none.
+	Modules  string `toml:"modules"`  // Folder of script modules; "" has none.
+	Bindings string `toml:"bindings"` // Folder of the Perl and PHP libraries; "" looks beside the program.
+	// ScriptWorker is the program that serves script modules; "" is liveapi-script beside the
+	// host's own program.
+	ScriptWorker string   `toml:"script_worker"`
+	Plugins      []Plugin `toml:"plugin"`
+	Limits       Limits   `toml:"limits"`
 
 	path string
 }
@@ -50,6 +57,7 @@ type Config struct {
 // Plugin is one plugin program.
 type Plugin struct {
 	Path     string         `toml:"path"`     // "" is liveapi-email beside the host's own program.
+	Args     []string       `toml:"args"`     // For a path that is an interpreter: the plugin's own file.
 	SHA256   string         `toml:"sha256"`   // Hex; "" checks nothing.
 	Settings map[string]any `toml:"settings"` // The plugin's own.
 }
@@ -145,11 +153,48 @@ func (c *Config) fill() {
 			c.Plugins[i].Path = beside("liveapi-email")
 		}
 		c.Plugins[i].Path = c.absolute(c.Plugins[i].Path)
+		if args := c.Plugins[i].Args; len(args) > 0 {
+			// Interpreters are links to the version that is installed.
+			if real, err := filepath.EvalSymlinks(c.Plugins[i].Path); err == nil {
+				c.Plugins[i].Path = real
+			}
+			// A worker starts in /, so the file's name must not depend on where.
+			if file := c.absolute(args[len(args)-1]); fileExists(file) {
+				args[len(args)-1] = file
+			}
+		}
 	}
 	if c.Limits.WorkerIdle == 0 {
 		c.Limits.WorkerIdle = Duration(5 * time.Minute)
 	}
 	c.Socket, c.RunDir, c.Accounts = c.absolute(c.Socket), c.absolute(c.RunDir), c.absolute(c.Accounts)
+	if c.Bindings == "" {
+		c.Bindings = findBindings()
+	}
+	if c.ScriptWorker == "" {
+		c.ScriptWorker = beside("liveapi-script")
+	}
+	c.ScriptWorker = c.absolute(c.ScriptWorker)
+	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
+}
+
+// findBindings returns the libraries of a checkout, whose programs lie in bin, or else
+// the place of an installation's.
+func findBindings() string {
+	if dir := beside("../bindings"); dirExists(dir) {
+		return dir
+	}
+	return DefaultBindings
+}
+
+func fileExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func dirExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func (c *Config) absolute(path string) string {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -68,6 +69,12 @@ func Sandbox(t testing.TB) *World {
 	parent, err := os.MkdirTemp("", "lw") // Short, for the sockets' paths.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	return SandboxIn(t, parent)
+}
+
+// SandboxIn makes a sandbox in a folder of the test's.
+func SandboxIn(t testing.TB, parent string) *World {
+	t.Helper()
 	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the world as another user.
 	dir := filepath.Join(parent, "s")
 	out, err := exec.Command(Bin(t, "liveapi"), "sandbox", dir).CombinedOutput()
@@ -176,6 +183,7 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 	for i := range c.Plugins {
 		c.Plugins[i].Path = Bin(t, filepath.Base(c.Plugins[i].Path))
 	}
+	c.ScriptWorker, c.Bindings = Bin(t, "liveapi-script"), filepath.Join(Root(t), "bindings")
 	for _, f := range change {
 		f(c)
 	}
@@ -257,6 +265,19 @@ func (c *Conn) AnswerText() string {
 	body, ok = strings.CutSuffix(body, "</cpanelresult>\n")
 	require.True(c.t, ok, "%q", line)
 	return body
+}
+
+// Frame reads one answer of a MessagePack session.
+func (c *Conn) Frame() string {
+	c.t.Helper()
+	line, err := c.r.ReadString('\n')
+	require.NoError(c.t, err, "%q", line)
+	size, err := strconv.Atoi(strings.TrimSuffix(line, "\n"))
+	require.NoError(c.t, err)
+	body := make([]byte, size)
+	_, err = io.ReadFull(c.r, body)
+	require.NoError(c.t, err)
+	return string(body)
 }
 
 // Ask sends a payload and returns the answer's JSON.

@@ -17,14 +17,11 @@ import (
 	"github.com/liveapid/liveapid/protocol/live"
 )
 
-// maxSocketPath is the longest path of a UNIX socket, in bytes.
-const maxSocketPath = 107
-
 // Listen makes the UNIX socket at path, in place of one that a dead host left, and
 // lets everybody connect: who the peer is decides at accept.
 func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, maxSocketPath, len(path))
+	if len(path) > protocol.MaxSocketPath {
+		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
 	}
 	// Two hosts that start at once must not each take the other's socket for a dead one's.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)

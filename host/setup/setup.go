@@ -60,19 +60,27 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 			rt.Close()
 			return nil, fmt.Errorf("plugin %s: %w", p.Path, err)
 		}
-		o := worker.Options{
-			Path: p.Path, SHA256: sum, Settings: p.Settings, RunDir: runDir, Spawner: rt.spawner,
-			Idle: time.Duration(c.Limits.WorkerIdle), Log: log,
-		}
-		if server {
-			o.Trusted, o.TLS, o.Credential = true, true, worker.Credential
-		}
-		s := worker.New(o)
-		rt.supervisors = append(rt.supervisors, s)
-		plugins = append(plugins, s)
+		plugins = append(plugins, rt.supervise(worker.Options{Path: p.Path, Args: p.Args, SHA256: sum, Settings: p.Settings, Log: log}))
 	}
+	scripts, err := rt.scripts()
+	if err != nil {
+		rt.Close()
+		return nil, err
+	}
+	plugins = append(plugins, scripts...)
 	rt.Host = host.New(host.Options{Plugins: plugins, Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Log: log})
 	return rt, nil
+}
+
+// supervise makes the supervisor of one plugin; o is completed with what all share.
+func (rt *Runtime) supervise(o worker.Options) *worker.Supervisor {
+	o.RunDir, o.Spawner, o.Idle = rt.runDir, rt.spawner, time.Duration(rt.config.Limits.WorkerIdle)
+	if rt.config.Mode == config.Server {
+		o.Trusted, o.TLS, o.Credential = true, true, worker.Credential
+	}
+	s := worker.New(o)
+	rt.supervisors = append(rt.supervisors, s)
+	return s
 }
 
 // NewFor builds a host in personal mode for one account, whatever mode c has: the

@@ -64,6 +64,23 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 	return nil
 }
 
+// CheckTrusted reports why a file or folder could be another's work than root's: it, or a
+// folder above it, belongs to somebody else or can be written by others.
+func CheckTrusted(path string) error {
+	if err := checkParents(path); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	kind := st.Mode & unix.S_IFMT
+	if kind != unix.S_IFREG && kind != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%w: %s must be a file or folder of root that nobody else can write", ErrBinary, path)
+	}
+	return nil
+}
+
 // checkParents walks up from path: each directory must be root's, no link, and not
 // writable for others (a sticky shared directory would do for files, not for names).
 func checkParents(path string) error {

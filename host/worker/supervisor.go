@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,9 +23,11 @@ import (
 // Options are a supervisor's parts.
 type Options struct {
 	Path     string         // The plugin's binary.
+	Args     []string       // After the path; files among them are checked as the binary is.
 	SHA256   []byte         // What it must be; nil checks nothing.
 	Trusted  bool           // Nobody but root may have written it. Server mode.
 	Settings map[string]any // Handed to the plugin in Describe.
+	Serves   []string       // The modules it serves, where that is known before it says so.
 	RunDir   *RunDir
 	Spawner  *Spawner
 	TLS      bool          // Mutual TLS between host and worker. Server mode.
@@ -76,6 +79,12 @@ func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]p
 	return w.modules, nil
 }
 
+// MayServe implements host.Knowing: a worker whose modules are known is not started to be
+// asked for another.
+func (s *Supervisor) MayServe(module string) bool {
+	return s.o.Serves == nil || slices.Contains(s.o.Serves, module)
+}
+
 // Call implements host.Plugin.
 func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
 	ask, err := payload.EncodeRequest(payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role})
@@ -120,6 +129,10 @@ func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.P
 	switch {
 	case err == nil:
 		return answer, nil
+	case status.Code(err) == codes.Aborted:
+		// It says that it did not run the call, and is about to end.
+		w.leave()
+		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():
 		return nil, s.callError(ctx, sl, w, err)
 	case ctx.Err() != nil || status.Code(err) != codes.Unavailable:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -49,6 +50,10 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkArgs(); err != nil {
+		_ = binary.Close()
+		return nil, err
+	}
 	var credential *syscall.Credential
 	uid := os.Geteuid()
 	if s.o.Credential != nil {
@@ -80,6 +85,7 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 				}
 			}
 			p := newProcess(binary, s.environment(spec.Env), dir, credential)
+			p.cmd.Args = append(p.cmd.Args, s.o.Args...)
 			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, w.stderr
 			p.tooLate = w.conn.shut
 			w.process = p
@@ -103,6 +109,22 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// checkArgs checks the files that an interpreter is given.
+func (s *Supervisor) checkArgs() error {
+	if !s.o.Trusted {
+		return nil
+	}
+	for _, arg := range s.o.Args {
+		if !filepath.IsAbs(arg) {
+			continue
+		}
+		if err := CheckTrusted(arg); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // environment is a worker's whole environment: what go-plugin needs, and no more.
@@ -175,6 +197,13 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 
 // dead tells whether the process ended, or is not worth a call any more.
 func (w *worker) dead() bool { return w.hung.Load() || w.process.ended() }
+
+// leave takes a worker that is ending out of service, and ends it if it does not end.
+func (w *worker) leave() {
+	if !w.hung.Swap(true) {
+		time.AfterFunc(protocol.WorkerKillTimeout, func() { _ = w.process.kill() })
+	}
+}
 
 // stop ends the worker: our SIGKILL first, then go-plugin's own end in the background.
 // go-plugin alone waited half a minute for a stopped process (1.8.0).

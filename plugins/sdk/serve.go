@@ -19,11 +19,14 @@ import (
 )
 
 // Serve serves modules until the host ends the process. It is a plugin's main.
-func Serve(modules ...*Module) {
+func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
+
+// ServePlugin serves a plugin that answers the host by itself.
+func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: plugin.Handshake(),
-		Plugins:         plugin.Server(NewServer(modules...)),
+		Plugins:         plugin.Server(server),
 		GRPCServer:      plugin.NewGRPCServer,
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 	})

@@ -85,7 +85,7 @@ func packedCall(object map[string]any) Request {
 func id(value any) (uint64, bool) {
 	switch n := value.(type) {
 	case int64:
-		return uint64(n), n >= 0
+		return uint64(max(n, 0)), n >= 0
 	case uint64:
 		return n, true
 	}

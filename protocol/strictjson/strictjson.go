@@ -23,14 +23,17 @@ var ErrNotUTF8 = errors.New("not valid UTF-8")
 // Decode reads one JSON document: nil, string, protocol.Number, bool, []any or
 // map[string]any, nested at most protocol.MaxDepth deep and of at most
 // protocol.MaxFrameNodes names and values, with nothing behind it.
-func Decode(raw []byte) (any, error) {
+func Decode(raw []byte) (any, error) { return DecodeNodes(raw, protocol.MaxFrameNodes) }
+
+// DecodeNodes is Decode with another bound on names and values.
+func DecodeNodes(raw []byte, nodes int) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
 	}
 	if err := checkSurrogates(raw); err != nil {
 		return nil, err
 	}
-	dec := &decoder{Decoder: json.NewDecoder(bytes.NewReader(raw))}
+	dec := &decoder{Decoder: json.NewDecoder(bytes.NewReader(raw)), most: nodes}
 	dec.UseNumber()
 	value, err := dec.value(0)
 	if err != nil {
@@ -45,13 +48,13 @@ func Decode(raw []byte) (any, error) {
 // decoder counts what it makes.
 type decoder struct {
 	*json.Decoder
-	nodes int
+	nodes, most int
 }
 
 // token reads the next token and counts it; closing brackets alone cost nothing.
 func (dec *decoder) token() (json.Token, error) {
-	if dec.nodes++; dec.nodes > protocol.MaxFrameNodes {
-		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
+	if dec.nodes++; dec.nodes > dec.most {
+		return nil, fmt.Errorf("more than %d names and values", dec.most)
 	}
 	token, err := dec.Token()
 	return token, plain(err)

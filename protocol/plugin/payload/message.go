@@ -17,13 +17,23 @@ type Request struct {
 
 // EncodeRequest returns r's document.
 func EncodeRequest(r Request) ([]byte, error) {
+	account := map[string]any{
+		"name": r.Account.Name, "uid": r.Account.UID, "gid": r.Account.GID,
+		"home": r.Account.Home, "domains": r.Account.Domains,
+	}
+	if r.Account.Features != nil {
+		account["features"] = r.Account.Features
+	}
+	if len(r.Account.Data) > 0 {
+		data := make(map[string]any, len(r.Account.Data))
+		for key, value := range r.Account.Data {
+			data[key] = value
+		}
+		account["data"] = data
+	}
 	return Encode(map[string]any{
 		"id": r.ID, "api": int(r.Call.API), "module": r.Call.Module, "func": r.Call.Func,
-		"args": r.Call.Args.Named, "role": string(r.Role),
-		"account": map[string]any{
-			"name": r.Account.Name, "uid": r.Account.UID, "gid": r.Account.GID,
-			"home": r.Account.Home, "domains": r.Account.Domains,
-		},
+		"args": r.Call.Args.Named, "role": string(r.Role), "account": account,
 	})
 }
 
@@ -34,6 +44,19 @@ func DecodeRequest(doc []byte) (Request, error) {
 		return Request{}, err
 	}
 	account := f.object("account")
+	features := account.texts("features")
+	if account["features"] != nil && features == nil {
+		features = []string{} // It has none, which is not the same as all.
+	}
+	var data map[string]string
+	for key, value := range account.object("data") {
+		if text, ok := value.(string); ok {
+			if data == nil {
+				data = make(map[string]string)
+			}
+			data[key] = text
+		}
+	}
 	return Request{
 		ID: f.text("id"),
 		Call: protocol.Call{
@@ -42,7 +65,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 		},
 		Account: protocol.Account{
 			Name: account.text("name"), UID: account.number("uid"), GID: account.number("gid"),
-			Home: account.text("home"), Domains: account.texts("domains"),
+			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: data,
 		},
 		Role: protocol.Role(f.text("role")),
 	}, nil
@@ -112,6 +135,7 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	return map[string]any{
 		"api": int(fn.API), "name": fn.Name, "help": fn.Help, "params": params,
 		"returns": fn.Returns, "roles": roles, "changes": fn.Changes,
+		"open": fn.Open, "feature": fn.Feature,
 	}
 }
 
@@ -153,6 +177,7 @@ func decodeFunction(f fields) protocol.Function {
 	fn := protocol.Function{
 		API: protocol.API(f.number("api")), Name: f.text("name"), Help: f.text("help"),
 		Returns: f.text("returns"), Changes: f.flag("changes"),
+		Open: f.flag("open"), Feature: clip(f.text("feature")),
 	}
 	for _, r := range f.texts("roles") {
 		fn.Roles = append(fn.Roles, protocol.Role(r))

@@ -122,7 +122,8 @@ func TestMessages(t *testing.T) {
 		ID: "abc123", Role: protocol.RoleAccount,
 		Call: protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop",
 			Args: protocol.Args{Named: map[string]any{"password": protocol.NewSecret("p\xff"), "n": protocol.Number("1")}}},
-		Account: protocol.Account{Name: "alice", UID: 1001, GID: 1002, Home: "/home/alice", Domains: []string{"a.example", "b.example"}},
+		Account: protocol.Account{Name: "alice", UID: 1001, GID: 1002, Home: "/home/alice", Domains: []string{"a.example", "b.example"},
+			Features: []string{"popaccts"}, Data: map[string]string{"PLAN": "gold"}},
 	}
 	doc, err := payload.EncodeRequest(request)
 	require.NoError(t, err)
@@ -130,6 +131,14 @@ func TestMessages(t *testing.T) {
 	require.NoError(t, err)
 	request.Call.Args.Named = map[string]any{"password": "p\xff", "n": "1"}
 	require.Equal(t, request, got)
+	for _, features := range [][]string{nil, {}} { // All, and none.
+		request.Account.Features = features
+		doc, err = payload.EncodeRequest(request)
+		require.NoError(t, err)
+		got, err = payload.DecodeRequest(doc)
+		require.NoError(t, err)
+		require.Equal(t, features, got.Account.Features)
+	}
 
 	result := &protocol.Result{Data: "x", Messages: []string{"m"}, Warnings: []string{"w"}, Metadata: map[string]any{"k": "v"}}
 	doc, err = payload.EncodeResult(result)
@@ -139,7 +148,7 @@ func TestMessages(t *testing.T) {
 	require.Equal(t, result, back)
 
 	modules := []protocol.Module{{Name: "Email", Help: "h", Functions: []protocol.Function{{
-		API: protocol.UAPI, Name: "f", Help: "h", Returns: "r", Changes: true, Roles: []protocol.Role{protocol.RoleMailbox},
+		API: protocol.UAPI, Name: "f", Help: "h", Returns: "r", Changes: true, Open: true, Feature: "popaccts", Roles: []protocol.Role{protocol.RoleMailbox},
 		Params: []protocol.Param{{Name: "p", Type: protocol.TypeSecret, Required: true, Help: "h"}},
 	}}}}
 	doc, err = payload.EncodeModules(modules)

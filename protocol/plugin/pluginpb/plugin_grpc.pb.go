@@ -49,7 +49,9 @@ type PluginClient interface {
 	//	     {"name": "domain", "type": "string", "required": true, "help": "..."}]}]}]}
 	//	or {"error": {...}} where the settings are unusable.
 	//
-	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any.
+	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. A function may
+	// also have "open": true, to get arguments that it does not describe, and "feature", the
+	// feature that the account must have.
 	Describe(ctx context.Context, in *Payload, opts ...grpc.CallOption) (*Payload, error)
 	// Call runs one function. Its arguments were checked against the description.
 	//
@@ -57,14 +59,17 @@ type PluginClient interface {
 	//
 	//	"args": {"domain": "example.com", ...}, "role": "account",
 	//	"account": {"name": "alice", "uid": 1001, "gid": 1001,
-	//	            "home": "/home/alice", "domains": ["example.com"]}}
+	//	            "home": "/home/alice", "domains": ["example.com"],
+	//	            "features": [...], "data": {...}}}
 	//
+	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//
 	//	or {"error": {"kind": "invalid", "message": "..."}}.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal; the message
-	// is shown to the caller.
+	// is shown to the caller. The gRPC status ABORTED says that the call was not run and that
+	// the plugin is about to end: the host offers the call to the next one.
 	Call(ctx context.Context, in *Payload, opts ...grpc.CallOption) (*Payload, error)
 }
 
@@ -112,7 +117,9 @@ type PluginServer interface {
 	//	     {"name": "domain", "type": "string", "required": true, "help": "..."}]}]}]}
 	//	or {"error": {...}} where the settings are unusable.
 	//
-	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any.
+	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. A function may
+	// also have "open": true, to get arguments that it does not describe, and "feature", the
+	// feature that the account must have.
 	Describe(context.Context, *Payload) (*Payload, error)
 	// Call runs one function. Its arguments were checked against the description.
 	//
@@ -120,14 +127,17 @@ type PluginServer interface {
 	//
 	//	"args": {"domain": "example.com", ...}, "role": "account",
 	//	"account": {"name": "alice", "uid": 1001, "gid": 1001,
-	//	            "home": "/home/alice", "domains": ["example.com"]}}
+	//	            "home": "/home/alice", "domains": ["example.com"],
+	//	            "features": [...], "data": {...}}}
 	//
+	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//
 	//	or {"error": {"kind": "invalid", "message": "..."}}.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal; the message
-	// is shown to the caller.
+	// is shown to the caller. The gRPC status ABORTED says that the call was not run and that
+	// the plugin is about to end: the host offers the call to the next one.
 	Call(context.Context, *Payload) (*Payload, error)
 	mustEmbedUnimplementedPluginServer()
 }

@@ -18,4 +18,14 @@ final class UsageException extends \InvalidArgumentException implements LiveApiE
     {
         return new self("the arguments are nested deeper than $most, or hold themselves");
     }
+
+    public static function module(): self
+    {
+        return new self('a module is started by its host: put it into the modules folder and call it');
+    }
+
+    public static function document(): self
+    {
+        return new self('the host closed its end within a document, or what came from it is none');
+    }
 }

@@ -1,0 +1,284 @@
+package LiveAPI::Module;
+
+use strict;
+use warnings;
+use 5.016;
+
+use B                      ();
+use Carp                   ();
+use JSON::PP               ();
+use MIME::Base64           ();
+use Cpanel::LiveAPI::Codec ();
+use LiveAPI::Module::Call  ();
+
+our $VERSION = '0.1.0';
+
+my $DEPTH    = 32;
+my $MAX      = 16 << 20;           # Bytes of one document.
+my $BYTES    = '$base64';          # Marks a text that is no UTF-8.
+my %API      = (api1 => 1, api2 => 2, uapi => 3);
+my ($IN, $OUT);
+
+# The host talks over standard input and output. Whatever the module's own code prints must
+# not get between, so both are taken away before any of it runs.
+sub import {
+    _take_streams() if defined $ENV{LIVEAPI_MODULE} && !$IN;
+    return;
+}
+
+sub new {
+    my ($class, %options) = @_;
+    Carp::croak('usage: LiveAPI::Module->new(name => $name)') if !defined $options{name};
+    return bless {name => $options{name}, help => _or($options{help}, ''), functions => []}, $class;
+}
+
+sub api1 { my ($self, @rest) = @_; return $self->_add('api1', @rest) }
+sub api2 { my ($self, @rest) = @_; return $self->_add('api2', @rest) }
+sub uapi { my ($self, @rest) = @_; return $self->_add('uapi', @rest) }
+
+sub _add {
+    my ($self, $api, $name, %f) = @_;
+    Carp::croak("usage: \$module->$api(\$name, do => sub { ... })") if !defined $name || ref $f{do} ne 'CODE';
+    push @{$self->{functions}}, {
+        do       => $f{do},
+        describe => {
+            api     => $API{$api},
+            name    => "$name",
+            help    => _or($f{help},    ''),
+            returns => _or($f{returns}, ''),
+            feature => _or($f{feature}, ''),
+            roles   => [@{_or($f{roles}, ['account'])}],
+            changes => $f{changes} ? JSON::PP::true() : JSON::PP::false(),
+            open    => $f{open}    ? JSON::PP::true() : JSON::PP::false(),
+            params  => [map { _param($_) } @{_or($f{params}, [])}],
+        },
+    };
+    return $self;
+}
+
+sub _param {
+    my ($p) = @_;
+    return {
+        name     => "$p->{name}",
+        type     => _or($p->{type}, 'string'),
+        help     => _or($p->{help}, ''),
+        required => $p->{required} ? JSON::PP::true() : JSON::PP::false(),
+    };
+}
+
+sub configure {
+    my ($self, $code) = @_;
+    $self->{configure} = $code;
+    return $self;
+}
+
+sub serve {
+    my ($self) = @_;
+    Carp::croak('a module is started by its host: put it into the modules folder and call it') if !defined $ENV{LIVEAPI_MODULE};
+    _take_streams() if !$IN;
+    while (defined(my $document = _read())) {
+        _write($self->answer($document));
+    }
+    exit 0;
+}
+
+sub answer {
+    my ($self, $document) = @_;
+    return $self->_describe($document->{describe}) if ref $document->{describe} eq 'HASH';
+    my $request = $document->{call};
+    return _error('internal', '') if ref $request ne 'HASH';
+    for my $f (@{$self->{functions}}) {
+        next if $f->{describe}{name} ne $request->{func} || $f->{describe}{api} != $request->{api};
+        my $call   = LiveAPI::Module::Call->new($request);
+        my $answer = eval { _result($call, scalar $f->{do}->($call)) };
+        return $answer if $answer;
+        my $error = $@;
+        return _error($error->{kind}, $error->{message}) if ref $error && eval { $error->isa('LiveAPI::Module::Failure') };
+        print {*STDERR} "call $request->{id}: $error";
+        return _error('internal', '');
+    }
+    return _error('internal', '');
+}
+
+sub _describe {
+    my ($self, $ask) = @_;
+    if ($self->{configure} && !eval { $self->{configure}->(_or($ask->{settings}, {})); 1 }) {
+        my $error = $@;
+        return _error('invalid', ref $error ? $error->{message} : $error =~ s/ at \S+ line [0-9]+\.\n\z//r);
+    }
+    my %module = (name => $self->{name}, help => $self->{help}, functions => [map { $_->{describe} } @{$self->{functions}}]);
+    return {modules => [\%module]};
+}
+
+# Everything that could make the document unfit to be sent happens within the call's eval.
+sub _result {
+    my ($call, $data) = @_;
+    my $answer = {data => $data, messages => $call->{messages}, warnings => $call->{warnings}};
+    $answer->{metadata} = $call->{metadata} if %{$call->{metadata}};
+    return _clean($answer, 0);
+}
+
+sub _error {
+    my ($kind, $message) = @_;
+    return {error => {kind => $kind, message => _clean($message, 0)}};
+}
+
+sub _or { my ($value, $else) = @_; return defined $value ? $value : $else }
+
+sub _take_streams {
+    open $IN,  '<&', \*STDIN  or die "liveapi: standard input: $!\n";
+    open $OUT, '>&', \*STDOUT or die "liveapi: standard output: $!\n";
+    open STDIN,  '<',  '/dev/null' or die "liveapi: /dev/null: $!\n";
+    open STDOUT, '>&', \*STDERR or die "liveapi: standard error: $!\n";
+    binmode $_ for $IN, $OUT;
+    return;
+}
+
+# Returns the next document, and nothing at the end.
+sub _read {
+    local $/ = "\n";
+    my $length = readline $IN;
+    return if !defined $length;
+    $length =~ /\A([0-9]{1,10})\n\z/ && $1 <= $MAX or die "liveapi: what came from the host is no document\n";
+    my $size = $1;
+    my $json = '';
+    while (length($json) < $size) {
+        read $IN, $json, $size - length($json), length($json) or die "liveapi: the host closed its end within a document\n";
+    }
+    return _bytes(JSON::PP->new->utf8->max_depth(64)->decode($json));
+}
+
+sub _write {
+    my ($document) = @_;
+    my $json = JSON::PP->new->utf8->allow_nonref->encode($document);
+    if (length($json) > $MAX) {
+        print {*STDERR} 'the answer has ' . length($json) . " bytes, at most $MAX can be sent\n";
+        $json = JSON::PP->new->utf8->encode(_error('internal', ''));
+    }
+    print {$OUT} length($json) . "\n" . $json or die "liveapi: write the answer: $!\n";
+    $OUT->flush;
+    return;
+}
+
+# Text from the host becomes bytes, as LiveAPI programs have it.
+sub _bytes {
+    my ($value) = @_;
+    if (ref $value eq 'HASH') {
+        return MIME::Base64::decode_base64($value->{$BYTES}) if keys %$value == 1 && exists $value->{$BYTES};
+        my %copy;
+        for my $key (keys %$value) {
+            my $name = $key;
+            utf8::encode($name);
+            $copy{$name} = _bytes($value->{$key});
+        }
+        return \%copy;
+    }
+    return [map { _bytes($_) } @$value] if ref $value eq 'ARRAY';
+    return $value ? 1 : 0 if JSON::PP::is_bool($value);
+    utf8::encode($value) if defined $value && utf8::is_utf8($value);
+    return $value;
+}
+
+# Data from the module becomes what JSON::PP sends as it is meant: numbers as numbers, text
+# as characters.
+sub _clean {
+    my ($value, $depth) = @_;
+    die "the data is nested deeper than $DEPTH, or holds itself\n" if $depth > $DEPTH;
+    return $value if !defined $value || JSON::PP::is_bool($value);
+    my $type = ref $value;
+    if ($type eq '') {
+        my $flags = B::svref_2object(\$value)->FLAGS;
+        return $value if !($flags & B::SVp_POK()) && $flags & (B::SVp_IOK() | B::SVp_NOK()) && $value * 0 == 0;
+        my $text = Cpanel::LiveAPI::Codec::text_bytes($value);
+        utf8::decode($text);
+        return $text;
+    }
+    return [map { _clean($_, $depth + 1) } @$value] if $type eq 'ARRAY';
+    if ($type eq 'HASH') {
+        my %copy;
+        $copy{_clean("$_", $depth)} = _clean($value->{$_}, $depth + 1) for keys %$value;
+        return \%copy;
+    }
+    return $$value ? 1 : 0 if $type eq 'SCALAR';
+    die "data of type $type can't be sent: use text, numbers, undef, hashes and arrays\n";
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+LiveAPI::Module - write a module for liveapid in Perl
+
+=head1 SYNOPSIS
+
+    # modules/Greeter/module.pl
+    use strict;
+    use warnings;
+    use LiveAPI::Module;
+
+    my $module = LiveAPI::Module->new(name => 'Greeter', help => 'Greetings.');
+    $module->uapi('greet',
+        help   => 'Greet somebody.',
+        params => [{name => 'name', required => 1, help => 'Whom to greet.'}],
+        do     => sub {
+            my ($call) = @_;
+            $call->fail('I do not greet nobody.') if $call->get('name') eq 'nobody';
+            return 'Hello, ' . $call->get('name') . '! You are ' . $call->user . '.';
+        },
+    );
+    $module->serve;
+
+=head1 DESCRIPTION
+
+The host starts the script when somebody calls the module, once for each account and with
+that account's rights, and starts it again after it ended. Calls come one at a time. What the
+script prints goes to the host's log; standard input is empty.
+
+Text comes as bytes of UTF-8, or whatever the caller sent. Text that is returned may be
+characters or bytes of UTF-8.
+
+=head1 METHODS
+
+=head2 new(name => $name, help => $text)
+
+Makes a module. The name is its folder's, or that of its F<module.toml>.
+
+=head2 uapi($name, %function)
+
+Adds a UAPI function. What describes it: C<do>, the code, which gets a
+L<call|LiveAPI::Module::Call> and returns the data; C<help>; C<returns>; C<params>, a list of
+hashes with C<name>, C<type> (string, secret, integer, flag or any), C<required> and
+C<help>; C<roles>, who may call it (account, mailbox, admin; account alone where it is left
+out); C<changes>, true where it changes something; C<feature>, which the account must have;
+C<open>, true where arguments that are not described are to reach it too.
+
+=head2 api2($name, %function)
+
+Adds an API 2 function: its data is a record or a list of records.
+
+=head2 api1($name, %function)
+
+Adds an API 1 function: its parameters have places, and its data is the printed text.
+
+=head2 configure($code)
+
+Calls the code with the operator's settings, a hash, before the first call. Where it dies,
+the module is not served and the text is in the host's log.
+
+=head2 serve
+
+Answers the host until it ends the script. Does not return.
+
+=head2 answer($document)
+
+Answers one document of the host, for tests.
+
+=head1 SEE ALSO
+
+L<LiveAPI::Module::Call>, L<LiveAPI::Module::Custom>
+
+=cut

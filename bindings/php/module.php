@@ -1,0 +1,18 @@
+<?php
+
+/**
+ * Loads LiveAPI\Module without composer. The host has PHP load this file before a module's
+ * module.php, so that nothing that one prints gets between the host's documents.
+ */
+
+declare(strict_types=1);
+
+require_once __DIR__ . '/src/Exception/LiveApiException.php';
+require_once __DIR__ . '/src/Exception/UsageException.php';
+require_once __DIR__ . '/src/Exception/ModuleFailure.php';
+require_once __DIR__ . '/src/ModuleCall.php';
+require_once __DIR__ . '/src/Module.php';
+
+if (getenv('LIVEAPI_MODULE') !== false) {
+    LiveAPI\Module::takeStreams();
+}

@@ -1,0 +1,24 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI\Exception;
+
+/**
+ * A failure of a module's function that its caller sees.
+ */
+final class ModuleFailure extends \RuntimeException implements LiveApiException
+{
+    private string $kind;
+
+    public function __construct(string $message, string $kind = 'invalid')
+    {
+        parent::__construct($message);
+        $this->kind = $kind;
+    }
+
+    public function kind(): string
+    {
+        return $this->kind;
+    }
+}

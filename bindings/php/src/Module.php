@@ -1,0 +1,325 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI;
+
+use LiveAPI\Exception\ModuleFailure;
+use LiveAPI\Exception\UsageException;
+
+/**
+ * A module for liveapid, written in PHP. The host starts the script when somebody calls the
+ * module, once for each account and with that account's rights, and starts it again after it
+ * ended. Calls come one at a time. What the script prints goes to the host's log.
+ */
+final class Module
+{
+    private const APIS = ['api1' => 1, 'api2' => 2, 'uapi' => 3];
+    private const DEPTH = 32;
+    private const MAX = 16 << 20;
+
+    /** Marks a text that is no UTF-8. */
+    private const BYTES = '$base64';
+
+    private string $name;
+    private string $help;
+
+    /** @var array<int, array{do: callable, describe: array<string, mixed>}> */
+    private array $functions = [];
+
+    /** @var callable|null */
+    private $configure;
+
+    /** @var array{0: resource, 1: resource, 2: resource, 3: resource}|null */
+    private static ?array $streams = null;
+
+    public function __construct(string $name, string $help = '')
+    {
+        $this->name = $name;
+        $this->help = $help;
+    }
+
+    /**
+     * Adds a UAPI function.
+     *
+     * @param array<string, mixed>            $about help, returns, params (a list of arrays with name, type,
+     *                                               required and help), roles (['account'] where it is left
+     *                                               out), changes, feature, open
+     * @param callable(ModuleCall): mixed     $do
+     */
+    public function uapi(string $name, array $about, callable $do): self
+    {
+        return $this->add('uapi', $name, $about, $do);
+    }
+
+    /**
+     * Adds an API 2 function: its data is a record or a list of records.
+     *
+     * @param array<string, mixed>        $about
+     * @param callable(ModuleCall): mixed $do
+     */
+    public function api2(string $name, array $about, callable $do): self
+    {
+        return $this->add('api2', $name, $about, $do);
+    }
+
+    /**
+     * Adds an API 1 function: its parameters have places, and its data is the printed text.
+     *
+     * @param array<string, mixed>        $about
+     * @param callable(ModuleCall): mixed $do
+     */
+    public function api1(string $name, array $about, callable $do): self
+    {
+        return $this->add('api1', $name, $about, $do);
+    }
+
+    /**
+     * Calls $do with the operator's settings before the first call. Where it throws a
+     * ModuleFailure, the module is not served and the text is in the host's log.
+     *
+     * @param callable(array<string, mixed>): void $do
+     */
+    public function configure(callable $do): self
+    {
+        $this->configure = $do;
+        return $this;
+    }
+
+    /**
+     * Answers the host until it ends the script.
+     */
+    public function serve(): void
+    {
+        if (getenv('LIVEAPI_MODULE') === false) {
+            throw UsageException::module();
+        }
+        self::takeStreams();
+        while (($document = self::read()) !== null) {
+            self::write($this->answer($document));
+        }
+    }
+
+    /**
+     * Answers one document of the host.
+     *
+     * @param  array<string, mixed> $document
+     * @return array<string, mixed>
+     */
+    public function answer(array $document): array
+    {
+        if (isset($document['describe'])) {
+            return $this->describe($document['describe']['settings'] ?? []);
+        }
+        $request = $document['call'] ?? [];
+        foreach ($this->functions as $function) {
+            $about = $function['describe'];
+            if ($about['name'] === ($request['func'] ?? null) && $about['api'] === ($request['api'] ?? null)) {
+                return self::run($function['do'], new ModuleCall($request));
+            }
+        }
+        return self::error('internal', '');
+    }
+
+    /**
+     * Keeps standard input and output for the host alone: what the module's own code prints
+     * must not get between. Streams that are opened next take the free descriptors.
+     */
+    public static function takeStreams(): void
+    {
+        if (self::$streams !== null) {
+            return;
+        }
+        $in = fopen('php://fd/0', 'rb');
+        $out = fopen('php://fd/1', 'wb');
+        fclose(STDIN);
+        $nothing = fopen('/dev/null', 'rb');
+        fclose(STDOUT);
+        $log = fopen('php://fd/2', 'wb');
+        if (!$in || !$out || !$nothing || !$log) {
+            throw UsageException::module();
+        }
+        self::$streams = [$in, $out, $nothing, $log];
+    }
+
+    /**
+     * @param array<string, mixed> $about
+     */
+    private function add(string $api, string $name, array $about, callable $do): self
+    {
+        $params = [];
+        foreach ($about['params'] ?? [] as $param) {
+            $params[] = [
+                'name' => (string) $param['name'],
+                'type' => (string) ($param['type'] ?? 'string'),
+                'help' => (string) ($param['help'] ?? ''),
+                'required' => (bool) ($param['required'] ?? false),
+            ];
+        }
+        $this->functions[] = ['do' => $do, 'describe' => [
+            'api' => self::APIS[$api],
+            'name' => $name,
+            'help' => (string) ($about['help'] ?? ''),
+            'returns' => (string) ($about['returns'] ?? ''),
+            'feature' => (string) ($about['feature'] ?? ''),
+            'roles' => array_values($about['roles'] ?? ['account']),
+            'changes' => (bool) ($about['changes'] ?? false),
+            'open' => (bool) ($about['open'] ?? false),
+            'params' => $params,
+        ]];
+        return $this;
+    }
+
+    /**
+     * @param  array<string, mixed> $settings
+     * @return array<string, mixed>
+     */
+    private function describe(array $settings): array
+    {
+        if ($this->configure !== null) {
+            try {
+                ($this->configure)($settings);
+            } catch (ModuleFailure $failure) {
+                return self::error('invalid', $failure->getMessage());
+            }
+        }
+        return ['modules' => [[
+            'name' => $this->name,
+            'help' => $this->help,
+            'functions' => array_column($this->functions, 'describe'),
+        ]]];
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private static function run(callable $do, ModuleCall $call): array
+    {
+        try {
+            $answer = ['data' => $do($call)] + $call->notes();
+            return self::clean($answer, 0);
+        } catch (ModuleFailure $failure) {
+            return self::error($failure->kind(), $failure->getMessage());
+        } catch (\Throwable $fault) {
+            // Without the trace, whose arguments may be passwords.
+            fwrite(STDERR, sprintf(
+                "call %s: %s: %s in %s line %d\n",
+                $call->id(),
+                get_class($fault),
+                $fault->getMessage(),
+                $fault->getFile(),
+                $fault->getLine()
+            ));
+            return self::error('internal', '');
+        }
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private static function error(string $kind, string $message): array
+    {
+        return ['error' => ['kind' => $kind, 'message' => self::clean($message, 0)]];
+    }
+
+    /**
+     * @return array<string, mixed>|null
+     */
+    private static function read(): ?array
+    {
+        $in = self::$streams[0];
+        $line = fgets($in, 16);
+        if ($line === false) {
+            return null;
+        }
+        $length = rtrim($line, "\n");
+        if (!ctype_digit($length) || (int) $length > self::MAX) {
+            throw UsageException::document();
+        }
+        $json = '';
+        while (($left = (int) $length - strlen($json)) > 0) {
+            $bytes = fread($in, $left);
+            if ($bytes === false || $bytes === '') {
+                throw UsageException::document();
+            }
+            $json .= $bytes;
+        }
+        $document = json_decode($json, true, 64, JSON_BIGINT_AS_STRING);
+        if (!is_array($document)) {
+            throw UsageException::document();
+        }
+        return self::bytes($document);
+    }
+
+    /**
+     * @param array<string, mixed> $document
+     */
+    private static function write(array $document): void
+    {
+        $flags = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
+        $json = (string) json_encode($document, $flags);
+        if ($json === '' || strlen($json) > self::MAX) {
+            fwrite(STDERR, "the answer can't be sent: it is too long, or holds what JSON can't say\n");
+            $json = (string) json_encode(self::error('internal', ''));
+        }
+        $frame = strlen($json) . "\n" . $json;
+        for ($sent = 0; $sent < strlen($frame); $sent += $n) {
+            $n = fwrite(self::$streams[1], substr($frame, $sent));
+            if (!$n) {
+                throw UsageException::document();
+            }
+        }
+        fflush(self::$streams[1]);
+    }
+
+    /**
+     * @param  mixed $value
+     * @return mixed
+     */
+    private static function bytes($value)
+    {
+        if (!is_array($value)) {
+            return $value;
+        }
+        if (count($value) === 1 && isset($value[self::BYTES])) {
+            return (string) base64_decode((string) $value[self::BYTES], true);
+        }
+        return array_map([self::class, 'bytes'], $value);
+    }
+
+    /**
+     * @param  mixed $value
+     * @return mixed
+     */
+    private static function clean($value, int $depth)
+    {
+        if ($depth > self::DEPTH) {
+            throw UsageException::depth(self::DEPTH);
+        }
+        if (is_string($value)) {
+            return preg_match('//u', $value) === 1 ? $value : [self::BYTES => base64_encode($value)];
+        }
+        if (is_float($value) && !is_finite($value)) {
+            return null;
+        }
+        if ($value === null || is_scalar($value)) {
+            return $value;
+        }
+        if (is_object($value) && method_exists($value, '__toString')) {
+            return self::clean((string) $value, $depth);
+        }
+        $object = is_object($value);
+        if ($value instanceof \Traversable) {
+            $value = iterator_to_array($value);
+        } elseif ($value instanceof \stdClass) {
+            $value = get_object_vars($value);
+        }
+        if (!is_array($value)) {
+            throw UsageException::value(is_object($value) ? get_class($value) : gettype($value));
+        }
+        if ($object && $value === []) {
+            return new \stdClass();
+        }
+        return array_map(static fn ($item) => self::clean($item, $depth + 1), $value);
+    }
+}

@@ -1,0 +1,153 @@
+<?php
+
+declare(strict_types=1);
+
+namespace LiveAPI;
+
+use LiveAPI\Exception\ModuleFailure;
+
+/**
+ * One call, as a function of a Module sees it.
+ */
+final class ModuleCall
+{
+    /** @var array<string, mixed> */
+    private array $request;
+
+    /** @var string[] */
+    private array $messages = [];
+
+    /** @var string[] */
+    private array $warnings = [];
+
+    /** @var array<string, mixed> */
+    private array $metadata = [];
+
+    /**
+     * @param array<string, mixed> $request
+     */
+    public function __construct(array $request)
+    {
+        $this->request = $request + ['id' => '', 'role' => '', 'args' => null, 'account' => null];
+        $this->request['args'] = (array) $this->request['args'];
+        $this->request['account'] = (array) $this->request['account'];
+    }
+
+    /**
+     * Returns an argument, or $else where it is absent.
+     *
+     * @param  mixed $else
+     * @return mixed
+     */
+    public function get(string $name, $else = null)
+    {
+        return $this->request['args'][$name] ?? $else;
+    }
+
+    public function has(string $name): bool
+    {
+        return array_key_exists($name, $this->request['args']);
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    public function args(): array
+    {
+        return $this->request['args'];
+    }
+
+    /**
+     * Returns the account: name, uid, gid, home, domains and, where there are any, features
+     * and data.
+     *
+     * @return array<string, mixed>
+     */
+    public function account(): array
+    {
+        return $this->request['account'];
+    }
+
+    public function user(): string
+    {
+        return (string) ($this->request['account']['name'] ?? '');
+    }
+
+    public function home(): string
+    {
+        return (string) ($this->request['account']['home'] ?? '');
+    }
+
+    /**
+     * Returns the account's domains, the main one first.
+     *
+     * @return string[]
+     */
+    public function domains(): array
+    {
+        return (array) ($this->request['account']['domains'] ?? []);
+    }
+
+    public function hasFeature(string $name): bool
+    {
+        $features = $this->request['account']['features'] ?? null;
+        return $features === null || in_array($name, $features, true);
+    }
+
+    /**
+     * Returns who calls: account, mailbox or admin.
+     */
+    public function role(): string
+    {
+        return (string) $this->request['role'];
+    }
+
+    /**
+     * Returns the call's id, for logs.
+     */
+    public function id(): string
+    {
+        return (string) $this->request['id'];
+    }
+
+    public function message(string $text): void
+    {
+        $this->messages[] = $text;
+    }
+
+    public function warn(string $text): void
+    {
+        $this->warnings[] = $text;
+    }
+
+    /**
+     * @param mixed $value
+     */
+    public function metadata(string $key, $value): void
+    {
+        $this->metadata[$key] = $value;
+    }
+
+    /**
+     * Ends the call with an error that the caller sees. Whatever else a function throws is
+     * written to the host's log, and the caller sees an id.
+     *
+     * @param  string $kind invalid, not_found, failed, denied or unavailable
+     * @return never
+     */
+    public function fail(string $message, string $kind = 'invalid'): void
+    {
+        throw new ModuleFailure($message, $kind);
+    }
+
+    /**
+     * Returns what goes beside the data.
+     *
+     * @return array<string, mixed>
+     */
+    public function notes(): array
+    {
+        $notes = ['messages' => $this->messages, 'warnings' => $this->warnings];
+        return $this->metadata === [] ? $notes : $notes + ['metadata' => $this->metadata];
+    }
+}

@@ -1,0 +1,220 @@
+package script
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/strictjson"
+)
+
+// bytesKey marks a text that is no UTF-8, which JSON can't hold: {"$base64": "..."}.
+const bytesKey = "$base64"
+
+// errNotTaken is a document that the script did not read to its end, and so did not act on.
+var errNotTaken = errors.New("the script takes no call")
+
+// process is a running script and its two pipes. One caller at a time talks to it.
+type process struct {
+	cmd *exec.Cmd
+	in  *os.File
+	out *os.File
+	buf *bufio.Reader
+}
+
+// startProcess starts the script in the worker's own process group, which the host ends
+// with the worker.
+func startProcess(set settings, stderr *os.File) (*process, error) {
+	stdin, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		_ = stdin.Close()
+		_ = in.Close()
+		return nil, err
+	}
+	cmd := exec.Command(set.command[0], set.command[1:]...)
+	cmd.Dir, cmd.Env = set.dir, environ(set.env)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	err = cmd.Start()
+	_ = stdin.Close()
+	_ = stdout.Close()
+	if err != nil {
+		_ = in.Close()
+		_ = out.Close()
+		return nil, fmt.Errorf("start the script: %w", err)
+	}
+	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out)}, nil
+}
+
+// wait waits for the script's end and says how it was.
+func (p *process) wait() error {
+	if err := p.cmd.Wait(); err != nil {
+		return err
+	}
+	return errors.New("exit status 0")
+}
+
+func (p *process) kill() { _ = p.cmd.Process.Kill() }
+
+// ask sends one document and returns the script's answer. It keeps ctx's deadline and
+// looks past its cancellation: a caller who left does not undo what a script has begun.
+func (p *process) ask(ctx context.Context, document any) (any, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Time{}
+	}
+	if err := errors.Join(p.in.SetWriteDeadline(deadline), p.out.SetReadDeadline(deadline)); err != nil {
+		return nil, err
+	}
+	raw, err := encode(document)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.in.Write(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotTaken, late(err))
+	}
+	answer, err := readFrame(p.buf)
+	if err != nil {
+		return nil, fmt.Errorf("the script's answer: %w", late(err))
+	}
+	return answer, nil
+}
+
+// late says in words what a passed deadline is.
+func late(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errors.New("it did not come in time")
+	}
+	return err
+}
+
+// encode returns a document as a frame: the length in bytes, a line feed, the JSON.
+func encode(document any) ([]byte, error) {
+	var raw bytes.Buffer
+	enc := json.NewEncoder(&raw)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(marked(document)); err != nil {
+		return nil, fmt.Errorf("encode the call: %w", err)
+	}
+	return append([]byte(strconv.Itoa(raw.Len())+"\n"), raw.Bytes()...), nil
+}
+
+// marked copies value with its texts that are no UTF-8 as {"$base64": "..."}.
+func marked(value any) any {
+	switch v := value.(type) {
+	case string:
+		if !utf8.ValidString(v) {
+			return map[string]any{bytesKey: base64.StdEncoding.EncodeToString([]byte(v))}
+		}
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = marked(v[i])
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key := range v {
+			out[key] = marked(v[key])
+		}
+		return out
+	}
+	return value
+}
+
+// readFrame reads one answer.
+func readFrame(r *bufio.Reader) (any, error) {
+	size := 0
+	for digits := 0; ; digits++ {
+		c, err := r.ReadByte()
+		if err != nil {
+			return nil, ended(err)
+		}
+		if c == '\n' && digits > 0 {
+			break
+		}
+		if c < '0' || c > '9' || digits == protocol.MaxLengthDigits {
+			return nil, errors.New("it does not begin with its length; does the script print to the descriptor of its answers?")
+		}
+		size = size*10 + int(c-'0')
+	}
+	if size > protocol.MaxWorkerMessage {
+		return nil, fmt.Errorf("%d bytes, at most %d are taken", size, protocol.MaxWorkerMessage)
+	}
+	// Grown as it comes: a length alone costs nothing.
+	var raw bytes.Buffer
+	if _, err := io.CopyN(&raw, r, int64(size)); err != nil {
+		return nil, ended(err)
+	}
+	value, err := strictjson.DecodeNodes(raw.Bytes(), protocol.MaxNodes)
+	if err != nil {
+		return nil, err
+	}
+	return plain(value)
+}
+
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the script closed its standard output")
+	}
+	return err
+}
+
+// plain turns decoded JSON into the values of a result.
+func plain(value any) (any, error) {
+	switch v := value.(type) {
+	case protocol.Number:
+		return number(string(v))
+	case []any:
+		for i := range v {
+			var err error
+			if v[i], err = plain(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		if text, ok := v[bytesKey].(string); ok && len(v) == 1 {
+			raw, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: no base64", bytesKey)
+			}
+			return string(raw), nil
+		}
+		for key := range v {
+			var err error
+			if v[key], err = plain(v[key]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
+}
+
+func number(text string) (any, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsInf(f, 0) {
+		return nil, fmt.Errorf("the number %.40s is too large", text)
+	}
+	return f, nil
+}

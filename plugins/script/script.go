@@ -1,0 +1,212 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// Server is the plugin: one module, served by one script.
+type Server struct {
+	pluginpb.UnimplementedPluginServer
+	log  *os.File  // go-plugin takes os.Stderr away; the script gets the real one.
+	exit func(int) // Ends the worker, so that the host starts another.
+
+	busy    chan struct{} // Holds one value while nobody talks to the script.
+	process *process
+	ending  sync.Once
+	ended   chan struct{} // Closed when the script is of no use any more.
+	watched chan struct{} // Closed when its end was logged.
+}
+
+// grace is how long calls that wait have to be sent back before the worker ends.
+const grace = 100 * time.Millisecond
+
+// NewServer returns a plugin that starts its script when it is asked to describe itself.
+func NewServer() *Server {
+	s := &Server{log: os.Stderr, exit: os.Exit, busy: make(chan struct{}, 1), ended: make(chan struct{}), watched: make(chan struct{})}
+	s.busy <- struct{}{}
+	return s
+}
+
+// settings are what the host says of the module.
+type settings struct {
+	module  string         // The only module that the script may serve.
+	command []string       // Program and arguments.
+	dir     string         // Where it starts.
+	env     []string       // Beside the worker's own.
+	own     map[string]any // The operator's, for the script.
+}
+
+func readSettings(raw map[string]any) (settings, error) {
+	s := settings{}
+	s.module, _ = raw["module"].(string)
+	s.dir, _ = raw["dir"].(string)
+	s.own, _ = raw["settings"].(map[string]any)
+	for key, list := range map[string]*[]string{"command": &s.command, "env": &s.env} {
+		items, _ := raw[key].([]any)
+		for _, item := range items {
+			text, ok := item.(string)
+			if !ok {
+				return s, fmt.Errorf("setting %s: must be a list of texts", key)
+			}
+			*list = append(*list, text)
+		}
+	}
+	if s.module == "" || len(s.command) == 0 || s.dir == "" {
+		return s, errors.New("settings module, command and dir: must be given")
+	}
+	return s, nil
+}
+
+// Describe implements pluginpb.PluginServer: it starts the script and asks it.
+func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
+	raw, err := payload.DecodeSettings(in.GetMsgpack())
+	if err != nil {
+		return nil, err
+	}
+	set, err := readSettings(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.give()
+	if s.process != nil {
+		return nil, errors.New("the script runs already")
+	}
+	if s.process, err = startProcess(set, s.log); err != nil {
+		return nil, err
+	}
+	go s.watch(s.process)
+	if set.own == nil {
+		set.own = map[string]any{}
+	}
+	answer, err := s.process.ask(ctx, map[string]any{"describe": map[string]any{"settings": set.own}})
+	if err != nil {
+		return nil, err
+	}
+	out, err := payload.Encode(answer)
+	if err != nil {
+		return nil, err
+	}
+	if object, ok := answer.(map[string]any); ok && object["error"] != nil {
+		return &pluginpb.Payload{Msgpack: out}, nil // It refuses its settings; the host says why.
+	}
+	modules, err := payload.DecodeModules(out)
+	if err != nil {
+		return nil, fmt.Errorf("the script's description: %w", err)
+	}
+	// A script must not take the calls of another module.
+	if len(modules) != 1 || modules[0].Name != set.module {
+		names := make([]string, len(modules))
+		for i, m := range modules {
+			names[i] = m.Name
+		}
+		return nil, fmt.Errorf("the script describes the modules %q; it may serve %s alone", names, set.module)
+	}
+	return &pluginpb.Payload{Msgpack: out}, nil
+}
+
+// Call implements pluginpb.PluginServer. A script that can't be talked to any more ends
+// the worker, and with it the call: only the script knows how far it came.
+func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
+	request, err := payload.Decode(in.GetMsgpack())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.take(ctx); errors.Is(err, errEnded) {
+		return nil, status.Error(codes.Aborted, err.Error())
+	} else if err != nil {
+		// Nobody told the script of it.
+		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
+	}
+	defer s.give()
+	answer, err := s.process.ask(ctx, map[string]any{"call": request})
+	if err != nil {
+		s.end(err)
+		if errors.Is(err, errNotTaken) {
+			return nil, status.Error(codes.Aborted, err.Error())
+		}
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	out, err := payload.Encode(answer)
+	if err != nil {
+		s.logf("the answer: %v", err)
+		return failed(protocol.KindInternal, "")
+	}
+	return &pluginpb.Payload{Msgpack: out}, nil
+}
+
+func failed(kind protocol.Kind, message string) (*pluginpb.Payload, error) {
+	out, err := payload.EncodeError(protocol.NewError(kind, message))
+	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// errEnded is a call that the script never saw.
+var errEnded = errors.New("the script ended before the call reached it")
+
+// take waits for its turn.
+func (s *Server) take(ctx context.Context) error {
+	select {
+	case <-s.busy:
+		select {
+		case <-s.ended:
+			s.give()
+			return errEnded
+		default:
+			return nil
+		}
+	case <-s.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Server) give() { s.busy <- struct{}{} }
+
+// watch ends the worker when its script ends.
+func (s *Server) watch(p *process) {
+	defer close(s.watched)
+	s.end(fmt.Errorf("the script ended: %w", p.wait()))
+}
+
+// end ends the worker, once. Calls that wait go back to the host, which offers them to
+// the next worker.
+func (s *Server) end(err error) {
+	// First, so that no call that comes after the log's line goes to a script that is gone.
+	s.ending.Do(func() {
+		close(s.ended)
+		s.process.kill()
+		time.AfterFunc(grace, func() { s.exit(1) })
+	})
+	s.logf("%v", err) // Also the second time: a broken pipe and an exit status say more together.
+}
+
+func (s *Server) logf(format string, args ...any) {
+	_, _ = io.WriteString(s.log, fmt.Sprintf(format, args...)+"\n")
+}
+
+// environ is the worker's environment without what go-plugin put there, for the script.
+func environ(more []string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return name != "PATH" && name != "LANG" && name != "TZ"
+	})
+	return append(env, more...)
+}

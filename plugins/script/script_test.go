@@ -1,0 +1,261 @@
+package script
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// script is a module whose function takes Perl code and runs it: what it prints is the
+// answer. $in is the document that came.
+const described = `sub answer { my $j = shift; print length($j) . "\n" . $j } $| = 1;
+while (defined(my $n = <STDIN>)) { read STDIN, my $in, $n;
+  if ($in =~ /"describe"/) { answer('{"modules":[{"name":"M","functions":[{"api":3,"name":"f","roles":["account"]}]}]}'); next }
+  CODE
+}`
+
+// server is a plugin with a running script.
+type server struct {
+	*Server
+	log    string
+	exited chan int
+}
+
+// newServer starts a plugin whose script answers calls with Perl code.
+func newServer(t *testing.T, script string) *server {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	s := &server{Server: NewServer(), log: log.Name(), exited: make(chan int, 8)}
+	s.Server.log, s.exit = log, func(code int) { s.exited <- code }
+	t.Cleanup(func() {
+		if s.process != nil {
+			s.process.kill()
+			<-s.watched // Nobody writes to the log any more.
+		}
+		require.NoError(t, log.Close())
+	})
+	return s
+}
+
+func (s *server) describe(t *testing.T, settings map[string]any) error {
+	t.Helper()
+	doc, err := payload.EncodeSettings(settings)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = s.Describe(ctx, &pluginpb.Payload{Msgpack: doc})
+	return err
+}
+
+func perl(script string) map[string]any {
+	return map[string]any{"module": "M", "dir": "/", "command": []any{"perl", "-e", script}}
+}
+
+func start(t *testing.T, code string) *server {
+	t.Helper()
+	s := newServer(t, code)
+	require.NoError(t, s.describe(t, perl(strings.Replace(described, "CODE", code, 1))))
+	return s
+}
+
+func call(ctx context.Context, t *testing.T, s *server, args map[string]any) (*protocol.Result, error) {
+	t.Helper()
+	doc, err := payload.EncodeRequest(payload.Request{ID: "abc", Call: protocol.Call{API: protocol.UAPI, Module: "M", Func: "f", Args: protocol.Args{Named: args}}})
+	require.NoError(t, err)
+	out, err := s.Call(ctx, &pluginpb.Payload{Msgpack: doc})
+	if err != nil {
+		return nil, err
+	}
+	result, err := payload.DecodeResult(out.GetMsgpack())
+	require.NoError(t, err)
+	return result, nil
+}
+
+func (s *server) logged(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(s.log)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestCall(t *testing.T) {
+	t.Parallel()
+	s := start(t, `my ($d) = $in =~ /"a":("[^"]*"|\{[^}]*\})/; answer(qq({"data":[$d,1,18446744073709551615,-2,1.5,true,null,{"\$base64":"/w=="}],"messages":["m"],"warnings":["w"],"metadata":{"k":1}}));`)
+	result, err := call(t.Context(), t, s, map[string]any{"a": "pä<>"})
+	require.NoError(t, err)
+	require.Nil(t, result.Err)
+	require.Equal(t, "pä<>", result.Data.([]any)[0])
+	list := result.Data.([]any)
+	require.EqualValues(t, 1, list[1])
+	require.Equal(t, uint64(18446744073709551615), list[2])
+	require.EqualValues(t, -2, list[3])
+	require.Equal(t, []any{1.5, true, nil, "\xff"}, list[4:])
+	require.Equal(t, []string{"m"}, result.Messages)
+	require.Equal(t, []string{"w"}, result.Warnings)
+	require.Len(t, result.Metadata, 1)
+
+	// Text that is no UTF-8 goes there and back byte for byte; secrets are text as well.
+	for _, password := range []any{"p\xff\x00", protocol.NewSecret("p\xff\x00")} {
+		result, err = call(t.Context(), t, s, map[string]any{"a": password})
+		require.NoError(t, err)
+		require.Equal(t, "p\xff\x00", result.Data.([]any)[0])
+	}
+	require.NotContains(t, s.logged(t), "\xff")
+}
+
+func TestErrorsOfTheModule(t *testing.T) {
+	t.Parallel()
+	s := start(t, `answer('{"error":{"kind":"not_found","message":"No such thing."}}');`)
+	result, err := call(t.Context(), t, s, nil)
+	require.NoError(t, err)
+	require.Equal(t, protocol.KindNotFound, result.Err.Kind)
+	require.Equal(t, "No such thing.", result.Err.Message)
+}
+
+// R18: a script that can't be talked to ends its worker, whatever it did.
+func TestR18_BrokenScripts(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ code, says string }{
+		"it prints":                      {`print "hello\n";`, "does not begin with its length"},
+		"it ends":                        {`exit 3;`, "exit status 3"},
+		"it kills itself":                {`kill 9, $$; sleep 60;`, "signal: killed"},
+		"it closes its output":           {`close STDOUT; sleep 60;`, "closed its standard output"},
+		"it stops within an answer":      {`print "100\n{"; close STDOUT; sleep 60;`, "closed its standard output"},
+		"its answer is too long":         {`print "16777217\n";`, "at most 16777216"},
+		"its length is too long":         {`print "11111111111111111111";`, "does not begin with its length"},
+		"its answer is no JSON":          {`answer("{");`, "broken JSON"},
+		"its answer is no UTF-8":         {`answer("\"\xff\"");`, "not valid UTF-8"},
+		"its answer is nested too deep":  {`answer("[" x 40 . "]" x 40);`, "nested deeper"},
+		"its answer holds too much":      {`answer("[" . "1," x 200001 . "1]");`, "names and values"},
+		"its number is no number":        {`answer('{"data":1e999}');`, "too large"},
+		"it does not answer in time":     {`sleep 60;`, "did not come in time"},
+		"it answers a bit at a time":     {`while (1) { print "0"; select undef, undef, undef, 0.01 }`, "does not begin with its length"},
+		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 60;`, "script ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, c.code)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			if strings.Contains(name, "time") {
+				cancel()
+				ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+			}
+			defer cancel()
+			_, err := call(ctx, t, s, map[string]any{"password": "c4n4ry"})
+			require.Error(t, err)
+			require.Equal(t, 1, <-s.exited)
+			require.Eventually(t, func() bool { return strings.Contains(s.logged(t), c.says) }, 10*time.Second, time.Millisecond, "%s", c.says)
+			require.NotContains(t, s.logged(t), "c4n4ry")
+			s.process.kill()
+		})
+	}
+}
+
+// A call that waits for its turn and whose time is over has not run.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	s := start(t, `sleep 60;`)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, err := call(t.Context(), t, s, nil)
+		first <- err
+	}()
+	require.Eventually(t, func() bool { return len(s.busy) == 0 }, 10*time.Second, time.Millisecond)
+	cancel()
+	result, err := call(ctx, t, s, nil)
+	require.NoError(t, err)
+	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
+	require.Contains(t, result.Err.Message, "nothing was changed")
+
+	// What waits when the script ends goes back to the host.
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := call(t.Context(), t, s, nil)
+		waiting <- err
+	}()
+	s.process.kill()
+	require.Error(t, <-first)
+	require.Equal(t, codes.Aborted, status.Code(<-waiting))
+	require.Equal(t, 1, <-s.exited)
+	_, err = call(t.Context(), t, s, nil)
+	require.Equal(t, codes.Aborted, status.Code(err))
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	const ok = `{"modules":[{"name":"M","functions":[]}]}`
+	answer := func(json string) map[string]any {
+		return perl(`my $n = <STDIN>; read STDIN, my $in, $n; print STDERR $in; my $j = '` + json + `'; print length($j) . "\n$j"; close STDOUT; sleep 60`)
+	}
+	for name, c := range map[string]struct {
+		settings map[string]any
+		says     string
+	}{
+		"well":                      {answer(ok), ""},
+		"another module":            {answer(`{"modules":[{"name":"Email","functions":[]}]}`), `may serve M alone`},
+		"two modules":               {answer(`{"modules":[{"name":"M","functions":[]},{"name":"Email","functions":[]}]}`), `may serve M alone`},
+		"none":                      {answer(`{}`), `may serve M alone`},
+		"a function without a role": {answer(`{"modules":[{"name":"M","functions":[{"api":3,"name":"f"}]}]}`), "no role"},
+		"no object":                 {answer(`1`), "no map"},
+		"it does not start":         {map[string]any{"module": "M", "dir": "/", "command": []any{"/no/such"}}, "no such file"},
+		"it ends at once":           {perl("exit 1"), "the script"},
+		"no command":                {map[string]any{"module": "M", "dir": "/"}, "must be given"},
+		"a command of numbers":      {map[string]any{"module": "M", "dir": "/", "command": []any{1}}, "list of texts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := newServer(t, "").describe(t, c.settings)
+			if c.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+// What go-plugin and the host put into a worker's environment stays there.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("LIVEAPID_PLUGIN", "cookie")
+	t.Setenv("PATH", "/bin")
+	env := strings.Join(environ([]string{"LIVEAPI_MODULE=M"}), " ")
+	require.Contains(t, env, "PATH=/bin")
+	require.True(t, strings.HasSuffix(env, " LIVEAPI_MODULE=M"))
+	require.NotContains(t, env, "cookie")
+}
+
+func FuzzReadFrame(f *testing.F) {
+	f.Add([]byte("2\n{}"))
+	f.Add([]byte(`13` + "\n" + `{"$base64":"/w=="}`))
+	f.Add([]byte("4\n[1.5"))
+	f.Add([]byte("999999999\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		value, err := readFrame(bufio.NewReader(bytes.NewReader(raw)))
+		if err != nil {
+			return
+		}
+		frame, err := encode(value)
+		require.NoError(t, err)
+		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame)))
+		require.NoError(t, err, strconv.Quote(string(frame)))
+		second, err := encode(again) // 1.0 is 1 on the way.
+		require.NoError(t, err)
+		require.Equal(t, string(frame), string(second))
+	})
+}
