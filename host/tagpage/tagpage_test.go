@@ -29,7 +29,8 @@ func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *p
 	switch {
 	case call.Module == "Box" && call.Func == "list":
 		return &protocol.Result{Data: []any{
-			map[string]any{"name": "a & <b>", "n": int64(1), "on": true, "raw_html": "<i>x</i>", "tags": []any{"x", "<y>"}},
+			map[string]any{"name": "a & <b>", "n": int64(1), "on": true, "raw_html": "<i>x</i>", "tags": []any{"x", "<y>"},
+				"kids": []any{map[string]any{"k": "1", "v": "<a>"}, map[string]any{"k": "2"}}},
 			map[string]any{"name": "c", "n": 2.5, "on": false},
 		}}
 	case call.Module == "Box" && call.Func == "echo":
@@ -68,6 +69,7 @@ func TestRender(t *testing.T) {
 		"<?cp Box::list(\n[tr class='%'][td]%[/td][td]^%[/td], *num, n, ^name) ?>":     "<tr class='odd'><td>1</td><td>^a%20%26%20%3Cb%3E</td><tr class='even'><td>2.5</td><td>^c</td>",
 		`<?cp Box::list([input %] %;, +on, raw_html) ?>`:                               "<input checked> <i>x</i>;<input > ;",
 		`<?cp Box::list(%|, tags::(%\,)) ?>`:                                           "(x,)(&lt;y&gt;,)||",
+		`<?cp Box::list(%|, kids::[li]%=%[/li]::k::v) ?>`:                                   "<li>1=&lt;a&gt;</li><li>2=</li>||",
 		`<?cp Box::list(100\% %\, , n) ?>`:                                             "100% 1,100% 2.5,",
 		`<?cp Box::none(%, name) || 'none <here>' ?>`:                                  "none &lt;here&gt;",
 		`<?cp Box::missing(%, name) || 'failed' ?>`:                                    "failed",

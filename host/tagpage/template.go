@@ -16,6 +16,7 @@ import (
 //	+name   checked, where the field is set and not 0
 //	*num    odd or even, by the record's place
 //	name::T of a list of texts: T once for each item
+//	name::T::a::b of a list of records: T once for each, its % being their fields a and b
 func fill(template string, returns []string, record map[string]any, index int) string {
 	var b strings.Builder
 	next := 0
@@ -60,8 +61,13 @@ func field(spec string, record map[string]any, index int) string {
 	value := record[name]
 	if list, ok := value.([]any); ok && nested {
 		var b strings.Builder
+		template, fields, _ := strings.Cut(inner, "::")
 		for i, item := range list {
-			b.WriteString(fill(inner, []string{"item"}, map[string]any{"item": item}, i))
+			if record, ok := item.(map[string]any); ok {
+				b.WriteString(fill(template, strings.Split(fields, "::"), record, i))
+				continue
+			}
+			b.WriteString(fill(template, []string{"item"}, map[string]any{"item": item}, i))
 		}
 		return b.String()
 	}
