@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Errors of a store, for errors.Is.
 var (
 	ErrNoMailbox = errors.New("store: no such mailbox")
+	ErrExists    = errors.New("store: the mailbox exists already")
 	ErrBusy      = errors.New("store: locked by another program for too long")
 	ErrFull      = errors.New("store: no space left")
 	ErrReadOnly  = errors.New("store: may not be written")
@@ -85,11 +87,67 @@ func checkPart(s string, most int, marks string) error {
 	return nil
 }
 
+// Suspension says what a mailbox may not do. Flags may be combined.
+type Suspension uint8
+
+// The suspensions.
+const (
+	Login    Suspension = 1 << iota // No login.
+	Incoming                        // Mail to it is refused.
+	Outgoing                        // It may not send.
+	Hold                            // What it sends stays in the queue.
+)
+
+// Has tells whether s holds a flag.
+func (s Suspension) Has(flag Suspension) bool { return s&flag != 0 }
+
+// Mailbox is what a store keeps of one, but for its hash.
+type Mailbox struct {
+	Address
+	Quota     int64 // Bytes; 0 is no limit.
+	Suspended Suspension
+}
+
+// Usage is what a mailbox's mail takes.
+type Usage struct {
+	Bytes    int64
+	Messages int64
+	Modified time.Time // Of the last change; zero where there was none.
+}
+
+// Keep says what a deletion leaves.
+type Keep struct {
+	Mail  bool // The mail.
+	Quota bool // What the store knows of its quota.
+}
+
 // PasswordStore keeps the hashes of mailboxes: all that changing and verifying a
 // password needs.
 type PasswordStore interface {
 	// SetHash replaces a mailbox's hash and keeps whether its login is suspended.
 	SetHash(ctx context.Context, box Address, hash string) error
-	// Hash returns a mailbox's hash and whether its login is suspended.
+	// Hash returns a mailbox's hash and whether its login is suspended. A mailbox that has
+	// none yet has "", suspended.
 	Hash(ctx context.Context, box Address) (hash string, suspended bool, err error)
+}
+
+// Store keeps an account's mailboxes. Its methods may be called at once. Each change is made
+// whole or not at all, and is on disk when the method returns.
+type Store interface {
+	PasswordStore
+	// List returns a domain's mailboxes by their local parts. A domain that the store does not
+	// know has none.
+	List(ctx context.Context, domain string) ([]Mailbox, error)
+	// Mailbox returns one.
+	Mailbox(ctx context.Context, box Address) (Mailbox, error)
+	// Create adds a mailbox with a hash, and a place for its mail; ErrExists where it is there.
+	Create(ctx context.Context, box Mailbox, hash string) error
+	// Delete removes a mailbox.
+	Delete(ctx context.Context, box Address, keep Keep) error
+	// SetQuota sets a mailbox's quota in bytes; 0 is no limit.
+	SetQuota(ctx context.Context, box Address, bytes int64) error
+	// Suspend sets or clears flags of a mailbox.
+	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
+	// Usage measures a mailbox's mail.
+	Usage(ctx context.Context, box Address) (Usage, error)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -20,8 +19,9 @@ import (
 const (
 	shadowName = "shadow"
 	passwdName = "passwd"
+	quotaName  = "quota"
 	lockName   = ".liveapid.lock"
-	tempName   = ".shadow.liveapid.tmp"
+	tempName   = ".shadow.liveapid.tmp" // tempOf(shadowName)
 
 	// lockTimeout is how long a change waits for other programs.
 	lockTimeout = 10 * time.Second
@@ -32,47 +32,57 @@ const (
 	settleTime = 50 * time.Millisecond
 )
 
+// errNoStore is a domain without a folder: it has no mailbox.
+var errNoStore = fmt.Errorf("%w: the domain has no store", store.ErrNoMailbox)
+
 var errRaced = errors.New("files: another program changed the file meanwhile")
 
-// commit makes changes to one domain, together. It returns an error for each mailbox
-// that was not changed, and one error where none was.
-func (s *Store) commit(ctx context.Context, domain string, hashes map[string]string) (map[string]error, error) {
+// tempOf is the name of the temporary file beside a file.
+func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
+
+// change opens a domain's folder and makes changes to its files, as one. work is called
+// anew where another program was at the files meanwhile.
+func (s *Store) change(ctx context.Context, domain string, create bool, work func(*tx) error) error {
 	dir, err := s.openDomain(domain)
+	if create && errors.Is(err, errNoStore) {
+		if err = s.createDomain(domain); err == nil {
+			dir, err = s.openDomain(domain)
+		}
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = dir.Close() }()
 	for range maxRaces {
-		failed, err := s.lockAndReplace(ctx, dir, hashes)
+		err := s.lockAndWork(ctx, dir, work)
 		if !errors.Is(err, errRaced) {
-			return failed, err
+			return err
 		}
 	}
-	return nil, fmt.Errorf("%w: %w", store.ErrBusy, errRaced)
+	return fmt.Errorf("%w: %w", store.ErrBusy, errRaced)
 }
 
-func (s *Store) lockAndReplace(ctx context.Context, dir *os.File, hashes map[string]string) (map[string]error, error) {
+func (s *Store) lockAndWork(ctx context.Context, dir *os.File, work func(*tx) error) error {
 	lock, err := s.lock(ctx, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = lock.Close() }()
-	return s.replace(dir, lock, hashes)
+	t := &tx{s: s, dir: dir, lock: lock, files: make(map[string]*txFile)}
+	defer t.close()
+	return work(t)
 }
 
 // openDomain opens the folder of a domain's store.
 func (s *Store) openDomain(domain string) (*os.File, error) {
-	home, err := os.OpenFile(s.home, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	if errors.Is(err, fs.ErrPermission) {
-		home, err = os.OpenFile(s.home, unix.O_PATH|unix.O_DIRECTORY, 0)
-	}
+	home, err := s.openHome()
 	if err != nil {
-		return nil, classify("open the home", err)
+		return nil, err
 	}
 	defer func() { _ = home.Close() }()
 	dir, err := openDir(home, "etc/"+domain, s.owner)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the domain has no store", store.ErrNoMailbox)
+		return nil, errNoStore
 	}
 	if err != nil {
 		return nil, classify("open the domain's folder", err)
@@ -110,134 +120,6 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 		case <-time.After(time.Millisecond + rand.N(3*time.Millisecond)):
 		}
 	}
-}
-
-// replace makes the changes once. It needs the lock.
-func (s *Store) replace(dir, lock *os.File, hashes map[string]string) (map[string]error, error) {
-	old, st, err := openFile(dir, shadowName, unix.O_RDONLY, 0, s.owner)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the domain has no shadow file", store.ErrNoMailbox)
-	}
-	if err != nil {
-		return nil, classify("open shadow", err)
-	}
-	defer func() { _ = old.Close() }()
-	content, err := readAll(old, st.Size)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && st.Size > 0 {
-		return nil, errRaced // It shrank: somebody writes it in place.
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read shadow: %w", err)
-	}
-	next, failed := setHashes(content, hashes, s.now(), s.inPasswd(dir))
-	if len(next) > MaxFile {
-		return nil, fmt.Errorf("%w: shadow would have more than %d bytes", store.ErrUnsafe, MaxFile)
-	}
-	if len(failed) == len(hashes) {
-		// What was not found in a file that is being replaced may be in the next one.
-		if !untouched(dir, st) {
-			return nil, errRaced
-		}
-		return failed, nil
-	}
-	if addsLine(content, next) && !settled(dir, st, content) {
-		return nil, errRaced
-	}
-	temp, err := s.writeTemp(dir, old, st, next)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = temp.Close() }()
-	if !untouched(dir, st) || !isStill(dir, lockName, lock) || !isStill(dir, tempName, temp) {
-		s.discardTemp(dir, temp)
-		return nil, errRaced
-	}
-	if err := s.disk.rename(dir, tempName, shadowName); err != nil {
-		s.discardTemp(dir, temp)
-		return nil, classify("rename the new shadow", err)
-	}
-	// From here on readers see the change; whether it outlives a power failure is open
-	// until the folder is on disk.
-	if err := s.disk.syncDir(dir, temp); err != nil {
-		return nil, fmt.Errorf("%w: sync the folder: %w", store.ErrUnknown, err)
-	}
-	return failed, nil
-}
-
-// addsLine tells whether next has a mailbox more than content.
-func addsLine(content, next []byte) bool {
-	return bytes.Count(next, []byte{'\n'}) > bytes.Count(content, []byte{'\n'})
-}
-
-// settled tells whether content is a whole file. One that is empty, or has no newline at
-// its end, may be in the hands of a program that writes it in place; adding a line to it
-// would end in losing all others, so it must have stayed like that for a moment.
-func settled(dir *os.File, st unix.Stat_t, content []byte) bool {
-	if bytes.HasSuffix(content, []byte{'\n'}) {
-		return true
-	}
-	time.Sleep(settleTime)
-	return untouched(dir, st)
-}
-
-// discardTemp removes the temporary file where its name is still ours.
-func (s *Store) discardTemp(dir, temp *os.File) {
-	if isStill(dir, tempName, temp) {
-		_ = s.disk.unlink(dir, tempName)
-	}
-}
-
-// isStill tells whether name means the file that f is.
-func isStill(dir *os.File, name string, f *os.File) bool {
-	var named, open unix.Stat_t
-	return unix.Fstatat(int(dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-		unix.Fstat(int(f.Fd()), &open) == nil && named.Ino == open.Ino && named.Dev == open.Dev
-}
-
-// untouched tells whether shadow is the file it was when it was opened.
-func untouched(dir *os.File, st unix.Stat_t) bool {
-	var current unix.Stat_t
-	return unix.Fstatat(int(dir.Fd()), shadowName, &current, unix.AT_SYMLINK_NOFOLLOW) == nil && same(current, st)
-}
-
-// same tells whether a file is untouched since it was opened.
-func same(a, b unix.Stat_t) bool {
-	return a.Ino == b.Ino && a.Dev == b.Dev && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
-}
-
-// writeTemp writes content beside the old file, with all that makes it the old one's
-// equal, and brings it to disk. Where it fails nothing is left.
-func (s *Store) writeTemp(dir, old *os.File, st unix.Stat_t, content []byte) (*os.File, error) {
-	// A change that was killed may have left one. The lock says that nobody uses it.
-	if err := s.disk.unlink(dir, tempName); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, classify("remove an old temporary file", err)
-	}
-	f, err := s.disk.create(dir, tempName)
-	if err != nil {
-		return nil, classify("create the temporary file", err)
-	}
-	if err := s.fillTemp(f, old, st, content); err != nil {
-		s.discardTemp(dir, f)
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func (s *Store) fillTemp(f, old *os.File, st unix.Stat_t, content []byte) error {
-	if err := s.disk.write(f, content); err != nil {
-		return classify("write the temporary file", err)
-	}
-	if err := s.likeOld(f, old, st); err != nil {
-		return err
-	}
-	if err := s.setMtime(f, st.Mtim); err != nil {
-		return classify("set the time", err)
-	}
-	if err := s.disk.sync(f); err != nil {
-		return classify("sync the temporary file", err)
-	}
-	return nil
 }
 
 // setMtime makes f newer than old by a whole second. Where the file system has no later

@@ -17,6 +17,7 @@ import (
 type Store struct {
 	home  string
 	owner int
+	group int
 	disk  disk
 	now   func() time.Time
 
@@ -24,35 +25,58 @@ type Store struct {
 	queues map[string]*queue // By domain; those with changes under way.
 }
 
-var _ store.PasswordStore = (*Store)(nil)
+var _ store.Store = (*Store)(nil)
 
 // New returns the store below home, whose files belong to the running user.
 func New(home string) *Store {
-	return &Store{home: home, owner: os.Geteuid(), disk: osDisk{}, now: time.Now, queues: make(map[string]*queue)}
+	return &Store{home: home, owner: os.Geteuid(), group: os.Getegid(), disk: osDisk{}, now: time.Now, queues: make(map[string]*queue)}
 }
 
 // queue holds the changes to one domain that wait for the commit under way.
 type queue struct{ waiting []*change }
 
-// change is one mailbox's new hash, and the caller who waits for it.
+// kind is what a change does. Changes of one kind that wait together are made together.
+type kind int
+
+const (
+	setHash kind = iota
+	createBox
+	deleteBox
+	setQuota
+	suspend
+)
+
+// change is one mailbox's change, and the caller who waits for it.
 type change struct {
-	localpart, hash string
-	done            chan error // Buffered: nobody may be there any more.
+	kind      kind
+	localpart string
+	hash      string           // setHash, createBox.
+	quota     int64            // createBox, setQuota.
+	flags     store.Suspension // createBox, suspend.
+	on        bool             // suspend.
+	keepQuota bool             // deleteBox.
+	err       error            // Why it can't be made; set while the change is made.
+	done      chan error       // Buffered: nobody may be there any more.
 }
 
-// SetHash implements store.PasswordStore.
+// SetHash implements store.Store.
 func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) error {
 	if err := checkHash(hash); err != nil {
 		return err
 	}
-	c := &change{localpart: box.Localpart, hash: hash, done: make(chan error, 1)}
-	s.enqueue(box.Domain, c)
+	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
+}
+
+// make has a change made and waits for it.
+func (s *Store) make(ctx context.Context, domain string, c *change) error {
+	c.done = make(chan error, 1)
+	s.enqueue(domain, c)
 	select {
 	case err := <-c.done:
 		return err
 	case <-ctx.Done():
 	}
-	if s.withdraw(box.Domain, c) {
+	if s.withdraw(domain, c) {
 		return fmt.Errorf("%w: %w", store.ErrBusy, ctx.Err())
 	}
 	// It is being written: with the answer that comes at this moment, or without.
@@ -99,7 +123,14 @@ func (s *Store) run(domain string, q *queue) {
 	for {
 		s.mu.Lock()
 		batch := q.waiting
-		q.waiting = nil
+		// The order of kinds decides how files are written, so one commit has one kind.
+		for i, c := range batch {
+			if c.kind != batch[0].kind {
+				batch = batch[:i:i]
+				break
+			}
+		}
+		q.waiting = q.waiting[len(batch):]
 		if len(batch) == 0 {
 			delete(s.queues, domain)
 			s.mu.Unlock()
@@ -111,33 +142,31 @@ func (s *Store) run(domain string, q *queue) {
 }
 
 func (s *Store) commitBatch(domain string, batch []*change) {
-	hashes := make(map[string]string, len(batch))
-	for _, c := range batch {
-		hashes[c.localpart] = c.hash // Of two for one mailbox the later one stays.
-	}
-	failed, err := s.commit(context.Background(), domain, hashes)
+	err := s.change(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
+		for _, c := range batch {
+			c.err = nil // Another program may have been in the way the first time.
+		}
+		return t.apply(domain, batch)
+	})
 	for _, c := range batch {
 		if err != nil {
 			c.done <- err
 			continue
 		}
-		c.done <- failed[c.localpart]
+		c.done <- c.err
 	}
 }
 
-// Hash implements store.PasswordStore. It needs no lock: a file is replaced whole.
+// Hash implements store.Store. It needs no lock: a file is replaced whole.
 func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspended bool, err error) {
 	dir, err := s.openDomain(box.Domain)
 	if err != nil {
 		return "", false, err
 	}
 	defer func() { _ = dir.Close() }()
-	content, _, err := readFile(dir, shadowName, s.owner)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, store.ErrNoMailbox
-	}
+	content, err := s.read(dir, shadowName)
 	if err != nil {
-		return "", false, classify("read shadow", err)
+		return "", false, err
 	}
 	e, err := find(content, box.Localpart)
 	if errors.Is(err, store.ErrNoMailbox) {
@@ -150,6 +179,18 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 		}
 	}
 	return e.hash, e.marker != "", err
+}
+
+// read returns a file's content; one that is not there is empty.
+func (s *Store) read(dir *os.File, name string) ([]byte, error) {
+	content, _, err := readFile(dir, name, s.owner)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, classify("read "+name, err)
+	}
+	return content, nil
 }
 
 // readAll reads a file of a known size.

@@ -196,14 +196,20 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 // the shadow kind and has a day there. In Dovecot's own kind, which may have as many
 // fields, the third is a uid and a later one a folder.
 func changeLine(line []byte, hash, day string) []byte {
+	fields := bytes.Split(changeHash(line, hash), []byte(":"))
+	if len(fields) == shadowFields && len(fields[2]) > 0 && allDigits(fields[2:]) {
+		fields[2] = []byte(day)
+	}
+	return bytes.Join(fields, []byte(":"))
+}
+
+// changeHash returns line with its second field set.
+func changeHash(line []byte, hash string) []byte {
 	fields := bytes.Split(line, []byte(":"))
 	cr := len(fields) == 2 && bytes.HasSuffix(fields[1], []byte("\r"))
 	fields[1] = []byte(hash)
 	if cr {
 		fields[1] = append(fields[1], '\r')
-	}
-	if len(fields) == shadowFields && len(fields[2]) > 0 && allDigits(fields[2:]) {
-		fields[2] = []byte(day)
 	}
 	return bytes.Join(fields, []byte(":"))
 }

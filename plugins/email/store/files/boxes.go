@@ -1,0 +1,150 @@
+package files
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// List implements store.Store. It needs no lock: each file is replaced whole.
+func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) {
+	dir, err := s.openDomain(domain)
+	if errors.Is(err, errNoStore) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	boxes := make(map[string]*store.Mailbox)
+	box := func(name []byte) *store.Mailbox { return boxes[string(name)] }
+	add := func(name []byte) *store.Mailbox {
+		b := box(name)
+		if b == nil {
+			// A name that is none can't be asked for, so it is not told either.
+			if a, err := store.NewAddress(string(name), domain); err == nil && a.Localpart == string(name) {
+				b = &store.Mailbox{Address: a}
+				boxes[a.Localpart] = b
+			}
+		}
+		return b
+	}
+	if err := s.eachLineOf(dir, passwdName, func(name, _ []byte) {
+		if b := add(name); b != nil {
+			b.Suspended |= store.Login // Until there is a password.
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if err := s.eachLineOf(dir, shadowName, func(name, field []byte) {
+		if b := add(name); b != nil {
+			b.Suspended &^= store.Login
+			if marker, hash := splitMarker(string(field)); marker != "" || hash == "" {
+				b.Suspended |= store.Login
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if err := s.eachLineOf(dir, quotaName, func(name, field []byte) {
+		if b := box(name); b != nil {
+			b.Quota = parseQuota(field)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	for _, f := range flagFiles {
+		if err := s.eachLineOf(dir, f.name, func(name, _ []byte) {
+			if b := box(name); b != nil {
+				b.Suspended |= f.flag
+			}
+		}); err != nil {
+			return nil, err
+		}
+	}
+	list := make([]store.Mailbox, 0, len(boxes))
+	for _, b := range boxes {
+		list = append(list, *b)
+	}
+	slices.SortFunc(list, func(a, b store.Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
+	return list, nil
+}
+
+// eachLineOf calls do with the first two fields of each line of a file.
+func (s *Store) eachLineOf(dir *os.File, name string, do func(name, value []byte)) error {
+	content, err := s.read(dir, name)
+	eachLine(content, do)
+	return err
+}
+
+// Mailbox implements store.Store.
+func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, error) {
+	_, suspended, err := s.Hash(ctx, box)
+	if err != nil {
+		return store.Mailbox{}, err
+	}
+	b := store.Mailbox{Address: box}
+	if suspended {
+		b.Suspended |= store.Login
+	}
+	dir, err := s.openDomain(box.Domain)
+	if err != nil {
+		return b, err
+	}
+	defer func() { _ = dir.Close() }()
+	quota, err := s.read(dir, quotaName)
+	if err != nil {
+		return b, err
+	}
+	b.Quota = quotaOf(quota, box.Localpart)
+	for _, f := range flagFiles {
+		content, err := s.read(dir, f.name)
+		if err != nil {
+			return b, err
+		}
+		if hasLine(content, box.Localpart) {
+			b.Suspended |= f.flag
+		}
+	}
+	return b, nil
+}
+
+// Create implements store.Store.
+func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) error {
+	if err := checkHash(hash); err != nil {
+		return err
+	}
+	if box.Quota < 0 {
+		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, box.Quota)
+	}
+	return s.make(ctx, box.Domain, &change{kind: createBox, localpart: box.Localpart, hash: hash, quota: box.Quota, flags: box.Suspended})
+}
+
+// Delete implements store.Store. The mail goes when the mailbox is gone.
+func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
+	if err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keepQuota: keep.Quota}); err != nil {
+		return err
+	}
+	if keep.Mail {
+		return nil
+	}
+	return s.removeMail(box)
+}
+
+// SetQuota implements store.Store.
+func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) error {
+	if bytes < 0 {
+		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, bytes)
+	}
+	return s.make(ctx, box.Domain, &change{kind: setQuota, localpart: box.Localpart, quota: bytes})
+}
+
+// Suspend implements store.Store.
+func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Suspension, on bool) error {
+	return s.make(ctx, box.Domain, &change{kind: suspend, localpart: box.Localpart, flags: flags, on: on})
+}

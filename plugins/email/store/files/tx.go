@@ -1,0 +1,220 @@
+package files
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// newMode is the mode of a file that was not there: Dovecot reads it as root, or through
+// the folder's group.
+const newMode = 0o640
+
+// tx is a change to files of one domain, under the domain's lock: they are read, edited in
+// memory, and written by commit.
+type tx struct {
+	s         *Store
+	dir, lock *os.File
+	files     map[string]*txFile
+}
+
+// txFile is one file of a tx.
+type txFile struct {
+	name    string
+	old     *os.File // Nil where there was none.
+	st      unix.Stat_t
+	before  []byte
+	content []byte // What it will be.
+	temp    *os.File
+}
+
+func (t *tx) close() {
+	for _, f := range t.files {
+		if f.old != nil {
+			_ = f.old.Close()
+		}
+		if f.temp != nil {
+			_ = f.temp.Close()
+		}
+	}
+}
+
+// load reads a file, once. One that is not there is empty.
+func (t *tx) load(name string) (*txFile, error) {
+	if f := t.files[name]; f != nil {
+		return f, nil
+	}
+	old, st, err := openFile(t.dir, name, unix.O_RDONLY, 0, t.s.owner)
+	if errors.Is(err, fs.ErrNotExist) {
+		f := &txFile{name: name}
+		t.files[name] = f
+		return f, nil
+	}
+	if err != nil {
+		return nil, classify("open "+name, err)
+	}
+	f := &txFile{name: name, old: old, st: st}
+	t.files[name] = f // From here on close closes it.
+	f.before, err = readAll(old, st.Size)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && st.Size > 0 {
+		return nil, errRaced // It shrank: somebody writes it in place.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	f.content = f.before
+	return f, nil
+}
+
+// commit writes the files that changed: all of them beside the old ones first, which may
+// fail and leaves everything as it was, and then into their places in the given order.
+func (t *tx) commit(order ...string) error {
+	var changed []*txFile
+	for _, name := range order {
+		f := t.files[name]
+		if f == nil || f.content == nil && f.old == nil || f.old != nil && bytes.Equal(f.before, f.content) {
+			continue
+		}
+		if len(f.content) > MaxFile {
+			return fmt.Errorf("%w: %s would have more than %d bytes", store.ErrUnsafe, name, MaxFile)
+		}
+		if f.old != nil && addsLine(f.before, f.content) && !t.settled(f) {
+			return errRaced
+		}
+		changed = append(changed, f)
+	}
+	defer func() {
+		for _, f := range changed {
+			if f.temp != nil {
+				t.discardTemp(f)
+			}
+		}
+	}()
+	for _, f := range changed {
+		if err := t.writeTemp(f); err != nil {
+			return err
+		}
+	}
+	// Also those that are as they were: what was read of them must still be true.
+	for _, f := range t.files {
+		if !t.untouched(f) {
+			return errRaced
+		}
+	}
+	if !isStill(t.dir, lockName, t.lock) {
+		return errRaced
+	}
+	for _, f := range changed {
+		if !isStill(t.dir, tempOf(f.name), f.temp) {
+			return errRaced
+		}
+	}
+	for i, f := range changed {
+		if err := t.s.disk.rename(t.dir, tempOf(f.name), f.name); err != nil {
+			err = classify("rename the new "+f.name, err)
+			if i > 0 {
+				return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+			}
+			return err
+		}
+		// From here on readers see the change; whether it outlives a power failure is open
+		// until the folder is on disk.
+		if err := t.s.disk.syncDir(t.dir, f.temp); err != nil {
+			return fmt.Errorf("%w: sync the folder: %w", store.ErrUnknown, err)
+		}
+	}
+	return nil
+}
+
+// addsLine tells whether next has a mailbox more than content.
+func addsLine(content, next []byte) bool {
+	return bytes.Count(next, []byte{'\n'}) > bytes.Count(content, []byte{'\n'})
+}
+
+// settled tells whether what was read is a whole file. One that is empty, or has no newline at
+// its end, may be in the hands of a program that writes it in place; adding a line to it
+// would end in losing all others, so it must have stayed like that for a moment.
+func (t *tx) settled(f *txFile) bool {
+	if bytes.HasSuffix(f.before, []byte{'\n'}) {
+		return true
+	}
+	time.Sleep(settleTime)
+	return t.untouched(f)
+}
+
+// discardTemp removes the temporary file where its name is still ours.
+func (t *tx) discardTemp(f *txFile) {
+	if isStill(t.dir, tempOf(f.name), f.temp) {
+		_ = t.s.disk.unlink(t.dir, tempOf(f.name))
+	}
+}
+
+// isStill tells whether name means the file that f is.
+func isStill(dir *os.File, name string, f *os.File) bool {
+	var named, open unix.Stat_t
+	return unix.Fstatat(int(dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		unix.Fstat(int(f.Fd()), &open) == nil && named.Ino == open.Ino && named.Dev == open.Dev
+}
+
+// untouched tells whether a file is what it was when it was opened, or still not there.
+func (t *tx) untouched(f *txFile) bool {
+	var current unix.Stat_t
+	err := unix.Fstatat(int(t.dir.Fd()), f.name, &current, unix.AT_SYMLINK_NOFOLLOW)
+	if f.old == nil {
+		return errors.Is(err, unix.ENOENT)
+	}
+	return err == nil && same(current, f.st)
+}
+
+// same tells whether a file is untouched since it was opened.
+func same(a, b unix.Stat_t) bool {
+	return a.Ino == b.Ino && a.Dev == b.Dev && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
+}
+
+// writeTemp writes a file's content beside it, with all that makes it the old one's equal,
+// and brings it to disk. Where it fails nothing is left.
+func (t *tx) writeTemp(f *txFile) error {
+	// A change that was killed may have left one. The lock says that nobody uses it.
+	if err := t.s.disk.unlink(t.dir, tempOf(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return classify("remove an old temporary file", err)
+	}
+	var err error
+	if f.temp, err = t.s.disk.create(t.dir, tempOf(f.name)); err != nil {
+		return classify("create the temporary file", err)
+	}
+	return t.s.fillTemp(f)
+}
+
+func (s *Store) fillTemp(f *txFile) error {
+	if err := s.disk.write(f.temp, f.content); err != nil {
+		return classify("write the temporary file", err)
+	}
+	if f.old == nil {
+		// What the folder would give new files by its default ACL must not let anybody in.
+		if err := s.disk.setACL(f.temp, nil); err != nil {
+			return classify("drop the ACL", err)
+		}
+		if err := s.disk.chmod(f.temp, newMode); err != nil {
+			return classify("set the mode", err)
+		}
+	} else {
+		if err := s.likeOld(f.temp, f.old, f.st); err != nil {
+			return err
+		}
+		if err := s.setMtime(f.temp, f.st.Mtim); err != nil {
+			return classify("set the time", err)
+		}
+	}
+	if err := s.disk.sync(f.temp); err != nil {
+		return classify("sync the temporary file", err)
+	}
+	return nil
+}
