@@ -251,11 +251,7 @@ func TestT28_DovecotVerifiesWhatIsTaken(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			w := hosttest.Sandbox(t)
-			config, err := os.OpenFile(w.Config, os.O_APPEND|os.O_WRONLY, 0)
-			require.NoError(t, err)
-			_, err = fmt.Fprintf(config, "\n[[plugin]]\n[plugin.settings]\nscheme = %q\n", scheme)
-			require.NoError(t, err)
-			require.NoError(t, config.Close())
+			w.Set(t, `# scheme = "SHA512-CRYPT"`, fmt.Sprintf("scheme = %q", scheme))
 			w.Start(t)
 			d := startDovecot(t, w, "0")
 			c := w.Dial(t)

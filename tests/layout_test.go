@@ -126,7 +126,7 @@ func TestExampleModule(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	config, err := os.OpenFile(w.Config, os.O_APPEND|os.O_WRONLY, 0)
 	require.NoError(t, err)
-	_, err = config.WriteString("\n[[plugin]] # Email\n[[plugin]]\npath = \"liveapi-hello\"\n")
+	_, err = config.WriteString("\n[[plugin]]\npath = \"liveapi-hello\"\n")
 	require.NoError(t, err)
 	require.NoError(t, config.Close())
 

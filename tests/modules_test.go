@@ -36,7 +36,7 @@ func TestExampleModules(t *testing.T) {
 	w := hosttest.Sandbox(t)
 	examples := filepath.Join(hosttest.Root(t), "examples")
 	require.NoError(t, os.CopyFS(filepath.Join(w.Dir, "modules"), os.DirFS(filepath.Join(examples, "modules"))))
-	appendConfig(t, w, "\n[[plugin]] # Email\n[[plugin]]\npath = \"/usr/bin/python3\"\nargs = ["+strconv.Quote(filepath.Join(examples, "hello-python", "hello.py"))+"]\n")
+	appendConfig(t, w, "\n[[plugin]]\npath = \"/usr/bin/python3\"\nargs = ["+strconv.Quote(filepath.Join(examples, "hello-python", "hello.py"))+"]\n")
 	account := filepath.Join(w.Dir, "accounts", "demo.toml")
 	w.Serve(t)
 	c := w.Dial(t)

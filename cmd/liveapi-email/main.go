@@ -1,4 +1,4 @@
-// Command liveapi-email is the plugin that serves the Email module. The host starts it;
+// Command liveapi-email is the plugin that serves the modules Email and PasswdStrength. The host starts it;
 // started by hand it says so and ends.
 package main
 
@@ -7,4 +7,4 @@ import (
 	"github.com/liveapid/liveapid/plugins/sdk"
 )
 
-func main() { sdk.Serve(email.New()) }
+func main() { sdk.Serve(email.Modules()...) }

@@ -34,11 +34,12 @@ socket   = "run/liveapi.sock"
 run_dir  = "run"
 modules  = "modules"
 
-# The Email plugin beside liveapid is the default. To name one, or to check it:
-# [[plugin]]
+# The Email plugin beside liveapid.
+[[plugin]]
 # path   = "/usr/lib/liveapid/liveapi-email"
 # sha256 = "..."                # as sha256sum prints it
-# [plugin.settings]
+[plugin.settings]
+required_strength = 25          # the documentation's 12345luggage is good enough; default 65
 # scheme = "SHA512-CRYPT"       # or BLF-CRYPT, ARGON2ID
 `
 

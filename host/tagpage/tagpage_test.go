@@ -69,7 +69,7 @@ func TestRender(t *testing.T) {
 		"<?cp Box::list(\n[tr class='%'][td]%[/td][td]^%[/td], *num, n, ^name) ?>":     "<tr class='odd'><td>1</td><td>^a%20%26%20%3Cb%3E</td><tr class='even'><td>2.5</td><td>^c</td>",
 		`<?cp Box::list([input %] %;, +on, raw_html) ?>`:                               "<input checked> <i>x</i>;<input > ;",
 		`<?cp Box::list(%|, tags::(%\,)) ?>`:                                           "(x,)(&lt;y&gt;,)||",
-		`<?cp Box::list(%|, kids::[li]%=%[/li]::k::v) ?>`:                                   "<li>1=&lt;a&gt;</li><li>2=</li>||",
+		`<?cp Box::list(%|, kids::[li]%=%[/li]::k::v) ?>`:                              "<li>1=&lt;a&gt;</li><li>2=</li>||",
 		`<?cp Box::list(100\% %\, , n) ?>`:                                             "100% 1,100% 2.5,",
 		`<?cp Box::none(%, name) || 'none <here>' ?>`:                                  "none &lt;here&gt;",
 		`<?cp Box::missing(%, name) || 'failed' ?>`:                                    "failed",

@@ -26,7 +26,11 @@ func BenchmarkPasswdPop(b *testing.B) {
 		fmt.Fprintf(&lines, "b%d:%s:1::::::\n", i, oldHash)
 	}
 	require.NoError(b, os.WriteFile(dir+"/shadow", []byte(lines.String()), 0o640))
-	server := sdk.NewServer(email.New())
+	server := sdk.NewServer(email.Modules()...)
+	settings, err := payload.EncodeSettings(map[string]any{"required_strength": 0})
+	require.NoError(b, err)
+	_, err = server.Describe(b.Context(), &pluginpb.Payload{Msgpack: settings})
+	require.NoError(b, err)
 	var n atomic.Int64
 	b.SetParallelism(8)
 	b.RunParallel(func(pb *testing.PB) {

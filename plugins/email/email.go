@@ -6,114 +6,109 @@ package email
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/liveapid/liveapid/plugins/email/password"
+	"github.com/liveapid/liveapid/plugins/email/policy"
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
 	"github.com/liveapid/liveapid/plugins/sdk"
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Module is the Email module.
+// Module is the Email module and, beside it, PasswdStrength.
 type Module struct {
 	verifier *password.Verifier
-	open     func(account protocol.Account) store.PasswordStore
+	settings atomic.Pointer[settings]
 
 	mu     sync.Mutex
-	hasher *password.Hasher
-	stores map[string]store.PasswordStore // By home.
+	stores map[string]store.Store // By home.
 }
 
-// New returns the module as a plugin serves it, on the files store.
-func New() *sdk.Module {
-	hasher, err := password.NewHasher(password.SHA512Crypt)
-	if err != nil {
-		panic("email: the default scheme: " + err.Error()) // A mistake in this program.
+// settings are what the operator set.
+type settings struct {
+	hasher   *password.Hasher
+	policy   *policy.Policy
+	notifier notifier
+	open     func(account protocol.Account) store.Store
+}
+
+// Modules returns the modules as the plugin serves them.
+func Modules() []*sdk.Module {
+	m := &Module{verifier: password.NewVerifier(), stores: make(map[string]store.Store)}
+	if err := m.configure(nil); err != nil {
+		panic("email: the default settings: " + err.Error()) // A mistake in this program.
 	}
-	m := &Module{
-		verifier: password.NewVerifier(), hasher: hasher, stores: make(map[string]store.PasswordStore),
-		open: func(account protocol.Account) store.PasswordStore { return files.New(account.Home) },
-	}
-	return &sdk.Module{
-		Name: "Email", Help: "Mailboxes and their passwords.",
-		Functions: m.functions(), Configure: m.configure,
+	return []*sdk.Module{
+		{Name: "Email", Help: "Mailboxes and their passwords.", Functions: m.functions(), Configure: m.configure},
+		{Name: "PasswdStrength", Help: "How good passwords are, and must be.", Functions: m.strengthFunctions()},
 	}
 }
 
-// configure takes the plugin's settings: scheme.
-func (m *Module) configure(settings map[string]any) error {
-	for name, value := range settings {
-		if name != "scheme" {
-			return fmt.Errorf("unknown setting %q; there is: scheme", name)
+// known are the settings that there are, with what is wanted of each.
+var known = map[string]string{
+	"scheme":            "SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text",
+	"required_strength": "a whole number from 0 (no policy) to 100",
+	"breached":          "the path of a list of SHA-1 sums, as text",
+}
+
+// configure takes the plugin's settings.
+func (m *Module) configure(raw map[string]any) error {
+	set := &settings{open: func(account protocol.Account) store.Store { return files.New(account.Home) }}
+	texts := make(map[string]string)
+	required := policy.DefaultRequired
+	for name, value := range raw {
+		want, ok := known[name]
+		if !ok {
+			return fmt.Errorf("unknown setting %q", name)
 		}
-		text, ok := value.(string)
-		if !ok || text == "" {
-			return sdk.ErrSetting(name, "SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text")
+		if name == "required_strength" {
+			n, ok := integer(value)
+			if !ok || n < 0 || n > 100 {
+				return sdk.ErrSetting(name, want)
+			}
+			required = n
+			continue
 		}
-		hasher, err := password.NewHasher(password.Scheme(text))
-		if err != nil {
-			return fmt.Errorf("setting scheme: %w", err)
+		if texts[name], ok = value.(string); !ok || texts[name] == "" {
+			return sdk.ErrSetting(name, want)
 		}
-		m.mu.Lock()
-		m.hasher = hasher
-		m.mu.Unlock()
 	}
+	var err error
+	if set.hasher, err = password.NewHasher(password.Scheme(texts["scheme"])); err != nil {
+		return fmt.Errorf("setting scheme: %w", err)
+	}
+	var list *policy.List
+	if path := texts["breached"]; path != "" {
+		if list, err = policy.OpenList(path); err != nil {
+			return fmt.Errorf("setting breached: %w", err)
+		}
+	}
+	set.policy = policy.New(required, list)
+	m.settings.Store(set)
 	return nil
 }
 
-func (m *Module) currentHasher() *password.Hasher {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.hasher
+func integer(value any) (int, bool) {
+	switch n := value.(type) {
+	case int:
+		return n, true
+	case int64:
+		return int(n), true
+	case uint64:
+		return int(min(n, 1<<31)), true
+	}
+	return 0, false
 }
 
 // store returns the account's store; changes that wait together meet in it.
-func (m *Module) store(account protocol.Account) store.PasswordStore {
+func (m *Module) store(account protocol.Account) store.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.stores[account.Home]
 	if s == nil {
-		s = m.open(account)
+		s = m.settings.Load().open(account)
 		m.stores[account.Home] = s
 	}
 	return s
-}
-
-// functions is the table that routing, checks, help and documents follow. Parameters
-// are those of cPanel's documentation: api.docs.cpanel.net, "Email::passwdpop" (API 2),
-// "passwd_pop" and "verify_password" (UAPI).
-func (m *Module) functions() []sdk.Function {
-	owner := []protocol.Role{protocol.RoleAccount}
-	secret := protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new password."}
-	return []sdk.Function{
-		{Function: protocol.Function{
-			API: protocol.API2, Name: "passwdpop", Roles: owner, Changes: true,
-			Help:    "Change a mailbox's password.",
-			Returns: "One record: result is 1, or 0 with the reason.",
-			Params: []protocol.Param{
-				{Name: "domain", Required: true, Help: "A domain of the account, such as example.com."},
-				{Name: "email", Required: true, Help: "The mailbox's name, such as user; the whole address is taken too."},
-				secret,
-			},
-		}, Do: m.passwdPop},
-		{Function: protocol.Function{
-			API: protocol.UAPI, Name: "passwd_pop", Roles: owner, Changes: true,
-			Help:    "Change a mailbox's password.",
-			Returns: "Nothing.",
-			Params: []protocol.Param{
-				{Name: "email", Required: true, Help: "The mailbox's name or its whole address."},
-				secret,
-				{Name: "domain", Help: "A domain of the account. Default: the main domain."},
-			},
-		}, Do: m.passwdPop},
-		{Function: protocol.Function{
-			API: protocol.UAPI, Name: "verify_password", Roles: owner,
-			Help:    "Tell whether a password is a mailbox's own.",
-			Returns: "1, or 0 where it is another one or the mailbox's login is suspended.",
-			Params: []protocol.Param{
-				{Name: "email", Required: true, Help: "The mailbox's whole address."},
-				{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The password to try."},
-			},
-		}, Do: m.verifyPassword},
-	}
 }

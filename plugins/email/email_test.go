@@ -1,6 +1,7 @@
 package email_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,7 @@ type world struct {
 	server  *sdk.Server
 	account protocol.Account
 	shadow  string
+	module  string // "" is Email.
 }
 
 func newWorld(t *testing.T) *world {
@@ -37,13 +39,19 @@ func newWorld(t *testing.T) *world {
 		lines := "user:" + oldHash + ":1::::::\noff:!" + oldHash + ":1::::::\nnone::1::::::\nhuge:$6$rounds=9000000$a$b:1::::::\ntwice:a\ntwice:b\nlocked:*LOCKED*" + oldHash + ":1::::::\nalice:x:1::::::\n"
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "shadow"), []byte(lines), 0o640))
 	}
-	return &world{
-		t: t, server: sdk.NewServer(email.New()), shadow: filepath.Join(home, "etc", "example.com", "shadow"),
+	w := &world{
+		t: t, server: sdk.NewServer(email.Modules()...), shadow: filepath.Join(home, "etc", "example.com", "shadow"),
 		account: protocol.Account{Name: "alice", Home: home, Domains: []string{"example.com", "example.net"}},
 	}
+	require.NoError(t, w.configure(nil))
+	return w
 }
 
+// configure hands settings over; without one for it, the password policy is off.
 func (w *world) configure(settings map[string]any) error {
+	all := map[string]any{"required_strength": 0}
+	maps.Copy(all, settings)
+	settings = all
 	ask, err := payload.EncodeSettings(settings)
 	require.NoError(w.t, err)
 	answer, err := w.server.Describe(w.t.Context(), &pluginpb.Payload{Msgpack: ask})
@@ -54,9 +62,13 @@ func (w *world) configure(settings map[string]any) error {
 
 func (w *world) call(api protocol.API, name string, args map[string]any) *protocol.Result {
 	w.t.Helper()
+	module := w.module
+	if module == "" {
+		module = "Email"
+	}
 	ask, err := payload.EncodeRequest(payload.Request{
 		ID: "id1234", Account: w.account, Role: protocol.RoleAccount,
-		Call: protocol.Call{API: api, Module: "Email", Func: name, Args: protocol.Args{Named: args}},
+		Call: protocol.Call{API: api, Module: module, Func: name, Args: protocol.Args{Named: args}},
 	})
 	require.NoError(w.t, err)
 	answer, err := w.server.Call(w.t.Context(), &pluginpb.Payload{Msgpack: ask})
@@ -198,7 +210,7 @@ func TestSchemes(t *testing.T) {
 
 // T4: every function names its roles, and none serves webmail users yet.
 func TestT04_Roles(t *testing.T) {
-	for _, f := range email.New().Functions {
+	for _, f := range email.Modules()[0].Functions {
 		require.Equal(t, []protocol.Role{protocol.RoleAccount}, f.Roles, f.Name)
 	}
 }

@@ -41,6 +41,14 @@ type Call struct {
 	args     map[string]any
 	messages []string
 	warnings []string
+	log      func(text string)
+}
+
+// Log writes a line to the host's log, under the call's id. It must hold no secret.
+func (c *Call) Log(text string) {
+	if c.log != nil {
+		c.log(text)
+	}
 }
 
 // String returns an argument's text; "" where it is absent.

@@ -95,6 +95,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	call := &Call{
 		ID: request.ID, API: request.Call.API, Account: request.Account, Role: request.Role,
 		args: secrets(fn.Params, request.Call.Args.Named),
+		log:  func(text string) { s.logf("call %s: %s", request.ID, text) },
 	}
 	defer func() {
 		if p := recover(); p != nil {

@@ -30,6 +30,12 @@ final class HostTest extends TestCase
         }
         self::$dir = sys_get_temp_dir() . '/lw' . bin2hex(random_bytes(4));
         self::runProgram('liveapi', 'sandbox', self::$dir);
+        // The tests use passwords that are easy to tell apart.
+        $config = self::$dir . '/liveapid.toml';
+        $text = (string) file_get_contents($config);
+        $off = str_replace("\nrequired_strength = 25", "\nrequired_strength = 0", $text);
+        self::assertNotSame($text, $off);
+        file_put_contents($config, $off);
         putenv('LIVEAPID_CONFIG=' . self::$dir . '/liveapid.toml');
         putenv('LIVEAPID=' . self::$bin . '/liveapid');
         putenv('HOME=' . self::$dir);

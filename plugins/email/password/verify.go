@@ -69,6 +69,33 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 	if len(hash) > maxStored || password.Len() > MaxBytes {
 		return false, nil
 	}
+	digest, err := v.digest(hash)
+	if err != nil {
+		return false, err
+	}
+	return digest.MatchAdvanced(password.Reveal())
+}
+
+// Accept returns a hash that was made elsewhere as a store keeps it, or why it can't be one.
+func (v *Verifier) Accept(stored string) (string, error) {
+	hash, err := unwrap(stored)
+	if err != nil {
+		return "", err
+	}
+	if len(hash) > maxStored {
+		return "", ErrScheme
+	}
+	if _, err := v.digest(hash); err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(stored, "$argon2") {
+		return "{" + string(Argon2ID) + "}" + stored, nil // Dovecot reads it under that name alone.
+	}
+	return stored, nil
+}
+
+// digest decodes a hash of a known kind and of a bearable cost.
+func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 	for _, k := range v.kinds {
 		groups := k.pattern.FindStringSubmatch(hash)
 		if groups == nil {
@@ -76,16 +103,16 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 		}
 		for i, limit := range k.limits {
 			if n, _ := strconv.Atoi(groups[i+1]); n > limit {
-				return false, ErrCost
+				return nil, ErrCost
 			}
 		}
 		digest, err := k.decode(hash)
 		if err != nil {
-			return false, fmt.Errorf("%w: %w", ErrScheme, err)
+			return nil, fmt.Errorf("%w: %w", ErrScheme, err)
 		}
-		return digest.MatchAdvanced(password.Reveal())
+		return digest, nil
 	}
-	return false, ErrScheme
+	return nil, ErrScheme
 }
 
 // unwrap takes the scheme off a stored hash. Dovecot reads argon2 under its own scheme

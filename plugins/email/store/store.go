@@ -150,4 +150,6 @@ type Store interface {
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage measures a mailbox's mail.
 	Usage(ctx context.Context, box Address) (Usage, error)
+	// MainUsage measures the mail of the account's own mailbox, which is none of the store's.
+	MainUsage(ctx context.Context) (Usage, error)
 }

@@ -206,6 +206,19 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 	return s.measure(ctx, dir)
 }
 
+// MainUsage implements store.Store: the mail folder itself is a Maildir, too.
+func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
+	dir, err := s.openBelow("mail")
+	if errors.Is(err, fs.ErrNotExist) {
+		return store.Usage{}, nil
+	}
+	if err != nil {
+		return store.Usage{}, classify("open the mail", err)
+	}
+	defer func() { _ = dir.Close() }()
+	return s.measure(ctx, dir)
+}
+
 // measure returns what a mailbox's folder holds: by its maildirsize, or by a walk.
 func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) {
 	f, st, err := openFile(box, sizeName, unix.O_RDONLY, 0, s.owner)

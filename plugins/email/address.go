@@ -1,0 +1,122 @@
+package email
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// mailbox reads the address that a call names and makes sure that the account owns its
+// domain, before anything is made of it.
+func mailbox(call *sdk.Call) (store.Address, error) {
+	return mailboxOf(call, call.String("email"), call.String("domain"), "email")
+}
+
+// mailboxOf is mailbox for an argument of another name.
+func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, error) {
+	if at := strings.LastIndexByte(localpart, '@'); at >= 0 {
+		own := localpart[at+1:]
+		localpart = localpart[:at]
+		if own == "" {
+			return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument has no domain behind its @.")
+		}
+		if domain != "" && ascii(domain) != ascii(own) {
+			return store.Address{}, protocol.NewError(protocol.KindInvalid,
+				"The ‘"+param+"’ and ‘domain’ arguments name different domains: “"+clip(own)+"” and “"+clip(domain)+"”.")
+		}
+		domain = own
+	}
+	if domain == "" {
+		if domain = call.Account.MainDomain(); domain == "" {
+			return store.Address{}, protocol.Missing("domain")
+		}
+	}
+	if localpart == "" {
+		return store.Address{}, protocol.Missing(param)
+	}
+	domain, perr := ownDomain(call, domain)
+	if perr != nil {
+		return store.Address{}, perr
+	}
+	box, err := store.NewAddress(localpart, domain)
+	if err != nil {
+		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument is no mailbox's name: "+err.Error()+".")
+	}
+	return box, nil
+}
+
+// ownDomain returns a domain as the store has it, and refuses one that is not the account's.
+func ownDomain(call *sdk.Call, domain string) (string, error) {
+	own := ascii(domain)
+	if !slices.Contains(call.Account.Domains, own) {
+		return "", protocol.NewError(protocol.KindInvalid, "You do not have access to the domain “"+clip(domain)+"”.")
+	}
+	return own, nil
+}
+
+// ascii returns a domain in lower case, and one in letters beyond ASCII as the DNS has it:
+// people write bücher.example, stores and mail servers xn--bcher-kva.example.
+func ascii(domain string) string {
+	for i := 0; i < len(domain); i++ {
+		if domain[i] >= 0x80 {
+			if out, err := idna.Lookup.ToASCII(domain); err == nil {
+				return out
+			}
+			break
+		}
+	}
+	return store.Lower(domain)
+}
+
+// isSystemMailbox tells whether the call names the account's own mailbox, whose
+// password is the system account's.
+func isSystemMailbox(call *sdk.Call) bool {
+	name, domain := call.String("email"), call.String("domain")
+	if localpart, own, ok := strings.Cut(name, "@"); ok {
+		name, domain = localpart, own
+	}
+	main := domain == "" || ascii(domain) == call.Account.MainDomain()
+	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
+}
+
+// public gives an error of the store the words that the caller may see; the cause goes
+// to the log. outcome says what became of the call.
+func public(box store.Address, err error, outcome string) error {
+	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
+	switch {
+	case errors.Is(err, store.ErrNoMailbox):
+		// Nothing for the log: callers mistype.
+		return protocol.NewError(protocol.KindNotFound, "The email account “"+box.String()+"” does not exist.")
+	case errors.Is(err, store.ErrExists):
+		return protocol.NewError(protocol.KindInvalid, "The email account “"+box.String()+"” already exists!")
+	case errors.Is(err, store.ErrSuspended):
+		return protocol.NewError(protocol.KindDenied, "This account is suspended.")
+	case errors.Is(err, store.ErrBusy):
+		e.Kind, e.Message = protocol.KindUnavailable, "The mail store is in use by another program. "+outcome+"; try again."
+	case errors.Is(err, store.ErrFull):
+		e.Message = "The disk, or the account's quota, is full. " + outcome + "; free some space and try again."
+	case errors.Is(err, store.ErrReadOnly):
+		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc folder."
+	case errors.Is(err, store.ErrUnsafe):
+		e.Message = "The mail store of “" + box.Domain + "” is not as it should be. " + outcome + "; the log has the details."
+	case errors.Is(err, store.ErrUnknown):
+		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
+	default:
+		return err
+	}
+	return e
+}
+
+// clip bounds a client's text before it is repeated to it.
+func clip(s string) string {
+	if len(s) <= 100 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:100], "") + "…"
+}

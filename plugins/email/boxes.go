@@ -1,0 +1,244 @@
+package email
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// The suspensions, by the words of their functions.
+const (
+	login    = store.Login
+	incoming = store.Incoming
+	outgoing = store.Outgoing
+	hold     = store.Hold
+)
+
+const (
+	mib = 1 << 20
+	// maxQuotaBytes and defaultQuotaBytes are cPanel's: 4 PiB and 32 GiB (UAPI's documentation).
+	maxQuotaBytes     = 4 << 50
+	defaultQuotaBytes = 32 << 30
+	// defaultQuotaAPI2 is API 2's own default (its older documentation).
+	defaultQuotaAPI2 = 250 * mib
+)
+
+// maxQuota returns the highest quota that an account's mailboxes may have, in bytes.
+func maxQuota(account protocol.Account) int64 {
+	// The key of cPanel's users file, in MiB.
+	if n, err := strconv.ParseInt(account.Data["MAX_EMAILACCT_QUOTA"], 10, 64); err == nil && n > 0 && n < maxQuotaBytes/mib {
+		return n * mib
+	}
+	return maxQuotaBytes
+}
+
+func defaultQuota(account protocol.Account) int64 { return min(defaultQuotaBytes, maxQuota(account)) }
+
+func bytesOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any, error) {
+	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account), nil }
+}
+
+func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any, error) {
+	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account) / mib, nil }
+}
+
+// quota reads the argument quota, in bytes; 0 is none. highest is what no quota is where the
+// account has a limit, and what more than it is where clip allows that.
+func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
+	highest, limited := maxQuota(call.Account), maxQuota(call.Account) < maxQuotaBytes
+	tooHigh := func() error {
+		return protocol.NewError(protocol.KindInvalid, "The ‘quota’ argument may be at most "+strconv.FormatInt(highest/mib, 10)+" MB.")
+	}
+	text := strings.TrimSpace(call.String("quota"))
+	if text == "" {
+		return absent, nil
+	}
+	n := int64(0)
+	if text != "unlimited" {
+		var err error
+		if n, err = strconv.ParseInt(text, 10, 64); err != nil || n < 0 {
+			if digits := strings.Trim(text, "0123456789") == ""; digits {
+				n = math.MaxInt64 / mib // A number, and too large.
+			} else {
+				return 0, protocol.NewError(protocol.KindInvalid, "The ‘quota’ argument must be a whole number of megabytes, not negative, or “unlimited”.")
+			}
+		}
+	}
+	switch {
+	case n == 0 && !limited:
+		return 0, nil
+	case n == 0 || n > highest/mib:
+		if !clip {
+			return 0, tooHigh()
+		}
+		return highest, nil
+	}
+	return n * mib, nil
+}
+
+// addPop creates a mailbox.
+func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
+	if isSystemMailbox(call) {
+		return nil, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
+	}
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	if box.Localpart == "cpanel" {
+		return nil, protocol.NewError(protocol.KindInvalid, "You cannot create an email account with the name “cpanel”.")
+	}
+	absent := defaultQuota(call.Account)
+	if call.API == protocol.API2 {
+		absent = min(defaultQuotaAPI2, absent)
+	}
+	limit, err := quota(call, absent, false)
+	if err != nil {
+		return nil, err
+	}
+	s := m.store(call.Account)
+	if _, _, err := s.Hash(ctx, box); err == nil {
+		return nil, public(box, store.ErrExists, "")
+	}
+	if err := m.roomForOne(ctx, call); err != nil {
+		return nil, err
+	}
+	hash, err := m.hashOf(ctx, call, box)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
+		return nil, public(box, err, "Nothing was changed")
+	}
+	if call.Flag("send_welcome_email") {
+		call.Warn("The mailbox was created. This server does not mail its settings to it.")
+	}
+	return box.String(), nil
+}
+
+// hashOf returns the hash that a call gives, or the one of its password.
+func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
+	hash := call.Secret("password_hash").Reveal()
+	password := call.Secret("password").Reveal()
+	switch {
+	case hash != "" && password != "":
+		return "", protocol.NewError(protocol.KindInvalid, "Provide either the ‘password’ or the ‘password_hash’ argument, not both.")
+	case hash == "" && password == "":
+		return "", protocol.Missing("password")
+	case hash == "":
+		return m.newHash(ctx, call, box)
+	}
+	hash, err := m.verifier.Accept(hash)
+	if err != nil {
+		return "", protocol.NewError(protocol.KindInvalid, "The ‘password_hash’ argument must be a crypt hash, such as $6$….")
+	}
+	return hash, nil
+}
+
+// roomForOne refuses a mailbox more than the account may have.
+func (m *Module) roomForOne(ctx context.Context, call *sdk.Call) error {
+	most, err := strconv.Atoi(call.Account.Data["MAXPOP"])
+	if err != nil || most < 0 {
+		return nil // "unlimited", or nothing.
+	}
+	all, err := m.all(ctx, call.Account, "")
+	if err != nil {
+		return err
+	}
+	if len(all) >= most {
+		return protocol.NewError(protocol.KindFailed, "You have reached the maximum number of email accounts ("+strconv.Itoa(most)+").")
+	}
+	return nil
+}
+
+// plusForm is how UAPI names a new mailbox: user+example.com.
+func plusForm(v any) any {
+	address, _ := v.(string)
+	at := strings.LastIndexByte(address, '@')
+	return address[:at] + "+" + address[at+1:]
+}
+
+// deletePop deletes a mailbox.
+func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
+	if isSystemMailbox(call) {
+		return nil, protocol.NewError(protocol.KindInvalid, "You cannot delete the email account of the system account.")
+	}
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	keep := store.Keep{Mail: call.String("flags") == "passwd", Quota: call.Flag("skip_quota")}
+	if err := m.store(call.Account).Delete(ctx, box, keep); err != nil {
+		return nil, public(box, err, "Nothing was changed")
+	}
+	m.notify(ctx, call, box)
+	return nil, nil
+}
+
+// editQuota changes a mailbox's quota. One above the account's highest becomes that.
+func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
+	if isSystemMailbox(call) {
+		return nil, protocol.NewError(protocol.KindInvalid, "The email account of the system account has no quota of its own.")
+	}
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := quota(call, defaultQuota(call.Account), true)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.store(call.Account).SetQuota(ctx, box, limit); err != nil {
+		return nil, public(box, err, "Nothing was changed")
+	}
+	return nil, nil
+}
+
+// getQuota returns a mailbox's quota.
+func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	b, err := m.store(call.Account).Mailbox(ctx, box)
+	if err != nil {
+		return nil, public(box, err, "The quota could not be read")
+	}
+	switch {
+	case call.Flag("as_bytes"):
+		return b.Quota, nil
+	case b.Quota == 0:
+		return "unlimited", nil
+	case call.API == protocol.API1:
+		return strconv.FormatInt(b.Quota/mib, 10), nil
+	}
+	return b.Quota / mib, nil
+}
+
+// suspension is the operation that sets or clears a flag of a mailbox.
+func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
+	return operation{
+		help: help, changes: true, uapi: &form{name: name, answer: answer, params: []protocol.Param{pAddress}},
+		do: func(ctx context.Context, call *sdk.Call) (any, error) {
+			if isSystemMailbox(call) {
+				return nil, protocol.NewError(protocol.KindInvalid, "You cannot suspend the email account of the system account.")
+			}
+			box, err := mailbox(call)
+			if err != nil {
+				return nil, err
+			}
+			if err := m.store(call.Account).Suspend(ctx, box, what, on); err != nil {
+				return nil, public(box, err, "Nothing was changed")
+			}
+			if what == login {
+				m.notify(ctx, call, box)
+			}
+			return nil, nil
+		},
+	}
+}

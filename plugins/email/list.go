@@ -1,0 +1,378 @@
+package email
+
+import (
+	"context"
+	"html"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// mainAccount is how the account's own mailbox is called in lists.
+const mainAccount = "Main Account"
+
+// all returns the account's mailboxes in the order of its domains' names, or those of one.
+func (m *Module) all(ctx context.Context, account protocol.Account, domain string) ([]store.Mailbox, error) {
+	domains := []string{domain}
+	if domain == "" {
+		domains = slices.Clone(account.Domains)
+		slices.Sort(domains)
+		domains = slices.Compact(domains)
+	}
+	var all []store.Mailbox
+	for _, d := range domains {
+		list, err := m.store(account).List(ctx, d)
+		if err != nil {
+			return nil, public(store.Address{Domain: d}, err, "The mailboxes could not be listed")
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// matcher returns the test of the argument regex.
+func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
+	pattern := call.String("regex")
+	if pattern == "" {
+		return func(string) (bool, error) { return true, nil }, nil
+	}
+	re, err := regexp2.Compile(pattern, regexp2.None)
+	if err != nil {
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is no regular expression.")
+	}
+	re.MatchTimeout = 100 * time.Millisecond // Some expressions take for ever.
+	return func(text string) (bool, error) {
+		ok, err := re.MatchString(text)
+		if err != nil {
+			return false, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument takes too long to match.")
+		}
+		return ok, nil
+	}, nil
+}
+
+func bit(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// listPops lists the mailboxes, the account's own first.
+func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
+	matches, err := matcher(call)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.all(ctx, call.Account, "")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]any, 0, len(all)+1)
+	add := func(email, login string, s store.Suspension) error {
+		ok, err := matches(email)
+		if ok {
+			list = append(list, map[string]any{
+				"email": email, "login": login,
+				"suspended_login": bit(s.Has(store.Login)), "suspended_incoming": bit(s.Has(store.Incoming)),
+			})
+		}
+		return err
+	}
+	if !call.Flag("skip_main") {
+		if err := add(call.Account.Name, mainAccount, 0); err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range all {
+		if err := add(b.String(), b.String(), b.Suspended); err != nil {
+			return nil, err
+		}
+	}
+	transformed(call)
+	return list, nil
+}
+
+// transformed says in UAPI's metadata what cPanel's says of every list.
+func transformed(call *sdk.Call) {
+	if call.API == protocol.UAPI {
+		call.Metadata = map[string]any{"transformed": 1}
+	}
+}
+
+// withImage adds the field that listpopswithimage has; there is no image.
+func withImage(v any) any {
+	list, _ := v.([]any)
+	for _, r := range list {
+		if record, ok := r.(map[string]any); ok {
+			record["image"] = ""
+		}
+	}
+	return list
+}
+
+// countPops counts the mailboxes, without the account's own.
+func (m *Module) countPops(ctx context.Context, call *sdk.Call) (any, error) {
+	all, err := m.all(ctx, call.Account, "")
+	transformed(call)
+	return len(all), err
+}
+
+// listDomains lists the account's domains, the main one first.
+func (m *Module) listDomains(_ context.Context, call *sdk.Call) (any, error) {
+	selected := ascii(call.String("select"))
+	list := []any{}
+	add := func(domain string) {
+		r := map[string]any{"domain": domain}
+		if domain == selected {
+			r["select"] = 1
+		}
+		list = append(list, r)
+	}
+	for i, domain := range call.Account.Domains {
+		if i == 0 && call.Flag("skipmain") {
+			continue
+		}
+		if strings.HasPrefix(domain, "*.") && !call.Flag("include_wildcard") {
+			continue
+		}
+		add(domain)
+		if call.Flag("add_www") {
+			add("www." + domain)
+		}
+	}
+	transformed(call)
+	return list, nil
+}
+
+// accountName shows a mailbox's name. Nothing is looked up.
+func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
+	account := call.String("account")
+	if call.API == protocol.API2 {
+		switch name, domain, ok := strings.Cut(account, "@"); {
+		case account == "" && call.Has("display"):
+			return "All Mail On Your Account", nil
+		case account == "":
+			return "", nil
+		case ok && domain != "":
+			return name, nil
+		default:
+			return name + "@" + call.Account.MainDomain(), nil
+		}
+	}
+	if account == "" && call.Has("display") {
+		return "All Mail On The Account", nil
+	}
+	return account, nil
+}
+
+// measured is a mailbox with what its mail takes.
+type measured struct {
+	store.Mailbox
+	store.Usage
+	email, login string
+	user, domain string
+}
+
+// listPopsWithDisk lists the mailboxes with their quotas and what their mail takes.
+func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, error) {
+	list, err := m.chosen(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]any, 0, len(list))
+	for _, b := range list {
+		if !call.Flag("no_disk") {
+			usage, err := m.usage(ctx, call.Account, b)
+			if err != nil {
+				return nil, public(b.Address, err, "The mail could not be measured")
+			}
+			b.Usage = usage
+		}
+		percent := share(b)
+		if call.Flag("nearquotaonly") && percent < 95 {
+			continue
+		}
+		records = append(records, diskRecord(call, b, percent))
+	}
+	transformed(call)
+	return records, nil
+}
+
+func (m *Module) usage(ctx context.Context, account protocol.Account, b measured) (store.Usage, error) {
+	if b.email == mainAccount {
+		return m.store(account).MainUsage(ctx)
+	}
+	return m.store(account).Usage(ctx, b.Address)
+}
+
+// chosen returns the mailboxes that a call of listPopsWithDisk asks for.
+func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error) {
+	matches, err := matcher(call)
+	if err != nil {
+		return nil, err
+	}
+	domain := call.String("domain")
+	if domain != "" {
+		if domain, err = ownDomain(call, domain); err != nil {
+			return nil, err
+		}
+	}
+	only := store.Lower(call.String("email"))
+	if only != "" {
+		box, err := mailbox(call)
+		if err != nil {
+			return nil, err
+		}
+		only, domain = box.Localpart, box.Domain
+	}
+	most, limited := call.Int("maxaccounts")
+	if limited && most < 1 {
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘maxaccounts’ argument must be 1 or more.")
+	}
+	all, err := m.all(ctx, call.Account, domain)
+	if err != nil {
+		return nil, err
+	}
+	var list []measured
+	if only == "" && (domain == "" || domain == call.Account.MainDomain()) {
+		list = append(list, measured{
+			Mailbox: store.Mailbox{Address: store.Address{Localpart: call.Account.Name, Domain: call.Account.MainDomain()}},
+			email:   mainAccount, login: call.Account.Name, user: call.Account.Name, domain: call.Account.MainDomain(),
+		})
+	}
+	for _, b := range all {
+		if only == "" || b.Localpart == only {
+			list = append(list, measured{Mailbox: b, email: b.String(), login: b.String(), user: b.Localpart, domain: b.Domain})
+		}
+	}
+	out := list[:0]
+	for _, b := range list {
+		ok, err := matches(b.login)
+		if err != nil {
+			return nil, err
+		}
+		if ok && (!limited || int64(len(out)) < most) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+// share returns how full a mailbox is, in percent; 0 where it has no quota.
+func share(b measured) float64 {
+	if b.Quota == 0 {
+		return 0
+	}
+	return float64(b.Bytes) / float64(b.Quota) * 100
+}
+
+// diskRecord is a record of list_pops_with_disk; a live server's capture has the numbers in MB
+// and in bytes as text.
+func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
+	limit, shown, human := "unlimited", "unlimited", "None"
+	if b.Quota != 0 {
+		limit, human = megabytes(b.Quota), humanBytes(b.Quota)
+		shown = limit
+	} else if img := call.String("infinityimg"); img != "" {
+		shown = `<img src="` + html.EscapeString(img) + `" alt="unlimited" />`
+	} else if call.Flag("infinitylang") {
+		limit, shown = "∞", "∞"
+	}
+	used := "None"
+	if b.Bytes > 0 {
+		used = humanBytes(b.Bytes)
+	}
+	r := map[string]any{
+		"user": b.user, "domain": b.domain, "email": b.email, "login": b.login,
+		"diskquota": shown, "txtdiskquota": limit, "_diskquota": strconv.FormatInt(b.Quota, 10), "humandiskquota": human,
+		"diskused": megabytes(b.Bytes), "_diskused": strconv.FormatInt(b.Bytes, 10), "humandiskused": used,
+		"diskusedpercent": int64(percent), "diskusedpercent20": int64(percent) / 20 * 20, "diskusedpercent_float": percent,
+		"mtime":           unixTime(b.Modified),
+		"suspended_login": bit(b.Suspended.Has(store.Login)), "suspended_incoming": bit(b.Suspended.Has(store.Incoming)),
+	}
+	if call.Flag("get_restrictions") {
+		r["suspended_outgoing"], r["hold_outgoing"] = bit(b.Suspended.Has(store.Outgoing)), bit(b.Suspended.Has(store.Hold))
+		r["has_suspended"] = bit(b.Suspended.Has(store.Login | store.Incoming | store.Outgoing))
+	}
+	return r
+}
+
+func unixTime(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// megabytes writes bytes as MB with two decimals.
+func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/mib, 'f', 2, 64) }
+
+// humanBytes writes bytes for people, with a no-break space as cPanel does: 483 bytes, 1.5 GB.
+func humanBytes(n int64) string {
+	const space = "\u00a0"
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + space + "bytes"
+	}
+	value := float64(n)
+	for _, unit := range []string{"KB", "MB", "GB", "TB", "PB"} {
+		if value /= 1024; value < 1024 || unit == "PB" {
+			text := strings.TrimRight(strings.TrimRight(strconv.FormatFloat(value, 'f', 2, 64), "0"), ".")
+			return text + space + unit
+		}
+	}
+	return ""
+}
+
+// getDiskUsage measures one mailbox.
+func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailboxOf(call, call.String("user"), call.String("domain"), "user")
+	if err != nil {
+		return nil, err
+	}
+	s := m.store(call.Account)
+	if _, err := s.Mailbox(ctx, box); err != nil {
+		return nil, public(box, err, "The mail could not be measured")
+	}
+	usage, err := s.Usage(ctx, box)
+	if err != nil {
+		return nil, public(box, err, "The mail could not be measured")
+	}
+	used, _ := strconv.ParseFloat(megabytes(usage.Bytes), 64)
+	return map[string]any{"diskused": used, "domain": box.Domain, "login": box.String(), "user": box.Localpart}, nil
+}
+
+// clearCache would measure a mailbox anew; nothing is cached, so that it is enough that there is
+// one.
+func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailboxOf(call, call.String("username"), "", "username")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.store(call.Account).Mailbox(ctx, box); err != nil {
+		return nil, public(box, err, "The mail could not be measured")
+	}
+	return nil, nil
+}
+
+func (m *Module) mainUsage(ctx context.Context, call *sdk.Call) (any, error) {
+	usage, err := m.store(call.Account).MainUsage(ctx)
+	if err != nil {
+		return nil, public(store.Address{Domain: call.Account.MainDomain()}, err, "The mail could not be measured")
+	}
+	return usage.Bytes, nil
+}
+
+func (m *Module) mainUsageText(ctx context.Context, call *sdk.Call) (any, error) {
+	n, err := m.mainUsage(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return humanBytes(n.(int64)), nil
+}

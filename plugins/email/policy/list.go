@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha1" //nolint:gosec // The list's format; it protects nothing.
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// ErrList is a list of stolen passwords that can't be read.
+var ErrList = errors.New("policy: the list of breached passwords")
+
+// hexLen is the length of a SHA-1 in hexadecimal digits.
+const hexLen = 2 * sha1.Size
+
+// List is a file of stolen passwords as Have I Been Pwned offers it for download: one line a
+// password, its SHA-1 in hexadecimal digits, and maybe a colon and a count, in the order of the
+// digits. It is searched on disk, whatever its size.
+type List struct{ path string }
+
+// OpenList returns the list at path. That it is one is looked at once, here.
+func OpenList(path string) (*List, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrList, err)
+	}
+	defer func() { _ = f.Close() }()
+	line, err := bufio.NewReaderSize(f, 256).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: %w", ErrList, err)
+	}
+	if _, ok := digest([]byte(line)); !ok {
+		return nil, fmt.Errorf("%w: %s: its first line is no SHA-1 in hexadecimal digits", ErrList, path)
+	}
+	return &List{path: path}, nil
+}
+
+// digest returns the digits of a line, in capitals.
+func digest(line []byte) (string, bool) {
+	hash, _, _ := strings.Cut(strings.TrimSpace(string(line)), ":")
+	if len(hash) != hexLen {
+		return "", false
+	}
+	if _, err := hex.DecodeString(hash); err != nil {
+		return "", false
+	}
+	return strings.ToUpper(hash), true
+}
+
+// Has tells whether a password stands in the list.
+func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) {
+	sum := sha1.Sum([]byte(password.Reveal())) //nolint:gosec // As above.
+	want := strings.ToUpper(hex.EncodeToString(sum[:]))
+	f, err := os.Open(l.path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	// Lines that begin at or behind low and before high may be the one.
+	low, high := int64(0), info.Size()
+	for low < high {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		middle := low + (high-low)/2
+		start, line, err := lineFrom(f, middle)
+		if err != nil {
+			return false, err
+		}
+		if start >= high || line == nil {
+			// No line begins between the two: look in front of it.
+			high = middle
+			continue
+		}
+		got, ok := digest(line)
+		if !ok {
+			return false, fmt.Errorf("%s: byte %d: no line of the list", l.path, start)
+		}
+		switch {
+		case got == want:
+			return true, nil
+		case got < want:
+			low = start + int64(len(line))
+		default:
+			high = middle
+		}
+	}
+	return false, nil
+}
+
+// lineFrom returns the first line that begins at or behind an offset, and where it begins.
+func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
+	const longest = 128
+	from := max(offset-1, 0)
+	buf := make([]byte, 2*longest)
+	n, err := f.ReadAt(buf, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, nil, err
+	}
+	buf = buf[:n]
+	start := 0
+	if offset > 0 {
+		end := bytes.IndexByte(buf, '\n')
+		if end < 0 {
+			return offset, nil, nil // The last line began before.
+		}
+		start = end + 1
+	}
+	line := buf[start:]
+	if len(line) == 0 {
+		return offset, nil, nil
+	}
+	if end := bytes.IndexByte(line, '\n'); end >= 0 {
+		line = line[:end+1]
+	}
+	return from + int64(start), line, nil
+}

@@ -1,0 +1,186 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/email/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() store.Store {
+		home := t.TempDir()
+		return func() store.Store { return New(home) }
+	})
+}
+
+// What a change leaves behind it on disk: nothing but the store's files, and mail folders.
+func TestFilesOfMailboxes(t *testing.T) {
+	home := t.TempDir()
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	s := New(home)
+	box := store.Address{Localpart: "user", Domain: "example.com"}
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box, Quota: 1000, Suspended: store.Incoming}, "$6$x"))
+	tree := func() string {
+		var lines []string
+		require.NoError(t, filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+			require.NoError(t, err)
+			info, err := d.Info()
+			require.NoError(t, err)
+			if name, _ := filepath.Rel(home, path); name != "." && !strings.HasSuffix(name, lockName) {
+				lines = append(lines, fmt.Sprintf("%s %o", name, info.Mode().Perm()))
+			}
+			return nil
+		}))
+		return strings.Join(lines, "\n")
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(home, name))
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Equal(t, `etc 750
+etc/example.com 750
+etc/example.com/passwd 640
+etc/example.com/quota 640
+etc/example.com/shadow 640
+etc/example.com/suspended_incoming 640
+mail 700
+mail/example.com 700
+mail/example.com/user 700
+mail/example.com/user/cur 700
+mail/example.com/user/maildirsize 600
+mail/example.com/user/new 700
+mail/example.com/user/tmp 700`, tree())
+	require.Equal(t, fmt.Sprintf("user:x:%d:%d::%s/mail/example.com/user:/bin/false\n", os.Getuid(), os.Getgid(), home), read("etc/example.com/passwd"))
+	require.Equal(t, "user:1000\n", read("etc/example.com/quota"))
+	require.Equal(t, "user:\n", read("etc/example.com/suspended_incoming"))
+	require.Equal(t, "1000S\n0 0\n", read("mail/example.com/user/maildirsize"))
+
+	require.NoError(t, os.WriteFile(filepath.Join(home, "mail/example.com/user/cur/1.a"), []byte("12345"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(home, "mail/example.com/user/.Sent/cur"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(home, "mail/example.com/user/.Sent/cur/2.b,S=100:2,S"), []byte("x"), 0o600))
+	require.NoError(t, os.Symlink("/etc", filepath.Join(home, "mail/example.com/user/.Link")))
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(home, "mail/example.com/user/new/3")))
+	require.NoError(t, s.SetQuota(t.Context(), box, 0))
+	usage, err := s.Usage(t.Context(), box)
+	require.NoError(t, err)
+	require.EqualValues(t, 105, usage.Bytes, "a walk: no message's size twice, and nothing through links")
+	require.EqualValues(t, 2, usage.Messages)
+	require.NoError(t, s.SetQuota(t.Context(), box, 2000))
+	require.Equal(t, "2000S\n105 2\n", read("mail/example.com/user/maildirsize"))
+	main, err := s.MainUsage(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, main.Bytes, "mailboxes are not the account's own mail")
+
+	require.NoError(t, s.Delete(t.Context(), box, store.Keep{Mail: true}))
+	require.FileExists(t, filepath.Join(home, "mail/example.com/user/cur/1.a"))
+	require.Empty(t, read("etc/example.com/shadow")+read("etc/example.com/passwd")+read("etc/example.com/quota")+read("etc/example.com/suspended_incoming"))
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"))
+	require.NoError(t, os.Mkdir(filepath.Join(home, "mail/example.com/.liveapid-deleted-old-1"), 0o700)) // Of one that was killed.
+	require.NoError(t, s.Delete(t.Context(), box, store.Keep{}))
+	entries, err := os.ReadDir(filepath.Join(home, "mail/example.com"))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	require.DirExists(t, "/etc", "links are removed, not what they lead to")
+}
+
+// Where the mail folder can't be made there is no mailbox, and nothing of one.
+func TestCreateLeavesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(home string) error{
+		"mail is a link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
+		"mail is a file": func(home string) error { return os.WriteFile(filepath.Join(home, "mail"), nil, 0o600) },
+		"the mailbox is a link": func(home string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(home, "mail/example.com"), 0o700), os.Symlink("/tmp", filepath.Join(home, "mail/example.com/user")))
+		},
+		"quota is a link": func(home string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(home, "etc/example.com"), 0o700), os.Symlink("/etc/passwd", filepath.Join(home, "etc/example.com/quota")))
+		},
+		"passwd is a FIFO": func(home string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(home, "etc/example.com"), 0o700), unix.Mkfifo(filepath.Join(home, "etc/example.com/passwd"), 0o600))
+		},
+		"the domain is a link": func(home string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(home, "etc"), 0o700), os.Symlink("/tmp", filepath.Join(home, "etc/example.com")))
+		},
+		"suspended is a hard link": func(home string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(home, "etc/example.com"), 0o700), os.WriteFile(filepath.Join(home, "x"), nil, 0o600),
+				os.Link(filepath.Join(home, "x"), filepath.Join(home, "etc/example.com/suspended_incoming")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			require.NoError(t, spoil(home))
+			box := store.Address{Localpart: "user", Domain: "example.com"}
+			err := New(home).Create(t.Context(), store.Mailbox{Address: box, Quota: 1}, "$6$x")
+			require.ErrorIs(t, err, store.ErrUnsafe)
+			require.NoFileExists(t, filepath.Join(home, "etc/example.com/shadow"))
+			require.NoDirExists(t, "/tmp/cur")
+			if info, err := os.Lstat(filepath.Join(home, "mail/example.com/user")); err == nil {
+				require.NotZero(t, info.Mode()&fs.ModeSymlink)
+			}
+		})
+	}
+}
+
+// Each file of a change may fail to be written: then there is no mailbox, whichever it was.
+func TestCreateFails(t *testing.T) {
+	for _, op := range []string{"create", "write", "chmod", "sync"} {
+		for at := 1; at <= 3; at++ {
+			t.Run(fmt.Sprintf("%s no. %d", op, at), func(t *testing.T) {
+				s := New(t.TempDir())
+				n := 0
+				s.disk = faultyDisk{before: func(did string) error {
+					if did == op {
+						if n++; n == at {
+							return unix.ENOSPC
+						}
+					}
+					return nil
+				}}
+				box := store.Address{Localpart: "user", Domain: "example.com"}
+				require.ErrorIs(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"), store.ErrFull)
+				require.Equal(t, []string{lockName}, names(t, filepath.Join(s.home, "etc/example.com")))
+				entries, err := os.ReadDir(filepath.Join(s.home, "mail/example.com"))
+				require.NoError(t, err)
+				require.Empty(t, entries)
+				list, err := s.List(t.Context(), "example.com")
+				require.NoError(t, err)
+				require.Empty(t, list)
+			})
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]struct {
+		bytes, messages int64
+		ok              bool
+	}{
+		"1000S\n10 1\n":                   {10, 1, true},
+		"1000S,5C\n10 1\n-5 -1\n7 1":      {12, 1, true},
+		"1000S\n10 1\n5":                  {10, 1, true}, // Being written.
+		"1000S\n":                         {0, 0, false},
+		"":                                {0, 0, false},
+		"1000S\nx y\n":                    {0, 0, false},
+		"1000S\n5\n10 1\n":                {0, 0, false},
+		"1000S\n10 1\n-50 -3\n":           {-40, -2, false},
+		"1000S\n99999999999999999999 1\n": {0, 0, false},
+	} {
+		usage, ok := parseSize([]byte(text))
+		require.Equal(t, want.ok, ok, "%q", text)
+		if ok {
+			require.Equal(t, want.bytes, usage.Bytes, "%q", text)
+			require.Equal(t, want.messages, usage.Messages, "%q", text)
+		}
+	}
+}

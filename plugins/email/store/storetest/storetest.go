@@ -1,0 +1,289 @@
+// Package storetest is the suite that every store of mailboxes passes. It is imported by tests
+// alone.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// Domain and Other are the domains that the stores under test serve.
+const (
+	Domain = "example.com"
+	Other  = "xn--bcher-kva.example"
+)
+
+// Hash returns a crypt hash; each n has another.
+func Hash(n int) string {
+	return "$6$" + fmt.Sprintf("salt%012d", n) + "$" + strings.Repeat("a", 86)
+}
+
+func address(t *testing.T, localpart, domain string) store.Address {
+	t.Helper()
+	a, err := store.NewAddress(localpart, domain)
+	require.NoError(t, err)
+	return a
+}
+
+// Run runs the suite. open returns stores of one empty world: the second and later ones that it
+// returns are other processes' views of the same mailboxes.
+func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
+	for name, test := range map[string]func(*testing.T, func() store.Store){
+		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
+		"names": names, "quotas": quotas, "at once": atOnce, "two stores at once": twoStores, "a caller who left": left,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func life(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	box := address(t, "user", Domain)
+	list, err := s.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Empty(t, list)
+
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box, Quota: 5 << 20}, Hash(1)))
+	require.ErrorIs(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(2)), store.ErrExists)
+	hash, suspended, err := s.Hash(ctx, box)
+	require.NoError(t, err)
+	require.Equal(t, Hash(1), hash, "the one that was there stays")
+	require.False(t, suspended)
+	b, err := s.Mailbox(ctx, box)
+	require.NoError(t, err)
+	require.Equal(t, store.Mailbox{Address: box, Quota: 5 << 20}, b)
+
+	require.NoError(t, s.SetHash(ctx, box, Hash(3)))
+	other := open() // Another process sees it at once.
+	hash, _, err = other.Hash(ctx, box)
+	require.NoError(t, err)
+	require.Equal(t, Hash(3), hash)
+
+	require.NoError(t, other.Create(ctx, store.Mailbox{Address: address(t, "another", Domain)}, Hash(4)))
+	require.NoError(t, other.Create(ctx, store.Mailbox{Address: address(t, "user", Other), Quota: 1}, Hash(5)))
+	list, err = s.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Equal(t, []store.Mailbox{{Address: address(t, "another", Domain)}, {Address: box, Quota: 5 << 20}}, list)
+	list, err = s.List(ctx, Other)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+
+	usage, err := s.Usage(ctx, box)
+	require.NoError(t, err)
+	require.Zero(t, usage.Bytes)
+	_, err = s.MainUsage(ctx)
+	require.NoError(t, err)
+
+	require.NoError(t, s.Delete(ctx, box, store.Keep{}))
+	require.ErrorIs(t, s.Delete(ctx, box, store.Keep{}), store.ErrNoMailbox)
+	list, err = other.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	_, err = other.Mailbox(ctx, address(t, "user", Other))
+	require.NoError(t, err, "of the same name in another domain")
+
+	// One that is made anew has nothing of the old one.
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(6)))
+	b, err = s.Mailbox(ctx, box)
+	require.NoError(t, err)
+	require.Equal(t, store.Mailbox{Address: box}, b)
+	require.NoError(t, s.Delete(ctx, box, store.Keep{Mail: true, Quota: true}))
+}
+
+func missing(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: address(t, "user", Domain)}, Hash(1)))
+	for _, box := range []store.Address{address(t, "nobody", Domain), address(t, "use", Domain), address(t, "users", Domain), address(t, "user", Other)} {
+		require.ErrorIs(t, s.SetHash(ctx, box, Hash(2)), store.ErrNoMailbox)
+		require.ErrorIs(t, s.SetQuota(ctx, box, 1), store.ErrNoMailbox)
+		require.ErrorIs(t, s.Suspend(ctx, box, store.Login|store.Incoming, true), store.ErrNoMailbox)
+		require.ErrorIs(t, s.Delete(ctx, box, store.Keep{}), store.ErrNoMailbox)
+		_, _, err := s.Hash(ctx, box)
+		require.ErrorIs(t, err, store.ErrNoMailbox)
+		_, err = s.Mailbox(ctx, box)
+		require.ErrorIs(t, err, store.ErrNoMailbox)
+	}
+	for _, hash := range []string{"", "a b", "a:b", "a\nb", "a\x00b", strings.Repeat("a", 600)} {
+		require.Error(t, s.SetHash(ctx, address(t, "user", Domain), hash), "%q", hash)
+		require.Error(t, s.Create(ctx, store.Mailbox{Address: address(t, "new", Domain)}, hash), "%q", hash)
+	}
+	require.Error(t, s.Create(ctx, store.Mailbox{Address: address(t, "new", Domain), Quota: -1}, Hash(1)))
+	require.Error(t, s.SetQuota(ctx, address(t, "user", Domain), -1))
+	list, err := s.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	hash, _, err := s.Hash(ctx, address(t, "user", Domain))
+	require.NoError(t, err)
+	require.Equal(t, Hash(1), hash)
+}
+
+func suspensions(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	box, other := address(t, "user", Domain), address(t, "other", Domain)
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(1)))
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: other, Suspended: store.Outgoing | store.Login}, Hash(2)))
+	has := func(box store.Address, want store.Suspension) {
+		t.Helper()
+		b, err := open().Mailbox(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, want, b.Suspended)
+		list, err := s.List(ctx, Domain)
+		require.NoError(t, err)
+		for _, b := range list {
+			if b.Address == box {
+				require.Equal(t, want, b.Suspended, "in the list")
+			}
+		}
+		_, suspended, err := s.Hash(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, want.Has(store.Login), suspended)
+	}
+	has(box, 0)
+	has(other, store.Outgoing|store.Login)
+	now := store.Suspension(0)
+	for _, flag := range []store.Suspension{store.Login, store.Incoming, store.Outgoing, store.Hold} {
+		for range 2 { // The second time changes nothing.
+			require.NoError(t, s.Suspend(ctx, box, flag, true))
+			now |= flag
+			has(box, now)
+		}
+	}
+	require.NoError(t, s.SetHash(ctx, box, Hash(3)))
+	has(box, now)
+	hash, _, err := s.Hash(ctx, box)
+	require.NoError(t, err)
+	require.Equal(t, Hash(3), hash, "a new password waits for the login's return")
+	for _, flag := range []store.Suspension{store.Incoming, store.Login, store.Hold, store.Outgoing} {
+		for range 2 {
+			require.NoError(t, s.Suspend(ctx, box, flag, false))
+			now &^= flag
+			has(box, now)
+		}
+	}
+	has(other, store.Outgoing|store.Login)
+	require.NoError(t, s.Suspend(ctx, other, store.Outgoing|store.Login|store.Hold, false))
+	has(other, 0)
+	require.NoError(t, s.Suspend(ctx, other, store.Incoming|store.Outgoing, true))
+	require.NoError(t, s.Delete(ctx, other, store.Keep{}))
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: other}, Hash(4)))
+	has(other, 0)
+}
+
+func names(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	all := []string{"a", "a.b", "a+b", "a-b", "a_b", "a=b", "a&b", "a'b", "a~b", "1", "=", strings.Repeat("x", 64), "user.name+tag"}
+	for i, name := range all {
+		require.NoError(t, s.Create(ctx, store.Mailbox{Address: address(t, name, Domain), Quota: int64(i)}, Hash(i)), name)
+	}
+	list, err := s.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Len(t, list, len(all))
+	for i, name := range all {
+		b, err := s.Mailbox(ctx, address(t, name, Domain))
+		require.NoError(t, err, name)
+		require.EqualValues(t, i, b.Quota)
+		hash, _, err := s.Hash(ctx, b.Address)
+		require.NoError(t, err)
+		require.Equal(t, Hash(i), hash)
+	}
+	for _, name := range all {
+		require.NoError(t, s.Delete(ctx, address(t, name, Domain), store.Keep{}), name)
+	}
+	list, err = s.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+func quotas(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	box := address(t, "user", Domain)
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(1)))
+	for _, n := range []int64{1, 4 << 50, 0, 256 << 20, 256 << 20} {
+		require.NoError(t, s.SetQuota(ctx, box, n))
+		b, err := open().Mailbox(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, n, b.Quota)
+	}
+}
+
+// atOnce makes changes of all kinds together; each must be whole.
+func atOnce(t *testing.T, open func() store.Store) { together(t, open(), open()) }
+
+func twoStores(t *testing.T, open func() store.Store) {
+	a, b := open(), open()
+	together(t, a, b)
+}
+
+func together(t *testing.T, a, b store.Store) {
+	const boxes = 24
+	ctx := t.Context()
+	var all sync.WaitGroup
+	failed := make(chan error, boxes)
+	for i := range boxes {
+		s := a
+		if i%2 == 1 {
+			s = b
+		}
+		box := address(t, fmt.Sprintf("box%d", i), Domain)
+		all.Go(func() {
+			failed <- errors.Join(
+				s.Create(ctx, store.Mailbox{Address: box}, Hash(i)),
+				s.SetQuota(ctx, box, int64(i)),
+				s.Suspend(ctx, box, store.Incoming, true),
+				s.SetHash(ctx, box, Hash(i+1000)),
+			)
+			if i%3 == 0 {
+				failed <- s.Delete(ctx, box, store.Keep{})
+			} else {
+				failed <- nil
+			}
+		})
+	}
+	go func() { all.Wait(); close(failed) }()
+	for err := range failed {
+		require.NoError(t, err)
+	}
+	list, err := a.List(ctx, Domain)
+	require.NoError(t, err)
+	require.Len(t, list, boxes-boxes/3)
+	for i := range boxes {
+		box := address(t, fmt.Sprintf("box%d", i), Domain)
+		m, err := b.Mailbox(ctx, box)
+		if i%3 == 0 {
+			require.ErrorIs(t, err, store.ErrNoMailbox)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, store.Mailbox{Address: box, Quota: int64(i), Suspended: store.Incoming}, m)
+		hash, _, err := a.Hash(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, Hash(i+1000), hash)
+	}
+}
+
+// left makes changes for callers whose time is over: each is made or not, and is told so.
+func left(t *testing.T, open func() store.Store) {
+	s := open()
+	box := address(t, "user", Domain)
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box}, Hash(0)))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := s.SetHash(ctx, box, Hash(1))
+	hash, _, readErr := s.Hash(t.Context(), box)
+	require.NoError(t, readErr)
+	switch {
+	case err == nil:
+		require.Equal(t, Hash(1), hash)
+	case errors.Is(err, store.ErrUnknown):
+	default:
+		require.Equal(t, Hash(0), hash, "%v", err)
+	}
+}

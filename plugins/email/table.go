@@ -1,0 +1,246 @@
+package email
+
+import (
+	"context"
+
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// operation is one thing that the module does, and what its functions in the three APIs are
+// called, take and return. What the APIs do alike is in do; what they do differently stands
+// here, to be held against the documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI
+// document of UAPI, and the wiki's pages of API 1.
+type operation struct {
+	help    string
+	returns string
+	changes bool
+	do      func(ctx context.Context, call *sdk.Call) (any, error)
+	api1    *form
+	api2    []form // Some have two names.
+	uapi    *form
+}
+
+// form is an operation in one API.
+type form struct {
+	name   string
+	params []protocol.Param
+	// answer makes of what do returned what this API returns; nil makes of it that it was done.
+	answer func(any) any
+}
+
+// A parameter's words, where several functions have it.
+var (
+	pDomain   = protocol.Param{Name: "domain", Help: "A domain of the account, such as example.com. Default: the main domain."}
+	pEmail    = protocol.Param{Name: "email", Required: true, Help: "The mailbox's name, such as user, or its whole address."}
+	pAddress  = protocol.Param{Name: "email", Required: true, Help: "The mailbox's whole address, such as user@example.com."}
+	pPassword = protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new password."}
+	pQuota    = protocol.Param{Name: "quota", Help: "The quota in MiB, a whole number; 0 or unlimited for none."}
+	pRegex    = protocol.Param{Name: "regex", Help: "A Perl regular expression that the address must match."}
+)
+
+func required(p protocol.Param) protocol.Param { p.Required = true; return p }
+func optional(p protocol.Param) protocol.Param { p.Required = false; return p }
+
+func flag(name, help string) protocol.Param {
+	return protocol.Param{Name: name, Type: protocol.TypeFlag, Help: help}
+}
+
+func text(name, help string) protocol.Param { return protocol.Param{Name: name, Help: help} }
+
+// Answers.
+func asIs(v any) any   { return v }
+func record(v any) any { return []any{v} }
+func nothing(any) any  { return nil }
+func one(any) any      { return 1 }
+func noText(any) any   { return "" }
+func rawDone(any) any  { return []any{map[string]any{"raw": "", "reason": "", "result": 1}} }
+func field(n string) func(any) any {
+	return func(v any) any { return []any{map[string]any{n: v}} }
+}
+
+func (m *Module) operations() []operation {
+	return []operation{
+		{
+			help: "Change a mailbox's password.", changes: true, do: m.passwdPop,
+			api2: []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
+			uapi: &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
+		},
+		{
+			help: "Tell whether a password is a mailbox's own.", do: m.verifyPassword,
+			returns: "1, or 0 where it is another one or the mailbox's login is suspended.",
+			uapi: &form{name: "verify_password", answer: asIs, params: []protocol.Param{pAddress,
+				{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The password to try."}}},
+		},
+		{
+			help: "Create a mailbox.", changes: true, do: m.addPop,
+			returns: "The mailbox: user+example.com in UAPI, its address in API 1.",
+			api1:    &form{name: "addpop", answer: asIs, params: []protocol.Param{pEmail, pPassword, pQuota, pDomain}},
+			api2: []form{{name: "addpop", params: []protocol.Param{required(pDomain), pEmail, pPassword, pQuota,
+				flag("send_welcome_email", "Mail the settings to the new mailbox.")}}},
+			uapi: &form{name: "add_pop", params: []protocol.Param{pEmail, optional(pPassword),
+				{Name: "password_hash", Type: protocol.TypeSecret, Help: "A crypt hash, in place of the password."},
+				pQuota, pDomain,
+				flag("send_welcome_email", "Mail the settings to the new mailbox."),
+				flag("skip_update_db", "Taken for compatibility; there is no such database.")},
+				answer: plusForm},
+		},
+		{
+			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop,
+			api1: &form{name: "delpop", answer: noText, params: []protocol.Param{pEmail,
+				{Name: "password", Type: protocol.TypeSecret, Help: "Taken for compatibility."}, pDomain}},
+			api2: []form{{name: "delpop", answer: rawDone, params: []protocol.Param{required(pDomain), pEmail}}},
+			uapi: &form{name: "delete_pop", params: []protocol.Param{pEmail, pDomain,
+				text("flags", "passwd keeps the mail."), flag("skip_quota", "Keep the quota's line.")}},
+		},
+		{
+			help: "List the mailboxes.", do: m.listPops, returns: "A record for each: email, login, suspended_login, suspended_incoming.",
+			api2: []form{
+				{name: "listpops", answer: asIs, params: []protocol.Param{pRegex}},
+				{name: "listpopssingle", answer: asIs, params: []protocol.Param{pRegex}},
+				{name: "listpopswithimage", answer: withImage, params: []protocol.Param{pRegex}},
+			},
+			uapi: &form{name: "list_pops", answer: asIs, params: []protocol.Param{pRegex,
+				flag("skip_main", "Leave out the account's own mailbox."),
+				flag("no_validate", "Taken for compatibility: the list is always the store's.")}},
+		},
+		{
+			help: "List the mailboxes with their quotas and what their mail takes.", do: m.listPopsWithDisk,
+			returns: "A record for each.",
+			api2: []form{{name: "listpopswithdisk", answer: asIs, params: []protocol.Param{
+				text("domain", "Only this domain's mailboxes."), pRegex,
+				flag("nearquotaonly", "Only mailboxes that are full to 95 % or more."),
+				flag("no_validate", "Taken for compatibility: the list is always the store's.")}}},
+			uapi: &form{name: "list_pops_with_disk", answer: asIs, params: []protocol.Param{
+				text("domain", "Only this domain's mailboxes."), text("email", "Only this mailbox."), pRegex,
+				{Name: "maxaccounts", Type: protocol.TypeInteger, Help: "At most so many."},
+				flag("no_disk", "Do not measure the mail."),
+				flag("no_validate", "Taken for compatibility: the list is always the store's."),
+				flag("get_restrictions", "With has_suspended, suspended_outgoing and hold_outgoing."),
+				text("infinityimg", "The path of an image for no quota."),
+				flag("infinitylang", "∞ for no quota.")}},
+		},
+		{
+			help: "Count the mailboxes.", do: m.countPops, returns: "The number.",
+			uapi: &form{name: "count_pops", answer: asIs},
+		},
+		{
+			help: "List the domains that can have mailboxes.", do: m.listDomains, returns: "A record with domain for each, the main domain first.",
+			api2: []form{{name: "listmaildomains", answer: asIs, params: []protocol.Param{flag("skipmain", "Leave out the main domain.")}}},
+			uapi: &form{name: "list_mail_domains", answer: asIs, params: []protocol.Param{
+				text("select", "Mark this domain with select."),
+				flag("add_www", "With www. in front of each, too."), flag("include_wildcard", "With wildcard domains.")}},
+		},
+		{
+			help: "Show a mailbox's name.", do: m.accountName,
+			api2: []form{{name: "accountname", answer: field("account"), params: []protocol.Param{
+				text("account", "A mailbox's name, or its address."), text("display", "With no account: all mail.")}}},
+			uapi: &form{name: "account_name", answer: asIs, params: []protocol.Param{
+				text("account", "A mailbox's address."), text("display", "With no account: all mail.")}},
+		},
+		{
+			help: "Change a mailbox's quota.", changes: true, do: m.editQuota,
+			api2: []form{{name: "editquota", params: []protocol.Param{required(pDomain), pEmail, required(pQuota)}}},
+			uapi: &form{name: "edit_pop_quota", params: []protocol.Param{pEmail, required(pDomain), pQuota}},
+		},
+		{
+			help: "Show a mailbox's quota.", do: m.getQuota, returns: "The quota in MiB, or in bytes; unlimited where there is none.",
+			api1: &form{name: "getpopquota", answer: asIs, params: []protocol.Param{pEmail, pDomain}},
+			uapi: &form{name: "get_pop_quota", answer: asIs, params: []protocol.Param{pEmail, pDomain, flag("as_bytes", "In bytes; 0 for none.")}},
+		},
+		{
+			help: "Show what a mailbox's mail takes.", do: m.getDiskUsage, returns: "diskused in MiB, domain, login and user.",
+			api2: []form{{name: "getdiskusage", answer: record, params: diskParams()}},
+			uapi: &form{name: "get_disk_usage", answer: asIs, params: diskParams()},
+		},
+		{
+			help: "Measure a mailbox's mail anew.", do: m.clearCache,
+			api2: []form{{name: "clearpopcache", params: []protocol.Param{{Name: "username", Required: true, Help: "The mailbox's whole address."}}}},
+		},
+		{
+			help: "Show what the mail of the account's own mailbox takes.", do: m.mainUsageText,
+			uapi: &form{name: "get_main_account_disk_usage", answer: asIs},
+		},
+		{
+			help: "Show what the mail of the account's own mailbox takes, in bytes.", do: m.mainUsage,
+			uapi: &form{name: "get_main_account_disk_usage_bytes", answer: asIs},
+		},
+		{
+			help: "Show the quota that new mailboxes have, in bytes.", do: bytesOf(defaultQuota),
+			api2: []form{{name: "get_default_email_quota", answer: field("default_quota")}},
+			uapi: &form{name: "get_default_email_quota", answer: asIs},
+		},
+		{
+			help: "Show the quota that new mailboxes have, in MiB.", do: mibOf(defaultQuota),
+			uapi: &form{name: "get_default_email_quota_mib", answer: asIs},
+		},
+		{
+			help: "Show the highest quota that a mailbox may have, in bytes.", do: bytesOf(maxQuota),
+			api2: []form{{name: "get_max_email_quota", answer: field("max_quota")}},
+			uapi: &form{name: "get_max_email_quota", answer: asIs},
+		},
+		{
+			help: "Show the highest quota that a mailbox may have, in MiB.", do: mibOf(maxQuota),
+			uapi: &form{name: "get_max_email_quota_mib", answer: asIs},
+		},
+		m.suspension("suspend_login", "Refuse logins to a mailbox; its mail still arrives.", login, true, nothing),
+		m.suspension("unsuspend_login", "Take logins to a mailbox again.", login, false, nothing),
+		m.suspension("suspend_incoming", "Refuse mail to a mailbox; logins work.", incoming, true, nothing),
+		m.suspension("unsuspend_incoming", "Take mail to a mailbox again.", incoming, false, one),
+		m.suspension("suspend_outgoing", "Refuse mail that a mailbox sends; logins work.", outgoing, true, one),
+		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, nothing),
+		m.suspension("hold_outgoing", "Mark that mail which a mailbox sends is to stay in the queue.", hold, true, nothing),
+		m.suspension("release_outgoing", "Take the mark of hold_outgoing away.", hold, false, nothing),
+	}
+}
+
+func diskParams() []protocol.Param {
+	return []protocol.Param{{Name: "user", Required: true, Help: "The mailbox's name."}, required(pDomain)}
+}
+
+// functions makes the SDK's table of the operations.
+func (m *Module) functions() []sdk.Function {
+	var all []sdk.Function
+	for _, op := range m.operations() {
+		add := func(api protocol.API, f *form) {
+			if f != nil {
+				all = append(all, op.function(api, *f))
+			}
+		}
+		add(protocol.API1, op.api1)
+		for i := range op.api2 {
+			add(protocol.API2, &op.api2[i])
+		}
+		add(protocol.UAPI, op.uapi)
+	}
+	return all
+}
+
+func (op operation) function(api protocol.API, f form) sdk.Function {
+	returns := op.returns
+	if returns == "" {
+		returns = "Nothing."
+		if api == protocol.API2 {
+			returns = "One record: result is 1, or 0 with the reason."
+		}
+	}
+	return sdk.Function{
+		Function: protocol.Function{
+			API: api, Name: f.name, Help: op.help, Returns: returns, Params: f.params, Changes: op.changes,
+			Roles: []protocol.Role{protocol.RoleAccount}, Feature: feature,
+		},
+		Do: func(ctx context.Context, call *sdk.Call) (any, error) {
+			result, err := op.do(ctx, call)
+			if err != nil {
+				return nil, err
+			}
+			if f.answer == nil {
+				return call.Done(), nil
+			}
+			return f.answer(result), nil
+		},
+	}
+}
+
+// feature is the one that cPanel's pages for mailboxes need.
+const feature = "popaccts"
