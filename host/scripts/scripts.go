@@ -6,10 +6,12 @@ package scripts
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/liveapid/liveapid/host/strictoml"
 )
@@ -62,6 +64,12 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
 	}
+	// What every script loads.
+	for _, dir := range []string{"perl", "php"} {
+		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("modules: the libraries: %w", err)
+		}
+	}
 	seen := make(map[string]bool)
 	add := func(m Module, err error) {
 		switch {
@@ -77,9 +85,13 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	for _, e := range entries {
 		path := filepath.Join(f.Dir, e.Name())
 		if e.Name() == "Cpanel" {
-			for _, file := range f.custom(path) {
-				m, err := f.customModule(file)
-				add(m, err)
+			// Such a module may load whatever lies in the modules folder.
+			if err := f.checkAll(f.Dir); err != nil {
+				broken = append(broken, fmt.Errorf("the modules in %s: %w", path, err))
+				continue
+			}
+			for _, file := range custom(path) {
+				add(f.customModule(file), nil)
 			}
 			continue
 		}
@@ -97,15 +109,19 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 }
 
 // custom returns the cPanel-style modules' files.
-func (f Finder) custom(cpanel string) []string {
-	files, _ := filepath.Glob(filepath.Join(cpanel, "API", "*.pm")) // The pattern is well formed.
+func custom(cpanel string) []string {
+	var files []string
+	dir := filepath.Join(cpanel, "API")
+	entries, _ := os.ReadDir(dir) // There may be none.
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".pm") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
 	return files
 }
 
-func (f Finder) customModule(file string) (Module, error) {
-	if err := f.check(file); err != nil {
-		return Module{}, fmt.Errorf("module %s: %w", file, err)
-	}
+func (f Finder) customModule(file string) Module {
 	name := strings.TrimSuffix(filepath.Base(file), ".pm")
 	return Module{
 		Name: name, Dir: f.Dir, Env: []string{"LIVEAPI_MODULE=" + name},
@@ -113,13 +129,16 @@ func (f Finder) customModule(file string) (Module, error) {
 			"perl", "-I", f.Dir, "-I", filepath.Join(f.Bindings, "perl", "lib"),
 			"-MLiveAPI::Module::Custom", "-e", "LiveAPI::Module::Custom->serve(@ARGV)", "--", name, file,
 		},
-	}, nil
+	}
 }
 
 func (f Finder) folder(dir string) (Module, error) {
+	// First: what others can write is not even read.
+	if err := f.checkAll(dir); err != nil {
+		return Module{}, err
+	}
 	var m manifest
-	path := filepath.Join(dir, "module.toml")
-	text, err := os.ReadFile(path)
+	text, err := readManifest(filepath.Join(dir, "module.toml"))
 	if err == nil {
 		err = strictoml.Decode(text, &m)
 	}
@@ -129,34 +148,58 @@ func (f Finder) folder(dir string) (Module, error) {
 	if m.Name == "" {
 		m.Name = filepath.Base(dir)
 	}
-	out := Module{Name: m.Name, Dir: dir, Command: m.Command, Settings: m.Settings, Env: []string{"LIVEAPI_MODULE=" + m.Name}}
-	if len(out.Command) == 0 {
-		if out.Command = f.command(dir); out.Command == nil {
-			return Module{}, errors.New("it has neither module.pl nor module.php, and its module.toml names no command")
-		}
+	out := Module{Name: m.Name, Dir: dir, Command: m.Command, Settings: m.Settings, Env: []string{
+		"LIVEAPI_MODULE=" + m.Name, "PERL5LIB=" + filepath.Join(f.Bindings, "perl", "lib"),
+	}}
+	if len(out.Command) > 0 {
+		return out, nil
 	}
-	return out, f.checkAll(dir)
+	out.Command, err = f.command(dir)
+	return out, err
+}
+
+// maxManifest bounds a module.toml, in bytes.
+const maxManifest = 64 << 10
+
+// readManifest reads a module.toml: a file, and not too long a one.
+func readManifest(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxManifest {
+		return nil, fmt.Errorf("it must be a file of at most %d bytes", maxManifest)
+	}
+	return io.ReadAll(io.LimitReader(file, maxManifest))
 }
 
 // command is how a script is started that has no command of its own.
-func (f Finder) command(dir string) []string {
-	for name, command := range map[string][]string{
-		"module.pl":  {"perl", "-I", filepath.Join(f.Bindings, "perl", "lib")},
-		"module.php": {"php", "-d", "display_errors=stderr", "-d", "auto_prepend_file=" + filepath.Join(f.Bindings, "php", "module.php")},
+func (f Finder) command(dir string) (command []string, err error) {
+	for _, kind := range []struct {
+		script  string
+		command []string
+	}{
+		{"module.pl", []string{"perl"}},
+		{"module.php", []string{"php", "-d", "display_errors=stderr", "-d", "auto_prepend_file=" + filepath.Join(f.Bindings, "php", "module.php")}},
 	} {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return append(command, path)
+		path := filepath.Join(dir, kind.script)
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue
 		}
+		if command != nil {
+			return nil, errors.New("it has both module.pl and module.php; name the command in its module.toml")
+		}
+		command = append(kind.command, path)
 	}
-	return nil
-}
-
-func (f Finder) check(path string) error {
-	if f.Check == nil {
-		return nil
+	if command == nil {
+		return nil, errors.New("it has neither module.pl nor module.php, and its module.toml names no command")
 	}
-	return f.Check(path)
+	return command, nil
 }
 
 // checkAll checks everything in a module's folder: a script loads what lies beside it.

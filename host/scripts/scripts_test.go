@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +46,10 @@ func TestFind(t *testing.T) {
 		"Zwice/module.toml":    "name = \"Perl\"\n",
 		".git/module.pl":       "",
 		"README.md":            "",
+		"Both/module.pl":       "",
+		"Both/module.php":      "",
+		"Long/module.toml":     strings.Repeat("#\n", 40_000),
+		"Long/module.pl":       "",
 	})
 	modules, broken, err := scripts.Finder{Dir: dir, Bindings: "/b"}.Find()
 	require.NoError(t, err)
@@ -53,7 +58,7 @@ func TestFind(t *testing.T) {
 		byName[m.Name] = m
 	}
 	require.Len(t, modules, 4)
-	require.Equal(t, []string{"perl", "-I", "/b/perl/lib", filepath.Join(dir, "Perl", "module.pl")}, byName["Perl"].Command)
+	require.Equal(t, []string{"perl", filepath.Join(dir, "Perl", "module.pl")}, byName["Perl"].Command)
 	require.Equal(t, filepath.Join(dir, "Perl"), byName["Perl"].Dir)
 	require.Equal(t, "/b/php/module.php", strings.TrimPrefix(byName["Php"].Command[4], "auto_prepend_file="))
 	require.Equal(t, map[string]any{"most": int64(3)}, byName["Php"].PluginSettings()["settings"])
@@ -62,7 +67,10 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []string{"LIVEAPI_MODULE=Hello"}, byName["Hello"].Env)
 
 	said := errors.Join(broken...).Error()
-	require.Len(t, broken, 3)
+	require.Len(t, broken, 5)
+	require.Contains(t, said, "Both: it has both")
+	require.Contains(t, said, "Long: module.toml: it must be a file")
+	require.Equal(t, []string{"LIVEAPI_MODULE=Perl", "PERL5LIB=/b/perl/lib"}, byName["Perl"].Env)
 	require.Contains(t, said, "Empty: it has neither module.pl nor module.php")
 	require.Contains(t, said, "Typo: module.toml: ")
 	require.Contains(t, said, "module Perl stands twice")
@@ -73,22 +81,37 @@ func TestFind(t *testing.T) {
 
 // Whatever a script could load is checked, and a module that fails the check is left out.
 func TestFindChecks(t *testing.T) {
-	dir := folder(t, map[string]string{
-		"Cpanel/API/Bad.pm": "", "Cpanel/API/Good.pm": "",
-		"A/module.pl": "", "A/lib/Bad.pm": "", "B/module.pl": "",
-	})
-	modules, broken, err := scripts.Finder{Dir: dir, Check: func(path string) error {
+	const bad = "anybody can write it"
+	check := func(path string) error {
 		if filepath.Base(path) == "Bad.pm" {
-			return errors.New("anybody can write it")
+			return errors.New(bad)
 		}
 		return nil
-	}}.Find()
-	require.NoError(t, err)
-	var names []string
-	for _, m := range modules {
-		names = append(names, m.Name)
 	}
-	require.ElementsMatch(t, []string{"B", "Good"}, names)
+	find := func(dir, bindings string) ([]string, []error, error) {
+		modules, broken, err := scripts.Finder{Dir: dir, Bindings: bindings, Check: check}.Find()
+		var names []string
+		for _, m := range modules {
+			names = append(names, m.Name)
+		}
+		return names, broken, err
+	}
+	dir := folder(t, map[string]string{
+		"Cpanel/API/Custom.pm": "", "A/module.pl": "", "A/lib/Bad.pm": "", "B/module.pl": "",
+	})
+	// A manifest that is not trusted is not read: this one would never be to its end.
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "A", "module.toml"), 0o600))
+	names, broken, err := find(dir, "/none")
+	require.NoError(t, err)
+	require.Equal(t, []string{"B"}, names, "custom modules may load all that is in the folder")
 	require.Len(t, broken, 2)
-	require.ErrorContains(t, errors.Join(broken...), "anybody can write it")
+	require.ErrorContains(t, errors.Join(broken...), bad)
+
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "A")))
+	names, broken, err = find(dir, "/none")
+	require.NoError(t, err)
+	require.Empty(t, broken)
+	require.ElementsMatch(t, []string{"B", "Custom"}, names)
+	_, _, err = find(dir, folder(t, map[string]string{"perl/lib/Bad.pm": ""}))
+	require.ErrorContains(t, err, bad)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -15,14 +16,24 @@ func Decode(text []byte, into any) error {
 	dec := toml.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
-	// The library's errors leave the place out of their text.
+	// The library's errors leave the place out of their text, or show the lines around it,
+	// which may hold a password.
 	var missing *toml.StrictMissingError
 	var decode *toml.DecodeError
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("unknown key:\n%s", missing.String())
+		var all []error
+		for i := range missing.Errors {
+			line, _ := missing.Errors[i].Position()
+			all = append(all, fmt.Errorf("line %d: unknown key: %s", line, strings.Join(missing.Errors[i].Key(), ".")))
+		}
+		return errors.Join(all...)
 	case errors.As(err, &decode):
-		return fmt.Errorf("%w:\n%s", err, decode.String())
+		line, column := decode.Position()
+		if key := decode.Key(); len(key) > 0 {
+			return fmt.Errorf("line %d, column %d: %s: %w", line, column, strings.Join(key, "."), err)
+		}
+		return fmt.Errorf("line %d, column %d: %w", line, column, err)
 	}
 	return err
 }

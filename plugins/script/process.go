@@ -3,7 +3,6 @@ package script
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -71,12 +70,17 @@ func (p *process) wait() error {
 
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// ask sends one document and returns the script's answer. It keeps ctx's deadline and
-// looks past its cancellation: a caller who left does not undo what a script has begun.
-func (p *process) ask(ctx context.Context, document any) (any, error) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Time{}
+// errUnfit is an answer that was read to its end, and is none.
+var errUnfit = errors.New("the script's answer")
+
+// ask sends one document and returns the script's answer, within a time; 0 sets no end.
+func (p *process) ask(limit time.Duration, document any) (any, error) {
+	if p.buf.Buffered() > 0 {
+		return nil, fmt.Errorf("%w: it wrote more than one answer", errNotTaken)
+	}
+	deadline := time.Time{}
+	if limit > 0 {
+		deadline = time.Now().Add(limit)
 	}
 	if err := errors.Join(p.in.SetWriteDeadline(deadline), p.out.SetReadDeadline(deadline)); err != nil {
 		return nil, err
@@ -89,6 +93,9 @@ func (p *process) ask(ctx context.Context, document any) (any, error) {
 		return nil, fmt.Errorf("%w: %w", errNotTaken, late(err))
 	}
 	answer, err := readFrame(p.buf)
+	if errors.Is(err, errUnfit) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the script's answer: %w", late(err))
 	}
@@ -162,10 +169,13 @@ func readFrame(r *bufio.Reader) (any, error) {
 		return nil, ended(err)
 	}
 	value, err := strictjson.DecodeNodes(raw.Bytes(), protocol.MaxNodes)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		value, err = plain(value)
 	}
-	return plain(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	return value, nil
 }
 
 func ended(err error) error {

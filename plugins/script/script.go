@@ -35,6 +35,9 @@ type Server struct {
 // grace is how long calls that wait have to be sent back before the worker ends.
 const grace = 100 * time.Millisecond
 
+// lastAnswer is how long the answer of a script that has ended may take to be read.
+const lastAnswer = 2 * time.Second
+
 // NewServer returns a plugin that starts its script when it is asked to describe itself.
 func NewServer() *Server {
 	s := &Server{log: os.Stderr, exit: os.Exit, busy: make(chan struct{}, 1), ended: make(chan struct{}), watched: make(chan struct{})}
@@ -96,7 +99,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	if set.own == nil {
 		set.own = map[string]any{}
 	}
-	answer, err := s.process.ask(ctx, map[string]any{"describe": map[string]any{"settings": set.own}})
+	answer, err := s.process.ask(timeLeft(ctx), map[string]any{"describe": map[string]any{"settings": set.own}})
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +132,7 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	if err != nil {
 		return nil, err
 	}
+	limit := timeLeft(ctx)
 	if err := s.take(ctx); errors.Is(err, errEnded) {
 		return nil, status.Error(codes.Aborted, err.Error())
 	} else if err != nil {
@@ -136,12 +140,21 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
 	}
 	defer s.give()
-	answer, err := s.process.ask(ctx, map[string]any{"call": request})
-	if err != nil {
+	// The time that a call waited for others is not the script's: a caller whose time is over
+	// has its answer from the host, and the script is not ended in the middle of its work.
+	answer, err := s.process.ask(limit, map[string]any{"call": request})
+	if err == nil {
+		err = sameID(request, answer)
+	}
+	switch {
+	case errors.Is(err, errUnfit):
+		s.logf("%v", err)
+		return failed(protocol.KindInternal, "")
+	case errors.Is(err, errNotTaken):
 		s.end(err)
-		if errors.Is(err, errNotTaken) {
-			return nil, status.Error(codes.Aborted, err.Error())
-		}
+		return nil, status.Error(codes.Aborted, err.Error())
+	case err != nil:
+		s.end(err)
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	out, err := payload.Encode(answer)
@@ -150,6 +163,27 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 		return failed(protocol.KindInternal, "")
 	}
 	return &pluginpb.Payload{Msgpack: out}, nil
+}
+
+// timeLeft returns the time that ctx leaves, and a little more, so that it is the host that
+// says what became of a call that took too long; 0 where it has no end.
+func timeLeft(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return time.Until(deadline) + grace
+}
+
+// sameID refuses the answer to another call, which a child of the script may have written.
+// Scripts need not send an id.
+func sameID(request, answer any) error {
+	asked, _ := request.(map[string]any)
+	answered, _ := answer.(map[string]any)
+	if id, ok := answered["id"]; ok && id != asked["id"] {
+		return errors.New("the script's answer is for another call")
+	}
+	return nil
 }
 
 func failed(kind protocol.Kind, message string) (*pluginpb.Payload, error) {
@@ -164,13 +198,16 @@ var errEnded = errors.New("the script ended before the call reached it")
 func (s *Server) take(ctx context.Context) error {
 	select {
 	case <-s.busy:
+		err := ctx.Err()
 		select {
 		case <-s.ended:
-			s.give()
-			return errEnded
+			err = errEnded
 		default:
-			return nil
 		}
+		if err != nil {
+			s.give()
+		}
+		return err
 	case <-s.ended:
 		return errEnded
 	case <-ctx.Done():
@@ -183,7 +220,15 @@ func (s *Server) give() { s.busy <- struct{}{} }
 // watch ends the worker when its script ends.
 func (s *Server) watch(p *process) {
 	defer close(s.watched)
-	s.end(fmt.Errorf("the script ended: %w", p.wait()))
+	err := fmt.Errorf("the script ended: %w", p.wait())
+	// What it answered last is on its way.
+	select {
+	case <-s.busy:
+		defer s.give()
+	case <-s.ended:
+	case <-time.After(lastAnswer):
+	}
+	s.end(err)
 }
 
 // end ends the worker, once. Calls that wait go back to the host, which offers them to

@@ -138,11 +138,7 @@ func TestR18_BrokenScripts(t *testing.T) {
 		"it stops within an answer":      {`print "100\n{"; close STDOUT; sleep 60;`, "closed its standard output"},
 		"its answer is too long":         {`print "16777217\n";`, "at most 16777216"},
 		"its length is too long":         {`print "11111111111111111111";`, "does not begin with its length"},
-		"its answer is no JSON":          {`answer("{");`, "broken JSON"},
-		"its answer is no UTF-8":         {`answer("\"\xff\"");`, "not valid UTF-8"},
-		"its answer is nested too deep":  {`answer("[" x 40 . "]" x 40);`, "nested deeper"},
-		"its answer holds too much":      {`answer("[" . "1," x 200001 . "1]");`, "names and values"},
-		"its number is no number":        {`answer('{"data":1e999}');`, "too large"},
+		"its answer is another call's":   {`answer('{"id":"other","data":1}');`, "for another call"},
 		"it does not answer in time":     {`sleep 60;`, "did not come in time"},
 		"it answers a bit at a time":     {`while (1) { print "0"; select undef, undef, undef, 0.01 }`, "does not begin with its length"},
 		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 60;`, "script ended"},
@@ -164,6 +160,66 @@ func TestR18_BrokenScripts(t *testing.T) {
 			s.process.kill()
 		})
 	}
+}
+
+// An answer that can't be sent on fails its call, and the script goes on.
+func TestUnfitAnswers(t *testing.T) {
+	t.Parallel()
+	s := start(t, `my %answers = (json => "{", utf8 => "\"\xff\"", deep => "[" x 40 . "]" x 40, much => "[" . "1," x 200001 . "1]", number => '{"data":1e999}');
+		my ($how) = $in =~ /"how":"(\w+)"/; answer($answers{$how} // '{"id":"abc","data":1}');`)
+	for how, says := range map[string]string{
+		"json": "broken JSON", "utf8": "not valid UTF-8", "deep": "nested deeper", "much": "names and values", "number": "too large",
+	} {
+		result, err := call(t.Context(), t, s, map[string]any{"how": how})
+		require.NoError(t, err, how)
+		require.Equal(t, protocol.KindInternal, result.Err.Kind)
+		require.Contains(t, s.logged(t), says)
+	}
+	result, err := call(t.Context(), t, s, map[string]any{"how": "well"})
+	require.NoError(t, err)
+	require.Nil(t, result.Err)
+}
+
+// Two answers to one call would be shifted to all that follow: the script is ended instead.
+func TestTwoAnswers(t *testing.T) {
+	t.Parallel()
+	s := start(t, `answer('{"data":1}' ) for 1, 2; `)
+	_, err := call(t.Context(), t, s, nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err = call(t.Context(), t, s, nil)
+		return err != nil
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, <-s.exited)
+	require.Contains(t, s.logged(t), "more than one answer")
+}
+
+// The last answer of a script that ends is the caller's.
+func TestLastAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, `answer('{"data":"' . "x" x 5_000_000 . '"}'); exit 0;`)
+	result, err := call(t.Context(), t, s, nil)
+	require.NoError(t, err)
+	require.Len(t, result.Data, 5_000_000)
+	require.Equal(t, 1, <-s.exited)
+}
+
+// The time that a call waits for others is not taken from the script's.
+func TestWaitingIsNotTheScripts(t *testing.T) {
+	t.Parallel()
+	s := start(t, `select undef, undef, undef, 1; answer('{"data":1}');`)
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := call(ctx, t, s, nil)
+			done <- err
+		}()
+	}
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	require.Empty(t, s.logged(t))
 }
 
 // A call that waits for its turn and whose time is over has not run.

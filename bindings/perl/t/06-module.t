@@ -57,13 +57,13 @@ is(JSON::PP->new->canonical->encode($described->{functions}[1]),
     '{"api":2,"changes":false,"feature":"","help":"","name":"list","open":false,"params":[],"returns":"","roles":["account"]}', 'the least of one');
 is_deeply($module->answer({describe => {settings => {bad => 1}}}), {error => {kind => 'invalid', message => "setting bad: must not be given\n"}}, 'refused settings');
 
-my $bytes = "p\xe4\xc3\xa4";
+my $bytes = "p\xe4\xc3\xa4";    # No UTF-8.
 utf8::downgrade($bytes);
 my $answer = $module->answer(request('look', {p => $bytes}, account => {features => ['f']}));
 is(JSON::PP->new->canonical->encode($answer),
-    '{"data":{"all":{"p":"pä' . "\xc3\xa4" . '"},"domains":["a.example","b.example"],"feature":[1,0],"flag":1,"float":1.5,"has":[1,0],'
-    . '"home":"/home/alice","id":"abc123","inf":"' . 9**9**9 . '","key":[1],"none":null,"number":2,"p":"pä' . "\xc3\xa4" . '","role":"account",'
-    . '"text":"2","two":["pä' . "\xc3\xa4" . '",null],"uid":1001,"user":"alice","yes":true},"messages":["mé"],"metadata":{"k":[1]},"warnings":["w"]}', 'a call');
+    '{"data":{"all":{"p":{"$base64":"cOTDpA=="}},"domains":["a.example","b.example"],"feature":[1,0],"flag":1,"float":1.5,"has":[1,0],'
+    . '"home":"/home/alice","id":"abc123","inf":"' . 9**9**9 . '","key":[1],"none":null,"number":2,"p":{"$base64":"cOTDpA=="},"role":"account",'
+    . '"text":"2","two":[{"$base64":"cOTDpA=="},null],"uid":1001,"user":"alice","yes":true},"messages":["mé"],"metadata":{"k":[1]},"warnings":["w"]}', 'a call');
 is_deeply($module->answer(request('look', {p => 'x'}))->{data}{feature}, [1, 1], 'an account without a list has all features');
 is_deeply($module->answer(request('list', {}, api => 2))->{data}, [{a => 1}], 'API 2');
 is($module->answer(request('show', {}, api => 1))->{data}, 'shown', 'API 1');
@@ -84,6 +84,36 @@ eval { $module->serve };
 like($@, qr/started by its host/, 'nobody else starts a module');
 eval { $module->uapi('x') };
 like($@, qr/usage: .* at t\/06-module.t line/, 'misuse is told where it is');
+
+my $surrogate = "\xed\xa0\x80";
+utf8::downgrade($surrogate);
+is_deeply(LiveAPI::Module::_clean([$surrogate, "\x{d800}", "\x{ffff}é", "\xc3\xa9"], 0)->[0], {'$base64' => '7aCA'}, 'half a surrogate pair goes as bytes');
+is(ref LiveAPI::Module::_clean("\x{d800}", 0), 'HASH', 'as a character too');
+
+# A child of a function's own is no second server.
+{
+    my $script = <<'END';
+use LiveAPI::Module;
+my $m = LiveAPI::Module->new(name => 'M');
+$m->uapi('fork', do => sub { my $pid = fork; if (!$pid) { die "child\n" } waitpid $pid, 0; $\ = "x"; print "printed"; return $? >> 8 });
+$m->serve;
+END
+    local $ENV{LIVEAPI_MODULE} = 'M';
+    require IPC::Open3;
+    my ($to, $from);
+    my $pid = IPC::Open3::open3($to, $from, '>&STDERR', $^X, '-Ilib', '-e', "close STDERR; open STDERR, '>', '/dev/null'; $script");
+    my $say = sub { print {$to} length($_[0]) . "\n$_[0]"; $to->flush };
+    my $hear = sub { my $n = readline $from; read $from, my $json, $n; return JSON::PP->new->decode($json) };
+    $say->('{"describe":{}}');
+    is($hear->()->{modules}[0]{name}, 'M', 'a script describes itself');
+    for my $id (1 .. 3) {
+        $say->(qq({"call":{"id":"$id","api":3,"func":"fork","args":{}}}));
+        is_deeply($hear->(), {id => "$id", data => 1, messages => [], warnings => []}, "call $id has its own answer");
+    }
+    close $to;
+    waitpid $pid, 0;
+    is($?, 0, 'and it ends with its host');
+}
 
 # A custom UAPI module, as it would lie on a cPanel server.
 my $dir = File::Temp->newdir;
@@ -133,5 +163,19 @@ is($custom->answer(request('need_any', {a => ''}))->{data}, '', 'required, and e
 is_deeply($custom->answer(request('list', {}))->{data}, [1, 2, 3], 'a list as data');
 is_deeply($custom->answer(request('fail', {})), {error => {kind => 'failed', message => "first 1\nsecond [_1]"}}, 'errors');
 is_deeply($custom->answer(request('silent', {})), {error => {kind => 'failed', message => 'The function failed and gave no reason.'}}, 'failure without a word');
+
+for my $gate (q({match => 'any'}), q(['f']), q('')) {
+    open my $odd, '>', "$dir/Odd.pm" or die $!;
+    print {$odd} "package Cpanel::API::Odd; our %API = (f => {needs_feature => $gate}); sub f { 1 } 1;";
+    close $odd;
+    delete $INC{"$dir/Odd.pm"};
+    no warnings 'redefine';
+    ok(!eval { LiveAPI::Module::Custom->load('Odd', "$dir/Odd.pm"); 1 }, "a gate that can't be understood: $gate");
+    like($@, qr/needs_feature must be/, 'and it says so');
+}
+open my $all, '>', "$dir/All.pm" or die $!;
+print {$all} "package Cpanel::API::All; our %API = (_needs_feature => 'all'); sub f { 1 } 1;";
+close $all;
+is(LiveAPI::Module::Custom->load('All', "$dir/All.pm")->answer({describe => {}})->{modules}[0]{functions}[0]{feature}, 'all', 'a gate for all functions');
 
 done_testing;

@@ -95,8 +95,16 @@ final class Module
             throw UsageException::module();
         }
         self::takeStreams();
+        $process = getmypid();
         while (($document = self::read()) !== null) {
-            self::write($this->answer($document));
+            $answer = $this->answer($document);
+            if (getmypid() !== $process) {
+                exit(1); // A child of the module's own is no second server.
+            }
+            if (isset($document['call']['id'])) {
+                $answer['id'] = $document['call']['id'];
+            }
+            self::write($answer);
         }
     }
 

@@ -163,6 +163,10 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	for _, m := range f.objects("modules") {
 		module := protocol.Module{Name: m.text("name"), Help: m.text("help")}
 		for _, fn := range m.objects("functions") {
+			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
+				// A gate that can't be read must not stand open.
+				return nil, fmt.Errorf("%w: function %.40q: its feature is no text", ErrPayload, fn.text("name"))
+			}
 			module.Functions = append(module.Functions, decodeFunction(fn))
 		}
 		if err := module.Validate(); err != nil {

@@ -6,9 +6,11 @@ use 5.016;
 
 use B                      ();
 use Carp                   ();
+use Encode                 ();
+use IO::Handle             ();
+use POSIX                  ();
 use JSON::PP               ();
 use MIME::Base64           ();
-use Cpanel::LiveAPI::Codec ();
 use LiveAPI::Module::Call  ();
 
 our $VERSION = '0.1.0';
@@ -17,7 +19,7 @@ my $DEPTH    = 32;
 my $MAX      = 16 << 20;           # Bytes of one document.
 my $BYTES    = '$base64';          # Marks a text that is no UTF-8.
 my %API      = (api1 => 1, api2 => 2, uapi => 3);
-my ($IN, $OUT);
+my ($IN, $OUT, $PID);
 
 # The host talks over standard input and output. Whatever the module's own code prints must
 # not get between, so both are taken away before any of it runs.
@@ -77,7 +79,12 @@ sub serve {
     Carp::croak('a module is started by its host: put it into the modules folder and call it') if !defined $ENV{LIVEAPI_MODULE};
     _take_streams() if !$IN;
     while (defined(my $document = _read())) {
-        _write($self->answer($document));
+        my $answer = $self->answer($document);
+
+        # A child of the module's own whose work has come to its end is no second server.
+        POSIX::_exit(1) if $$ != $PID;
+        $answer->{id} = $document->{call}{id} if ref $document->{call} eq 'HASH';
+        _write($answer);
     }
     exit 0;
 }
@@ -131,12 +138,15 @@ sub _take_streams {
     open STDIN,  '<',  '/dev/null' or die "liveapi: /dev/null: $!\n";
     open STDOUT, '>&', \*STDERR or die "liveapi: standard error: $!\n";
     binmode $_ for $IN, $OUT;
+    STDOUT->autoflush(1);    # So that the host's log has it when it was printed.
+    $PID = $$;
     return;
 }
 
 # Returns the next document, and nothing at the end.
 sub _read {
     local $/ = "\n";
+    local ($@, $!);
     my $length = readline $IN;
     return if !defined $length;
     $length =~ /\A([0-9]{1,10})\n\z/ && $1 <= $MAX or die "liveapi: what came from the host is no document\n";
@@ -150,6 +160,7 @@ sub _read {
 
 sub _write {
     my ($document) = @_;
+    local ($\, $,);    # The module's own output may set them.
     my $json = JSON::PP->new->utf8->allow_nonref->encode($document);
     if (length($json) > $MAX) {
         print {*STDERR} 'the answer has ' . length($json) . " bytes, at most $MAX can be sent\n";
@@ -189,18 +200,29 @@ sub _clean {
     if ($type eq '') {
         my $flags = B::svref_2object(\$value)->FLAGS;
         return $value if !($flags & B::SVp_POK()) && $flags & (B::SVp_IOK() | B::SVp_NOK()) && $value * 0 == 0;
-        my $text = Cpanel::LiveAPI::Codec::text_bytes($value);
-        utf8::decode($text);
-        return $text;
+        return _characters("$value");
     }
     return [map { _clean($_, $depth + 1) } @$value] if $type eq 'ARRAY';
     if ($type eq 'HASH') {
         my %copy;
-        $copy{_clean("$_", $depth)} = _clean($value->{$_}, $depth + 1) for keys %$value;
+        my $name;
+        for my $key (keys %$value) {
+            $name = _characters("$key");
+            die "a key of the data is no text: it is not UTF-8\n" if ref $name;
+            $copy{$name} = _clean($value->{$key}, $depth + 1);
+        }
         return \%copy;
     }
     return $$value ? 1 : 0 if $type eq 'SCALAR';
     die "data of type $type can't be sent: use text, numbers, undef, hashes and arrays\n";
+}
+
+# Text that can't be characters of JSON goes as its bytes.
+sub _characters {
+    my ($text) = @_;
+    utf8::encode($text) if utf8::is_utf8($text);
+    my $characters = eval { Encode::decode('UTF-8', $text, Encode::FB_CROAK() | Encode::LEAVE_SRC()) };
+    return defined $characters ? $characters : {$BYTES => MIME::Base64::encode_base64($text, '')};
 }
 
 1;
@@ -239,7 +261,7 @@ that account's rights, and starts it again after it ended. Calls come one at a t
 script prints goes to the host's log; standard input is empty.
 
 Text comes as bytes of UTF-8, or whatever the caller sent. Text that is returned may be
-characters or bytes of UTF-8.
+characters or bytes; bytes that are no UTF-8 go to the caller as they are.
 
 =head1 METHODS
 

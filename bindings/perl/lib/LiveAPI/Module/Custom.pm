@@ -33,18 +33,28 @@ sub load {
     require $file;
     my $module = LiveAPI::Module->new(name => $name, help => "The custom module $package.");
     my $about  = do { no strict 'refs'; \%{"${package}::API"} };
+    my $gate   = _gate($package, '%API', $about->{_needs_feature});
     for my $function (_functions($package)) {
-        my $spec = ref $about->{$function} eq 'HASH' ? $about->{$function} : {};
+        my $spec = defined $about->{$function} ? $about->{$function} : {};
+        die "$package: \$API{$function} must be a hash\n" if ref $spec ne 'HASH';
         my $code = $package->can($function);
         $module->uapi($function,
             help    => "The function ${package}::$function.",
             open    => 1,
             changes => 1,                   # Nobody says that it does not.
-            feature => $spec->{needs_feature},
+            feature => _gate($package, "\$API{$function}", $spec->{needs_feature}) || $gate,
             do      => sub { return _run($code, @_) },
         );
     }
     return $module;
+}
+
+# A gate that can't be understood must not stand open.
+sub _gate {
+    my ($package, $where, $feature) = @_;
+    return '' if !defined $feature;
+    die "$package: $where: needs_feature must be the name of one feature\n" if ref $feature || !length $feature;
+    return $feature;
 }
 
 # Functions that the package itself defines; what it imported is not its own.
