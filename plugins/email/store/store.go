@@ -4,9 +4,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,9 +25,21 @@ var (
 	ErrUnsafe = errors.New("store: refused")
 	// ErrSuspended is a mailbox of a suspended account, whose password can't be changed.
 	ErrSuspended = errors.New("store: the account is suspended")
+	// ErrAway is a store that can't be reached at the moment. Nothing was changed.
+	ErrAway = errors.New("store: can't be reached")
 	// ErrUnknown is a change whose outcome is not known; it is old or new, never half.
 	ErrUnknown = errors.New("store: outcome not known")
 )
+
+// Known tells whether an error is one of a store's own.
+func Known(err error) bool {
+	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrAway, ErrUnknown} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
 
 // Address is one mailbox's address. Make it with NewAddress; the parts of a valid one
 // can stand in a file's name and in a line of a store.
@@ -108,6 +122,44 @@ type Mailbox struct {
 	Suspended Suspension
 }
 
+// Sort sorts mailboxes by their local parts, as bytes.
+func Sort(list []Mailbox) {
+	slices.SortFunc(list, func(a, b Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
+}
+
+// Entry is a mailbox with its hash, to be created.
+type Entry struct {
+	Mailbox
+	Hash string // "" is none, where the login is suspended.
+}
+
+// Check refuses what no store takes.
+func (e Entry) Check() error {
+	if e.Quota < 0 {
+		return fmt.Errorf("%w: a quota of %d bytes", ErrUnsafe, e.Quota)
+	}
+	if e.Hash == "" && e.Suspended.Has(Login) {
+		return nil
+	}
+	return CheckHash(e.Hash)
+}
+
+// CheckHash refuses a hash that would not stay one field of one line.
+func CheckHash(hash string) error {
+	if hash == "" || len(hash) > MaxHash {
+		return fmt.Errorf("%w: a hash of %d bytes", ErrUnsafe, len(hash))
+	}
+	for _, c := range []byte(hash) {
+		if c <= ' ' || c >= 0x7f || c == ':' || c == '[' {
+			return fmt.Errorf("%w: a hash with the character %q", ErrUnsafe, c)
+		}
+	}
+	return nil
+}
+
+// MaxHash bounds a hash, in bytes: a column of the usual schema.
+const MaxHash = 250
+
 // Usage is what a mailbox's mail takes.
 type Usage struct {
 	Bytes    int64
@@ -129,6 +181,11 @@ type PasswordStore interface {
 	// Hash returns a mailbox's hash and whether its login is suspended. A mailbox that has
 	// none yet has "", suspended.
 	Hash(ctx context.Context, box Address) (hash string, suspended bool, err error)
+}
+
+// Importer creates many mailboxes of one domain together: all of them or none.
+type Importer interface {
+	Import(ctx context.Context, entries []Entry) error
 }
 
 // Store keeps an account's mailboxes. Its methods may be called at once. Each change is made

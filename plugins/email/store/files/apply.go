@@ -1,6 +1,7 @@
 package files
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -89,35 +90,37 @@ func (t *tx) create(domain string, batch []*change) error {
 			t.s.removeEmptyMaildir(domain, localpart)
 		}
 	}
-	day := strconv.FormatInt(t.s.now().Unix()/86400, 10)
+	taken := newNames(shadow.content, passwd.content)
+	left := make(map[string]bool) // Of dead mailboxes of these names.
+	var lines newLines
 	for _, c := range batch {
-		if exists(passwd, shadow, c.localpart) {
-			c.err = store.ErrExists
+		if name, ok := taken.any(c.entries); ok {
+			c.err = fmt.Errorf("%w: %s", store.ErrExists, name)
 			continue
 		}
-		isNew, err := t.s.createMaildir(domain, c.localpart)
-		if isNew {
-			made = append(made, c.localpart)
+		for _, e := range c.entries {
+			taken.add(e.Localpart)
+			left[e.Localpart] = true
+			isNew, err := t.s.createMaildir(domain, e.Localpart)
+			if isNew {
+				made = append(made, e.Localpart)
+			}
+			if err == nil {
+				err = t.s.writeLimit(domain, e.Localpart, e.Quota)
+			}
+			if err != nil {
+				undo()
+				return err
+			}
+			lines.add(t.s, domain, e)
 		}
-		if err == nil {
-			err = t.s.writeLimit(domain, c.localpart, c.quota)
-		}
-		if err != nil {
-			undo()
-			return err
-		}
-		mark := ""
-		if c.flags.Has(store.Login) {
-			mark = loginMark
-		}
-		quota.content = setLine(quota.content, c.localpart, c.localpart+":"+strconv.FormatInt(c.quota, 10))
-		shadow.content = withLine(shadow.content, c.localpart+":"+mark+c.hash+":"+day+"::::::")
-		passwd.content = withLine(passwd.content, strings.Join([]string{
-			c.localpart, "x", strconv.Itoa(t.s.owner), strconv.Itoa(t.s.group), "",
-			t.s.home + "/mail/" + domain + "/" + c.localpart, "/bin/false",
-		}, ":"))
-		t.setFlags(c.localpart, ^store.Suspension(0), false) // What a dead mailbox of this name left.
-		t.setFlags(c.localpart, c.flags, true)
+	}
+	quota.content = appendLines(withoutLines(quota.content, left), lines.quota)
+	shadow.content = appendLines(shadow.content, lines.shadow)
+	passwd.content = appendLines(passwd.content, lines.passwd)
+	for i, f := range flagFiles {
+		file := t.files[f.name]
+		file.content = appendLines(withoutLines(file.content, left), lines.flags[i])
 	}
 	if err := t.commit(quotaName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, shadowName, passwdName); err != nil {
 		undo()
@@ -126,23 +129,54 @@ func (t *tx) create(domain string, batch []*change) error {
 	return nil
 }
 
+// newLines are the lines of new mailboxes, by file.
+type newLines struct {
+	passwd, shadow, quota []string
+	flags                 [3][]string
+}
+
+func (l *newLines) add(s *Store, domain string, e store.Entry) {
+	mark := ""
+	if e.Suspended.Has(store.Login) {
+		mark = loginMark
+	}
+	day := strconv.FormatInt(s.now().Unix()/86400, 10)
+	l.quota = append(l.quota, e.Localpart+":"+strconv.FormatInt(e.Quota, 10))
+	l.shadow = append(l.shadow, e.Localpart+":"+mark+e.Hash+":"+day+"::::::")
+	l.passwd = append(l.passwd, strings.Join([]string{
+		e.Localpart, "x", strconv.Itoa(s.owner), strconv.Itoa(s.group), "",
+		s.home + "/mail/" + domain + "/" + e.Localpart, "/bin/false",
+	}, ":"))
+	for i, f := range flagFiles {
+		if e.Suspended.Has(f.flag) {
+			l.flags[i] = append(l.flags[i], e.Localpart+":")
+		}
+	}
+}
+
 // delete removes mailboxes. From when its line in shadow is gone, a mailbox is.
 func (t *tx) delete(domain string, batch []*change) error {
 	passwd, shadow, quota, err := t.loadAll()
 	if err != nil {
 		return err
 	}
+	taken := newNames(shadow.content, passwd.content)
+	gone, goneQuota := make(map[string]bool), make(map[string]bool)
 	for _, c := range batch {
-		if !exists(passwd, shadow, c.localpart) {
+		if !taken.has(c.localpart) || gone[c.localpart] {
 			c.err = store.ErrNoMailbox
 			continue
 		}
-		passwd.content = withoutLine(passwd.content, c.localpart)
-		shadow.content = withoutLine(shadow.content, c.localpart)
-		t.setFlags(c.localpart, ^store.Suspension(0), false)
+		gone[c.localpart] = true
 		if !c.keepQuota {
-			quota.content = withoutLine(quota.content, c.localpart)
+			goneQuota[c.localpart] = true
 		}
+	}
+	passwd.content = withoutLines(passwd.content, gone)
+	shadow.content = withoutLines(shadow.content, gone)
+	quota.content = withoutLines(quota.content, goneQuota)
+	for _, f := range flagFiles {
+		t.files[f.name].content = withoutLines(t.files[f.name].content, gone)
 	}
 	return t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName)
 }

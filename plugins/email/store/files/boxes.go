@@ -1,12 +1,10 @@
 package files
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
@@ -71,7 +69,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	for _, b := range boxes {
 		list = append(list, *b)
 	}
-	slices.SortFunc(list, func(a, b store.Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
+	store.Sort(list)
 	return list, nil
 }
 
@@ -116,13 +114,24 @@ func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, 
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) error {
-	if err := checkHash(hash); err != nil {
-		return err
+	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
+}
+
+// Import implements store.Importer. The mailboxes must be of one domain.
+func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
+	if len(entries) == 0 {
+		return nil
 	}
-	if box.Quota < 0 {
-		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, box.Quota)
+	c := &change{kind: createBox, entries: entries}
+	for _, e := range entries {
+		if err := e.Check(); err != nil {
+			return err
+		}
+		if e.Domain != entries[0].Domain {
+			return fmt.Errorf("%w: mailboxes of two domains", store.ErrUnsafe)
+		}
 	}
-	return s.make(ctx, box.Domain, &change{kind: createBox, localpart: box.Localpart, hash: hash, quota: box.Quota, flags: box.Suspended})
+	return s.make(ctx, entries[0].Domain, c)
 }
 
 // Delete implements store.Store. The mail goes when the mailbox is gone.

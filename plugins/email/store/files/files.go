@@ -50,9 +50,10 @@ const (
 type change struct {
 	kind      kind
 	localpart string
-	hash      string           // setHash, createBox.
-	quota     int64            // createBox, setQuota.
-	flags     store.Suspension // createBox, suspend.
+	entries   []store.Entry    // createBox: all or none.
+	hash      string           // setHash.
+	quota     int64            // setQuota.
+	flags     store.Suspension // suspend.
 	on        bool             // suspend.
 	keepQuota bool             // deleteBox.
 	err       error            // Why it can't be made; set while the change is made.
@@ -61,7 +62,7 @@ type change struct {
 
 // SetHash implements store.Store.
 func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) error {
-	if err := checkHash(hash); err != nil {
+	if err := store.CheckHash(hash); err != nil {
 		return err
 	}
 	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})

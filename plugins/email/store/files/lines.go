@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
 // A file of the store has one line a mailbox; its first field, up to a colon, is the local
@@ -76,4 +79,86 @@ func quotaOf(content []byte, name string) int64 {
 	}
 	field, _, _ := bytes.Cut(content[at+len(name)+1:lineEnd(content, at)], []byte{':'})
 	return parseQuota(bytes.TrimSpace(field))
+}
+
+// nameSet tells which mailboxes have a line in one of some files. A few are looked for where they
+// are asked for; of many an index is made.
+type nameSet struct {
+	files [][]byte
+	asked int
+	index map[string]bool
+}
+
+func newNames(files ...[]byte) *nameSet { return &nameSet{files: files, index: nil} }
+
+// indexFrom is how many names are looked for one by one.
+const indexFrom = 8
+
+func (n *nameSet) has(name string) bool {
+	if n.asked++; n.asked == indexFrom {
+		index := make(map[string]bool)
+		for added := range n.index {
+			index[added] = true
+		}
+		for _, content := range n.files {
+			eachLine(content, func(name, _ []byte) { index[string(name)] = true })
+		}
+		n.files, n.index = nil, index
+	}
+	if n.index[name] {
+		return true
+	}
+	for _, content := range n.files {
+		if hasLine(content, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *nameSet) add(name string) {
+	if n.index == nil {
+		n.index = make(map[string]bool)
+	}
+	n.index[name] = true
+}
+
+// any returns one of the entries' names that is taken, also by another of them.
+func (n *nameSet) any(entries []store.Entry) (string, bool) {
+	own := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if own[e.Localpart] || n.has(e.Localpart) {
+			return e.Localpart, true
+		}
+		own[e.Localpart] = true
+	}
+	return "", false
+}
+
+// appendLines returns content with lines more at its end.
+func appendLines(content []byte, lines []string) []byte {
+	if len(lines) == 0 {
+		return content
+	}
+	return withLine(content, strings.Join(lines, "\n"))
+}
+
+// withoutLines returns content without the lines of some mailboxes.
+func withoutLines(content []byte, gone map[string]bool) []byte {
+	if len(gone) <= 2 { // A plain search is faster.
+		for name := range gone {
+			content = withoutLine(content, name)
+		}
+		return content
+	}
+	out := make([]byte, 0, len(content))
+	for len(content) > 0 {
+		end := lineEnd(content, 0)
+		name, _, ok := bytes.Cut(content[:end], []byte{':'})
+		if !ok || !gone[string(name)] {
+			out = append(out, content[:end]...)
+		}
+		content = content[end:]
+	}
+	return out
 }

@@ -223,17 +223,3 @@ func allDigits(fields [][]byte) bool {
 	}
 	return true
 }
-
-// checkHash refuses what would not stay one field of one line. Hashes are made by this
-// project alone; this is the last hand they pass through.
-func checkHash(hash string) error {
-	if hash == "" || len(hash) > 512 {
-		return fmt.Errorf("%w: a hash of %d bytes", store.ErrUnsafe, len(hash))
-	}
-	for _, c := range []byte(hash) {
-		if c <= ' ' || c >= 0x7f || c == ':' || c == '[' {
-			return fmt.Errorf("%w: a hash with the character %q", store.ErrUnsafe, c)
-		}
-	}
-	return nil
-}

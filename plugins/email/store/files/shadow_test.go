@@ -83,10 +83,10 @@ func TestSetHashesAddsALineForAMailboxWithoutOne(t *testing.T) {
 
 func TestT27_CheckHash(t *testing.T) {
 	for _, hash := range []string{"$6$salt$abc./", "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA", "{BLF-CRYPT}$2y$10$abc"} {
-		require.NoError(t, checkHash(hash))
+		require.NoError(t, store.CheckHash(hash))
 	}
 	for _, hash := range []string{"", "a:b", "a\nb", "a\rb", "a\x00b", "a b", "a\x7f", "päß", "abc[13]", strings.Repeat("a", 513)} {
-		require.ErrorIs(t, checkHash(hash), store.ErrUnsafe, "%q", hash)
+		require.ErrorIs(t, store.CheckHash(hash), store.ErrUnsafe, "%q", hash)
 	}
 }
 
@@ -167,7 +167,7 @@ func FuzzShadow(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte, name, hash string) {
 		box, err := store.NewAddress(name, "example.com")
-		if err != nil || checkHash(hash) != nil {
+		if err != nil || store.CheckHash(hash) != nil {
 			return
 		}
 		was, findErr := find(content, box.Localpart)

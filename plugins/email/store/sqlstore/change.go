@@ -1,0 +1,201 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// SetHash implements store.Store.
+func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) error {
+	if err := store.CheckHash(hash); err != nil {
+		return err
+	}
+	return s.change(ctx, "change the password", func(tx *sql.Tx) error {
+		r, err := s.find(ctx, tx, box, true)
+		if err != nil {
+			return err
+		}
+		mark, _ := splitMark(r.password)
+		_, err = s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.username)
+		if err != nil {
+			return err
+		}
+		return s.expiry(ctx, tx, box)
+	})
+}
+
+// expiry sets when a new password ends, where the domain has its passwords end.
+func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error {
+	query := `UPDATE mailbox SET password_expiry = CURRENT_TIMESTAMP + d.password_expiry * interval '1 day'
+		FROM domain d WHERE d.domain = mailbox.domain AND d.password_expiry > 0 AND mailbox.username = ?`
+	if s.d.mariadb {
+		query = `UPDATE mailbox m JOIN domain d ON d.domain = m.domain AND d.password_expiry > 0
+			SET m.password_expiry = DATE_ADD(NOW(), INTERVAL d.password_expiry DAY) WHERE m.username = ?`
+	}
+	// Older schemas don't have it; on PostgreSQL an error would end the transaction.
+	if _, err := s.exec(ctx, tx, "SAVEPOINT expiry"); err != nil {
+		return err
+	}
+	if _, err := s.exec(ctx, tx, query, box.String()); err != nil {
+		if !s.d.missing(err) {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "ROLLBACK TO SAVEPOINT expiry")
+		return err
+	}
+	_, err := s.exec(ctx, tx, "RELEASE SAVEPOINT expiry")
+	return err
+}
+
+// Create implements store.Store.
+func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) error {
+	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
+}
+
+// Import implements store.Importer: all of the mailboxes in one transaction.
+func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
+	for _, e := range entries {
+		if err := e.Check(); err != nil {
+			return err
+		}
+	}
+	return s.change(ctx, "create the mailbox", func(tx *sql.Tx) error {
+		domains := make(map[string]bool)
+		for _, e := range entries {
+			if !domains[e.Domain] {
+				domains[e.Domain] = true
+				if _, err := s.exec(ctx, tx, s.d.insertIgnore+" domain (domain, description, active) VALUES (?, '', ?)"+s.d.ignore, e.Domain, true); err != nil {
+					return err
+				}
+			}
+			if err := s.insert(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
+	password := e.Hash
+	if e.Suspended.Has(store.Login) {
+		password = loginMark + password
+	}
+	_, err := s.exec(ctx, tx, `INSERT INTO mailbox (username, password, name, maildir, quota, local_part, domain, active)
+		VALUES (?, ?, '', ?, ?, ?, ?, ?)`, e.String(), password, e.Domain+"/"+e.Localpart+"/", e.Quota, e.Localpart, e.Domain, true)
+	if s.d.duplicate(err) {
+		return fmt.Errorf("%w: %s", store.ErrExists, e.String())
+	}
+	if err != nil {
+		return err
+	}
+	// Every mailbox has an alias to itself, or PostfixAdmin's maps would not deliver to it where
+	// its domain has a catch-all. One that leads elsewhere is somebody's, and stays.
+	if _, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, e.String(), e.String(), e.Domain, true); err != nil {
+		return err
+	}
+	return s.writeFlags(ctx, tx, e.Address, e.Suspended)
+}
+
+// quoted quotes a word that MariaDB keeps for itself.
+func (s *Store) quoted(word string) string {
+	if s.d.mariadb {
+		return "`" + word + "`"
+	}
+	return word
+}
+
+// writeFlags writes the suspensions that are rows; a mailbox without any has none.
+func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, flags store.Suspension) error {
+	if flags&^store.Login == 0 {
+		_, err := s.exec(ctx, tx, "DELETE FROM liveapid_suspension WHERE username = ?", box.String())
+		return err
+	}
+	_, err := s.exec(ctx, tx, s.d.suspend, box.String(), flags.Has(store.Incoming), flags.Has(store.Outgoing), flags.Has(store.Hold))
+	return err
+}
+
+// Delete implements store.Store. The mail stays, whatever keep says.
+func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
+	return s.change(ctx, "delete the mailbox", func(tx *sql.Tx) error {
+		name := box.String()
+		n, err := s.exec(ctx, tx, "DELETE FROM mailbox WHERE username = ?", name)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return store.ErrNoMailbox
+		}
+		if _, err := s.exec(ctx, tx, "DELETE FROM alias WHERE address = ? AND "+s.quoted("goto")+" = ?", name, name); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, tx, "DELETE FROM liveapid_suspension WHERE username = ?", name); err != nil {
+			return err
+		}
+		if keep.Quota || keep.Mail {
+			return nil
+		}
+		if _, err := s.exec(ctx, tx, "SAVEPOINT quota"); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, tx, "DELETE FROM quota2 WHERE username = ?", name); s.d.missing(err) {
+			_, err = s.exec(ctx, tx, "ROLLBACK TO SAVEPOINT quota")
+			return err
+		} else if err != nil {
+			return err
+		}
+		return nil
+	})
+}
+
+// SetQuota implements store.Store.
+func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) error {
+	if bytes < 0 {
+		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, bytes)
+	}
+	return s.change(ctx, "change the quota", func(tx *sql.Tx) error {
+		n, err := s.exec(ctx, tx, "UPDATE mailbox SET quota = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", bytes, box.String())
+		if err == nil && n == 0 {
+			return store.ErrNoMailbox
+		}
+		return err
+	})
+}
+
+// Suspend implements store.Store.
+func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Suspension, on bool) error {
+	return s.change(ctx, "suspend the mailbox", func(tx *sql.Tx) error {
+		r, err := s.find(ctx, tx, box, true)
+		if err != nil {
+			return err
+		}
+		if flags.Has(store.Login) {
+			mark, hash := splitMark(r.password)
+			switch {
+			case on && mark == "":
+				mark = loginMark
+			case !on && hash != "":
+				mark = ""
+			}
+			// Who made it inactive suspended all of it.
+			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.active || !on, r.username); err != nil {
+				return err
+			}
+		}
+		now := store.Suspension(0)
+		for flag, is := range map[store.Suspension]bool{store.Incoming: r.incoming.Bool, store.Outgoing: r.outgoing.Bool, store.Hold: r.hold.Bool} {
+			if is {
+				now |= flag
+			}
+		}
+		if on {
+			now |= flags
+		} else {
+			now &^= flags
+		}
+		return s.writeFlags(ctx, tx, box, now)
+	})
+}

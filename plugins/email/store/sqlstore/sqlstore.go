@@ -1,0 +1,270 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+const (
+	// DefaultPool is how many connections one store keeps at most.
+	DefaultPool = 4
+	// idleTime is how long a connection without work is kept: accounts are many.
+	idleTime = 30 * time.Second
+	lifetime = 10 * time.Minute
+	// tries is how often a change is made that another one was in the way of.
+	tries = 5
+)
+
+// loginMark suspends a login, in front of the hash, as in the store of files.
+const loginMark = "!"
+
+// Store is the store in one database. It may be used by all of an account's calls, and by those
+// of many accounts.
+type Store struct {
+	db *sql.DB
+	d  dialect
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open returns the store in the database that dsn names. It does not connect yet. pool bounds
+// its connections; 0 is DefaultPool.
+func Open(d Driver, dsn string, pool int) (*Store, error) {
+	dialect, err := dialectOf(d)
+	if err != nil {
+		return nil, err
+	}
+	db, err := dialect.open(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: %w", err)
+	}
+	if pool <= 0 {
+		pool = DefaultPool
+	}
+	db.SetMaxOpenConns(pool)
+	db.SetMaxIdleConns(pool)
+	db.SetConnMaxIdleTime(idleTime)
+	db.SetConnMaxLifetime(lifetime)
+	return &Store{db: db, d: dialect}, nil
+}
+
+// Close closes the connections.
+func (s *Store) Close() error { return s.db.Close() }
+
+// LeavesMail says that deleting a mailbox leaves its mail, which lies with the mail server.
+func (s *Store) LeavesMail() bool { return true }
+
+// classify gives a driver's error the store's name for it.
+func (s *Store) classify(op string, err error) error {
+	var network net.Error
+	var connect *pgconn.ConnectError
+	switch {
+	case err == nil, store.Known(err):
+		return err
+	case s.d.missing(err):
+		return fmt.Errorf("%w: the schema is not as it should be (liveapi store check): %s: %w", store.ErrUnsafe, op, err)
+	case s.d.later(err):
+		return fmt.Errorf("%w: %s: %w", store.ErrBusy, op, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
+		errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.As(err, &network), errors.As(err, &connect), pgconn.SafeToRetry(err), isShutdown(err):
+		return fmt.Errorf("%w: %s: %w", store.ErrAway, op, clean(err))
+	}
+	return fmt.Errorf("%s: %w", op, clean(err))
+}
+
+// isShutdown tells whether the server said that it goes, comes, or has no room.
+func isShutdown(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08") || pg.Code == "53300"
+	}
+	var my *mysql.MySQLError
+	return errors.As(err, &my) && (my.Number == 1040 || my.Number == 1053 || my.Number == 1927)
+}
+
+// clean keeps what an address may hold out of logs: drivers quote it when they can't connect.
+func clean(err error) error {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return errors.New("the database can't be reached or refuses the login")
+	}
+	return err
+}
+
+// change makes a change in a transaction, and once more where another one was in the way.
+func (s *Store) change(ctx context.Context, op string, work func(tx *sql.Tx) error) error {
+	for try := 1; ; try++ {
+		err := s.transact(ctx, op, work)
+		if !s.d.later(err) || try == tries {
+			return s.classify(op, err)
+		}
+		select {
+		case <-ctx.Done():
+			return s.classify(op, err)
+		case <-time.After(time.Duration(try*try) * 5 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Store) transact(ctx context.Context, op string, work func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := work(tx); err != nil {
+		_ = tx.Rollback()
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		if s.d.later(err) {
+			return err
+		}
+		return fmt.Errorf("%w: %s: commit: %w", store.ErrUnknown, op, clean(err))
+	}
+	return nil
+}
+
+func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (int64, error) {
+	result, err := tx.ExecContext(ctx, s.d.rebind(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// row is what is read of a mailbox.
+type row struct {
+	username, password       string
+	quota                    int64
+	active                   bool
+	incoming, outgoing, hold sql.NullBool
+}
+
+const columns = `m.username, m.password, m.quota, m.active, s.incoming, s.outgoing, s.hold
+	FROM mailbox m LEFT JOIN liveapid_suspension s ON s.username = m.username`
+
+func (r *row) scan(scan func(...any) error) error {
+	return scan(&r.username, &r.password, &r.quota, &r.active, &r.incoming, &r.outgoing, &r.hold)
+}
+
+func (r *row) mailbox() (store.Mailbox, bool) {
+	at := strings.LastIndexByte(r.username, '@')
+	if at < 0 {
+		return store.Mailbox{}, false
+	}
+	a, err := store.NewAddress(r.username[:at], r.username[at+1:])
+	if err != nil || a.String() != r.username {
+		return store.Mailbox{}, false // It can't be asked for, so it is not told either.
+	}
+	b := store.Mailbox{Address: a, Quota: max(r.quota, 0)}
+	marker, hash := splitMark(r.password)
+	for flag, on := range map[store.Suspension]bool{
+		store.Login:    marker != "" || hash == "" || !r.active,
+		store.Incoming: r.incoming.Bool || !r.active,
+		store.Outgoing: r.outgoing.Bool, store.Hold: r.hold.Bool,
+	} {
+		if on {
+			b.Suspended |= flag
+		}
+	}
+	return b, true
+}
+
+// splitMark splits a password into what suspends the login and the hash.
+func splitMark(password string) (mark, hash string) {
+	hash = strings.TrimLeft(password, "!*")
+	return password[:len(password)-len(hash)], hash
+}
+
+// find reads a mailbox; lock holds it until the transaction ends.
+func (s *Store) find(ctx context.Context, q interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}, box store.Address, lock bool) (row, error) {
+	query := "SELECT " + columns + " WHERE m.username = ?"
+	if lock {
+		// The row of suspensions may not be there, and then can't be locked.
+		query = `SELECT m.username, m.password, m.quota, m.active,
+			(SELECT incoming FROM liveapid_suspension s WHERE s.username = m.username),
+			(SELECT outgoing FROM liveapid_suspension s WHERE s.username = m.username),
+			(SELECT hold FROM liveapid_suspension s WHERE s.username = m.username)
+			FROM mailbox m WHERE m.username = ? FOR UPDATE`
+	}
+	var r row
+	err := r.scan(q.QueryRowContext(ctx, s.d.rebind(query), box.String()).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, store.ErrNoMailbox
+	}
+	return r, err
+}
+
+// Hash implements store.Store.
+func (s *Store) Hash(ctx context.Context, box store.Address) (string, bool, error) {
+	r, err := s.find(ctx, s.db, box, false)
+	if err != nil {
+		return "", false, s.classify("read the mailbox", err)
+	}
+	mark, hash := splitMark(r.password)
+	return hash, mark != "" || hash == "" || !r.active, nil
+}
+
+// Mailbox implements store.Store.
+func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, error) {
+	r, err := s.find(ctx, s.db, box, false)
+	if err != nil {
+		return store.Mailbox{}, s.classify("read the mailbox", err)
+	}
+	b, ok := r.mailbox()
+	if !ok {
+		return b, store.ErrNoMailbox
+	}
+	return b, nil
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
+	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT "+columns+" WHERE m.domain = ?"), domain)
+	if err != nil {
+		return nil, s.classify("list the mailboxes", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []store.Mailbox
+	for rows.Next() {
+		var r row
+		if err := r.scan(rows.Scan); err != nil {
+			return nil, s.classify("list the mailboxes", err)
+		}
+		if b, ok := r.mailbox(); ok && b.Domain == domain {
+			list = append(list, b)
+		}
+	}
+	store.Sort(list) // Databases sort letters by their own rules.
+	return list, s.classify("list the mailboxes", rows.Err())
+}
+
+// Usage implements store.Store by the table that Dovecot's quota keeps.
+func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
+	var usage store.Usage
+	err := s.db.QueryRowContext(ctx, s.d.rebind("SELECT bytes, messages FROM quota2 WHERE username = ?"), box.String()).Scan(&usage.Bytes, &usage.Messages)
+	if errors.Is(err, sql.ErrNoRows) || s.d.missing(err) {
+		return store.Usage{}, nil // No mail came yet, or nobody counts it.
+	}
+	usage.Bytes, usage.Messages = max(usage.Bytes, 0), max(usage.Messages, 0)
+	return usage, s.classify("read the usage", err)
+}
+
+// MainUsage implements store.Store. The account's own mailbox is none of a database's.
+func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
