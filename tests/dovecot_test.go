@@ -20,6 +20,7 @@ import (
 type dovecot struct {
 	t    *testing.T
 	addr string
+	conf string
 }
 
 const dovecotConfig = `
@@ -66,6 +67,17 @@ service anvil {
 // a file that the account owns.
 func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	t.Helper()
+	const vmail = 12345
+	return runDovecot(t, func(dir string, port int) string {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, "mail"), 0o700))
+		require.NoError(t, os.Chown(filepath.Join(dir, "mail"), vmail, vmail))
+		return fmt.Sprintf(dovecotConfig, dir, w.Dir, port, cache, vmail)
+	})
+}
+
+// runDovecot starts Dovecot with a configuration that is made for its folder and its port.
+func runDovecot(t *testing.T, configure func(dir string, port int) string) *dovecot {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("Dovecot's master process needs root")
 	}
@@ -75,12 +87,9 @@ func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
-	const vmail = 12345
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "mail"), 0o700))
-	require.NoError(t, os.Chown(filepath.Join(dir, "mail"), vmail, vmail))
 	port := freePort(t)
 	conf := filepath.Join(dir, "dovecot.conf")
-	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, dovecotConfig, dir, w.Dir, port, cache, vmail), 0o644))
+	require.NoError(t, os.WriteFile(conf, []byte(configure(dir, port)), 0o644))
 	cmd := exec.Command("dovecot", "-F", "-c", conf)
 	out := &hosttest.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -93,7 +102,7 @@ func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 			t.Logf("%s\n%s", out, log)
 		}
 	})
-	d := &dovecot{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	d := &dovecot{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port), conf: conf}
 	require.Eventually(t, func() bool {
 		conn, err := net.Dial("tcp", d.addr)
 		if err == nil {

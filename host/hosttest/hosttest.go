@@ -61,6 +61,42 @@ type World struct {
 	Config string
 	Socket string
 	Shadow string // The store's file with the sandbox's mailbox.
+
+	uid int    // Whose the world is, and as whom its programs run; 0 is the test's own user.
+	bin string // Their programs, where that user can't reach those of the tree.
+}
+
+// SandboxAs makes a sandbox of another user. It needs root.
+func SandboxAs(t testing.TB, uid int) *World {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a sandbox of another user needs root")
+	}
+	parent, err := os.MkdirTemp("", "lw")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	bin := filepath.Join(parent, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o755))
+	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "uapi", "cpapi2"} {
+		text, err := os.ReadFile(Bin(t, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), text, 0o755))
+	}
+	require.NoError(t, os.Chmod(parent, 0o755))
+	dir := filepath.Join(parent, "s")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.Chown(dir, uid, uid))
+	w := newWorld(dir)
+	w.uid, w.bin = uid, bin
+	Output(t, w.Command(t, "liveapi", "sandbox", dir))
+	return w
+}
+
+func newWorld(dir string) *World {
+	return &World{
+		Dir: dir, Config: filepath.Join(dir, "liveapid.toml"), Socket: filepath.Join(dir, "run", "liveapi.sock"),
+		Shadow: filepath.Join(dir, "home", "demo", "etc", "example.com", "shadow"),
+	}
 }
 
 // Sandbox makes a sandbox with liveapi sandbox.
@@ -79,10 +115,7 @@ func SandboxIn(t testing.TB, parent string) *World {
 	dir := filepath.Join(parent, "s")
 	out, err := exec.Command(Bin(t, "liveapi"), "sandbox", dir).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	w := &World{
-		Dir: dir, Config: filepath.Join(dir, "liveapid.toml"), Socket: filepath.Join(dir, "run", "liveapi.sock"),
-		Shadow: filepath.Join(dir, "home", "demo", "etc", "example.com", "shadow"),
-	}
+	w := newWorld(dir)
 	// Tests of other things use passwords that are easy to tell apart.
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
 	return w
@@ -111,13 +144,22 @@ func (w *World) Env(t testing.TB, more ...string) []string {
 // Command returns a command in the world: a program of bin/, or any other.
 func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	if path := filepath.Join(Root(t), "bin", name); !strings.Contains(name, "/") {
+	bin := w.bin
+	if bin == "" {
+		bin = filepath.Join(Root(t), "bin")
+	}
+	if path := filepath.Join(bin, name); !strings.Contains(name, "/") {
 		if _, err := os.Stat(path); err == nil {
 			name = path
 		}
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Env = w.Env(t)
+	if w.uid != 0 {
+		cmd.Dir = "/"
+		cmd.Env = append(cmd.Env, "LIVEAPID="+filepath.Join(w.bin, "liveapid"))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(w.uid), Gid: uint32(w.uid)}}
+	}
 	return cmd
 }
 

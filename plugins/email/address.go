@@ -97,12 +97,14 @@ func public(box store.Address, err error, outcome string) error {
 		return protocol.NewError(protocol.KindInvalid, "The email account “"+box.String()+"” already exists!")
 	case errors.Is(err, store.ErrSuspended):
 		return protocol.NewError(protocol.KindDenied, "This account is suspended.")
+	case errors.Is(err, store.ErrAway):
+		e.Kind, e.Message = protocol.KindUnavailable, "The mail database can't be reached at the moment. "+outcome+"; try again later."
 	case errors.Is(err, store.ErrBusy):
 		e.Kind, e.Message = protocol.KindUnavailable, "The mail store is in use by another program. "+outcome+"; try again."
 	case errors.Is(err, store.ErrFull):
 		e.Message = "The disk, or the account's quota, is full. " + outcome + "; free some space and try again."
 	case errors.Is(err, store.ErrReadOnly):
-		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc folder."
+		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc and mail folders."
 	case errors.Is(err, store.ErrUnsafe):
 		e.Message = "The mail store of “" + box.Domain + "” is not as it should be. " + outcome + "; the log has the details."
 	case errors.Is(err, store.ErrUnknown):

@@ -115,6 +115,7 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 	if err := s.Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
+	m.notify(ctx, call, box, limits)
 	if call.Flag("send_welcome_email") {
 		call.Warn("The mailbox was created. This server does not mail its settings to it.")
 	}
@@ -176,7 +177,10 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	if err := m.store(call.Account).Delete(ctx, box, keep); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
-	m.notify(ctx, call, box)
+	if s, ok := m.store(call.Account).(interface{ LeavesMail() bool }); ok && s.LeavesMail() && !keep.Mail {
+		call.Warn("The mailbox was deleted. Its mail lies with the mail server, and stays there.")
+	}
+	m.notify(ctx, call, box, logins)
 	return nil, nil
 }
 
@@ -196,6 +200,7 @@ func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	if err := m.store(call.Account).SetQuota(ctx, box, limit); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
+	m.notify(ctx, call, box, limits)
 	return nil, nil
 }
 
@@ -235,9 +240,11 @@ func (m *Module) suspension(name, help string, what store.Suspension, on bool, a
 			if err := m.store(call.Account).Suspend(ctx, box, what, on); err != nil {
 				return nil, public(box, err, "Nothing was changed")
 			}
+			kind := limits
 			if what == login {
-				m.notify(ctx, call, box)
+				kind = logins
 			}
+			m.notify(ctx, call, box, kind)
 			return nil, nil
 		},
 	}

@@ -31,13 +31,13 @@ func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	if err := m.store(call.Account).SetHash(ctx, box, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
-	m.notify(ctx, call, box)
+	m.notify(ctx, call, box, logins)
 	return nil, nil
 }
 
 // newHash holds the call's password against the policy and hashes it.
 func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
-	set := m.settings.Load()
+	set := m.now()
 	secret := call.Secret("password")
 	if err := set.hasher.Check(secret); err != nil {
 		return "", err

@@ -7,6 +7,7 @@ package sdk
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -97,7 +98,8 @@ func (c *Call) Warn(text string) { c.warnings = append(c.warnings, text) }
 // or UAPI's null.
 func (c *Call) Done() any {
 	if c.API == protocol.API2 {
-		return []any{map[string]any{"result": 1, "reason": ""}}
+		// API 2 has no place for warnings of its own.
+		return []any{map[string]any{"result": 1, "reason": strings.Join(c.warnings, " ")}}
 	}
 	return nil
 }

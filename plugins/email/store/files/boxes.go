@@ -157,3 +157,22 @@ func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) er
 func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Suspension, on bool) error {
 	return s.make(ctx, box.Domain, &change{kind: suspend, localpart: box.Localpart, flags: flags, on: on})
 }
+
+// Hashes returns the hashes of a domain's mailboxes, by their local parts.
+func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, error) {
+	dir, err := s.openDomain(domain)
+	if errors.Is(err, errNoStore) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	hashes := make(map[string]string)
+	err = s.eachLineOf(dir, shadowName, func(name, field []byte) {
+		if _, twice := hashes[string(name)]; !twice { // Dovecot takes the first.
+			_, hashes[string(name)] = splitMarker(string(field))
+		}
+	})
+	return hashes, err
+}

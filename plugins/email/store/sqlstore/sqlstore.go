@@ -268,3 +268,23 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 
 // MainUsage implements store.Store. The account's own mailbox is none of a database's.
 func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
+
+// Hashes returns the hashes of a domain's mailboxes, by their local parts.
+func (s *Store) Hashes(ctx context.Context, domain string) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT username, password FROM mailbox WHERE domain = ?"), domain)
+	if err != nil {
+		return nil, s.classify("read the hashes", err)
+	}
+	defer func() { _ = rows.Close() }()
+	hashes := make(map[string]string)
+	for rows.Next() {
+		var name, password string
+		if err := rows.Scan(&name, &password); err != nil {
+			return nil, s.classify("read the hashes", err)
+		}
+		if localpart, own, ok := strings.Cut(name, "@"); ok && own == domain {
+			_, hashes[localpart] = splitMark(password)
+		}
+	}
+	return hashes, s.classify("read the hashes", rows.Err())
+}

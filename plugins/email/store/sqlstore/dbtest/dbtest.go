@@ -64,7 +64,7 @@ func (b *buffer) String() string {
 }
 
 // Password is that of the servers' users. It guards nothing.
-const Password = "test password: 1"
+const Password = "test-password.1"
 
 // PostgreSQL starts a server.
 func PostgreSQL(t testing.TB) *Server {

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/plugins/email"
+	"github.com/liveapid/liveapid/plugins/email/mailconf"
+	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
+)
+
+// emailSettings returns the settings of the Email plugin in a configuration.
+func emailSettings(c *config.Config) (email.Settings, error) {
+	for _, p := range c.Plugins {
+		if filepath.Base(p.Path) == "liveapi-email" {
+			return email.ParseSettings(p.Settings)
+		}
+	}
+	return email.Settings{}, errors.New("the configuration names no plugin liveapi-email")
+}
+
+// mailFlags are the options of dovecot and postfix.
+type mailFlags struct {
+	config, write, mail, owner, queue string
+}
+
+func (f *mailFlags) addTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "the host's configuration")
+	cmd.Flags().StringVar(&f.write, "write", "", "write the files into this folder, those with a password for their owner alone")
+}
+
+func dovecotCommand() *cobra.Command {
+	var f mailFlags
+	cmd := &cobra.Command{
+		Use:   "dovecot [--write DIR]",
+		Short: "Print the configuration with which Dovecot serves the mailboxes",
+		Long: `Prints the configuration with which Dovecot 2.3 logs mailboxes in, keeps their quotas, and
+refuses mail to those that are suspended. With a store in a database it is more than one file,
+and two hold the database's password: --write writes them; printed, the password is masked.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.OutOrStdout(), mailconf.Files.Dovecot, mailconf.SQL.Dovecot)
+		},
+	}
+	f.addTo(cmd)
+	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "with a database: the folder of the mail")
+	cmd.Flags().StringVar(&f.owner, "owner", "vmail", "with a database: the user that owns the mail")
+	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between the two; \"\" for none")
+	return cmd
+}
+
+func postfixCommand() *cobra.Command {
+	var f mailFlags
+	cmd := &cobra.Command{
+		Use:   "postfix [--write DIR]",
+		Short: "Print the configuration with which Postfix delivers to the mailboxes",
+		Long: `Prints what belongs into Postfix's main.cf: its domains, the delivery to Dovecot's LMTP, and
+logins by Dovecot. With a store in a database it is more than one file, and some hold the
+database's password: --write writes them; printed, the password is masked.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.OutOrStdout(), mailconf.Files.Postfix, mailconf.SQL.Postfix)
+		},
+	}
+	f.addTo(cmd)
+	return cmd
+}
+
+func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.File, error), ofSQL func(mailconf.SQL) ([]mailconf.File, error)) error {
+	c, err := config.Find(f.config)
+	if err != nil {
+		return err
+	}
+	settings, err := emailSettings(c)
+	if err != nil {
+		return err
+	}
+	dir := "/etc/liveapid/mail"
+	if f.write != "" {
+		if dir, err = filepath.Abs(f.write); err != nil {
+			return err
+		}
+	}
+	var files []mailconf.File
+	if settings.Store == email.FilesStore {
+		if c.Mode == config.Server {
+			return errors.New("with the store of files in server mode, one Dovecot would read what many accounts write; use a database, or a Dovecot for each account")
+		}
+		account, err := setup.Account(c)
+		if err != nil {
+			return err
+		}
+		files, err = ofFiles(mailconf.Files{
+			Account: account.Name, Home: account.Home, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		owner := &user.User{}
+		if f.owner != "" {
+			if owner, err = user.Lookup(f.owner); err != nil {
+				return errMisuse{fmt.Errorf("--owner: %w", err)}
+			}
+		}
+		uid, _ := strconv.Atoi(owner.Uid) // Numbers, on Linux.
+		gid, _ := strconv.Atoi(owner.Gid)
+		files, err = ofSQL(mailconf.SQL{
+			Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if f.write != "" {
+		return writeFiles(out, dir, files)
+	}
+	return printFiles(out, files)
+}
+
+// secretWord is a password in one of the files.
+var secretWord = regexp.MustCompile(`(password ?= ?|://[^:/@\s]*:)[^@\s]+`)
+
+func printFiles(out io.Writer, files []mailconf.File) error {
+	for _, file := range files {
+		text := file.Text
+		if len(files) > 1 {
+			text = "# --- " + file.Name + "\n" + text
+		}
+		if file.Secret {
+			text = secretWord.ReplaceAllString(text, "${1}*****")
+		}
+		if _, err := io.WriteString(out, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, file := range files {
+		mode := os.FileMode(0o644)
+		if file.Secret {
+			mode = 0o600
+		}
+		path := filepath.Join(dir, file.Name)
+		// Anew, so that an older file's mode does not stay.
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(file.Text), mode); err != nil {
+			return err
+		}
+		if file.Group != "" && os.Geteuid() == 0 {
+			group, err := user.LookupGroup(file.Group)
+			if err != nil {
+				return fmt.Errorf("%s is read by the group %s: %w", path, file.Group, err)
+			}
+			gid, _ := strconv.Atoi(group.Gid) // A number, on Linux.
+			if err := os.Chown(path, 0, gid); err != nil {
+				return err
+			}
+			mode = 0o640
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/plugins/email"
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/email/store/files"
+	"github.com/liveapid/liveapid/plugins/email/store/migrate"
+	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+func storeCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "store", Short: "Set up, check and fill the store of mailboxes in a database"}
+	var path string
+	cmd.PersistentFlags().StringVar(&path, "config", "", "the host's configuration")
+	cmd.AddCommand(storeInitCommand(&path), storeCheckCommand(&path), storeMigrateCommand(&path))
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		if len(words) > 0 {
+			return errMisuse{fmt.Errorf("unknown command %q", "store "+words[0])}
+		}
+		return cmd.Help()
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	return cmd
+}
+
+// openDatabase opens the database that the configuration names.
+func openDatabase(path string) (*config.Config, *sqlstore.Store, error) {
+	c, err := config.Find(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	settings, err := emailSettings(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if settings.Store == email.FilesStore {
+		return nil, nil, errors.New("the configuration's store is files, which needs no set-up; set store and database in [plugin.settings]")
+	}
+	db, err := sqlstore.Open(sqlstore.Driver(settings.Store), settings.Database, settings.Pool)
+	return c, db, err
+}
+
+func storeInitCommand(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "init", Short: "Create the tables that are not there", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, db, err := openDatabase(*path)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			made, err := db.Init(cmd.Context())
+			for _, table := range made {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "created", table)
+			}
+			if err == nil && len(made) == 0 {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "all tables are there")
+			}
+			return err
+		},
+	}
+}
+
+func storeCheckCommand(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Say what the database lacks", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, db, err := openDatabase(*path)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			lacks, without, err := db.Check(cmd.Context())
+			if err != nil {
+				return err
+			}
+			for _, table := range without {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "not there, and not needed:", table)
+			}
+			if len(lacks) > 0 {
+				return fmt.Errorf("the database lacks %s; liveapi store init creates tables, and leaves those that are there as they are", strings.Join(lacks, ", "))
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database has what is needed")
+			return err
+		},
+	}
+}
+
+func storeMigrateCommand(path *string) *cobra.Command {
+	var from, to, user string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "migrate --from files --to sql | --from sql --to files [--user NAME] [--dry-run]",
+		Short: "Copy mailboxes between the accounts' files and the database",
+		Long: `Copies the mailboxes of all accounts, or of one, with their hashes, quotas and suspensions.
+What is there already stays as it is, and is named where it differs. Nothing is removed, and no
+mail is moved. To files: as the account's own user.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(from == "files" && to == "sql" || from == "sql" && to == "files") {
+				return errMisuse{errors.New("--from and --to: one is files and the other is sql")}
+			}
+			c, db, err := openDatabase(*path)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			accounts, err := chosenAccounts(c, user)
+			if err != nil {
+				return err
+			}
+			return migrateAll(cmd.Context(), accounts, db, to == "sql", dryRun, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "files or sql")
+	cmd.Flags().StringVar(&to, "to", "", "files or sql")
+	cmd.Flags().StringVar(&user, "user", "", "this account alone")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and do nothing")
+	return cmd
+}
+
+// chosenAccounts returns the accounts of a configuration, or the one that is named.
+func chosenAccounts(c *config.Config, name string) ([]protocol.Account, error) {
+	if c.Mode == config.Personal {
+		a, err := setup.Account(c)
+		if err == nil && name != "" && a.Name != name {
+			err = fmt.Errorf("the configuration serves the account %s alone", a.Name)
+		}
+		return []protocol.Account{a}, err
+	}
+	dir := account.NewDir(c.Accounts, false)
+	names := []string{name}
+	if name == "" {
+		var err error
+		if names, err = dir.Names(); err != nil {
+			return nil, err
+		}
+	}
+	var all []protocol.Account
+	for _, n := range names {
+		a, err := dir.ByName(n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
+	var total migrate.Report
+	for _, a := range accounts {
+		var from, to migrate.Store = files.New(a.Home), db
+		if !toSQL {
+			if os.Geteuid() != a.UID {
+				return fmt.Errorf("account %s: its files are written by its own user (uid %d), not by uid %d", a.Name, a.UID, os.Geteuid())
+			}
+			from, to = to, from
+		}
+		for _, domain := range a.Domains {
+			bar := newBar(progress, domain)
+			report, err := migrate.Domain(ctx, from, to, domain, dryRun, bar.show)
+			bar.end()
+			for _, d := range report.Differ {
+				_, _ = fmt.Fprintln(out, "differs, and was left as it is:", d)
+			}
+			total.Add(report)
+			if err != nil {
+				return fmt.Errorf("domain %s: %w", domain, err)
+			}
+		}
+	}
+	verb := "copied"
+	if dryRun {
+		verb = "would be copied"
+	}
+	_, err := fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", total.Copied, verb, total.Same, len(total.Differ))
+	return err
+}
+
+// bar is a progress bar, at a terminal.
+type bar struct {
+	out    io.Writer
+	domain string
+	shown  bool
+}
+
+func newBar(out io.Writer, domain string) *bar {
+	f, ok := out.(*os.File)
+	if !ok {
+		return &bar{}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return &bar{}
+	}
+	return &bar{out: out, domain: domain}
+}
+
+func (b *bar) show(done, all int) {
+	if b.out == nil || all == 0 {
+		return
+	}
+	const width = 40
+	full := width * done / all
+	_, _ = fmt.Fprintf(b.out, "\r%s [%s%s] %d of %d", b.domain, strings.Repeat("#", full), strings.Repeat(".", width-full), done, all)
+	b.shown = true
+}
+
+func (b *bar) end() {
+	if b.shown {
+		_, _ = fmt.Fprintln(b.out)
+	}
+}
+
+var _ migrate.Store = (store.Store)(nil)

@@ -1,0 +1,122 @@
+// Package migrate copies mailboxes from one store to another: hashes, quotas and suspensions as
+// they are. It removes nothing and changes nothing that is there.
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+)
+
+// chunk is how many mailboxes are created together.
+const chunk = 1000
+
+// Store is what a store must do to be copied from and to.
+type Store interface {
+	List(ctx context.Context, domain string) ([]store.Mailbox, error)
+	Hash(ctx context.Context, box store.Address) (hash string, suspended bool, err error)
+	Create(ctx context.Context, box store.Mailbox, hash string) error
+}
+
+// hasher is a store that reads all hashes of a domain at once.
+type hasher interface {
+	Hashes(ctx context.Context, domain string) (map[string]string, error)
+}
+
+// Report says what was done.
+type Report struct {
+	Copied, Same int
+	Differ       []string // Mailboxes that are there and are not the same.
+}
+
+// Add adds what another report says.
+func (r *Report) Add(other Report) {
+	r.Copied += other.Copied
+	r.Same += other.Same
+	r.Differ = append(r.Differ, other.Differ...)
+}
+
+// Domain copies the mailboxes of a domain. progress is told of each step; it may be nil. Where
+// it fails, what was copied until then stays, and a second run goes on from there.
+func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, progress func(done, all int)) (Report, error) {
+	var report Report
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	source, err := read(ctx, from, domain)
+	if err != nil {
+		return report, fmt.Errorf("read: %w", err)
+	}
+	target, err := read(ctx, to, domain)
+	if err != nil {
+		return report, fmt.Errorf("read what is there: %w", err)
+	}
+	there := make(map[string]store.Entry, len(target))
+	for _, e := range target {
+		there[e.Localpart] = e
+	}
+	var missing []store.Entry
+	for _, e := range source {
+		switch old, ok := there[e.Localpart]; {
+		case !ok:
+			missing = append(missing, e)
+		case old == e:
+			report.Same++
+		default:
+			report.Differ = append(report.Differ, e.String())
+		}
+	}
+	for len(missing) > 0 {
+		part := missing[:min(chunk, len(missing))]
+		if !dryRun {
+			if err := create(ctx, to, part); err != nil {
+				return report, err
+			}
+		}
+		report.Copied += len(part)
+		missing = missing[len(part):]
+		progress(len(source)-len(missing), len(source))
+	}
+	return report, nil
+}
+
+// read returns the mailboxes of a domain with their hashes.
+func read(ctx context.Context, s Store, domain string) ([]store.Entry, error) {
+	list, err := s.List(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	var hashes map[string]string
+	if h, ok := s.(hasher); ok {
+		if hashes, err = h.Hashes(ctx, domain); err != nil {
+			return nil, err
+		}
+	}
+	entries := make([]store.Entry, 0, len(list))
+	for _, b := range list {
+		hash, ok := hashes[b.Localpart]
+		if !ok {
+			if hash, _, err = s.Hash(ctx, b.Address); errors.Is(err, store.ErrNoMailbox) {
+				continue // Deleted meanwhile.
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		entries = append(entries, store.Entry{Mailbox: b, Hash: hash})
+	}
+	return entries, nil
+}
+
+func create(ctx context.Context, to Store, entries []store.Entry) error {
+	if importer, ok := to.(store.Importer); ok {
+		return importer.Import(ctx, entries)
+	}
+	for _, e := range entries {
+		if err := to.Create(ctx, e.Mailbox, e.Hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}

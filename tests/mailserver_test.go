@@ -1,0 +1,368 @@
+package tests
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/plugins/email/store/sqlstore/dbtest"
+)
+
+// mailUID is the user that owns the mail in these tests. It has no entry in passwd.
+const mailUID = 12346
+
+// mailServer is a Dovecot whose configuration is what liveapi dovecot printed, and beside it
+// only where it listens and what the test looks at.
+type mailServer struct {
+	*dovecot
+	lmtp string
+	http int
+}
+
+const mailServerConfig = `
+base_dir = %[1]s/base
+log_path = %[1]s/log
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_failure_delay = 0
+auth_verbose = yes
+auth_cache_size = 10M
+auth_cache_ttl = 1 hour
+!include %[2]s
+service imap-login {
+  inet_listener imap {
+    port = %[3]d
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+service lmtp {
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = %[4]d
+  }
+}
+doveadm_api_key = doveadm-key
+service doveadm {
+  inet_listener http {
+    port = %[5]d
+    ssl = no
+  }
+}
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+`
+
+func startMailServer(t *testing.T, include string, http int) *mailServer {
+	t.Helper()
+	m := &mailServer{lmtp: fmt.Sprintf("127.0.0.1:%d", freePort(t)), http: http}
+	m.dovecot = runDovecot(t, func(dir string, port int) string {
+		_, lmtp, _ := strings.Cut(m.lmtp, ":")
+		return strings.Replace(fmt.Sprintf(mailServerConfig, dir, include, port, 0, http), "port = 0\n  }\n}\ndoveadm", "port = "+lmtp+"\n  }\n}\ndoveadm", 1)
+	})
+	return m
+}
+
+// deliver delivers a message over LMTP and returns the server's last word.
+func (m *mailServer) deliver(to string, size int) string {
+	m.t.Helper()
+	conn, err := net.Dial("tcp", m.lmtp)
+	require.NoError(m.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(m.t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
+	c := textproto.NewConn(conn)
+	word := func() string {
+		_, text, err := c.ReadResponse(0)
+		if code, ok := err.(*textproto.Error); ok {
+			return fmt.Sprintf("%d %s", code.Code, code.Msg)
+		}
+		require.NoError(m.t, err)
+		return text
+	}
+	say := func(line string) string {
+		require.NoError(m.t, c.PrintfLine("%s", line))
+		_, text, err := c.ReadResponse(0)
+		require.NoError(m.t, err)
+		return text
+	}
+	_, _, err = c.ReadResponse(220)
+	require.NoError(m.t, err)
+	say("LHLO test")
+	say("MAIL FROM:<sender@elsewhere.example>")
+	require.NoError(m.t, c.PrintfLine("RCPT TO:<%s>", to))
+	code, text, err := c.ReadResponse(0)
+	require.NoError(m.t, err)
+	if code != 250 {
+		return fmt.Sprintf("%d %s", code, text)
+	}
+	require.NoError(m.t, c.PrintfLine("DATA"))
+	_, _, err = c.ReadResponse(354)
+	require.NoError(m.t, err)
+	require.NoError(m.t, c.PrintfLine("Subject: test\r\n\r\n%s\r\n.", strings.Repeat(strings.Repeat("x", 70)+"\r\n", size/72+1)))
+	return word()
+}
+
+// messages returns how many messages IMAP shows in the inbox.
+func (m *mailServer) messages(user, password string) string {
+	m.t.Helper()
+	conn, err := net.Dial("tcp", m.addr)
+	require.NoError(m.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(m.t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
+	_, err = fmt.Fprintf(conn, "a LOGIN %q %q\r\nb SELECT INBOX\r\nc FETCH 1 BODY[TEXT]\r\nd LOGOUT\r\n", user, password)
+	require.NoError(m.t, err)
+	count := "no answer"
+	r := bufio.NewReader(conn)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return count
+		}
+		if text, ok := strings.CutSuffix(strings.TrimSpace(line), " EXISTS"); ok {
+			count = strings.TrimPrefix(text, "* ")
+		}
+	}
+}
+
+// mayUse tells whether a password is taken for a service.
+func (m *mailServer) mayUse(service, user, password string) bool {
+	m.t.Helper()
+	cmd := exec.Command("doveadm", "-c", m.conf, "auth", "test", "-x", "service="+service, user)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	out, _ := cmd.CombinedOutput()
+	require.Regexp(m.t, "auth (succeeded|failed)", string(out))
+	return strings.Contains(string(out), "auth succeeded")
+}
+
+// uapiOK makes a UAPI call that has to succeed, as a program of the world's user.
+func uapiOK(t *testing.T, w *hosttest.World, words ...string) string {
+	t.Helper()
+	out := hosttest.Output(t, w.Command(t, "uapi", append([]string{"--user=demo", "--output=json", "Email"}, words...)...))
+	require.Contains(t, out, `"status":1`, "%v", words)
+	return out
+}
+
+// useMailbox does with a mailbox what its users do, on a server that shows each step. A Dovecot
+// that reads files looks at them once in a second; one that asks a database goes by its cache,
+// which it is told to forget, so that a change is true at once.
+func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
+	soon := func(is func() bool, what string) {
+		t.Helper()
+		if atOnce {
+			require.True(t, is(), what)
+			return
+		}
+		require.Eventually(t, is, hosttest.Patience, 50*time.Millisecond, what)
+	}
+	const box, first, second = "bob@example.com", "12345luggage", "A new passw0rd: 2"
+	uapiOK(t, w, "add_pop", "email=bob", "password="+first, "quota=1")
+	soon(func() bool { return m.login(box, first) }, "a new mailbox")
+	require.Contains(t, m.deliver(box, 200_000), "Saved")
+	require.Contains(t, m.deliver(box, 2_000_000), "Quota exceeded")
+	require.Equal(t, "1", m.messages(box, first))
+	require.Eventually(t, func() bool {
+		return strings.Contains(uapiOK(t, w, "list_pops_with_disk", "email="+box), `"diskquota":"1.00","diskused":"0.19"`)
+	}, hosttest.Patience, 50*time.Millisecond)
+	uapiOK(t, w, "edit_pop_quota", "email=bob", "domain=example.com", "quota=4")
+	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 2_000_000), "Saved") }, hosttest.Patience, 100*time.Millisecond)
+	require.Contains(t, m.deliver(box, 3_000_000), "Quota exceeded")
+	require.Contains(t, m.deliver("nobody@example.com", 10), "550")
+
+	uapiOK(t, w, "suspend_incoming", "email="+box)
+	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "550 5.1.1") }, hosttest.Patience, 100*time.Millisecond)
+	require.True(t, m.login(box, first), "what came is read")
+	uapiOK(t, w, "unsuspend_incoming", "email="+box)
+	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "Saved") }, hosttest.Patience, 100*time.Millisecond)
+
+	uapiOK(t, w, "suspend_outgoing", "email="+box)
+	require.Eventually(t, func() bool { return !m.mayUse("smtp", box, first) }, hosttest.Patience, 100*time.Millisecond)
+	require.True(t, m.mayUse("imap", box, first))
+	uapiOK(t, w, "unsuspend_outgoing", "email="+box)
+	require.Eventually(t, func() bool { return m.mayUse("smtp", box, first) }, hosttest.Patience, 100*time.Millisecond)
+
+	uapiOK(t, w, "suspend_login", "email="+box)
+	soon(func() bool { return !m.login(box, first) }, "a login that is suspended")
+	require.Contains(t, m.deliver(box, 10), "Saved", "mail still arrives")
+	uapiOK(t, w, "passwd_pop", "email="+box, "password="+second)
+	require.False(t, m.login(box, second))
+	uapiOK(t, w, "unsuspend_login", "email="+box)
+	soon(func() bool { return m.login(box, second) }, "the new password, now that logins are taken")
+	require.False(t, m.login(box, first))
+	for i := range 3 {
+		password := fmt.Sprintf("Changed aga1n: %d", i)
+		uapiOK(t, w, "passwd_pop", "email="+box, "password="+password)
+		soon(func() bool { return m.login(box, password) }, "a new password")
+		require.False(t, m.login(box, second), "the auth cache forgot it")
+	}
+	uapiOK(t, w, "delete_pop", "email="+box)
+	soon(func() bool { return !m.login(box, "Changed aga1n: 2") }, "a mailbox that is no more")
+	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "550") }, hosttest.Patience, 100*time.Millisecond)
+}
+
+// The store of files with a Dovecot that is configured as liveapi dovecot prints it.
+func TestMailServerOnFiles(t *testing.T) {
+	t.Parallel()
+	w := hosttest.SandboxAs(t, mailUID)
+	http := freePort(t)
+	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\n# scheme", http))
+	include := filepath.Join(t.TempDir(), "liveapi.conf")
+	require.NoError(t, os.WriteFile(include, []byte(hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--queue="))), 0o644))
+	w.Serve(t)
+	m := startMailServer(t, include, http)
+	useMailbox(t, w, m, false)
+
+	// T33: what the account writes into its file makes nobody another user, and gives nobody
+	// another home or uid.
+	content, err := os.ReadFile(w.Shadow)
+	require.NoError(t, err)
+	hash := strings.Split(strings.SplitN(string(content), "\n", 2)[0], ":")[1]
+	for i, fields := range []string{"user=user@example.com", "login_user=user@example.com", "login_user=user@example.com userdb_master_user=x", "userdb_uid=0 userdb_gid=0 userdb_home=/tmp"} {
+		name := fmt.Sprintf("evil%d", i)
+		content = append(content, name+":"+hash+"::::::"+fields+"\n"...)
+		require.NoError(t, os.WriteFile(w.Shadow, content, 0o640))
+		require.Eventually(t, func() bool { return m.login(name+"@example.com", sandboxPassword) }, hosttest.Patience, 100*time.Millisecond)
+		require.Contains(t, m.deliver("user@example.com", 10), "Saved")
+		require.Equal(t, "0", m.messages(name+"@example.com", sandboxPassword), "it sees its own mail, not the user's: %s", fields)
+	}
+	entries, err := os.ReadDir("/tmp/cur")
+	require.Error(t, err, "%v", entries)
+
+	postfix := hosttest.Output(t, w.Command(t, "liveapi", "postfix"))
+	require.Contains(t, postfix, "virtual_mailbox_domains = example.com\n")
+	postconf(t, t.TempDir(), postfix)
+}
+
+// postconf has Postfix read a configuration.
+func postconf(t *testing.T, dir, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.cf"), []byte("compatibility_level = 3.6\n"+text), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "master.cf"), nil, 0o644))
+	out, err := exec.Command("postconf", "-c", dir, "-n").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NotContains(t, string(out), "warning", "%s", out)
+}
+
+// The store in a database with a Dovecot that is configured as liveapi dovecot writes it.
+func TestMailServerOnDatabases(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("Dovecot's master process needs root")
+	}
+	for kind, start := range map[string]func(testing.TB) *dbtest.Server{"postgresql": dbtest.PostgreSQL, "mariadb": dbtest.MariaDB} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server := start(t)
+			dsn := server.Database()
+			w := hosttest.Sandbox(t)
+			http := freePort(t)
+			w.Set(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\n# scheme", kind, dsn, http))
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables are there")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has what is needed")
+
+			// The sandbox's mailbox goes there, and back into an empty store.
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql", "--dry-run")), "1 would be copied")
+			require.Contains(t, uapiOK(t, w, "count_pops"), `"data":0`)
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "1 copied")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "0 copied, 1 were there already")
+			before, err := os.ReadFile(w.Shadow)
+			require.NoError(t, err)
+			require.NoError(t, os.RemoveAll(filepath.Join(w.Dir, "home", "demo", "etc")))
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=sql", "--to=files", "--user=demo")), "1 copied")
+			after, err := os.ReadFile(w.Shadow)
+			require.NoError(t, err)
+			require.Equal(t, string(before), string(after), "no hash changed")
+
+			mail, conf := t.TempDir(), t.TempDir()
+			require.NoError(t, os.Chown(mail, vmailUID(t), vmailUID(t)))
+			for _, dir := range []string{mail, conf, filepath.Dir(mail)} {
+				require.NoError(t, os.Chmod(dir, 0o755)) // Dovecot's processes pass through.
+			}
+			printed := hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--mail="+mail, "--owner="+vmailUser, "--queue="))
+			printed += hosttest.Output(t, w.Command(t, "liveapi", "postfix"))
+			require.NotContains(t, printed, dbtest.Password)
+			hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--write="+conf, "--mail="+mail, "--owner="+vmailUser, "--queue="))
+			info, err := os.Stat(filepath.Join(conf, "liveapi-dovecot-sql.conf.ext"))
+			require.NoError(t, err)
+			require.EqualValues(t, 0o600, info.Mode().Perm())
+			w.Serve(t)
+			m := startMailServer(t, filepath.Join(conf, "liveapi-dovecot.conf"), http)
+			require.True(t, m.login("user@example.com", sandboxPassword), "the mailbox that was copied")
+			useMailbox(t, w, m, true)
+
+			hosttest.Output(t, w.Command(t, "liveapi", "postfix", "--write="+conf))
+			main, err := os.ReadFile(filepath.Join(conf, "liveapi-postfix.cf"))
+			require.NoError(t, err)
+			postconf(t, conf, string(main))
+			query := func(table, key string) string {
+				kind := map[string]string{"postgresql": "pgsql:", "mariadb": "mysql:"}[kind]
+				out, _ := exec.Command("postmap", "-c", conf, "-q", key, kind+filepath.Join(conf, table)).CombinedOutput()
+				return strings.TrimSpace(string(out))
+			}
+			require.Equal(t, "example.com", query("liveapi-postfix-domains.cf", "example.com"))
+			require.Empty(t, query("liveapi-postfix-domains.cf", "example.org"))
+			require.Equal(t, "example.com/user/", query("liveapi-postfix-mailboxes.cf", "user@example.com"))
+			require.Equal(t, "user@example.com", query("liveapi-postfix-aliases.cf", "user@example.com"))
+			uapiOK(t, w, "suspend_incoming", "email=user@example.com")
+			require.Empty(t, query("liveapi-postfix-mailboxes.cf", "user@example.com"))
+
+			server.Stop()
+			answer := hosttest.Output(t, w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "passwd_pop", "email=user", "password="+sandboxPassword))
+			require.Contains(t, answer, `"errors":["The mail database can't be reached at the moment. Nothing was changed; try again later."]`)
+			server.Start()
+			require.Eventually(t, func() bool {
+				out, err := w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "passwd_pop", "email=user", "password="+sandboxPassword).Output()
+				return err == nil && strings.Contains(string(out), `"status":1`)
+			}, hosttest.Patience, 100*time.Millisecond)
+		})
+	}
+}
+
+// vmailUser is a user that Debian has, to own mail.
+const vmailUser = "mail"
+
+func vmailUID(t *testing.T) int {
+	t.Helper()
+	info, err := os.ReadFile("/etc/passwd")
+	require.NoError(t, err)
+	for _, line := range strings.Split(string(info), "\n") {
+		if fields := strings.Split(line, ":"); fields[0] == vmailUser {
+			var uid int
+			_, err := fmt.Sscan(fields[2], &uid)
+			require.NoError(t, err)
+			return uid
+		}
+	}
+	t.Fatal("no user " + vmailUser)
+	return 0
+}
+
+// A mail server that can't be told is a warning: the change was made.
+func TestMailServerIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"c4n4ry\"\nkick = true\n# scheme", freePort(t)))
+	host := w.Serve(t)
+	c := w.Dial(t)
+	const warning = "The change was made. The mail server could not be told of it, and may go by what it was for a while."
+	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["`+warning+`"]`)
+	require.Contains(t, c.Call("2", "Email", "passwdpop", `{"domain":"example.com","email":"user","password":"newer one"}`), `"data":[{"reason":"`+warning+`","result":1}]`)
+	require.Contains(t, c.Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"newer one"}`), `"data":1`)
+	require.Contains(t, host.Log.String(), "connection refused")
+	require.NotContains(t, host.Log.String(), "c4n4ry")
+}
