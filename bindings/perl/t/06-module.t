@@ -95,12 +95,13 @@ is(ref LiveAPI::Module::_clean("\x{d800}", 0), 'HASH', 'as a character too');
     my $script = <<'END';
 use LiveAPI::Module;
 my $m = LiveAPI::Module->new(name => 'M');
-$m->uapi('fork', do => sub { my $pid = fork; if (!$pid) { die "child\n" } waitpid $pid, 0; $\ = "x"; print "printed"; return $? >> 8 });
+$m->uapi('fork', do => sub { my $pid = fork; if (!$pid) { die "child\n" } waitpid $pid, 0; $\ = "x"; print ""; return $? >> 8 });
 $m->serve;
 END
     local $ENV{LIVEAPI_MODULE} = 'M';
     require IPC::Open3;
-    my ($to, $from);
+    my $to;
+    my $from;
     my $pid = IPC::Open3::open3($to, $from, '>&STDERR', $^X, '-Ilib', '-e', "close STDERR; open STDERR, '>', '/dev/null'; $script");
     my $say = sub { print {$to} length($_[0]) . "\n$_[0]"; $to->flush };
     my $hear = sub { my $n = readline $from; read $from, my $json, $n; return JSON::PP->new->decode($json) };

@@ -28,8 +28,11 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // New returns the store below home, whose files belong to the running user.
-func New(home string) *Store {
-	return &Store{home: home, owner: os.Geteuid(), group: os.Getegid(), disk: osDisk{}, now: time.Now, queues: make(map[string]*queue)}
+func New(home string) *Store { return NewFor(home, os.Geteuid(), os.Getegid()) }
+
+// NewFor returns the store below home, whose files belong to another user: to look into it.
+func NewFor(home string, uid, gid int) *Store {
+	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, queues: make(map[string]*queue)}
 }
 
 // queue holds the changes to one domain that wait for the commit under way.

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/importer"
+	"github.com/liveapid/liveapid/plugins/email/store/files"
+)
+
+func accountCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "account", Short: "Work on accounts", Args: cobra.ArbitraryArgs}
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		if len(words) > 0 {
+			return errMisuse{fmt.Errorf("unknown command %q", "account "+words[0])}
+		}
+		return cmd.Help()
+	}
+	cmd.AddCommand(importCommand())
+	return cmd
+}
+
+// importOptions are the command's.
+type importOptions struct {
+	config, name, home, users string
+	dryRun                    bool
+	limits                    importer.Limits
+}
+
+func importCommand() *cobra.Command {
+	o := importOptions{limits: importer.DefaultLimits}
+	cmd := &cobra.Command{
+		Use:   "import PATH",
+		Short: "Register an account out of a cPanel layout, with every mailbox and hash",
+		Long: `PATH is a home with the folders etc and mail, which is registered where it lies; or an
+archive cpmove-NAME.tar.gz, whose etc and mail are unpacked into the account's home first. Domains
+come from the users file (cp/NAME in the archive, or /var/cpanel/users/NAME) and from etc. In
+server mode the system user NAME must exist. Archives with links, devices or names that lead out
+of them are refused before anything is written.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			info, err := os.Stat(words[0])
+			if err != nil {
+				return err
+			}
+			if info.IsDir() {
+				return o.fromHome(cmd.Context(), words[0], cmd.OutOrStdout())
+			}
+			return o.fromArchive(cmd.Context(), words[0], cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&o.config, "config", "", "the host's configuration")
+	cmd.Flags().StringVar(&o.name, "name", "", "the account's name; default: the folder's, or the archive's")
+	cmd.Flags().StringVar(&o.home, "home", "", "with an archive: the home to unpack into; default: the system user's")
+	cmd.Flags().StringVar(&o.users, "users-file", "", "with a home: its users file; default: /var/cpanel/users/NAME where it is there")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	cmd.Flags().Int64Var(&o.limits.Bytes, "max-bytes", o.limits.Bytes, "refuse archives that unpack to more")
+	return cmd
+}
+
+// owner is whose files an account's are.
+type owner struct {
+	uid, gid int
+	home     string
+}
+
+// ownerOf returns whose files the account's are to be: in server mode the system user's.
+func ownerOf(c *config.Config, name string) (owner, error) {
+	if c.Mode != config.Server {
+		return owner{uid: os.Geteuid(), gid: os.Getegid()}, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return owner{}, fmt.Errorf("the system user %s must exist first: %w", name, err)
+	}
+	uid, _ := strconv.Atoi(u.Uid) // Numbers, on Linux.
+	gid, _ := strconv.Atoi(u.Gid)
+	return owner{uid: uid, gid: gid, home: u.HomeDir}, nil
+}
+
+func (o *importOptions) accounts() (*config.Config, error) {
+	c, err := config.Find(o.config)
+	if err == nil && c.Accounts == "" {
+		err = errors.New("the configuration names no folder accounts to register in")
+	}
+	return c, err
+}
+
+func (o *importOptions) fromHome(ctx context.Context, path string, out io.Writer) error {
+	c, err := o.accounts()
+	if err != nil {
+		return err
+	}
+	home, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if o.name == "" {
+		o.name = filepath.Base(home)
+	}
+	own, err := ownerOf(c, o.name)
+	if err != nil {
+		return err
+	}
+	a := importer.Account{Name: o.name}
+	usersFile := o.users
+	if usersFile == "" {
+		usersFile = filepath.Join("/var/cpanel/users", filepath.Base(o.name))
+	}
+	if f, err := os.Open(usersFile); err == nil {
+		a, err = importer.ParseUsers(o.name, f)
+		_ = f.Close()
+		if err != nil {
+			return err
+		}
+	} else if o.users != "" {
+		return err
+	}
+	found, err := importer.DomainsOfHome(home)
+	if err != nil {
+		return err
+	}
+	a.AddFound(found)
+	if err := report(ctx, out, a, home, own, o.dryRun); err != nil || o.dryRun {
+		return err
+	}
+	return register(out, c, a, home)
+}
+
+func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Writer) error {
+	c, err := o.accounts()
+	if err != nil {
+		return err
+	}
+	plan, err := importer.Look(path, o.limits)
+	if err != nil {
+		return err
+	}
+	if o.name != "" {
+		plan.Account.Name = o.name
+	}
+	own, err := ownerOf(c, plan.Account.Name)
+	if err != nil {
+		return err
+	}
+	home := o.home
+	if home == "" {
+		home = own.home
+	}
+	if home == "" {
+		return errMisuse{errors.New("--home: name the home to unpack into")}
+	}
+	if home, err = filepath.Abs(home); err != nil {
+		return err
+	}
+	for _, name := range plan.Skipped {
+		_, _ = fmt.Fprintln(out, "not taken over: the link", name)
+	}
+	_, _ = fmt.Fprintf(out, "%d files of %d bytes\n", plan.Files, plan.Bytes)
+	if o.dryRun {
+		_, err := fmt.Fprintf(out, "would unpack them into %s and register the account %s with the domains %v\n", home, plan.Account.Name, plan.Account.Domains)
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(c.Accounts, plan.Account.Name+".toml")); err == nil {
+		return fmt.Errorf("the account %s is registered already", plan.Account.Name)
+	}
+	if c.Mode != config.Server {
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := importer.Unpack(path, o.limits, plan, home, own.uid, own.gid); err != nil {
+		return err
+	}
+	if err := report(ctx, out, plan.Account, home, own, false); err != nil {
+		return err
+	}
+	return register(out, c, plan.Account, home)
+}
+
+// report says which mailboxes there are.
+func report(ctx context.Context, out io.Writer, a importer.Account, home string, own owner, dryRun bool) error {
+	s := files.NewFor(home, own.uid, own.gid)
+	for _, domain := range a.Domains {
+		list, err := s.List(ctx, domain)
+		if err != nil {
+			return fmt.Errorf("domain %s: %w", domain, err)
+		}
+		_, _ = fmt.Fprintf(out, "%s: %d mailboxes\n", domain, len(list))
+	}
+	if a.Suspended {
+		_, _ = fmt.Fprintln(out, "the account is suspended there; its mailboxes' logins stay so")
+	}
+	if dryRun {
+		_, err := fmt.Fprintf(out, "would register the account %s with the home %s\n", a.Name, home)
+		return err
+	}
+	return nil
+}
+
+func register(out io.Writer, c *config.Config, a importer.Account, home string) error {
+	path, err := importer.Register(c.Accounts, a, home)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "registered %s: %s\n", a.Name, path)
+	return err
+}
