@@ -31,6 +31,7 @@ deps: ## Install the Debian packages that the tests use, where missing.
 
 bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
 	$(GO) run ./tests/bench -bin $(BIN)
+	$(GO) test -run '^$$' -bench . -benchtime 50x -timeout 30m ./plugins/email/store/sqlstore
 
 fuzz: ## Fuzz every decoder for FUZZTIME each.
 	@scripts/fuzz.sh $(FUZZTIME)

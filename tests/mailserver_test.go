@@ -215,7 +215,7 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 }
 
 // The store of files with a Dovecot that is configured as liveapi dovecot prints it.
-func TestMailServerOnFiles(t *testing.T) {
+func TestT33_MailServerOnFiles(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, mailUID)
 	http := freePort(t)
