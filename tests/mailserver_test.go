@@ -18,9 +18,6 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore/dbtest"
 )
 
-// mailUID is the user that owns the mail in these tests. It has no entry in passwd.
-const mailUID = 12346
-
 // mailServer is a Dovecot whose configuration is what liveapi dovecot printed, and beside it
 // only where it listens and what the test looks at.
 type mailServer struct {
@@ -217,7 +214,7 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 // The store of files with a Dovecot that is configured as liveapi dovecot prints it.
 func TestT33_MailServerOnFiles(t *testing.T) {
 	t.Parallel()
-	w := hosttest.SandboxAs(t, mailUID)
+	w := hosttest.SandboxAs(t, vmailUID(t))
 	http := freePort(t)
 	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\n# scheme", http))
 	include := filepath.Join(t.TempDir(), "liveapi.conf")
@@ -239,8 +236,41 @@ func TestT33_MailServerOnFiles(t *testing.T) {
 		require.Contains(t, m.deliver("user@example.com", 10), "Saved")
 		require.Equal(t, "0", m.messages(name+"@example.com", sandboxPassword), "it sees its own mail, not the user's: %s", fields)
 	}
-	entries, err := os.ReadDir("/tmp/cur")
-	require.Error(t, err, "%v", entries)
+	require.NoDirExists(t, "/tmp/cur")
+
+	// A plugin of the account's own must not be loaded, least of all by root.
+	evil := filepath.Join(w.Dir, "home", "demo", "evil")
+	require.NoError(t, os.MkdirAll(evil, 0o755))
+	mark := filepath.Join(w.Dir, "home", "demo", "mark")
+	source := fmt.Sprintf(`#include <fcntl.h>
+#include <unistd.h>
+__attribute__((constructor)) static void load(void) { int f = open(%q, O_CREAT|O_WRONLY, 0644); if (f >= 0) close(f); }
+void evil_plugin_init(void *m) { (void)m; }
+void evil_plugin_deinit(void) {}
+`, mark)
+	require.NoError(t, os.WriteFile(filepath.Join(evil, "evil.c"), []byte(source), 0o644))
+	out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", filepath.Join(evil, "lib20_evil_plugin.so"), filepath.Join(evil, "evil.c")).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, os.Chmod(filepath.Join(w.Dir, "home", "demo"), 0o777))
+	content = append(content, "plug:"+hash+"::::::userdb_mail_plugin_dir="+evil+" userdb_mail_plugins=evil userdb_mail_access_groups=root userdb_system_groups_user=root\n"...)
+	require.NoError(t, os.WriteFile(w.Shadow, content, 0o640))
+	require.Eventually(t, func() bool { return m.mayUse("imap", "plug@example.com", sandboxPassword) }, hosttest.Patience, 100*time.Millisecond)
+	m.messages("plug@example.com", sandboxPassword)
+	_ = m.deliver("plug@example.com", 10)
+	require.NoFileExists(t, mark)
+	for _, service := range []string{"auth", "imap", "lmtp", "indexer-worker"} {
+		out, err := exec.Command("doveconf", "-c", m.conf, "-h", "service/"+service+"/user").Output()
+		require.NoError(t, err)
+		require.Equal(t, vmailUser, strings.TrimSpace(string(out)), service)
+	}
+
+	// Names with what Dovecot does not take as a rule, and a mailbox that is no part of another.
+	for i, name := range []string{"bob+sales", "a&b", "a=b"} {
+		uapiOK(t, w, "add_pop", "email="+strings.NewReplacer("+", "%2B", "&", "%26", "=", "%3D").Replace(name), "password=12345luggage"+fmt.Sprint(i))
+		require.Eventually(t, func() bool { return m.login(name+"@example.com", "12345luggage"+fmt.Sprint(i)) }, hosttest.Patience, 100*time.Millisecond, name)
+		require.Contains(t, m.deliver(name+"@example.com", 10), "Saved")
+		require.Equal(t, "1", m.messages(name+"@example.com", "12345luggage"+fmt.Sprint(i)), name)
+	}
 
 	postfix := hosttest.Output(t, w.Command(t, "liveapi", "postfix"))
 	require.Contains(t, postfix, "virtual_mailbox_domains = example.com\n")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -100,8 +99,12 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 		if err != nil {
 			return err
 		}
+		owner, err := user.LookupId(strconv.Itoa(account.UID))
+		if err != nil {
+			return fmt.Errorf("Dovecot needs a system user to run as: %w", err)
+		}
 		files, err = ofFiles(mailconf.Files{
-			Account: account.Name, Home: account.Home, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
+			Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
 		})
 		if err != nil {
 			return err
@@ -117,6 +120,7 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 		gid, _ := strconv.Atoi(owner.Gid)
 		files, err = ofSQL(mailconf.SQL{
 			Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
+			Mask: f.write == "",
 		})
 		if err != nil {
 			return err
@@ -128,17 +132,11 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 	return printFiles(out, files)
 }
 
-// secretWord is a password in one of the files.
-var secretWord = regexp.MustCompile(`(password ?= ?|://[^:/@\s]*:)[^@\s]+`)
-
 func printFiles(out io.Writer, files []mailconf.File) error {
 	for _, file := range files {
 		text := file.Text
 		if len(files) > 1 {
 			text = "# --- " + file.Name + "\n" + text
-		}
-		if file.Secret {
-			text = secretWord.ReplaceAllString(text, "${1}*****")
 		}
 		if _, err := io.WriteString(out, text); err != nil {
 			return err

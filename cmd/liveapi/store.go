@@ -162,8 +162,9 @@ func chosenAccounts(c *config.Config, name string) ([]protocol.Account, error) {
 
 func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
 	var total migrate.Report
+	var failed []error
 	for _, a := range accounts {
-		var from, to migrate.Store = files.New(a.Home), db
+		var from, to migrate.Store = files.NewFor(a.Home, a.UID, a.GID), db
 		if !toSQL {
 			if os.Geteuid() != a.UID {
 				return fmt.Errorf("account %s: its files are written by its own user (uid %d), not by uid %d", a.Name, a.UID, os.Geteuid())
@@ -177,9 +178,13 @@ func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.S
 			for _, d := range report.Differ {
 				_, _ = fmt.Fprintln(out, "differs, and was left as it is:", d)
 			}
+			for _, r := range report.Refused {
+				_, _ = fmt.Fprintln(out, "can't be copied:", r)
+			}
 			total.Add(report)
 			if err != nil {
-				return fmt.Errorf("domain %s: %w", domain, err)
+				// One account's trouble must not keep the others.
+				failed = append(failed, fmt.Errorf("account %s: domain %s: %w", a.Name, domain, err))
 			}
 		}
 	}
@@ -187,8 +192,11 @@ func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.S
 	if dryRun {
 		verb = "would be copied"
 	}
-	_, err := fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", total.Copied, verb, total.Same, len(total.Differ))
-	return err
+	_, _ = fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", total.Copied, verb, total.Same, len(total.Differ))
+	if n := len(total.Refused); n > 0 {
+		failed = append(failed, fmt.Errorf("%d can't be copied", n))
+	}
+	return errors.Join(failed...)
 }
 
 // bar is a progress bar, at a terminal.

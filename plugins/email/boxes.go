@@ -2,6 +2,7 @@ package email
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -105,12 +106,17 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 	if _, _, err := s.Hash(ctx, box); err == nil {
 		return nil, public(box, store.ErrExists, "")
 	}
-	if err := m.roomForOne(ctx, call); err != nil {
-		return nil, err
-	}
 	hash, err := m.hashOf(ctx, call, box)
 	if err != nil {
 		return nil, err
+	}
+	if most, limited := maxPop(call.Account); limited {
+		// Until it is created no other one may be counted.
+		m.counting.Lock()
+		defer m.counting.Unlock()
+		if err := m.roomForOne(ctx, call, most); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
@@ -141,12 +147,14 @@ func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) 
 	return hash, nil
 }
 
+// maxPop returns how many mailboxes an account may have, where that is limited.
+func maxPop(account protocol.Account) (most int, limited bool) {
+	most, err := strconv.Atoi(account.Data["MAXPOP"]) // Or "unlimited".
+	return most, err == nil && most >= 0
+}
+
 // roomForOne refuses a mailbox more than the account may have.
-func (m *Module) roomForOne(ctx context.Context, call *sdk.Call) error {
-	most, err := strconv.Atoi(call.Account.Data["MAXPOP"])
-	if err != nil || most < 0 {
-		return nil // "unlimited", or nothing.
-	}
+func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
 	all, err := m.all(ctx, call.Account, "")
 	if err != nil {
 		return err
@@ -174,7 +182,10 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, err
 	}
 	keep := store.Keep{Mail: call.String("flags") == "passwd", Quota: call.Flag("skip_quota")}
-	if err := m.store(call.Account).Delete(ctx, box, keep); err != nil {
+	if err := m.store(call.Account).Delete(ctx, box, keep); errors.Is(err, store.ErrPartly) {
+		call.Log(err.Error())
+		call.Warn("The mailbox was deleted. Its mail could not be removed; check the permissions of the account's mail folder.")
+	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	if s, ok := m.store(call.Account).(interface{ LeavesMail() bool }); ok && s.LeavesMail() && !keep.Mail {
@@ -197,7 +208,10 @@ func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.store(call.Account).SetQuota(ctx, box, limit); err != nil {
+	if err := m.store(call.Account).SetQuota(ctx, box, limit); errors.Is(err, store.ErrPartly) {
+		call.Log(err.Error())
+		call.Warn("The quota was changed. It could not be written to the mail, where the mail server looks for it; check the permissions of the account's mail folder.")
+	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	m.notify(ctx, call, box, limits)

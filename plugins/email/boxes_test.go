@@ -3,7 +3,9 @@ package email_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,6 +138,17 @@ func TestLimitsOfAnAccount(t *testing.T) {
 	w.must(protocol.API2, "addpop", args{"email": "two", "domain": "example.net", "password": password})
 	require.EqualValues(t, 100, w.must(protocol.UAPI, "get_pop_quota", args{"email": "two@example.net"}), "API 2's default is within the limit")
 	require.Contains(t, w.refused(protocol.UAPI, "add_pop", args{"email": "three", "password": password}), "maximum number of email accounts (2)")
+
+	// At once, too.
+	w.account.Data["MAXPOP"] = "4"
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			w.call(protocol.UAPI, "add_pop", args{"email": "many" + string(rune('a'+i)), "password": password})
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 4, w.must(protocol.UAPI, "count_pops", nil))
 
 	w.account.Data = nil
 	for name, want := range map[string]int64{
@@ -372,6 +385,23 @@ func TestBadMailboxes(t *testing.T) {
 		w.refused(protocol.UAPI, "add_pop", a)
 	}
 	require.Equal(t, before, w.tree())
+}
+
+// A list that would not reach the caller is refused with words of what to do.
+func TestLongLists(t *testing.T) {
+	w := emptyWorld(t)
+	dir := filepath.Join(w.account.Home, "etc", "example.com")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	var lines strings.Builder
+	for i := range 20_000 {
+		lines.WriteString("box" + strconv.Itoa(i) + ":x:1::::::\n")
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shadow"), []byte(lines.String()), 0o640))
+	require.Contains(t, w.refused(protocol.UAPI, "list_pops", nil), "There are 20001 mailboxes, and at most 16362 can be listed at once.")
+	require.Contains(t, w.refused(protocol.UAPI, "list_pops_with_disk", args{"no_disk": "1"}), "at most 4390 can be")
+	require.Len(t, w.must(protocol.UAPI, "list_pops_with_disk", args{"no_disk": "1", "maxaccounts": "4000"}), 4000)
+	require.Len(t, w.must(protocol.UAPI, "list_pops", args{"regex": "^box1"}), 11_111)
+	require.EqualValues(t, 20_000, w.must(protocol.UAPI, "count_pops", nil))
 }
 
 // The policy stands before every new password, and nothing is changed by one that is refused.

@@ -17,6 +17,8 @@ import (
 type Module struct {
 	verifier *password.Verifier
 
+	counting sync.Mutex // Held from counting an account's mailboxes until one more is there.
+
 	mu     sync.Mutex
 	active *active
 	stores map[string]store.Store // By home.

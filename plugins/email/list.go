@@ -95,6 +95,9 @@ func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 			return nil, err
 		}
 	}
+	if err := checkSize(len(list), 5); err != nil {
+		return nil, err
+	}
 	transformed(call)
 	return list, nil
 }
@@ -184,6 +187,9 @@ type measured struct {
 func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, error) {
 	list, err := m.chosen(ctx, call)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(len(list), 20); err != nil {
 		return nil, err
 	}
 	records := make([]any, 0, len(list))
@@ -348,17 +354,25 @@ func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) 
 	return map[string]any{"diskused": used, "domain": box.Domain, "login": box.String(), "user": box.Localpart}, nil
 }
 
-// clearCache would measure a mailbox anew; nothing is cached, so that it is enough that there is
-// one.
+// clearCache measures a mailbox anew.
 func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailboxOf(call, call.String("username"), "", "username")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.store(call.Account).Mailbox(ctx, box); err != nil {
+	if err := m.store(call.Account).Recount(ctx, box); err != nil {
 		return nil, public(box, err, "The mail could not be measured")
 	}
 	return nil, nil
+}
+
+// checkSize refuses a list that would not reach the caller.
+func checkSize(records, values int) error {
+	if most := protocol.MaxNodes / (2*values + 1) * 9 / 10; records > most {
+		return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, and at most "+strconv.Itoa(most)+
+			" can be listed at once. Ask for a part of them by the ‘regex’ argument, or where there are such arguments by ‘domain’ or ‘maxaccounts’.")
+	}
+	return nil
 }
 
 func (m *Module) mainUsage(ctx context.Context, call *sdk.Call) (any, error) {

@@ -27,6 +27,7 @@ type File struct {
 type Files struct {
 	Account  string
 	Home     string
+	User     string // The system user that owns the mail.
 	UID, GID int
 	Domains  []string
 	Queue    string // Postfix's queue directory, for the sockets between the two; "" makes none.
@@ -41,6 +42,7 @@ type SQL struct {
 	Owner    string // The user whose the mail is.
 	UID, GID int
 	Queue    string
+	Mask     bool // Show the database's password as stars.
 }
 
 const (
@@ -73,6 +75,11 @@ service auth {
 `
 }
 
+// names are the mailboxes' names that a store takes, and none of them is a part of another's.
+const names = `auth_username_chars = abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@+=&~
+recipient_delimiter =
+`
+
 func firstUID(uid int) string {
 	if uid >= 500 {
 		return ""
@@ -92,22 +99,26 @@ var errRoot = errors.New("the mail belongs to root, and Dovecot reads no mail as
 
 // Dovecot returns the configuration for an account's files.
 //
-// The account can write the file with the hashes, and with it everything that Dovecot would take
-// from there. So it is asked for the password alone: uid, gid and home are set here, and the
-// fields that would make one user another are set to what they were.
+// The account can write the file with the hashes, and with it everything that Dovecot takes from
+// there: names of users, settings, plugins to load. So what reads that file and what serves a
+// user runs as the account's own user from its start, never as root; uid, gid and home are set
+// here, and so are the fields that would make one user another.
 func (f Files) Dovecot() ([]File, error) {
 	if f.UID == 0 {
 		return nil, errRoot
 	}
-	if err := checkPath("home", f.Home); err != nil {
-		return nil, err
+	for name, path := range map[string]string{"home": f.Home, "user": f.User} {
+		if err := checkPath(name, path); err != nil {
+			return nil, err
+		}
 	}
 	etc := f.Home + "/etc/%d/"
 	return []File{{Name: dovecotName, Text: `# Dovecot 2.3 for the mailboxes of the account ` + f.Account + `, written by liveapi dovecot.
 # In dovecot.conf: !include ` + dovecotName + `
+# This Dovecot serves this account alone: what the account writes must not run as another.
 protocols = imap lmtp
 mail_location = maildir:~/
-` + firstUID(f.UID) + `mail_plugins = $mail_plugins quota
+` + names + firstUID(f.UID) + `mail_plugins = $mail_plugins quota
 protocol imap {
   mail_plugins = $mail_plugins imap_quota
 }
@@ -135,16 +146,24 @@ protocol smtp {
 passdb {
   driver = passwd-file
   args = scheme=CRYPT username_format=%n ` + etc + `shadow
-  # The account writes this file: it must not make one user another.
-  override_fields = user=%{orig_user} login_user=%{orig_user}
+  # The account writes this file: it must not make one user another, nor name plugins to load.
+  override_fields = user=%{orig_user} login_user=%{orig_user} userdb_mail_plugin_dir=/usr/lib/dovecot/modules userdb_mail=maildir:~/
 }
 userdb {
   driver = static
   args = uid=` + strconv.Itoa(f.UID) + ` gid=` + strconv.Itoa(f.GID) + ` home=` + f.Home + `/mail/%d/%n
 }
 service auth {
-  # The files are readable for their owner and group alone.
-  user = root
+  user = ` + f.User + `
+}
+service imap {
+  user = ` + f.User + `
+}
+service lmtp {
+  user = ` + f.User + `
+}
+service indexer-worker {
+  user = ` + f.User + `
 }
 ` + listeners(f.Queue)}}, nil
 }
@@ -176,6 +195,37 @@ smtpd_sasl_auth_enable = yes
 // source is a database's address in parts.
 type source struct {
 	host, port, user, password, name string
+	tls                              map[string]string // libpq's options.
+}
+
+// sslOptions returns the options of a PostgreSQL address that are about TLS, which must not get
+// lost on the way; with others it may not know, it would.
+func sslOptions(dsn string) (map[string]string, error) {
+	given := make(map[string]string)
+	if u, err := url.Parse(dsn); err == nil && strings.HasPrefix(u.Scheme, "postgres") {
+		for name, values := range u.Query() {
+			given[name] = values[0]
+		}
+	} else {
+		for _, word := range strings.Fields(dsn) {
+			if name, value, ok := strings.Cut(word, "="); ok {
+				given[name] = strings.Trim(value, "'")
+			}
+		}
+	}
+	tls := make(map[string]string)
+	for name, value := range given {
+		switch name {
+		case "sslmode", "sslrootcert":
+			if err := checkPath("database: "+name, value); err != nil {
+				return nil, err
+			}
+			tls[name] = value
+		case "sslcert", "sslkey", "sslpassword", "sslsni", "sslnegotiation", "sslcrl":
+			return nil, fmt.Errorf("database: its option %s can't be put into Dovecot's and Postfix's configuration; write that by hand", name)
+		}
+	}
+	return tls, nil
 }
 
 func (s SQL) source() (source, error) {
@@ -184,6 +234,9 @@ func (s SQL) source() (source, error) {
 		c, err := mysql.ParseDSN(s.Database)
 		if err != nil {
 			return out, errors.New("database: it is no address of a MariaDB database")
+		}
+		if c.TLSConfig != "" {
+			return out, errors.New("database: its option tls can't be put into Dovecot's and Postfix's configuration; write that by hand")
 		}
 		out = source{host: c.Addr, user: c.User, password: c.Passwd, name: c.DBName}
 		if c.Net == "tcp" {
@@ -196,7 +249,14 @@ func (s SQL) source() (source, error) {
 		if err != nil {
 			return out, errors.New("database: it is no address of a PostgreSQL database")
 		}
-		out = source{host: c.Host, port: strconv.Itoa(int(c.Port)), user: c.User, password: c.Password, name: c.Database}
+		tls, err := sslOptions(s.Database)
+		if err != nil {
+			return out, err
+		}
+		out = source{tls: tls, host: c.Host, port: strconv.Itoa(int(c.Port)), user: c.User, password: c.Password, name: c.Database}
+	}
+	if s.Mask && out.password != "" {
+		out.password = "*****"
 	}
 	for what, text := range map[string]string{"host": out.host, "user": out.user, "password": out.password, "name": out.name} {
 		if strings.ContainsAny(text, " \t\r\n#\"'\\") {
@@ -219,6 +279,11 @@ func (s SQL) connect() (driver, line string, err error) {
 	words = append(words, "dbname="+src.name, "user="+src.user)
 	if src.password != "" {
 		words = append(words, "password="+src.password)
+	}
+	for _, name := range []string{"sslmode", "sslrootcert"} {
+		if value := src.tls[name]; value != "" {
+			words = append(words, name+"="+value)
+		}
 	}
 	driver = "pgsql"
 	if s.Driver == sqlstore.MariaDB {
@@ -250,7 +315,7 @@ func (s SQL) Dovecot() ([]File, error) {
 # In dovecot.conf: !include ` + dovecotName + `
 protocols = imap lmtp
 mail_location = maildir:~/
-` + firstUID(s.UID) + `mail_plugins = $mail_plugins quota quota_clone
+` + names + firstUID(s.UID) + `mail_plugins = $mail_plugins quota quota_clone
 protocol imap {
   mail_plugins = $mail_plugins imap_quota
 }
@@ -321,7 +386,13 @@ func (s SQL) Postfix() ([]File, error) {
 	}
 	if kind == "pgsql" {
 		// A URI, since a host alone can't name a port.
-		hosts = (&url.URL{Scheme: "postgresql", User: url.UserPassword(src.user, src.password), Host: hosts, Path: "/" + src.name}).String()
+		query := make(url.Values)
+		for name, value := range src.tls {
+			query.Set(name, value)
+		}
+		hosts = (&url.URL{Scheme: "postgresql", User: url.UserPassword(src.user, src.password), Host: hosts, Path: "/" + src.name, RawQuery: query.Encode()}).String()
+	} else if src.port == "" {
+		hosts = "unix:" + hosts
 	}
 	table := func(name, query string) File {
 		return File{Name: name, Secret: true, Text: "hosts = " + hosts + "\nuser = " + src.user + "\npassword = " + src.password +

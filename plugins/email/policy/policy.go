@@ -66,10 +66,7 @@ func (p *Policy) Required(account protocol.Account) int {
 // Check refuses a password that is too weak, or known to others.
 func (p *Policy) Check(ctx context.Context, account protocol.Account, password protocol.Secret, hints ...string) error {
 	required := p.Required(account)
-	if required == 0 {
-		return nil
-	}
-	if Strength(password, hints...) < required {
+	if required > 0 && Strength(password, hints...) < required {
 		// Clients look for "the password you selected cannot be used".
 		return protocol.NewError(protocol.KindInvalid,
 			"Sorry, the password you selected cannot be used because it is too weak. Choose a password with a strength rating of "+strconv.Itoa(required)+" or higher.")

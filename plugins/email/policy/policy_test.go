@@ -120,6 +120,8 @@ func TestBreached(t *testing.T) {
 	require.ErrorContains(t, p.Check(t.Context(), protocol.Account{}, protocol.NewSecret(passwords[0])), "stolen elsewhere")
 	require.NoError(t, p.Check(t.Context(), protocol.Account{}, protocol.NewSecret(passwords[9])))
 
+	require.ErrorContains(t, policy.New(0, l).Check(t.Context(), protocol.Account{}, protocol.NewSecret(passwords[0])), "stolen elsewhere", "whatever strength is asked for")
+
 	require.NoError(t, os.WriteFile(path, []byte("hello\n"), 0o644))
 	_, err = policy.OpenList(path)
 	require.ErrorIs(t, err, policy.ErrList)

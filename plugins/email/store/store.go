@@ -25,6 +25,8 @@ var (
 	ErrUnsafe = errors.New("store: refused")
 	// ErrSuspended is a mailbox of a suspended account, whose password can't be changed.
 	ErrSuspended = errors.New("store: the account is suspended")
+	// ErrPartly is a change that was made, but for what the mail's folder needed of it.
+	ErrPartly = errors.New("store: made, but not at the mail")
 	// ErrAway is a store that can't be reached at the moment. Nothing was changed.
 	ErrAway = errors.New("store: can't be reached")
 	// ErrUnknown is a change whose outcome is not known; it is old or new, never half.
@@ -33,7 +35,7 @@ var (
 
 // Known tells whether an error is one of a store's own.
 func Known(err error) bool {
-	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrAway, ErrUnknown} {
+	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrPartly, ErrAway, ErrUnknown} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -60,7 +62,7 @@ const (
 // looks them up. The error names the part.
 func NewAddress(localpart, domain string) (Address, error) {
 	a := Address{Localpart: Lower(localpart), Domain: Lower(domain)}
-	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&'~"); err != nil {
+	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&~"); err != nil {
 		return Address{}, fmt.Errorf("email: %w", err)
 	}
 	if err := checkPart(a.Domain, maxDomain, ".-"); err != nil {
@@ -207,6 +209,8 @@ type Store interface {
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage measures a mailbox's mail.
 	Usage(ctx context.Context, box Address) (Usage, error)
+	// Recount measures a mailbox's mail anew, where the store keeps what it measured.
+	Recount(ctx context.Context, box Address) error
 	// MainUsage measures the mail of the account's own mailbox, which is none of the store's.
 	MainUsage(ctx context.Context) (Usage, error)
 }

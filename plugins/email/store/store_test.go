@@ -14,7 +14,7 @@ func TestT06_NewAddress(t *testing.T) {
 	for _, c := range []struct{ localpart, domain, want string }{
 		{"user", "example.com", "user@example.com"},
 		{"User.Name+tag", "Example.COM", "user.name+tag@example.com"},
-		{"_x-y=z&'~", "a-b.example", "_x-y=z&'~@a-b.example"},
+		{"_x-y=z&~", "a-b.example", "_x-y=z&~@a-b.example"},
 		{strings.Repeat("a", 64), "x.example", strings.Repeat("a", 64) + "@x.example"},
 	} {
 		got, err := store.NewAddress(c.localpart, c.domain)

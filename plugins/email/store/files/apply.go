@@ -168,7 +168,7 @@ func (t *tx) delete(domain string, batch []*change) error {
 			continue
 		}
 		gone[c.localpart] = true
-		if !c.keepQuota {
+		if !c.keep.Quota {
 			goneQuota[c.localpart] = true
 		}
 	}
@@ -178,7 +178,18 @@ func (t *tx) delete(domain string, batch []*change) error {
 	for _, f := range flagFiles {
 		t.files[f.name].content = withoutLines(t.files[f.name].content, gone)
 	}
-	return t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName)
+	if err := t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName); err != nil {
+		return err
+	}
+	// Still under the lock: without it, it could be the folder of a new mailbox of this name.
+	for _, c := range batch {
+		if c.err == nil && !c.keep.Mail {
+			if err := t.s.moveAway(domain, c.localpart); err != nil {
+				c.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (t *tx) setQuotas(domain string, batch []*change) error {
@@ -197,8 +208,11 @@ func (t *tx) setQuotas(domain string, batch []*change) error {
 		return err
 	}
 	for _, c := range batch {
-		if c.err == nil {
-			c.err = t.s.writeLimit(domain, c.localpart, c.quota)
+		if c.err != nil {
+			continue
+		}
+		if err := t.s.writeLimit(domain, c.localpart, c.quota); err != nil {
+			c.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
 		}
 	}
 	return nil
@@ -253,8 +267,8 @@ func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 			return nil // With its account.
 		}
 		return store.ErrSuspended
-	case on == (e.marker != ""):
-		return nil
+	case on == (e.marker != ""), !on && e.hash == "":
+		return nil // As it should be; or there is no password, and an empty one must not be there.
 	}
 	mark := ""
 	if on {

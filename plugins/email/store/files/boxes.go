@@ -136,13 +136,15 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 
 // Delete implements store.Store. The mail goes when the mailbox is gone.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
-	if err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keepQuota: keep.Quota}); err != nil {
+	err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keep: keep})
+	if err != nil || keep.Mail {
 		return err
 	}
-	if keep.Mail {
-		return nil
+	// It was moved away with the change; a new mailbox of this name has a new folder.
+	if err := s.emptyTrash(box.Domain); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrPartly, err)
 	}
-	return s.removeMail(box)
+	return nil
 }
 
 // SetQuota implements store.Store.

@@ -87,7 +87,7 @@ mail/example.com/user/tmp 700`, tree())
 	require.FileExists(t, filepath.Join(home, "mail/example.com/user/cur/1.a"))
 	require.Empty(t, read("etc/example.com/shadow")+read("etc/example.com/passwd")+read("etc/example.com/quota")+read("etc/example.com/suspended_incoming"))
 	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"))
-	require.NoError(t, os.Mkdir(filepath.Join(home, "mail/example.com/.liveapid-deleted-old-1"), 0o700)) // Of one that was killed.
+	require.NoError(t, os.MkdirAll(filepath.Join(home, "mail/example.com/.liveapid-deleted/old-1/cur"), 0o700)) // Of one that was killed.
 	require.NoError(t, s.Delete(t.Context(), box, store.Keep{}))
 	entries, err := os.ReadDir(filepath.Join(home, "mail/example.com"))
 	require.NoError(t, err)
@@ -183,4 +183,73 @@ func TestParseSize(t *testing.T) {
 			require.Equal(t, want.messages, usage.Messages, "%q", text)
 		}
 	}
+}
+
+// A mailbox that is made anew while the old one of its name is deleted keeps its folder.
+func TestDeleteAndCreate(t *testing.T) {
+	home := t.TempDir()
+	a, b := New(home), New(home)
+	box := store.Address{Localpart: "user", Domain: "example.com"}
+	require.NoError(t, a.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"))
+	for range 100 {
+		made := make(chan error)
+		go func() {
+			err := store.ErrExists
+			for errors.Is(err, store.ErrExists) {
+				err = b.Create(t.Context(), store.Mailbox{Address: box}, "$6$x")
+			}
+			made <- err
+		}()
+		require.NoError(t, a.Delete(t.Context(), box, store.Keep{}))
+		require.NoError(t, <-made)
+		require.DirExists(t, filepath.Join(home, "mail/example.com/user/cur"))
+	}
+}
+
+// What was made is said to be made, also where the mail can't be reached.
+func TestPartly(t *testing.T) {
+	home := t.TempDir()
+	s := New(home)
+	box := store.Address{Localpart: "user", Domain: "example.com"}
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"))
+	require.NoError(t, os.Rename(filepath.Join(home, "mail"), filepath.Join(home, "elsewhere")))
+	require.NoError(t, os.Symlink("elsewhere", filepath.Join(home, "mail")))
+	require.ErrorIs(t, s.SetQuota(t.Context(), box, 5), store.ErrPartly)
+	b, err := s.Mailbox(t.Context(), box)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, b.Quota)
+	require.ErrorIs(t, s.Delete(t.Context(), box, store.Keep{}), store.ErrPartly)
+	_, err = s.Mailbox(t.Context(), box)
+	require.ErrorIs(t, err, store.ErrNoMailbox)
+}
+
+// A maildirsize that nobody keeps is not believed, and Recount writes it anew.
+func TestStaleSize(t *testing.T) {
+	home := t.TempDir()
+	s := New(home)
+	box := store.Address{Localpart: "user", Domain: "example.com"}
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box, Quota: 1000}, "$6$x"))
+	dir := filepath.Join(home, "mail/example.com/user")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "new/1"), make([]byte, 300), 0o600))
+	bytesOf := func() int64 {
+		usage, err := s.Usage(t.Context(), box)
+		require.NoError(t, err)
+		return usage.Bytes
+	}
+	old := unix.NsecToTimeval(1)
+	require.NoError(t, unix.Utimes(filepath.Join(dir, sizeName), []unix.Timeval{old, old}))
+	require.EqualValues(t, 300, bytesOf())
+	require.NoError(t, s.Recount(t.Context(), box))
+	text, err := os.ReadFile(filepath.Join(dir, sizeName))
+	require.NoError(t, err)
+	require.Equal(t, "1000S\n300 1\n", string(text))
+
+	// Without a password there is none to come back.
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: store.Address{Localpart: "none", Domain: "example.com"}, Suspended: store.Login}, "$6$x"))
+	shadow := filepath.Join(home, "etc/example.com/shadow")
+	require.NoError(t, os.WriteFile(shadow, []byte("user:$6$x:1::::::\nnone:!:1::::::\n"), 0o640))
+	require.NoError(t, s.Suspend(t.Context(), store.Address{Localpart: "none", Domain: "example.com"}, store.Login, false))
+	text, err = os.ReadFile(shadow)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "none:!:")
 }

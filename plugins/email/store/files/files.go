@@ -58,7 +58,7 @@ type change struct {
 	quota     int64            // setQuota.
 	flags     store.Suspension // suspend.
 	on        bool             // suspend.
-	keepQuota bool             // deleteBox.
+	keep      store.Keep       // deleteBox.
 	err       error            // Why it can't be made; set while the change is made.
 	done      chan error       // Buffered: nobody may be there any more.
 }

@@ -22,8 +22,8 @@ const (
 	sizeName = "maildirsize"
 	// maxSizeFile bounds it, in bytes; programs rewrite it at 5,120.
 	maxSizeFile = 64 << 10
-	// trashPrefix is of a mailbox's folder that is being removed.
-	trashPrefix = ".liveapid-deleted-"
+	// trashName is the folder, in a domain's mail, of mailboxes that are being removed.
+	trashName = ".liveapid-deleted"
 )
 
 // openHome opens the home.
@@ -117,10 +117,9 @@ func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	_ = unix.Unlinkat(int(parent.Fd()), localpart, unix.AT_REMOVEDIR)
 }
 
-// removeMail removes a mailbox's folder: out of the way at once, and then what is in it. What
-// an earlier one that was killed left goes too.
-func (s *Store) removeMail(box store.Address) error {
-	parent, err := s.openBelow("mail/" + box.Domain)
+// moveAway moves a mailbox's folder out of the way.
+func (s *Store) moveAway(domain, localpart string) error {
+	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -128,30 +127,76 @@ func (s *Store) removeMail(box store.Address) error {
 		return classify("open the domain's mail", err)
 	}
 	defer func() { _ = parent.Close() }()
-	trash := trashPrefix + box.Localpart + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	err = unix.Renameat2(int(parent.Fd()), box.Localpart, int(parent.Fd()), trash, unix.RENAME_NOREPLACE)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return classify("move the mail away", err)
+	trash, err := s.moveToTrash(parent, localpart)
+	if err != nil {
+		return err
 	}
-	// The root does not lead out of the folder, whatever links lie in it.
-	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(parent.Fd())))
+	return trash.Close()
+}
+
+// emptyTrash removes what was moved away, also what a deletion that was killed left.
+func (s *Store) emptyTrash(domain string) error {
+	parent, err := s.openBelow("mail/" + domain)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return classify("open the domain's mail", err)
 	}
-	defer func() { _ = root.Close() }()
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return classify("list the domain's mail", err)
+	defer func() { _ = parent.Close() }()
+	trash, err := openDir(parent, trashName, s.owner)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), trashPrefix) {
-			continue
-		}
-		if err := root.RemoveAll(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
+		return classify("open the folder "+trashName, err)
+	}
+	defer func() { _ = trash.Close() }()
+	// The root does not lead out of the folder, whatever links lie in it.
+	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(trash.Fd())))
+	if err != nil {
+		return classify("open the folder "+trashName, err)
+	}
+	defer func() { _ = root.Close() }()
+	names, err := dirNames(trash)
+	if err != nil {
+		return classify("list the folder "+trashName, err)
+	}
+	for _, name := range names {
+		if err := root.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return classify("remove the mail", err)
 		}
 	}
+	// Another deletion may have put something into it.
+	_ = unix.Unlinkat(int(parent.Fd()), trashName, unix.AT_REMOVEDIR)
 	return nil
+}
+
+// moveToTrash moves a mailbox's folder into the folder of those that are being removed, and
+// returns that.
+func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error) {
+	name := localpart + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	for {
+		if err := unix.Mkdirat(int(parent.Fd()), trashName, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, classify("make the folder "+trashName, err)
+		}
+		trash, err := openDir(parent, trashName, s.owner)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Another deletion removed it at this moment.
+		}
+		if err != nil {
+			return nil, classify("open the folder "+trashName, err)
+		}
+		err = unix.Renameat2(int(parent.Fd()), localpart, int(trash.Fd()), name, unix.RENAME_NOREPLACE)
+		var st unix.Stat_t
+		if err == nil || errors.Is(err, unix.ENOENT) && unix.Fstatat(int(parent.Fd()), localpart, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+			return trash, nil
+		}
+		_ = trash.Close()
+		if !errors.Is(err, unix.ENOENT) {
+			return nil, classify("move the mail away", err)
+		}
+	}
 }
 
 // writeLimit writes a mailbox's limit to where programs that deliver look for it. A mailbox
@@ -171,7 +216,8 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 		}
 		return nil
 	}
-	usage, err := s.measure(context.Background(), box)
+	// Counted anew: the file that is there may be one that nobody keeps.
+	usage, err := s.walk(context.Background(), box)
 	if err != nil {
 		return err
 	}
@@ -227,7 +273,7 @@ func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) 
 		if st.Size <= maxSizeFile {
 			content := make([]byte, st.Size)
 			n, _ := f.ReadAt(content, 0)
-			if usage, ok := parseSize(content[:n]); ok {
+			if usage, ok := parseSize(content[:n]); ok && !s.newer(box, st) {
 				usage.Modified = time.Unix(st.Mtim.Unix())
 				return usage, nil
 			}
@@ -236,6 +282,27 @@ func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) 
 		return store.Usage{}, classify("open "+sizeName, err)
 	}
 	return s.walk(ctx, box)
+}
+
+// Recount implements store.Store: it writes the limit and what there is anew.
+func (s *Store) Recount(ctx context.Context, box store.Address) error {
+	b, err := s.Mailbox(ctx, box)
+	if err != nil {
+		return err
+	}
+	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
+}
+
+// newer tells whether messages came or went after a maildirsize was written: programs that keep
+// it write it behind each of them.
+func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
+	for _, sub := range []string{"new", "cur"} {
+		var st unix.Stat_t
+		if err := unix.Fstatat(int(box.Fd()), sub, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mtim.Sec > size.Mtim.Sec+1 {
+			return true
+		}
+	}
+	return false
 }
 
 // parseSize reads a maildirsize: the limit in the first line, then what was added and taken
@@ -272,7 +339,7 @@ func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 	}
 	folders := []string{"cur", "new"}
 	for _, name := range names {
-		if strings.HasPrefix(name, ".") && name != "." && name != ".." && !strings.HasPrefix(name, trashPrefix) {
+		if strings.HasPrefix(name, ".") && name != "." && name != ".." {
 			folders = append(folders, name+"/cur", name+"/new")
 		}
 	}

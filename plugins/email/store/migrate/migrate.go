@@ -29,6 +29,7 @@ type hasher interface {
 type Report struct {
 	Copied, Same int
 	Differ       []string // Mailboxes that are there and are not the same.
+	Refused      []string // Mailboxes that the other store does not take, with why.
 }
 
 // Add adds what another report says.
@@ -36,6 +37,7 @@ func (r *Report) Add(other Report) {
 	r.Copied += other.Copied
 	r.Same += other.Same
 	r.Differ = append(r.Differ, other.Differ...)
+	r.Refused = append(r.Refused, other.Refused...)
 }
 
 // Domain copies the mailboxes of a domain. progress is told of each step; it may be nil. Where
@@ -61,6 +63,10 @@ func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, pro
 	for _, e := range source {
 		switch old, ok := there[e.Localpart]; {
 		case !ok:
+			if err := e.Check(); err != nil {
+				report.Refused = append(report.Refused, e.String()+": "+err.Error())
+				continue
+			}
 			missing = append(missing, e)
 		case old == e:
 			report.Same++

@@ -266,6 +266,12 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 	return usage, s.classify("read the usage", err)
 }
 
+// Recount implements store.Store. What the table has is Dovecot's to count.
+func (s *Store) Recount(ctx context.Context, box store.Address) error {
+	_, err := s.Mailbox(ctx, box)
+	return err
+}
+
 // MainUsage implements store.Store. The account's own mailbox is none of a database's.
 func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
 

@@ -179,7 +179,7 @@ func suspensions(t *testing.T, open func() store.Store) {
 
 func names(t *testing.T, open func() store.Store) {
 	s, ctx := open(), t.Context()
-	all := []string{"a", "a.b", "a+b", "a-b", "a_b", "a=b", "a&b", "a'b", "a~b", "1", "=", strings.Repeat("x", 64), "user.name+tag"}
+	all := []string{"a", "a.b", "a+b", "a-b", "a_b", "a=b", "a&b", "a~b", "1", "=", strings.Repeat("x", 64), "user.name+tag"}
 	for i, name := range all {
 		require.NoError(t, s.Create(ctx, store.Mailbox{Address: address(t, name, Domain), Quota: int64(i)}, Hash(i)), name)
 	}

@@ -1,0 +1,66 @@
+package migrate_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/email/store/files"
+	"github.com/liveapid/liveapid/plugins/email/store/migrate"
+	"github.com/liveapid/liveapid/plugins/email/store/storetest"
+)
+
+func TestDomain(t *testing.T) {
+	homeA, homeB := t.TempDir(), t.TempDir()
+	a, b := files.New(homeA), files.New(homeB)
+	const n = 1200
+	var entries []store.Entry
+	for i := range n {
+		e := store.Entry{Mailbox: store.Mailbox{Address: store.Address{Localpart: fmt.Sprintf("box%d", i), Domain: "example.com"}, Quota: int64(i)}, Hash: storetest.Hash(i)}
+		if i%5 == 0 {
+			e.Suspended = store.Login | store.Incoming
+		}
+		entries = append(entries, e)
+	}
+	entries[7].Hash, entries[7].Suspended = "", store.Login
+	require.NoError(t, a.Import(t.Context(), entries))
+	// One that is there already and the same, one that is not, and one that no store takes.
+	require.NoError(t, b.Import(t.Context(), entries[:1]))
+	require.NoError(t, b.Create(t.Context(), entries[1].Mailbox, storetest.Hash(9)))
+	shadow := filepath.Join(homeA, "etc/example.com/shadow")
+	text, err := os.ReadFile(shadow)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(shadow, append(text, "bad:{PLAIN}a[b:1::::::\n"...), 0o640))
+
+	for _, dryRun := range []bool{true, false} {
+		var steps []int
+		report, err := migrate.Domain(t.Context(), a, b, "example.com", dryRun, func(done, all int) { steps = append(steps, done); require.Equal(t, n+1, all) })
+		require.NoError(t, err)
+		require.Equal(t, n-2, report.Copied)
+		require.Equal(t, 1, report.Same)
+		require.Equal(t, []string{"box1@example.com"}, report.Differ)
+		require.Len(t, report.Refused, 1)
+		require.Contains(t, report.Refused[0], "bad@example.com: ")
+		require.Len(t, steps, 2)
+		list, err := b.List(t.Context(), "example.com")
+		require.NoError(t, err)
+		require.Len(t, list, map[bool]int{true: 2, false: n}[dryRun])
+	}
+	for _, i := range []int{0, 5, 7, 8, n - 1} {
+		hash, _, err := b.Hash(t.Context(), entries[i].Address)
+		require.NoError(t, err)
+		require.Equal(t, entries[i].Hash, hash)
+		box, err := b.Mailbox(t.Context(), entries[i].Address)
+		require.NoError(t, err)
+		require.Equal(t, entries[i].Mailbox, box)
+	}
+	report, err := migrate.Domain(t.Context(), a, b, "none.example", false, nil)
+	require.NoError(t, err)
+	require.Zero(t, report.Copied)
+	require.False(t, strings.Contains(fmt.Sprint(report), "$6$"))
+}
