@@ -100,11 +100,10 @@ $m->serve;
 END
     local $ENV{LIVEAPI_MODULE} = 'M';
     require IPC::Open3;
-    my $to;
-    my $from;
+    my ($to, $from);
     my $pid = IPC::Open3::open3($to, $from, '>&STDERR', $^X, '-Ilib', '-e', "close STDERR; open STDERR, '>', '/dev/null'; $script");
     my $say = sub { print {$to} length($_[0]) . "\n$_[0]"; $to->flush };
-    my $hear = sub { my $n = readline $from; read $from, my $json, $n; return JSON::PP->new->decode($json) };
+    my $hear = sub { my ($n, $json) = (scalar readline $from); read $from, $json, $n; return JSON::PP->new->decode($json) };
     $say->('{"describe":{}}');
     is($hear->()->{modules}[0]{name}, 'M', 'a script describes itself');
     for my $id (1 .. 3) {
