@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -252,4 +253,23 @@ func TestStaleSize(t *testing.T) {
 	text, err = os.ReadFile(shadow)
 	require.NoError(t, err)
 	require.Contains(t, string(text), "none:!:")
+}
+
+// A folder's default ACL must not open new files to anybody.
+func TestNewFilesHaveNoACL(t *testing.T) {
+	home := t.TempDir()
+	dir := filepath.Join(home, "etc/example.com")
+	require.NoError(t, os.MkdirAll(dir, 0o750))
+	if out, err := exec.Command("setfacl", "-d", "-m", "u:nobody:rw", dir).CombinedOutput(); err != nil {
+		t.Skipf("the file system knows no ACLs: %s", out)
+	}
+	require.NoError(t, New(home).Create(t.Context(), store.Mailbox{Address: store.Address{Localpart: "user", Domain: "example.com"}}, "$6$x"))
+	for _, name := range []string{shadowName, passwdName, quotaName} {
+		f, err := os.Open(filepath.Join(dir, name))
+		require.NoError(t, err)
+		acl, err := readACL(f)
+		require.NoError(t, err)
+		require.Empty(t, acl, name)
+		require.NoError(t, f.Close())
+	}
 }

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 	for name, test := range map[string]func(*testing.T, func() store.Store){
 		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
 		"names": names, "quotas": quotas, "at once": atOnce, "two stores at once": twoStores, "a caller who left": left,
+		"two changes of one mailbox": oneMailbox,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -266,6 +267,27 @@ func together(t *testing.T, a, b store.Store) {
 		hash, _, err := a.Hash(ctx, box)
 		require.NoError(t, err)
 		require.Equal(t, Hash(i+1000), hash)
+	}
+}
+
+// oneMailbox changes one mailbox in two ways at once, from two processes' stores: neither may
+// take the other back.
+func oneMailbox(t *testing.T, open func() store.Store) {
+	a, b := open(), open()
+	ctx := t.Context()
+	box := address(t, "user", Domain)
+	require.NoError(t, a.Create(ctx, store.Mailbox{Address: box}, Hash(0)))
+	for n := range 60 {
+		done := make(chan error, 1)
+		go func() { done <- a.SetHash(ctx, box, Hash(n+1)) }()
+		require.NoError(t, b.Suspend(ctx, box, store.Login|store.Hold, n%2 == 0))
+		require.NoError(t, <-done)
+		m, err := a.Mailbox(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, map[bool]store.Suspension{true: store.Login | store.Hold}[n%2 == 0], m.Suspended, "round %d", n)
+		hash, _, err := b.Hash(ctx, box)
+		require.NoError(t, err)
+		require.Equal(t, Hash(n+1), hash)
 	}
 }
 
