@@ -13,11 +13,17 @@ const (
 	MaxDepth = 32
 	// MaxNodes bounds the values of one MessagePack document.
 	MaxNodes = 200_000
+	// MaxResultNodes bounds the values of one result on its way from a worker: a list of
+	// 100,000 records of twenty fields, whose names are sent once.
+	MaxResultNodes = 2_500_000
+	// MaxAnswerNodes bounds the values of one answer of a MessagePack session, where each record
+	// has the names of its fields.
+	MaxAnswerNodes = 2 * MaxResultNodes
 	// MaxFrameNodes bounds the values and keys of one frame's JSON: a byte of it can cost
 	// fifty bytes of memory, for as long as the call runs.
 	MaxFrameNodes = 20_000
 	// MaxAnswer bounds the JSON of one answer, in bytes.
-	MaxAnswer = 32 << 20
+	MaxAnswer = 64 << 20
 	// MaxDescription bounds what a plugin says of itself, in bytes.
 	MaxDescription = 1 << 20
 	// MaxText bounds a text from a worker that is shown or logged, in bytes.

@@ -341,7 +341,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		return &protocol.Result{Data: strings.Repeat("<", protocol.MaxAnswer/6)}
 	}, session.Limits{}, nil)
 	c := r.dial()
-	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, and its answer of 33554`)
+	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, and its answer of 67108`)
 }
 
 // Two hosts that find a dead one's socket do not both listen there.

@@ -95,7 +95,11 @@ func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 			return nil, err
 		}
 	}
-	if err := checkSize(len(list), 5); err != nil {
+	size := 0
+	for _, b := range all {
+		size += 2*len(b.String()) + 8
+	}
+	if err := checkSize(len(list), 5, size); err != nil {
 		return nil, err
 	}
 	transformed(call)
@@ -189,7 +193,11 @@ func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, err
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(len(list), 20); err != nil {
+	size := 0
+	for _, b := range list {
+		size += len(b.user) + len(b.domain) + len(b.email) + len(b.login) + 85
+	}
+	if err := checkSize(len(list), 20, size); err != nil {
 		return nil, err
 	}
 	records := make([]any, 0, len(list))
@@ -366,13 +374,14 @@ func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// checkSize refuses a list that would not reach the caller.
-func checkSize(records, values int) error {
-	if most := protocol.MaxNodes / (2*values + 1) * 9 / 10; records > most {
-		return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, and at most "+strconv.Itoa(most)+
-			" can be listed at once. Ask for a part of them by the ‘regex’ argument, or where there are such arguments by ‘domain’ or ‘maxaccounts’.")
+// checkSize refuses a list that would not reach the caller: one of so many records with so many
+// fields, of so many bytes.
+func checkSize(records, fields, bytes int) error {
+	if records*(fields+1) < protocol.MaxResultNodes*9/10 && bytes < protocol.MaxWorkerMessage*9/10 {
+		return nil
 	}
-	return nil
+	return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, more than can be listed at once."+
+		" Ask for a part of them by the ‘regex’ argument, or where there are such arguments by ‘domain’ or ‘maxaccounts’.")
 }
 
 func (m *Module) mainUsage(ctx context.Context, call *sdk.Call) (any, error) {

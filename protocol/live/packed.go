@@ -143,7 +143,7 @@ func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
 func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte, error) {
 	doc, err := payload.Encode(map[string]any{"id": id, "result": envelope})
 	if err == nil {
-		err = payload.Walk(doc) // What the reader would refuse must not be sent.
+		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // What the reader would refuse must not be sent.
 	}
 	if err != nil {
 		return dst, err
@@ -153,7 +153,7 @@ func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte,
 
 // ParsePackedAnswer reads what AppendPackedAnswer wrote, without its frame.
 func ParsePackedAnswer(doc []byte) (answerID uint64, envelope map[string]any, err error) {
-	value, err := payload.Decode(doc)
+	value, err := payload.DecodeNodes(doc, protocol.MaxAnswerNodes)
 	if err != nil {
 		return 0, nil, err
 	}

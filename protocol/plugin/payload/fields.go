@@ -1,13 +1,21 @@
 package payload
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
 
 // fields reads a decoded map with zero values for what is absent or of another type:
 // the other side may be newer, older or hostile, and none of that may panic.
 type fields map[string]any
 
 func decodeFields(doc []byte) (fields, error) {
-	value, err := Decode(doc)
+	return decodeFieldsOf(doc, protocol.MaxNodes)
+}
+
+func decodeFieldsOf(doc []byte, most int) (fields, error) {
+	value, err := DecodeNodes(doc, most)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,9 @@ func EncodeResult(r *protocol.Result) ([]byte, error) {
 	if r.Err != nil {
 		return EncodeError(r.Err)
 	}
+	if table, ok := tableOf(r.Data); ok {
+		return Encode(map[string]any{"table": table, "messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata})
+	}
 	return Encode(map[string]any{
 		"data": r.Data, "messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata,
 	})
@@ -89,9 +92,14 @@ func EncodeError(e *protocol.Error) ([]byte, error) {
 // DecodeResult reads what EncodeResult wrote. What a plugin may not say becomes
 // KindInternal: only the host knows of modules and frames.
 func DecodeResult(doc []byte) (*protocol.Result, error) {
-	f, err := decodeFields(doc)
+	f, err := decodeFieldsOf(doc, protocol.MaxResultNodes)
 	if err != nil {
 		return nil, err
+	}
+	if f["table"] != nil {
+		if f["data"], err = recordsOf(f.object("table")); err != nil {
+			return nil, err
+		}
 	}
 	if f["error"] != nil {
 		e := f.object("error")

@@ -93,8 +93,11 @@ func encodeText(enc *msgpack.Encoder, s string) error {
 
 // Decode walks doc and returns its value: nil, bool, int64, uint64, float64, string
 // (for str and bin alike), []any or map[string]any.
-func Decode(doc []byte) (any, error) {
-	if err := Walk(doc); err != nil {
+func Decode(doc []byte) (any, error) { return DecodeNodes(doc, protocol.MaxNodes) }
+
+// DecodeNodes is Decode with another bound on the number of values.
+func DecodeNodes(doc []byte, most int) (any, error) {
+	if err := WalkNodes(doc, most); err != nil {
 		return nil, err
 	}
 	dec := msgpack.NewDecoder(bytes.NewReader(doc))

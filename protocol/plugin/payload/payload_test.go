@@ -164,6 +164,54 @@ func TestMessages(t *testing.T) {
 	require.Equal(t, map[string]any{"scheme": "BLF-CRYPT"}, settings)
 }
 
+// Long lists of like records travel as tables, and arrive as they were.
+func TestTables(t *testing.T) {
+	record := func(i int) map[string]any { return map[string]any{"email": "a", "n": int64(-i - 1), "none": nil} }
+	for _, n := range []int{0, 1, 63, 64, 1000} {
+		var list []any
+		for i := range n {
+			list = append(list, record(i))
+		}
+		if list == nil {
+			list = []any{}
+		}
+		for name, spoil := range map[string]func(){
+			"alike": func() {},
+			"one has another field": func() {
+				if n > 2 {
+					list[2] = map[string]any{"email": "a", "n": int64(-1), "other": nil}
+				}
+			},
+			"one has a field more": func() {
+				if n > 3 {
+					list[3].(map[string]any)["more"] = "x"
+				}
+			},
+			"one is no record": func() {
+				if n > 4 {
+					list[4] = "x"
+				}
+			},
+		} {
+			spoil()
+			doc, err := payload.EncodeResult(&protocol.Result{Data: list})
+			require.NoError(t, err)
+			back, err := payload.DecodeResult(doc)
+			require.NoError(t, err)
+			require.Equal(t, list, back.Data, "%d, %s", n, name)
+		}
+	}
+	for _, table := range []any{
+		map[string]any{}, map[string]any{"columns": []any{"a", "a"}, "rows": []any{}}, map[string]any{"columns": []any{"a"}, "rows": []any{[]any{}}},
+		map[string]any{"columns": []any{"a"}, "rows": []any{"x"}}, map[string]any{"columns": []any{}, "rows": []any{[]any{}}},
+	} {
+		doc, err := payload.Encode(map[string]any{"table": table})
+		require.NoError(t, err)
+		_, err = payload.DecodeResult(doc)
+		require.ErrorIs(t, err, payload.ErrPayload, "%v", table)
+	}
+}
+
 // A plugin may fail a call; it may not speak for the host.
 func TestErrorsOfPlugins(t *testing.T) {
 	for kind, want := range map[protocol.Kind]protocol.Kind{

@@ -15,7 +15,10 @@ var ErrPayload = errors.New("payload: bad MessagePack")
 // the bytes that are left, and depth and number of values have bounds. Without it
 // 20 bytes that claim 2^31 elements end the process that decodes them (msgpack
 // 5.4.1). It allocates nothing and does not recurse.
-func Walk(doc []byte) error {
+func Walk(doc []byte) error { return WalkNodes(doc, protocol.MaxNodes) }
+
+// WalkNodes is Walk with another bound on the number of values.
+func WalkNodes(doc []byte, most int) error {
 	var (
 		left  [protocol.MaxDepth + 1]int64 // Values still to come, by depth.
 		depth int
@@ -35,8 +38,8 @@ func Walk(doc []byte) error {
 			depth--
 		}
 		left[depth]--
-		if nodes++; nodes > protocol.MaxNodes {
-			return fmt.Errorf("%w: more than %d values", ErrPayload, protocol.MaxNodes)
+		if nodes++; nodes > most {
+			return fmt.Errorf("%w: more than %d values", ErrPayload, most)
 		}
 		size, children, err := header(doc[at:])
 		if err != nil {

@@ -65,7 +65,9 @@ type PluginClient interface {
 	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//
-	//	or {"error": {"kind": "invalid", "message": "..."}}.
+	//	or {"error": {"kind": "invalid", "message": "..."}}. A long list of records with
+	//	the same fields may come as {"table": {"columns": [...], "rows": [[...], ...]}}
+	//	in place of data.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal; the message
 	// is shown to the caller. The gRPC status ABORTED says that the call was not run and that
@@ -133,7 +135,9 @@ type PluginServer interface {
 	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//
-	//	or {"error": {"kind": "invalid", "message": "..."}}.
+	//	or {"error": {"kind": "invalid", "message": "..."}}. A long list of records with
+	//	the same fields may come as {"table": {"columns": [...], "rows": [[...], ...]}}
+	//	in place of data.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal; the message
 	// is shown to the caller. The gRPC status ABORTED says that the call was not run and that
