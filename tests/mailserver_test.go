@@ -136,6 +136,44 @@ func (m *mailServer) messages(user, password string) string {
 	}
 }
 
+// session logs in over IMAP, stays, and returns what tells whether the server ended it.
+func (m *mailServer) session(user, password string) (ended func() bool) {
+	m.t.Helper()
+	conn, err := net.Dial("tcp", m.addr)
+	require.NoError(m.t, err)
+	m.t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "a LOGIN %q %q\r\n", user, password)
+	require.NoError(m.t, err)
+	over := make(chan struct{})
+	in := make(chan struct{})
+	go func() {
+		defer close(over)
+		r := bufio.NewReader(conn)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(line, "a OK") {
+				close(in)
+			}
+		}
+	}()
+	select {
+	case <-in:
+	case <-time.After(hosttest.Patience):
+		m.t.Fatal("no login")
+	}
+	return func() bool {
+		select {
+		case <-over:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
 // mayUse tells whether a password is taken for a service.
 func (m *mailServer) mayUse(service, user, password string) bool {
 	m.t.Helper()
@@ -151,6 +189,9 @@ func uapiOK(t *testing.T, w *hosttest.World, words ...string) string {
 	t.Helper()
 	out := hosttest.Output(t, w.Command(t, "uapi", append([]string{"--user=demo", "--output=json", "Email"}, words...)...))
 	require.Contains(t, out, `"status":1`, "%v", words)
+	if words[0] != "delete_pop" { // A database says that the mail stays.
+		require.Contains(t, out, `"warnings":null`, "%v", words)
+	}
 	return out
 }
 
@@ -200,11 +241,15 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 	uapiOK(t, w, "unsuspend_login", "email="+box)
 	soon(func() bool { return m.login(box, second) }, "the new password, now that logins are taken")
 	require.False(t, m.login(box, first))
+	ended := m.session(box, second)
 	for i := range 3 {
 		password := fmt.Sprintf("Changed aga1n: %d", i)
 		uapiOK(t, w, "passwd_pop", "email="+box, "password="+password)
 		soon(func() bool { return m.login(box, password) }, "a new password")
 		require.False(t, m.login(box, second), "the auth cache forgot it")
+	}
+	if atOnce { // It kicks, too.
+		require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "sessions of the old password end")
 	}
 	uapiOK(t, w, "delete_pop", "email="+box)
 	soon(func() bool { return !m.login(box, "Changed aga1n: 2") }, "a mailbox that is no more")
@@ -300,7 +345,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 			dsn := server.Database()
 			w := hosttest.Sandbox(t)
 			http := freePort(t)
-			w.Set(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\n# scheme", kind, dsn, http))
+			w.Set(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nkick = true\n# scheme", kind, dsn, http))
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables are there")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has what is needed")
