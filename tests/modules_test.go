@@ -207,7 +207,9 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	log := filepath.Join(w.Dir, "log")
 	text, err := os.ReadFile(w.Config)
 	require.NoError(t, err)
-	server := strings.NewReplacer(`mode     = "personal"`, `mode = "server"`, `account  = "demo"`, "").Replace(string(text))
+	// The tree may lie where others can write, too.
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "bindings"), os.DirFS(filepath.Join(hosttest.Root(t), "bindings"))))
+	server := strings.NewReplacer(`mode     = "personal"`, `mode = "server"`, `modules  = "modules"`, "modules = \"modules\"\nbindings = \""+filepath.Join(dir, "bindings")+"\"", `account  = "demo"`, "").Replace(string(text))
 	require.NoError(t, os.WriteFile(w.Config, []byte(server), 0o644))
 	cmd := w.Command(t, "liveapid", "serve")
 	out, err := os.Create(log)

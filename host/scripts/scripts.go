@@ -64,10 +64,10 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
 	}
-	// What every script loads.
+	// What every script loads. Without it there are no modules; the host has others to serve.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("modules: the libraries: %w", err)
+			return nil, []error{fmt.Errorf("all modules: the libraries that they load: %w", err)}, nil
 		}
 	}
 	seen := make(map[string]bool)

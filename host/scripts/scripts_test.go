@@ -114,6 +114,8 @@ func TestFindChecks(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, broken)
 	require.ElementsMatch(t, []string{"B", "Custom"}, names)
-	_, _, err = find(dir, folder(t, map[string]string{"perl/lib/Bad.pm": ""}))
-	require.ErrorContains(t, err, bad)
+	names, broken, err = find(dir, folder(t, map[string]string{"perl/lib/Bad.pm": ""}))
+	require.NoError(t, err)
+	require.Empty(t, names)
+	require.ErrorContains(t, errors.Join(broken...), bad)
 }
