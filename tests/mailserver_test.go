@@ -251,6 +251,9 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 	if atOnce { // It kicks, too.
 		require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "sessions of the old password end")
 	}
+	ended = m.session(box, "Changed aga1n: 2")
+	uapiOK(t, w, "terminate_mailbox_sessions")
+	require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "all sessions end when that is asked for")
 	uapiOK(t, w, "delete_pop", "email="+box)
 	soon(func() bool { return !m.login(box, "Changed aga1n: 2") }, "a mailbox that is no more")
 	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "550") }, hosttest.Patience, 100*time.Millisecond)

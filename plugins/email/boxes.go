@@ -122,9 +122,7 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	m.notify(ctx, call, box, limits)
-	if call.Flag("send_welcome_email") {
-		call.Warn("The mailbox was created. This server does not mail its settings to it.")
-	}
+	m.welcome(ctx, call, box)
 	return box.String(), nil
 }
 

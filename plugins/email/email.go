@@ -30,6 +30,7 @@ type active struct {
 	hasher   *password.Hasher
 	policy   *policy.Policy
 	notifier notifier // Nil tells nobody.
+	relay    *relay   // Nil mails nothing.
 	open     func(protocol.Account) store.Store
 	close    func() error
 }

@@ -19,6 +19,8 @@ import (
 // notifier tells a mail server that it must not go by what it remembers of a mailbox.
 type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
+	// end ends the sessions of all users whose names fit one of the masks.
+	end(ctx context.Context, masks []string) error
 }
 
 // change is what changed of a mailbox.
@@ -69,10 +71,30 @@ func newDoveadm(address string, key protocol.Secret, kick bool) *doveadm {
 // is none, too), and end its sessions where that is asked for.
 func (d *doveadm) changed(ctx context.Context, box store.Address, kind change) error {
 	user := box.String()
-	commands := [][]any{{"authCacheFlush", map[string]any{"user": []string{user}}, "flush"}}
+	commands := []command{{"authCacheFlush", map[string]any{"user": []string{user}}, "flush"}}
 	if d.kick && kind == logins {
-		commands = append(commands, []any{"kick", map[string]any{"mask": []string{user}}, "kick"})
+		commands = append(commands, kick(user))
 	}
+	return d.run(ctx, commands)
+}
+
+// end implements notifier.
+func (d *doveadm) end(ctx context.Context, masks []string) error {
+	commands := make([]command, 0, len(masks))
+	for _, mask := range masks {
+		commands = append(commands, kick(mask))
+	}
+	return d.run(ctx, commands)
+}
+
+// command is one of doveadm's, as its HTTP API takes it: name, parameters, tag.
+type command []any
+
+func kick(mask string) command {
+	return command{"kick", map[string]any{"mask": []string{mask}}, "kick"}
+}
+
+func (d *doveadm) run(ctx context.Context, commands []command) error {
 	body, err := json.Marshal(commands)
 	if err != nil {
 		return err

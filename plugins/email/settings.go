@@ -2,6 +2,7 @@ package email
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -28,6 +29,10 @@ type Settings struct {
 	Doveadm          string // URL of Dovecot's HTTP API; "" tells nobody.
 	DoveadmKey       string // Its doveadm_api_key.
 	Kick             bool   // End a mailbox's sessions, too.
+	MailHost         string // The server's name for mail programs; "" is mail. and the domain.
+	PlaintextLogin   bool   // The mail server takes passwords without TLS.
+	SMTP             string // host:port of the server that takes this module's messages; "" sends none.
+	MailFrom         string // Their sender; "" is no-reply at the account's main domain.
 }
 
 // FilesStore is the default store.
@@ -76,6 +81,22 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 		case "doveadm_key":
 			s.DoveadmKey, ok = value.(string)
 			want = "Dovecot's doveadm_api_key, as text"
+		case "mail_host":
+			s.MailHost, ok = value.(string)
+			s.MailHost = ascii(s.MailHost)
+			_, err := store.NewAddress("x", s.MailHost)
+			want, ok = "the mail server's name, such as mail.example.com", ok && err == nil
+		case "plaintext_login":
+			s.PlaintextLogin, ok = value.(bool)
+			want = "true or false"
+		case "smtp":
+			s.SMTP, ok = value.(string)
+			_, _, err := net.SplitHostPort(s.SMTP)
+			want, ok = "a mail server's address, such as 127.0.0.1:25", ok && err == nil
+		case "mail_from":
+			s.MailFrom, ok = value.(string)
+			_, err := recipient(s.MailFrom)
+			want, ok = "an address, such as no-reply@example.com", ok && err == nil
 		case "kick":
 			s.Kick, ok = value.(bool)
 			want = "true or false"
@@ -93,6 +114,8 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 		return s, fmt.Errorf("setting database: the store files has none; set store to postgresql or mariadb")
 	case s.Doveadm == "" && (s.DoveadmKey != "" || s.Kick):
 		return s, fmt.Errorf("setting doveadm: the address of Dovecot's HTTP API is missing")
+	case s.SMTP == "" && s.MailFrom != "":
+		return s, fmt.Errorf("setting smtp: the address of the mail server is missing")
 	}
 	return s, nil
 }
@@ -137,6 +160,9 @@ func (s Settings) build() (*active, error) {
 	a.policy = policy.New(s.RequiredStrength, list)
 	if s.Doveadm != "" {
 		a.notifier = newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick)
+	}
+	if s.SMTP != "" {
+		a.relay = &relay{address: s.SMTP}
 	}
 	a.open, a.close, err = s.Open()
 	return a, err

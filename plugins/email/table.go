@@ -36,6 +36,7 @@ var (
 	pAddress  = protocol.Param{Name: "email", Required: true, Help: "The mailbox's whole address, such as user@example.com."}
 	pPassword = protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new password."}
 	pQuota    = protocol.Param{Name: "quota", Help: "The quota in MiB, a whole number; 0 or unlimited for none."}
+	pAccount  = protocol.Param{Name: "account", Help: "A mailbox's address. Default: the account's own mailbox."}
 	pRegex    = protocol.Param{Name: "regex", Help: "A Perl regular expression that the address must match."}
 )
 
@@ -190,6 +191,28 @@ func (m *Module) operations() []operation {
 		m.suspension("suspend_outgoing", "Refuse mail that a mailbox sends; logins work.", outgoing, true, one),
 		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, nothing),
 		m.suspension("hold_outgoing", "Mark that mail which a mailbox sends is to stay in the queue.", hold, true, nothing),
+		{
+			help: "End all sessions of the account's mailboxes.", changes: true, do: m.endSessions,
+			uapi: &form{name: "terminate_mailbox_sessions"},
+		},
+		{
+			help: "Show what a mail program needs for a mailbox.", do: m.clientSettings,
+			returns: "Names, ports and services of the servers.",
+			uapi:    &form{name: "get_client_settings", answer: asIs, params: []protocol.Param{pAccount}},
+		},
+		{
+			help: "Mail what a mail program needs for a mailbox.", changes: true, do: m.dispatchSettings,
+			uapi: &form{name: "dispatch_client_settings", params: []protocol.Param{required(pAccount), required(text("to", "The address to mail it to."))}},
+		},
+		{
+			help: "Show what a webmail program needs for a mailbox.", do: m.webmailSettings,
+			returns: "domain, has_maildir and user.",
+			uapi:    &form{name: "get_webmail_settings", answer: asIs, params: []protocol.Param{pAccount}},
+		},
+		{
+			help: "Tell whether the mail server takes passwords without TLS.", do: m.plaintextLogin,
+			uapi: &form{name: "has_plaintext_authentication", answer: asIs},
+		},
 		m.suspension("release_outgoing", "Take the mark of hold_outgoing away.", hold, false, nothing),
 	}
 }

@@ -1,0 +1,165 @@
+package email
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Ports of mail programs (RFC 8314), as cPanel's documentation has them in its examples.
+const (
+	imapsPort, imapPort = 993, 143
+	smtpsPort, smtpPort = 465, 25
+)
+
+// client is whom a mail program logs in as: a mailbox, or the account's own user.
+type client struct {
+	name   string // What it logs in with.
+	domain string
+	box    store.Address // Zero for the account's own mailbox.
+}
+
+// clientOf reads the argument account: a mailbox's address, or the account's own name, which is
+// what none means. Programs write user+domain, too.
+func (m *Module) clientOf(ctx context.Context, call *sdk.Call) (client, error) {
+	name := call.String("account")
+	main := call.Account.MainDomain()
+	if name == "" || store.Lower(name) == store.Lower(call.Account.Name) {
+		return client{name: call.Account.Name, domain: main}, nil
+	}
+	if !strings.Contains(name, "@") {
+		// user+example.com is how UAPI names new mailboxes.
+		if plus := strings.LastIndexByte(name, '+'); plus > 0 {
+			name = name[:plus] + "@" + name[plus+1:]
+		}
+	}
+	box, err := mailboxOf(call, name, "", "account")
+	if err != nil {
+		return client{}, err
+	}
+	if _, err := m.store(call.Account).Mailbox(ctx, box); err != nil {
+		return client{}, public(box, err, "Nothing was read")
+	}
+	return client{name: box.String(), domain: box.Domain, box: box}, nil
+}
+
+// mailHost is the name of the server that a domain's mail programs connect to.
+func (s Settings) mailHost(domain string) string {
+	if s.MailHost != "" {
+		return s.MailHost
+	}
+	return "mail." + domain
+}
+
+// clientSettings returns what a mail program needs.
+func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error) {
+	c, err := m.clientOf(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	set := m.now().settings
+	host := set.mailHost(c.domain)
+	return map[string]any{
+		"account": c.name, "display": c.name, "domain": c.domain, "mail_domain": set.mailHost(c.domain),
+		"inbox_host": host, "inbox_port": imapsPort, "inbox_insecure_port": imapPort, "inbox_service": "imap", "inbox_username": c.name,
+		"smtp_host": host, "smtp_port": smtpsPort, "smtp_insecure_port": smtpPort, "smtp_username": c.name,
+		"activesync_available": 0, "from_archiving": 0, "has_plaintext_authentication": flagOf(set.PlaintextLogin),
+	}, nil
+}
+
+// webmailSettings returns what a webmail program needs.
+func (m *Module) webmailSettings(ctx context.Context, call *sdk.Call) (any, error) {
+	c, err := m.clientOf(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"domain": c.domain, "user": c.name, "has_maildir": 1}, nil
+}
+
+func (m *Module) plaintextLogin(context.Context, *sdk.Call) (any, error) {
+	return flagOf(m.now().settings.PlaintextLogin), nil
+}
+
+func flagOf(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// dispatchSettings mails what a mail program needs to somebody.
+func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, error) {
+	c, err := m.clientOf(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	to, err := recipient(call.String("to"))
+	if err != nil {
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘to’ argument must be one email address, such as user@example.com.")
+	}
+	if m.now().relay == nil {
+		return nil, protocol.NewError(protocol.KindUnavailable, "This server mails no settings: its operator has named no mail server for that (setting smtp).")
+	}
+	if err := m.mailSettings(ctx, call, c, to); err != nil {
+		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not take the message. Try again later."}
+	}
+	return nil, nil
+}
+
+// mailSettings mails a client's settings to an address that was checked.
+func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to string) error {
+	set := m.now()
+	host := set.settings.mailHost(c.domain)
+	var text strings.Builder
+	line := func(words ...string) { text.WriteString(strings.Join(words, "") + "\r\n") }
+	line("These are the settings of the mailbox ", c.name, " for a mail program.")
+	line()
+	line("User name:        ", c.name)
+	line("Password:         the mailbox's password")
+	line("Incoming server:  ", host, ", IMAP, port ", strconv.Itoa(imapsPort), ", with TLS")
+	line("Outgoing server:  ", host, ", SMTP, port ", strconv.Itoa(smtpsPort), ", with TLS and the same user name and password")
+	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	from := set.settings.MailFrom
+	if from == "" {
+		from = "no-reply@" + call.Account.MainDomain()
+	}
+	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
+}
+
+// welcome mails a new mailbox its settings, where the call asks for that.
+func (m *Module) welcome(ctx context.Context, call *sdk.Call, box store.Address) {
+	if !call.Flag("send_welcome_email") {
+		return
+	}
+	if m.now().relay == nil {
+		call.Warn("The mailbox was created. This server does not mail its settings to it.")
+		return
+	}
+	if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
+		call.Log("mail the settings of " + box.String() + ": " + err.Error())
+		call.Warn("The mailbox was created. The mail server did not take the message with its settings.")
+	}
+}
+
+// endSessions ends the sessions of all of the account's mailboxes.
+func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
+	n := m.now().notifier
+	if n == nil {
+		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't end sessions: its operator has not set where its mail server is told of changes (setting doveadm).")
+	}
+	masks := []string{call.Account.Name}
+	for _, domain := range call.Account.Domains {
+		masks = append(masks, "*@"+domain)
+	}
+	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	if err := n.end(ctx, masks); err != nil {
+		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server could not be told to end the sessions. Try again later."}
+	}
+	return nil, nil
+}
