@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -31,12 +32,42 @@ var (
 	ErrOutcomeUnknown = errors.New("host: the call's outcome is not known")
 )
 
+// Event is a call as those see it who watch: what it was, and nothing of its secrets.
+type Event struct {
+	ID     string
+	Caller protocol.Caller
+	API    protocol.API
+	Module string
+	Func   string
+	// Function is what the call ran; its name is "" where there is no such function.
+	Function protocol.Function
+	Args     map[string]string // Of what the function describes, without its secrets.
+}
+
+// Observer watches calls. It must be quick: calls wait for it.
+type Observer interface {
+	// Begin is told of a call that changes something before it runs. An error keeps it from
+	// running.
+	Begin(Event) error
+	// End is told of every call that is over.
+	End(e Event, result *protocol.Result, took time.Duration)
+}
+
 // Host runs calls.
 type Host struct {
-	plugins   []Plugin
 	timeout   time.Duration
 	variables func(protocol.Account) expvar.Lookup
+	observers []Observer
 	log       *slog.Logger
+
+	mu      sync.RWMutex
+	serving *generation
+}
+
+// generation is a set of plugins, and the calls that go by it.
+type generation struct {
+	plugins []Plugin
+	calls   sync.WaitGroup
 }
 
 // Options are a host's parts.
@@ -45,6 +76,7 @@ type Options struct {
 	Timeout time.Duration // Of one call; 0 means protocol.CallTimeout.
 	// Variables are what an account's tags may name; nil knows none.
 	Variables func(protocol.Account) expvar.Lookup
+	Observers []Observer
 	Log       *slog.Logger
 }
 
@@ -56,7 +88,28 @@ func New(o Options) *Host {
 	if o.Variables == nil {
 		o.Variables = func(protocol.Account) expvar.Lookup { return func(string, string) string { return "" } }
 	}
-	return &Host{plugins: o.Plugins, timeout: o.Timeout, variables: o.Variables, log: o.Log}
+	return &Host{
+		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, log: o.Log,
+	}
+}
+
+// Replace has the calls that come from now on go by other plugins. It returns when those that
+// went by the old ones are over, which may then be closed.
+func (h *Host) Replace(plugins []Plugin) {
+	h.mu.Lock()
+	old := h.serving
+	h.serving = &generation{plugins: plugins}
+	h.mu.Unlock()
+	old.calls.Wait()
+}
+
+// enter returns the plugins that a call goes by. The caller must call leave.
+func (h *Host) enter() (plugins []Plugin, leave func()) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	g := h.serving
+	g.calls.Add(1)
+	return g.plugins, g.calls.Done
 }
 
 // Do runs one call for caller. It always returns a result; whatever goes wrong is in
@@ -66,17 +119,26 @@ func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Cal
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	result := h.do(ctx, id, caller, call)
-	h.report(ctx, id, caller, call, result, time.Since(start))
+	plugins, leave := h.enter()
+	defer leave()
+	e := Event{ID: id, Caller: caller, API: call.API, Module: call.Module, Func: call.Func}
+	result := h.do(ctx, plugins, &e, call)
+	took := time.Since(start)
+	h.report(ctx, e, result, took)
+	for _, o := range h.observers {
+		o.End(e, result, took)
+	}
 	return result
 }
 
-func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) *protocol.Result {
-	found, err := h.find(ctx, caller.Account, call)
+func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol.Call) *protocol.Result {
+	id, caller := e.ID, e.Caller
+	found, err := find(ctx, plugins, caller.Account, call)
 	if err != nil {
 		return protocol.Failed(err)
 	}
 	fn := found.function
+	e.Function = fn
 	if !slices.Contains(fn.Roles, caller.Role) {
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
@@ -97,6 +159,17 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 	if call.Args, err = fn.Check(call.Args); err != nil {
 		return protocol.Failed(err)
 	}
+	e.Args = shown(fn, call.Args)
+	if fn.Changes {
+		for _, o := range h.observers {
+			if err := o.Begin(*e); err != nil {
+				return protocol.Failed(&protocol.Error{
+					Kind: protocol.KindUnavailable, Err: err,
+					Message: "The host can't write down what is changed, and so changes nothing. Tell its operator.",
+				})
+			}
+		}
+	}
 	result, failure := found.plugin.Call(ctx, id, caller, call)
 	switch {
 	case failure != nil:
@@ -110,22 +183,22 @@ func (h *Host) do(ctx context.Context, id string, caller protocol.Caller, call p
 
 // explain turns the failure to run a call into what the caller sees.
 func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.Call, id string, err error) *protocol.Error {
-	unavailable := func(message string) *protocol.Error {
+	unknown := func(message string) *protocol.Error {
 		return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
 	}
 	why := "The " + call.Module + " module stopped while it ran this call."
 	switch {
 	case errors.Is(err, ErrNotRun):
-		return unavailable("The " + call.Module + " module is not available at the moment and nothing was changed. Try again later.")
+		return unavailable(call.Module, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		why = "The " + call.Module + " module did not answer within " + h.timeout.String() + "."
 	case !errors.Is(err, ErrOutcomeUnknown):
 		return internal(id, err)
 	}
 	if fn.Changes {
-		return unavailable(why + " Whether the change was made is not known: check, or make it again.")
+		return unknown(why + " Whether the change was made is not known: check, or make it again.")
 	}
-	return unavailable(why + " Try again.")
+	return unknown(why + " Try again.")
 }
 
 // internal hides a fault behind an id that the log has too, in cPanel's wording.
@@ -135,16 +208,34 @@ func internal(id string, err error) *protocol.Error {
 	}
 }
 
-func (h *Host) report(ctx context.Context, id string, caller protocol.Caller, call protocol.Call, result *protocol.Result, took time.Duration) {
+func (h *Host) report(ctx context.Context, e Event, result *protocol.Result, took time.Duration) {
 	level, kind, cause := slog.LevelDebug, "ok", ""
-	if e := result.Err; e != nil {
-		kind = string(e.Kind)
-		if e.Err != nil {
-			level, cause = slog.LevelError, clip(e.Err.Error(), protocol.MaxText)
+	if failed := result.Err; failed != nil {
+		kind = string(failed.Kind)
+		if failed.Err != nil {
+			level, cause = slog.LevelError, clip(failed.Err.Error(), protocol.MaxText)
 		}
 	}
-	h.log.Log(ctx, level, "call", "id", id, "account", caller.Account.Name, "role", caller.Role, "door", caller.Door,
-		"api", int(call.API), "module", clip(call.Module, 64), "func", clip(call.Func, 64), "result", kind, "cause", cause, "took", took)
+	h.log.Log(ctx, level, "call", "id", e.ID, "account", e.Caller.Account.Name, "role", e.Caller.Role, "door", e.Caller.Door,
+		"api", int(e.API), "module", clip(e.Module, 64), "func", clip(e.Func, 64), "result", kind, "cause", cause, "took", took)
+}
+
+// shown returns the arguments that may be written down: those that the function describes, and
+// that are no secrets.
+func shown(fn protocol.Function, args protocol.Args) map[string]string {
+	out := make(map[string]string)
+	for _, p := range fn.Params {
+		switch value := args.Named[p.Name].(type) {
+		case nil:
+		case string:
+			out[p.Name] = clip(value, 200)
+		case protocol.Secret:
+			out[p.Name] = value.String()
+		default:
+			out[p.Name] = "..."
+		}
+	}
+	return out
 }
 
 // clip bounds a client's or a worker's text before it is logged.

@@ -2,6 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -12,6 +15,31 @@ type Knowing interface {
 	MayServe(module string) bool
 }
 
+// Resting is a plugin that stopped so often that it is not started for a while. Calls meanwhile
+// fail with it, as ErrNotRun.
+type Resting struct {
+	Times int           // It stopped so often in a row,
+	For   time.Duration // and starts again in so long.
+	Err   error         // The last stop.
+}
+
+func (r *Resting) Error() string {
+	return fmt.Sprintf("it stopped %d times in a row and starts again in %s: %v", r.Times, r.For, r.Err)
+}
+
+func (r *Resting) Unwrap() error { return r.Err }
+
+// unavailable is what callers are told of a module that can't be had.
+func unavailable(module string, err error) *protocol.Error {
+	message := "The " + module + " module is not available at the moment and nothing was changed. Try again later."
+	var resting *Resting
+	if errors.As(err, &resting) {
+		message = fmt.Sprintf("The %s module stopped %d times in a row and rests for %s. Nothing was changed; try again later.",
+			module, resting.Times, resting.For.Round(100*time.Millisecond))
+	}
+	return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
+}
+
 // found is the place of a function.
 type found struct {
 	plugin   Plugin
@@ -20,9 +48,9 @@ type found struct {
 
 // find looks a call's function up in what the plugins say of themselves. Module and
 // function names are case-sensitive (cPanel's documentation says so).
-func (h *Host) find(ctx context.Context, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
+func find(ctx context.Context, plugins []Plugin, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
-	for _, p := range h.plugins {
+	for _, p := range plugins {
 		if known, ok := p.(Knowing); ok && !known.MayServe(call.Module) {
 			continue
 		}
@@ -45,18 +73,17 @@ func (h *Host) find(ctx context.Context, account protocol.Account, call protocol
 	}
 	if unreachable != nil {
 		// The module may be in the plugin that can't be asked.
-		return found{}, &protocol.Error{
-			Kind: protocol.KindUnavailable, Err: unreachable,
-			Message: "The " + call.Module + " module is not available at the moment and nothing was changed. Try again later.",
-		}
+		return found{}, unavailable(call.Module, unreachable)
 	}
 	return found{}, protocol.NewError(protocol.KindNoModule, "No module "+call.Module+".")
 }
 
 // Modules describes everything that account can reach, for help and documents.
 func (h *Host) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
+	plugins, leave := h.enter()
+	defer leave()
 	var all []protocol.Module
-	for _, p := range h.plugins {
+	for _, p := range plugins {
 		modules, err := p.Modules(ctx, account)
 		if err != nil {
 			return nil, err

@@ -32,6 +32,8 @@ type Account struct {
 	GID     int      // The system user's primary group.
 	Home    string   // Absolute path.
 	Domains []string // Lower case; the main domain is the first.
+	// Suspended accounts are refused.
+	Suspended bool
 	// Features are those the account has; nil means all.
 	Features []string
 	// Data are further facts of the account, by the upper-case keys of cPanel's users
@@ -57,4 +59,5 @@ type Caller struct {
 	Account Account
 	Role    Role
 	Door    string // The front door: "socket" or "stdio". For logs.
+	From    string // Who or what is at the door: a peer's uid and pid, an address. For logs.
 }

@@ -40,13 +40,31 @@ type Function struct {
 	Open bool
 	// Feature is the feature that the account must have; "" asks for none.
 	Feature string
+	// Where a host runs a plugin both as its helper and as the account, Before and After say
+	// that the helper has a part in the function before, or after, the account's worker has:
+	// it alone gets the secrets among the arguments. Shared says that the helper runs it all.
+	Before, After, Shared bool
 }
+
+// Stage is a part of a function that runs by itself.
+type Stage string
+
+// The stages.
+const (
+	Whole  Stage = ""       // All of it, in one process.
+	Before Stage = "before" // What the helper does first.
+	Do     Stage = "do"     // What the account's worker does.
+	After  Stage = "after"  // What the helper does then.
+)
 
 // Module describes one module: a named group of functions.
 type Module struct {
 	Name      string
 	Help      string
 	Functions []Function
+	// HelperSettings names the settings that are for the helper alone: the account's worker is
+	// not given them.
+	HelperSettings []string
 }
 
 // Validate reports the first mistake in a description.
@@ -82,6 +100,9 @@ func (f Function) validate() error {
 	if len(f.Roles) == 0 {
 		return fmt.Errorf("function %s of %s: no role may call it; name the roles", f.Name, f.API)
 	}
+	if f.Shared && (f.Before || f.After) {
+		return fmt.Errorf("function %s of %s: it is shared, and so has no parts", f.Name, f.API)
+	}
 	seen := make(map[string]bool)
 	for _, p := range f.Params {
 		switch p.Type {
@@ -109,4 +130,18 @@ func isName(s string) bool {
 		}
 	}
 	return true
+}
+
+// WithoutSecrets returns args without the values of f's secrets.
+func (f Function) WithoutSecrets(args Args) Args {
+	out := Args{Named: make(map[string]any, len(args.Named)), Positional: args.Positional}
+	for name, value := range args.Named {
+		out.Named[name] = value
+	}
+	for _, p := range f.Params {
+		if p.Type == TypeSecret {
+			delete(out.Named, p.Name)
+		}
+	}
+	return out
 }

@@ -25,7 +25,7 @@ func accountCommand() *cobra.Command {
 		}
 		return cmd.Help()
 	}
-	cmd.AddCommand(importCommand())
+	cmd.AddCommand(importCommand(), createCommand(), listAccountsCommand(), showCommand(), suspendCommand(), unsuspendCommand(), deleteCommand(), checkAccountsCommand())
 	return cmd
 }
 

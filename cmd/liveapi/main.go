@@ -10,9 +10,12 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/launch"
 )
 
 func main() {
+	launch.Main() // As which a host that this program starts as root starts workers.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -32,7 +35,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errMisuse{err} })
-	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand())
+	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
+		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/become"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/session"
@@ -59,7 +58,7 @@ func runAs(c *config.Config, name string) (a protocol.Account, became bool, err 
 		if name == "" {
 			return a, false, errMisuse{errors.New("as root you must name the account: --user NAME")}
 		}
-		if a, err = account.NewDir(c.Accounts, false).ByName(name); err != nil {
+		if a, err = setup.Sources(c).ByName(name); err != nil {
 			return a, false, err
 		}
 		// Nothing of root's passes on to the account's program.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -48,13 +51,36 @@ home    = "home/demo"
 domains = ["example.com"]
 `
 
+const serverConfig = `# A sandbox for many accounts: it is served by root, to each account's own user.
+# liveapid serve --config %[1]s
+mode     = "server"
+accounts = "accounts"           # liveapi account create NAME --domain DOMAIN
+helper   = %[2]q           # the system user that hashes passwords, and keeps secrets from accounts
+socket   = "run/liveapi.sock"
+run_dir  = "run"
+control  = "run/control.sock"   # liveapi status, liveapi top
+audit    = "audit.log"          # liveapi audit verify
+modules  = "modules"
+
+# The Email plugin beside liveapid.
+[[plugin]]
+[plugin.settings]
+required_strength = 25          # the documentation's 12345luggage is good enough; default 65
+# scheme = "SHA512-CRYPT"       # or BLF-CRYPT, ARGON2ID
+`
+
 func sandboxCommand() *cobra.Command {
-	return &cobra.Command{
+	var server bool
+	var helper string
+	cmd := &cobra.Command{
 		Use:   "sandbox DIR",
 		Short: "Write a self-contained world below DIR to try and to test in",
 		Long: `Writes a configuration, the account demo with the domain example.com and the mailbox
 user@example.com (password ` + sandboxPassword + `), and a folder vmail in which each domain is a
-link to its store, for Dovecot. DIR must be empty or not be there.`,
+link to its store, for Dovecot. DIR must be empty or not be there.
+
+With --server it writes one for many accounts, without any: for root, who must own DIR and all
+folders above it, so that nobody else can change what root runs.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			dir, err := filepath.Abs(words[0])
@@ -64,6 +90,9 @@ link to its store, for Dovecot. DIR must be empty or not be there.`,
 			// The path becomes a field of passwd and a word of a comment.
 			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
 				return errMisuse{fmt.Errorf("sandbox: %q: choose a folder without ':' and control characters in its path", dir)}
+			}
+			if server {
+				return serverSandbox(dir, helper, cmd.OutOrStdout())
 			}
 			if err := writeSandbox(cmd.Context(), dir); err != nil {
 				return fmt.Errorf("sandbox: %w", err)
@@ -79,6 +108,50 @@ The commands start a host when they need one. To have one listen:  liveapid serv
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&server, "server", false, "for many accounts, served by root")
+	cmd.Flags().StringVar(&helper, "helper", "liveapid", "with --server: the system user for plugins' helpers")
+	return cmd
+}
+
+// serverSandbox writes a world of server mode.
+func serverSandbox(dir, helper string, out io.Writer) error {
+	if err := mustBeEmpty(dir); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	old := unix.Umask(0o022)
+	defer unix.Umask(old)
+	for _, sub := range []string{"accounts", "modules", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+	}
+	path := filepath.Join(dir, "liveapid.toml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, serverConfig, path, helper), 0o644); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	_, err := fmt.Fprintf(out, "The sandbox is ready. Next, as root:\n\n  export LIVEAPID_CONFIG=%s\n", shellWord(path))
+	if _, missing := account.SystemUser(helper); missing != nil {
+		_, _ = fmt.Fprintf(out, "  useradd --system --no-create-home --shell /usr/sbin/nologin %s\n", helper)
+	}
+	_, _ = fmt.Fprint(out, `  liveapi account create NAME --domain DOMAIN   # NAME is a system user
+  liveapid serve &
+  cpapi2 --user=NAME Email listpops
+`)
+	if untrusted := worker.CheckTrusted(path); untrusted != nil {
+		_, _ = fmt.Fprintf(out, "\nScript modules here will not be served: %s.\n", untrusted)
+	}
+	return err
+}
+
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty; name a new folder", dir)
+	}
+	return nil
 }
 
 // shellWord quotes text where a shell would not take it as one word.
@@ -94,12 +167,8 @@ func shellWord(text string) string {
 
 // writeSandbox writes the world. It never touches what is there already.
 func writeSandbox(ctx context.Context, dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !os.IsNotExist(err) {
+	if err := mustBeEmpty(dir); err != nil {
 		return err
-	}
-	if len(entries) > 0 {
-		return fmt.Errorf("%s is not empty; name a new folder", dir)
 	}
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {

@@ -141,18 +141,18 @@ func chosenAccounts(c *config.Config, name string) ([]protocol.Account, error) {
 		}
 		return []protocol.Account{a}, err
 	}
-	dir := account.NewDir(c.Accounts, false)
-	names := []string{name}
-	if name == "" {
-		var err error
-		if names, err = dir.Names(); err != nil {
-			return nil, err
-		}
+	if name != "" {
+		a, err := setup.Sources(c).ByName(name)
+		return []protocol.Account{a}, err
+	}
+	d := account.NewDirectory(setup.Sources(c))
+	if _, broken := d.Reload(); len(broken) > 0 {
+		return nil, errors.Join(broken...)
 	}
 	var all []protocol.Account
-	for _, n := range names {
-		a, err := dir.ByName(n)
-		if err != nil {
+	for _, n := range d.Names() {
+		a, err := d.ByName(n)
+		if err != nil && !errors.Is(err, account.ErrSuspended) {
 			return nil, err
 		}
 		all = append(all, a)

@@ -9,22 +9,17 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/launch"
 	"github.com/liveapid/liveapid/host/setup"
 )
 
-// drainTime is how long calls in flight may take after SIGTERM.
-const drainTime = 20 * time.Second
-
 func main() {
+	launch.Main()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -104,41 +99,6 @@ func check(c *config.Config) error {
 	return nil
 }
 
-func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
-	if err := check(c); err != nil {
-		return err
-	}
-	rt, err := setup.New(c, log)
-	if err != nil {
-		return err
-	}
-	defer rt.Close()
-	// In personal mode the host refuses other users; the mode keeps them from knocking.
-	mode := os.FileMode(0o600)
-	if c.Mode == config.Server {
-		mode = 0o666
-	}
-	if err := makeSocketDir(filepath.Dir(c.Socket)); err != nil {
-		return err
-	}
-	l, err := session.Listen(c.Socket, mode)
-	if err != nil {
-		return err
-	}
-	log.Info("listening", "socket", c.Socket, "mode", string(c.Mode), "pid", os.Getpid())
-	drained := context.AfterFunc(ctx, func() {
-		log.Info("draining", "most", drainTime)
-		again := make(chan os.Signal, 1)
-		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-		<-again // Whoever signals twice means it.
-		os.Exit(1)
-	})
-	defer drained()
-	err = rt.Serve(ctx, l, drainTime)
-	log.Info("stopped")
-	return err
-}
-
 // stdio ends with the input, or with SIGTERM after the call in flight.
 func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader, out io.Writer) error {
 	a, err := setup.Account(c)
@@ -151,15 +111,4 @@ func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader
 	}
 	defer rt.Close()
 	return rt.ServeStreams(ctx, in, out)
-}
-
-// makeSocketDir makes the socket's folder, and those above it, where they are missing,
-// passable for those who connect. One that is there stays as it is.
-func makeSocketDir(dir string) error {
-	old := unix.Umask(0o022)
-	defer unix.Umask(old)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the socket's folder: %w", err)
-	}
-	return nil
 }

@@ -4,10 +4,10 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,6 +22,9 @@ const (
 	DefaultSocket = "/run/liveapid/liveapi.sock"
 	// DefaultBindings is where an installation keeps the Perl and PHP libraries.
 	DefaultBindings = "/usr/share/liveapid/bindings"
+	// DefaultWorkers and DefaultWorkerMemory, in MiB, bound workers where nothing is said.
+	DefaultWorkers      = 500
+	DefaultWorkerMemory = 512
 	// Env names the configuration for every command and shim.
 	Env = "LIVEAPID_CONFIG"
 )
@@ -43,12 +46,26 @@ type Config struct {
 	Socket   string `toml:"socket"`   // Where serve listens.
 	RunDir   string `toml:"run_dir"`  // For the sockets between host and workers.
 	Accounts string `toml:"accounts"` // Folder of NAME.toml files; "" has none.
+	// Server mode: further sources of accounts, a cPanel server's own files and the system.
+	CPanelUsers string `toml:"cpanel_users"` // Such as /var/cpanel/users; "" has none.
+	UserDomains string `toml:"userdomains"`  // Such as /etc/userdomains; "" goes by the users files.
+	SystemUsers int    `toml:"system_users"` // System users from this uid on are accounts without domains; 0 has none.
+	// Refuse names system users that are refused although they have an account's uid: the web
+	// server's. Server mode.
+	Refuse []string `toml:"refuse"`
+	// Helper is the system user as whom plugins do what accounts must not see: hashing, secrets.
+	// Server mode; "" is liveapid.
+	Helper   string `toml:"helper"`
 	Modules  string `toml:"modules"`  // Folder of script modules; "" has none.
 	Bindings string `toml:"bindings"` // Folder of the Perl and PHP libraries; "" looks beside the program.
 	// ScriptWorker is the program that serves script modules; "" is liveapi-script beside the
 	// host's own program.
 	ScriptWorker string   `toml:"script_worker"`
 	Plugins      []Plugin `toml:"plugin"`
+	PluginDir    string   `toml:"plugin_dir"` // Folder of NAME.toml files, a plugin each; "" has none.
+	Audit        string   `toml:"audit"`      // File of the audit log; "" has none.
+	Metrics      string   `toml:"metrics"`    // Loopback address of Prometheus' page, such as 127.0.0.1:9187; "" has none.
+	Control      string   `toml:"control"`    // Socket for liveapi status and top; "" has none.
 	Limits       Limits   `toml:"limits"`
 
 	path string
@@ -56,6 +73,8 @@ type Config struct {
 
 // Plugin is one plugin program.
 type Plugin struct {
+	Name     string         `toml:"-"`        // Its file's in plugin_dir; "" for one of [[plugin]].
+	Modules  []string       `toml:"modules"`  // The modules it serves; none asks it.
 	Path     string         `toml:"path"`     // "" is liveapi-email beside the host's own program.
 	Args     []string       `toml:"args"`     // For a path that is an interpreter: the plugin's own file.
 	SHA256   string         `toml:"sha256"`   // Hex; "" checks nothing.
@@ -71,6 +90,11 @@ type Limits struct {
 	Sessions        int      `toml:"sessions"`         //
 	AccountSessions int      `toml:"account_sessions"` //
 	WorkerIdle      Duration `toml:"worker_idle"`      // Default 5m; a worker stops after so long without calls.
+	Workers         int      `toml:"workers"`          // At once, of all plugins.
+	WorkerMemory    int      `toml:"worker_memory"`    // MiB that a worker may hold. Server mode.
+	Calls           int      `toml:"calls"`            // Under way at once, in all.
+	AccountCalls    int      `toml:"account_calls"`    // Under way at once, of one account.
+	AccountRate     float64  `toml:"account_rate"`     // Calls of one account in a second; -1 sets no bound.
 }
 
 // Duration is a time in Go's spelling: "90s", "5m".
@@ -145,29 +169,30 @@ func (c *Config) fill() {
 	if c.Socket == "" {
 		c.Socket = DefaultSocket
 	}
-	if len(c.Plugins) == 0 {
+	if len(c.Plugins) == 0 && c.PluginDir == "" {
 		c.Plugins = []Plugin{{}}
 	}
 	for i := range c.Plugins {
 		if c.Plugins[i].Path == "" {
 			c.Plugins[i].Path = beside("liveapi-email")
 		}
-		c.Plugins[i].Path = c.absolute(c.Plugins[i].Path)
-		if args := c.Plugins[i].Args; len(args) > 0 {
-			// Interpreters are links to the version that is installed.
-			if real, err := filepath.EvalSymlinks(c.Plugins[i].Path); err == nil {
-				c.Plugins[i].Path = real
-			}
-			// A worker starts in /, so the file's name must not depend on where.
-			if file := c.absolute(args[len(args)-1]); fileExists(file) {
-				args[len(args)-1] = file
-			}
-		}
+		c.Plugins[i].fill(c.absolute)
+	}
+	if c.Helper == "" {
+		c.Helper = "liveapid"
+	}
+	if c.Limits.Workers == 0 {
+		c.Limits.Workers = DefaultWorkers
+	}
+	if c.Limits.WorkerMemory == 0 {
+		c.Limits.WorkerMemory = DefaultWorkerMemory
 	}
 	if c.Limits.WorkerIdle == 0 {
 		c.Limits.WorkerIdle = Duration(5 * time.Minute)
 	}
-	c.Socket, c.RunDir, c.Accounts = c.absolute(c.Socket), c.absolute(c.RunDir), c.absolute(c.Accounts)
+	for _, path := range []*string{&c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control} {
+		*path = c.absolute(*path)
+	}
 	if c.Bindings == "" {
 		c.Bindings = findBindings()
 	}
@@ -223,8 +248,14 @@ func (c *Config) Validate() error {
 	switch c.Mode {
 	case Personal:
 	case Server:
-		if c.Accounts == "" {
-			add("accounts: server mode needs the folder of the accounts' files")
+		if c.Accounts == "" && c.CPanelUsers == "" && c.SystemUsers == 0 {
+			add("accounts: server mode needs the folder of the accounts' files, or cpanel_users, or system_users")
+		}
+		if c.UserDomains != "" && c.CPanelUsers == "" {
+			add("userdomains: it goes with cpanel_users, which is not set")
+		}
+		if c.SystemUsers != 0 && c.SystemUsers < 500 {
+			add("system_users: at least 500")
 		}
 		if c.Account != "" {
 			add("account: only personal mode serves one account")
@@ -240,10 +271,14 @@ func (c *Config) Validate() error {
 			add("plugin %d: %w", i+1, err)
 		}
 	}
-	for name, n := range map[string]int{"frame": c.Limits.Frame, "sessions": c.Limits.Sessions, "account_sessions": c.Limits.AccountSessions} {
+	for name, n := range map[string]int{"frame": c.Limits.Frame, "sessions": c.Limits.Sessions, "account_sessions": c.Limits.AccountSessions,
+		"workers": c.Limits.Workers, "worker_memory": c.Limits.WorkerMemory, "calls": c.Limits.Calls, "account_calls": c.Limits.AccountCalls} {
 		if n < 0 {
 			add("limits.%s: must not be negative", name)
 		}
+	}
+	if c.Metrics != "" && !isLoopback(c.Metrics) {
+		add("metrics: %.60q is no loopback address and port, such as 127.0.0.1:9187", c.Metrics)
 	}
 	if c.Limits.Frame > 16<<20 {
 		add("limits.frame: at most %d", 16<<20)
@@ -251,14 +286,8 @@ func (c *Config) Validate() error {
 	return errors.Join(all...)
 }
 
-// Sum returns the SHA-256 that the plugin's binary must have; nil where none is given.
-func (p Plugin) Sum() ([]byte, error) {
-	if p.SHA256 == "" {
-		return nil, nil
-	}
-	sum, err := hex.DecodeString(p.SHA256)
-	if err != nil || len(sum) != 32 {
-		return nil, errors.New("sha256: must be 64 hexadecimal digits, as sha256sum prints them")
-	}
-	return sum, nil
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }

@@ -4,18 +4,17 @@
 package importer
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/liveapid/liveapid/host/account"
 )
 
 // Account is what is known of an account that is imported.
@@ -26,56 +25,10 @@ type Account struct {
 	Suspended bool
 }
 
-// kept are the keys of a users file that programs ask for.
-var kept = []string{
-	"PLAN", "OWNER", "RS", "LOCALE", "LANG", "CONTACTEMAIL", "CONTACTEMAIL2", "IP", "STARTDATE", "FEATURELIST",
-	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT",
-}
-
-// maxUsersFile bounds a users file, in bytes.
-const maxUsersFile = 1 << 20
-
-// ParseUsers reads a users file, /var/cpanel/users/NAME: lines KEY=value. The main domain is DNS,
-// the others DNS1, DNS2 and so on.
+// ParseUsers reads a users file, /var/cpanel/users/NAME.
 func ParseUsers(name string, r io.Reader) (Account, error) {
-	a := Account{Name: name, Data: make(map[string]string)}
-	text, err := io.ReadAll(io.LimitReader(r, maxUsersFile+1))
-	if err != nil {
-		return a, fmt.Errorf("the users file: %w", err)
-	}
-	if len(text) > maxUsersFile {
-		return a, fmt.Errorf("the users file has more than %d bytes", maxUsersFile)
-	}
-	numbered := make(map[int]string)
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, maxUsersFile)
-	for lines.Scan() {
-		key, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
-		if !ok || value == "" {
-			continue
-		}
-		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
-		case key == "DNS":
-			a.Domains = append(a.Domains, strings.ToLower(value))
-		case isDNS:
-			if n, err := strconv.Atoi(number); err == nil {
-				numbered[n] = strings.ToLower(value)
-			}
-		case key == "SUSPENDED":
-			a.Suspended = value == "1"
-		case slices.Contains(kept, key):
-			a.Data[key] = value
-		}
-	}
-	numbers := make([]int, 0, len(numbered))
-	for n := range numbered {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	for _, n := range numbers {
-		a.Domains = append(a.Domains, numbered[n])
-	}
-	return a, lines.Err()
+	f, err := account.ParseUsers(r)
+	return Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}, err
 }
 
 // AddFound adds domains that have mailboxes and that the users file does not name.
@@ -116,13 +69,6 @@ func DomainsOfHome(home string) ([]string, error) {
 	return domains, nil
 }
 
-// accountFile is an account's file as host/account reads it.
-type accountFile struct {
-	Home    string            `toml:"home,omitempty"`
-	Domains []string          `toml:"domains"`
-	Data    map[string]string `toml:"data,omitempty"`
-}
-
 // Register writes an account's file into the folder of the accounts. One that is there stays.
 func Register(dir string, a Account, home string) (path string, err error) {
 	if !validName(a.Name) {
@@ -131,7 +77,7 @@ func Register(dir string, a Account, home string) (path string, err error) {
 	if len(a.Domains) == 0 {
 		return "", errors.New("the account has no domain: neither its users file names one, nor is there one in its etc")
 	}
-	text, err := toml.Marshal(accountFile{Home: home, Domains: a.Domains, Data: a.Data})
+	text, err := toml.Marshal(account.File{Home: home, Domains: a.Domains, Data: a.Data})
 	if err != nil {
 		return "", err
 	}

@@ -141,7 +141,10 @@ func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	}); err != nil || credErr != nil {
 		return protocol.Caller{}, fmt.Errorf("peer credentials: %w", errors.Join(err, credErr))
 	}
-	return s.Identify(int(cred.Uid))
+	caller, err := s.Identify(int(cred.Uid))
+	// The pid is for logs alone: by now it may be another program's.
+	caller.From = fmt.Sprintf("uid %d pid %d", cred.Uid, cred.Pid)
+	return caller, err
 }
 
 // refuse tells the client why and hangs up. It does not wait for a slow one.
@@ -186,6 +189,24 @@ func (s *Server) leave(sess *session) {
 	name := sess.caller.Account.Name
 	if s.perAccount[name]--; s.perAccount[name] == 0 {
 		delete(s.perAccount, name)
+	}
+}
+
+// Sessions returns how many there are.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// EndAccount cuts off the sessions of an account that is no more, or is another one now.
+func (s *Server) EndAccount(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sess, conn := range s.sessions {
+		if sess.caller.Account.Name == name {
+			_ = conn.Close()
+		}
 	}
 }
 

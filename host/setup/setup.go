@@ -8,16 +8,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/audit"
 	"github.com/liveapid/liveapid/host/builtin"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/limit"
+	"github.com/liveapid/liveapid/host/metrics"
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
@@ -25,62 +28,113 @@ import (
 
 // Runtime is a host with everything it runs on.
 type Runtime struct {
-	Host *host.Host
+	Host    *host.Host
+	Metrics *metrics.Metrics
 
-	config      *config.Config
-	account     func() (protocol.Account, error) // Personal mode's.
-	log         *slog.Logger
-	spawner     *worker.Spawner
-	runDir      *worker.RunDir
-	supervisors []*worker.Supervisor
+	account  func() (protocol.Account, error) // Personal mode's.
+	accounts *account.Directory               // Server mode's; nil in personal mode.
+	refused  map[int]bool                     // Uids that are refused, whatever accounts say.
+	log      *slog.Logger
+	spawner  *worker.Spawner
+	runDir   *worker.RunDir
+	pool     *worker.Pool
+	cgroups  *worker.Cgroups   // Nil where there are none.
+	helper   *protocol.Account // Nil in personal mode.
+	audit    *audit.Log        // Nil where there is none.
+	top      *usage
+	started  time.Time
+
+	mu      sync.Mutex
+	config  *config.Config
+	limiter *limit.Limiter
+	plugins []*running
+	server  *session.Server // Nil before Serve.
 }
 
 // New builds the host that c describes. Nothing is started before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	server := c.Mode == config.Server
-	if server && os.Geteuid() != 0 {
-		return nil, errors.New("server mode serves accounts by their own uids and needs root; personal mode serves you alone")
-	}
-	mode := os.FileMode(0o700)
-	if server {
-		mode = 0o711 // Workers pass through it to their own directories.
-	}
-	runDir, err := worker.NewRunDir(c.RunDir, mode)
-	if err != nil {
-		return nil, err
-	}
-	rt := &Runtime{
-		config: c, log: log, spawner: worker.NewSpawner(), runDir: runDir,
-		account: func() (protocol.Account, error) { return Account(c) },
-	}
-	plugins := []host.Plugin{builtin.Special{}, builtin.Chrome{}}
-	for _, p := range c.Plugins {
-		sum, err := p.Sum()
-		if err != nil {
-			rt.Close()
-			return nil, fmt.Errorf("plugin %s: %w", p.Path, err)
-		}
-		plugins = append(plugins, rt.supervise(worker.Options{Path: p.Path, Args: p.Args, SHA256: sum, Settings: p.Settings, Log: log}))
-	}
-	scripts, err := rt.scripts()
-	if err != nil {
+	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now()}
+	rt.account = func() (protocol.Account, error) { return Account(c) }
+	if err := rt.build(); err != nil {
 		rt.Close()
 		return nil, err
 	}
-	plugins = append(plugins, scripts...)
-	rt.Host = host.New(host.Options{Plugins: plugins, Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Log: log})
 	return rt, nil
 }
 
-// supervise makes the supervisor of one plugin; o is completed with what all share.
-func (rt *Runtime) supervise(o worker.Options) *worker.Supervisor {
-	o.RunDir, o.Spawner, o.Idle = rt.runDir, rt.spawner, time.Duration(rt.config.Limits.WorkerIdle)
-	if rt.config.Mode == config.Server {
-		o.Trusted, o.TLS, o.Credential = true, true, worker.Credential
+func (rt *Runtime) build() error {
+	c := rt.config
+	mode := os.FileMode(0o700)
+	if c.Mode == config.Server {
+		if err := rt.buildServer(); err != nil {
+			return err
+		}
+		mode = 0o711 // Workers pass through it to their own directories.
 	}
-	s := worker.New(o)
-	rt.supervisors = append(rt.supervisors, s)
-	return s
+	var err error
+	if rt.runDir, err = worker.NewRunDir(c.RunDir, mode); err != nil {
+		return err
+	}
+	if rt.plugins, err = rt.load(c, nil); err != nil {
+		return err
+	}
+	observers := []host.Observer{rt.top}
+	if c.Audit != "" {
+		if rt.audit, err = audit.Open(c.Audit); err != nil {
+			return err
+		}
+		// First: what can't be written down must not run.
+		observers = append([]host.Observer{&audit.Observer{Log: rt.audit, Errors: rt.log}}, observers...)
+	}
+	if c.Metrics != "" || c.Control != "" {
+		rt.Metrics = metrics.New(rt.sources())
+		observers = append(observers, rt.Metrics)
+	}
+	rt.limiter = newLimiter(c)
+	rt.Host = host.New(host.Options{
+		Plugins: builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Log: rt.log,
+	})
+	return nil
+}
+
+// buildServer is what server mode has more.
+func (rt *Runtime) buildServer() error {
+	c := rt.config
+	if os.Geteuid() != 0 {
+		return errors.New("server mode serves accounts by their own uids and needs root; personal mode serves you alone")
+	}
+	helper, err := account.SystemUser(c.Helper)
+	if err != nil {
+		return fmt.Errorf("helper: %w: create it (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
+	}
+	if _, err := worker.HelperCredential(helper); err != nil {
+		return err
+	}
+	rt.helper = &helper
+	rt.refused = map[int]bool{helper.UID: true}
+	for _, name := range c.Refuse {
+		u, err := account.SystemUser(name)
+		if err != nil {
+			return fmt.Errorf("refuse: %w", err)
+		}
+		rt.refused[u.UID] = true
+	}
+	rt.pool = worker.NewPool(c.Limits.Workers)
+	if rt.cgroups, err = worker.FindCgroups(); err != nil {
+		rt.log.Warn("workers have no control groups: their memory is looked at four times a second, and their processes are not counted", "why", err.Error())
+		rt.cgroups = nil
+	}
+	rt.accounts = account.NewDirectory(Sources(c))
+	rt.reloadAccounts()
+	return nil
+}
+
+func newLimiter(c *config.Config) *limit.Limiter {
+	o := limit.Options{Calls: c.Limits.Calls, AccountCalls: c.Limits.AccountCalls, Rate: c.Limits.AccountRate}
+	if c.Mode == config.Personal && o.Rate == 0 {
+		o.Rate = -1 // There is nobody to be fair to.
+	}
+	return limit.New(o)
 }
 
 // NewFor builds a host in personal mode for one account, whatever mode c has: the
@@ -89,7 +143,7 @@ func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, e
 	personal := *c
 	personal.Mode = config.Personal
 	if c.Mode == config.Server {
-		personal.RunDir = "" // Root's; the account makes its own.
+		personal.RunDir, personal.Audit, personal.Metrics, personal.Control = "", "", "", "" // Root's; the account makes its own.
 	}
 	rt, err := New(&personal, log)
 	if err != nil {
@@ -115,12 +169,19 @@ func Harden() error {
 
 // Close ends the workers and removes what the host made at run time.
 func (rt *Runtime) Close() {
-	for _, s := range rt.supervisors {
-		s.Close()
+	for _, p := range rt.plugins {
+		p.supervisor.Close()
 	}
 	rt.spawner.Close()
-	if err := rt.runDir.Close(); err != nil {
-		rt.log.Warn("remove the run directory", "error", err.Error())
+	if rt.runDir != nil {
+		if err := rt.runDir.Close(); err != nil {
+			rt.log.Warn("remove the run directory", "error", err.Error())
+		}
+	}
+	if rt.audit != nil {
+		if err := rt.audit.Close(); err != nil {
+			rt.log.Error("close the audit log", "error", err.Error())
+		}
 	}
 }
 
@@ -133,55 +194,9 @@ func Account(c *config.Config) (protocol.Account, error) {
 	return account.NewDir(c.Accounts, true).ByName(c.Account)
 }
 
-// identify maps the uid of a peer to a caller.
-func (rt *Runtime) identify() func(uid int) (protocol.Caller, error) {
-	caller := func(a protocol.Account) protocol.Caller {
-		return protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "socket"}
-	}
-	if rt.config.Mode == config.Personal {
-		return func(uid int) (protocol.Caller, error) {
-			if uid != os.Geteuid() {
-				return protocol.Caller{}, &protocol.Error{
-					Kind: protocol.KindDenied, Message: "This host serves its own user only.", Err: fmt.Errorf("peer uid %d", uid),
-				}
-			}
-			a, err := rt.account()
-			return caller(a), err
-		}
-	}
-	accounts := account.NewDir(rt.config.Accounts, false)
-	return func(uid int) (protocol.Caller, error) {
-		if uid < worker.MinTenantID || uid == 65534 {
-			return protocol.Caller{}, &protocol.Error{
-				Kind: protocol.KindDenied, Err: fmt.Errorf("peer uid %d", uid),
-				Message: "System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).",
-			}
-		}
-		a, err := accounts.ByUID(uid)
-		if errors.Is(err, account.ErrUnknown) {
-			err = &protocol.Error{Kind: protocol.KindDenied, Message: "Your user has no account on this host.", Err: err}
-		}
-		return caller(a), err
-	}
-}
-
-// Serve serves the sessions of l until ctx ends, then drains for at most grace.
-func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
-	server := &session.Server{Doer: rt.Host, Limits: rt.limits(), Log: rt.log, Identify: rt.identify()}
-	served := make(chan error, 1)
-	// Calls outlive ctx: draining lets them finish.
-	go func() { served <- server.Serve(context.WithoutCancel(ctx), l) }()
-	var err error
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		_ = l.Close()
-		err = <-served
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	server.Shutdown(drain)
-	return err
+// Sources are where server mode's accounts come from.
+func Sources(c *config.Config) account.Sources {
+	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers}
 }
 
 // ServeStreams serves one session of the personal account on in and out.
@@ -190,12 +205,12 @@ func (rt *Runtime) ServeStreams(ctx context.Context, in io.Reader, out io.Writer
 	if err != nil {
 		return err
 	}
-	caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "stdio"}
-	return session.Serve(ctx, rt.Host, caller, rt.limits(), rt.log, in, out)
+	caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "stdio", From: fmt.Sprintf("pid %d", os.Getppid())}
+	return session.Serve(ctx, rt.door(), caller, limits(rt.config), rt.log, in, out)
 }
 
-func (rt *Runtime) limits() session.Limits {
-	l := rt.config.Limits
+func limits(c *config.Config) session.Limits {
+	l := c.Limits
 	return session.Limits{
 		Frame: l.Frame, FrameTime: time.Duration(l.FrameTime), Idle: time.Duration(l.Idle),
 		Sessions: l.Sessions, AccountSessions: l.AccountSessions,

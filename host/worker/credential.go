@@ -12,16 +12,25 @@ import (
 const MinTenantID = 500
 
 // Credential returns what a worker of account runs as in server mode: the account's
-// uid and gid, and no further group. It alone makes worker credentials; a zero value
-// of syscall.Credential would run the child as root.
+// uid and gid, and no further group. It and HelperCredential alone make worker credentials; a
+// zero value of syscall.Credential would run the child as root.
 func Credential(account protocol.Account) (*syscall.Credential, error) {
+	return credential("account "+account.Name, account.UID, account.GID, MinTenantID)
+}
+
+// HelperCredential returns what a plugin's helper runs as: a system user of its own.
+func HelperCredential(helper protocol.Account) (*syscall.Credential, error) {
+	return credential("helper "+helper.Name, helper.UID, helper.GID, 1)
+}
+
+func credential(who string, uid, gid, least int) (*syscall.Credential, error) {
 	for _, id := range []struct {
 		name  string
 		value int
-	}{{"uid", account.UID}, {"gid", account.GID}} {
-		if id.value < MinTenantID || id.value > math.MaxInt32-1 || id.value == 65534 {
-			return nil, fmt.Errorf("account %s: %s %d: must be at least %d, below 2^31-1 and not 65534", account.Name, id.name, id.value, MinTenantID)
+	}{{"uid", uid}, {"gid", gid}} {
+		if id.value < least || id.value > math.MaxInt32-1 || id.value == 65534 {
+			return nil, fmt.Errorf("%s: %s %d: must be at least %d, below 2^31-1 and not 65534", who, id.name, id.value, least)
 		}
 	}
-	return &syscall.Credential{Uid: uint32(account.UID), Gid: uint32(account.GID), Groups: []uint32{}}, nil
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{}}, nil
 }

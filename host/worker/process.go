@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/launch"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -45,20 +46,30 @@ type process struct {
 var _ runner.Runner = (*process)(nil)
 
 // newProcess prepares the process that executes binary itself, whatever its path names
-// by then. env is the whole environment.
-func newProcess(binary *os.File, env []string, dir string, credential *syscall.Credential) *process {
+// by then. env is the whole environment, args what follows the program's name. Its standard
+// input stays nil, which is /dev/null: the host's own carries a session.
+func newProcess(binary *os.File, args, env []string, dir string) *process {
 	cmd := &exec.Cmd{
-		// Path is the descriptor, which the child still holds when it calls execve.
-		Args: []string{binary.Name()},
-		Env:  env,
-		Dir:  "/",
-		// Stdin stays nil, which is /dev/null: the host's own carries a session.
-		SysProcAttr: &syscall.SysProcAttr{
-			Setsid: true, Pdeathsig: syscall.SIGKILL, Credential: credential,
-		},
+		Args: append([]string{binary.Name()}, args...), Env: env, Dir: "/",
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	return &process{cmd: cmd, binary: binary, dir: dir, exited: make(chan struct{})}
 }
+
+// as makes another user of the process, which the launcher then starts.
+func (p *process) as(credential *syscall.Credential, cgroup string) {
+	p.cmd = launch.Command(launch.Spec{
+		Binary: p.binary, Args: p.cmd.Args, Env: p.cmd.Env, UID: int(credential.Uid), GID: int(credential.Gid),
+		Files: maxFiles, FileSize: maxFileSize, Cgroup: cgroup,
+	})
+}
+
+const (
+	// maxFiles bounds a worker's descriptors, and maxFileSize the files it writes, in bytes: the
+	// largest is a store's, of 64 MiB at most.
+	maxFiles    = 1024
+	maxFileSize = 256 << 20
+)
 
 // Start implements runner.Runner.
 func (p *process) Start(context.Context) error {
@@ -74,14 +85,7 @@ func (p *process) Start(context.Context) error {
 		return err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = stdoutChild, stderrChild
-	// In the child Go moves a pipe of its own to the descriptor behind the standard
-	// streams', whatever that is; the binary must be out of its way.
-	fd, err := unix.FcntlInt(p.binary.Fd(), unix.F_DUPFD_CLOEXEC, int(max(stdoutChild.Fd(), stderrChild.Fd()))+16)
-	if err == nil {
-		p.cmd.Path = "/proc/self/fd/" + strconv.Itoa(fd)
-		err = p.spawner.Start(p.cmd)
-		_ = unix.Close(fd)
-	}
+	err = p.execute(int(max(stdoutChild.Fd(), stderrChild.Fd())) + 16)
 	_ = stdoutChild.Close()
 	_ = stderrChild.Close()
 	if err != nil {
@@ -103,6 +107,24 @@ func (p *process) Start(context.Context) error {
 	}()
 	go p.reap(stdout, stderr)
 	return nil
+}
+
+// execute starts the command.
+func (p *process) execute(above int) error {
+	if p.cmd.Path != "" { // The launcher's.
+		return p.spawner.Start(p.cmd)
+	}
+	// In the child Go moves a pipe of its own to the descriptor behind the standard
+	// streams', whatever that is; the binary must be out of its way.
+	fd, err := unix.FcntlInt(p.binary.Fd(), unix.F_DUPFD_CLOEXEC, above)
+	if err != nil {
+		return err
+	}
+	// The path is the descriptor, which the child still holds when it calls execve.
+	p.cmd.Path = "/proc/self/fd/" + strconv.Itoa(fd)
+	err = p.spawner.Start(p.cmd)
+	_ = unix.Close(fd)
+	return err
 }
 
 // readStdout hands the checked handshake on and discards whatever follows.
@@ -208,7 +230,7 @@ func (p *process) Stdout() io.ReadCloser { return p.ready }
 func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
 // Name implements runner.Runner.
-func (p *process) Name() string { return filepath.Base(p.cmd.Args[0]) }
+func (p *process) Name() string { return filepath.Base(p.binary.Name()) }
 
 // ID implements runner.Runner.
 func (p *process) ID() string { return strconv.Itoa(p.pid) }

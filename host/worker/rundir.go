@@ -126,9 +126,20 @@ func sweep(parent string) {
 		if err != nil {
 			continue // Its host lives.
 		}
-		_ = os.RemoveAll(path)
+		removeRunDir(path)
 		_ = dir.Close()
 	}
+}
+
+// removeRunDir removes a host's directory: the workers' in it, each within bounds, then itself.
+func removeRunDir(path string) {
+	entries, _ := os.ReadDir(path)
+	for _, e := range entries {
+		if name := filepath.Join(path, e.Name()); os.Remove(name) != nil {
+			_ = removeDir(name)
+		}
+	}
+	_ = os.Remove(path)
 }
 
 // ours tells whether the directory is this user's; in a shared parent others have theirs.
@@ -149,7 +160,10 @@ func abandoned(e os.DirEntry) bool {
 
 // Close removes the directory.
 func (d *RunDir) Close() error {
-	err := os.RemoveAll(d.Path)
+	removeRunDir(d.Path)
 	_ = d.lock.Close()
-	return err
+	if _, err := os.Lstat(d.Path); err == nil {
+		return fmt.Errorf("%s: %w", d.Path, errLitter)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/liveapid/liveapid/host"
@@ -15,6 +16,9 @@ import (
 type slot struct {
 	s       *Supervisor
 	account protocol.Account
+	helper  bool         // It is the plugin's helper.
+	busy    atomic.Int64 // Calls in flight, for whoever looks without mu.
+	used    atomic.Int64 // When the last call began or ended, in nanoseconds.
 
 	mu       sync.Mutex
 	current  *worker           // Nil where none runs.
@@ -45,6 +49,7 @@ func (sl *slot) acquire(ctx context.Context) (*worker, error) {
 		}
 		if w := sl.current; w != nil && !w.dead() {
 			sl.calls++
+			sl.touch()
 			if sl.idle != nil {
 				sl.idle.Stop()
 			}
@@ -54,9 +59,9 @@ func (sl *slot) acquire(ctx context.Context) (*worker, error) {
 		sl.clearDead()
 		wait := time.Until(sl.retryAt)
 		if sl.starting == nil && wait > maxWait {
-			err := sl.err
+			err, crashes := sl.err, sl.crashes
 			sl.mu.Unlock()
-			return nil, errStarting(fmt.Errorf("it stopped %d times in a row and starts again in %s: %w", sl.crashes, wait.Round(time.Millisecond), err))
+			return nil, errStarting(&host.Resting{Times: crashes, For: wait.Round(time.Millisecond), Err: err})
 		}
 		if sl.starting == nil {
 			sl.starting = make(chan struct{})
@@ -84,7 +89,14 @@ func (sl *slot) release() {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	sl.calls--
+	sl.touch()
 	sl.armIdle()
+}
+
+// touch notes for others how busy the slot is. It needs mu.
+func (sl *slot) touch() {
+	sl.busy.Store(int64(sl.calls))
+	sl.used.Store(time.Now().UnixNano())
 }
 
 // armIdle starts the idle time where no call is in flight. It needs mu.
@@ -108,6 +120,7 @@ func (sl *slot) stopIdle() {
 		return
 	}
 	sl.current = nil
+	sl.s.o.Pool.leave(sl)
 	sl.mu.Unlock()
 	w.stop()
 }
@@ -118,20 +131,33 @@ func (sl *slot) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
 	}
-	w, err := sl.s.startWorker(sl.account)
+	err := sl.s.o.Pool.enter(sl)
+	full := err != nil
+	var w *worker
+	if !full {
+		w, err = sl.s.startWorker(sl)
+	}
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	sl.err = err
-	if err != nil {
+	switch {
+	case full:
+		sl.s.log.Warn("no room for a worker", "account", sl.account.Name, "error", err.Error())
+	case err != nil:
+		sl.s.o.Pool.leave(sl)
 		sl.crashed(err)
 		sl.s.log.Error("worker did not start", "account", sl.account.Name, "error", err.Error(), "in_a_row", sl.crashes)
-	} else {
+	default:
 		sl.modules, sl.current = w.modules, w
 		if sl.closed {
 			sl.current = nil
+			sl.s.o.Pool.leave(sl)
 			go w.stop()
 		}
 		go sl.watch(w)
+		if sl.s.o.Memory > 0 {
+			go sl.weigh(w)
+		}
 		sl.armIdle() // Whoever asked for it may have left.
 	}
 	close(sl.starting)
@@ -145,6 +171,7 @@ func (sl *slot) watch(w *worker) {
 	sl.clearDead()
 	sl.mu.Unlock()
 	if !w.ending.Load() {
+		sl.s.restarts.Add(1)
 		sl.s.log.Error("worker stopped by itself or was killed", "account", sl.account.Name,
 			"pid", w.process.pid, "status", w.process.status())
 		w.stop() // Ends go-plugin's side and removes the socket's directory.
@@ -158,6 +185,7 @@ func (sl *slot) clearDead() {
 		return
 	}
 	sl.current = nil
+	sl.s.o.Pool.leave(sl)
 	if time.Since(w.started) > healthyAfter {
 		sl.crashes = 0
 	}
@@ -184,6 +212,7 @@ func (sl *slot) checkHealth(w *worker) {
 	}
 	if !w.dead() {
 		w.hung.Store(true)
+		sl.s.hangs.Add(1)
 		sl.s.log.Error("worker hangs and is killed", "account", sl.account.Name, "pid", w.process.pid)
 		_ = w.process.kill()
 	}
@@ -195,6 +224,7 @@ func (sl *slot) close() {
 	sl.closed = true
 	w, starting := sl.current, sl.starting
 	sl.current = nil
+	sl.s.o.Pool.leave(sl)
 	if sl.idle != nil {
 		sl.idle.Stop()
 	}
@@ -205,4 +235,48 @@ func (sl *slot) close() {
 	if starting != nil {
 		<-starting // start stops what it started.
 	}
+}
+
+// weighEvery is how often a worker's memory is looked at. A control group stops it at the
+// bound; where there is none, this does a moment later.
+const weighEvery = 250 * time.Millisecond
+
+// weigh ends a worker that takes more memory than it may.
+func (sl *slot) weigh(w *worker) {
+	tick := time.NewTicker(weighEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.process.exited:
+			return
+		case <-tick.C:
+		}
+		held, err := residentBytes(w.process.pid)
+		if err != nil || held <= sl.s.o.Memory {
+			continue
+		}
+		sl.s.overweight.Add(1)
+		sl.s.log.Error("worker takes more memory than it may and is killed", "account", sl.account.Name,
+			"pid", w.process.pid, "bytes", held, "most", sl.s.o.Memory)
+		_ = w.process.kill()
+		return
+	}
+}
+
+// status returns what there is to know; ok is false where there is nothing.
+func (sl *slot) status() (st WorkerStatus, ok bool) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	st = WorkerStatus{Account: sl.account.Name, Calls: sl.calls, Crashes: sl.crashes}
+	if sl.helper {
+		st.Account = ""
+	}
+	if sl.crashes > 0 {
+		st.RetryAt = sl.retryAt
+	}
+	if w := sl.current; w != nil && !w.dead() {
+		st.PID, st.Started = w.process.pid, w.started
+		st.Memory, _ = residentBytes(st.PID)
+	}
+	return st, st.PID > 0 || st.Crashes > 0
 }

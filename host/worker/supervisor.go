@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +37,12 @@ type Options struct {
 	Log      *slog.Logger
 	// Credential gives a worker its identity; nil runs it as the host's own user.
 	Credential func(protocol.Account) (*syscall.Credential, error)
+	// Helper is as whom the plugin runs beside its workers of accounts: it describes the plugin,
+	// and gets the secrets of calls and settings. Nil has none: then workers do it all.
+	Helper  *protocol.Account
+	Pool    *Pool    // Bounds the workers of all plugins; nil sets no bound.
+	Cgroups *Cgroups // Bounds each worker; nil has none.
+	Memory  int64    // Bytes that a worker may hold; 0 sets no bound.
 }
 
 // Supervisor runs one plugin: a worker for each account that calls it.
@@ -42,9 +50,14 @@ type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
+	gate *gate // Before the helper.
+
 	mu     sync.Mutex
 	slots  map[identity]*slot
+	helper *slot // Nil where there is no helper.
 	closed bool
+
+	restarts, hangs, overweight atomic.Uint64
 }
 
 // identity is whom a worker works for. An account that was made anew, with its old name
@@ -59,14 +72,23 @@ var _ host.Plugin = (*Supervisor)(nil)
 // New returns a supervisor. It starts nothing before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
-	return &Supervisor{o: o, log: log, slots: make(map[identity]*slot)}
+	s := &Supervisor{o: o, log: log, gate: newGate(), slots: make(map[identity]*slot)}
+	if o.Helper != nil {
+		s.helper = &slot{s: s, account: *o.Helper, helper: true}
+	}
+	return s
 }
 
-// Modules implements host.Plugin with the last word of the account's own worker.
+// Modules implements host.Plugin with the last word of the helper or, where there is none, of
+// the account's own worker.
 func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
 	sl, err := s.slot(account)
 	if err != nil {
 		return nil, err
+	}
+	if s.helper != nil {
+		// Of a worker with a tenant's uid the tenant may have made another.
+		sl = s.helper
 	}
 	if modules := sl.described(); modules != nil {
 		return modules, nil
@@ -83,32 +105,6 @@ func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]p
 // asked for another.
 func (s *Supervisor) MayServe(module string) bool {
 	return s.o.Serves == nil || slices.Contains(s.o.Serves, module)
-}
-
-// Call implements host.Plugin.
-func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
-	ask, err := payload.EncodeRequest(payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
-	}
-	if err := payload.Walk(ask); err != nil {
-		// The worker would refuse it just so, and nobody could tell whether it had run.
-		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments hold too many values, or are nested too deep.")), nil
-	}
-	sl, err := s.slot(caller.Account)
-	if err != nil {
-		return nil, err
-	}
-	for range maxTries {
-		var answer *pluginpb.Payload
-		if answer, err = s.ask(ctx, sl, ask); err == nil {
-			return decodeAnswer(answer)
-		}
-		if !errors.Is(err, errNotSent) {
-			break
-		}
-	}
-	return nil, err
 }
 
 // maxTries is how many workers a call is offered to that die before it reaches them.
@@ -200,6 +196,9 @@ func (s *Supervisor) Close() {
 	s.slots = nil
 	s.mu.Unlock()
 	var all sync.WaitGroup
+	if s.helper != nil {
+		all.Go(s.helper.close)
+	}
 	for _, sl := range slots {
 		all.Go(sl.close)
 	}
@@ -212,4 +211,63 @@ func errStarting(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", host.ErrNotRun, err)
+}
+
+// EndAccount ends the workers of an account that is no more, or is another one now. Calls in
+// flight get an error.
+func (s *Supervisor) EndAccount(name string) {
+	s.mu.Lock()
+	var ended []*slot
+	for id, sl := range s.slots {
+		if id.name == name {
+			ended = append(ended, sl)
+			delete(s.slots, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, sl := range ended {
+		sl.close()
+	}
+}
+
+// Path is the plugin's program.
+func (s *Supervisor) Path() string { return s.o.Path }
+
+// Status is what a supervisor can say of its workers.
+type Status struct {
+	Plugin                      string
+	Workers                     []WorkerStatus
+	Restarts, Hangs, Overweight uint64 // Of workers that ended by themselves, or had to.
+}
+
+// WorkerStatus is what there is to know of one worker.
+type WorkerStatus struct {
+	Account string // "" is the helper.
+	PID     int
+	Memory  int64 // Bytes.
+	Calls   int   // In flight.
+	Started time.Time
+	Crashes int       // In a row.
+	RetryAt time.Time // Where it rests after crashes.
+}
+
+// Status returns what there is to know of the workers.
+func (s *Supervisor) Status() Status {
+	out := Status{Plugin: filepath.Base(s.o.Path), Restarts: s.restarts.Load(), Hangs: s.hangs.Load(), Overweight: s.overweight.Load()}
+	s.mu.Lock()
+	slots := make([]*slot, 0, len(s.slots)+1)
+	for _, sl := range s.slots {
+		slots = append(slots, sl)
+	}
+	s.mu.Unlock()
+	if s.helper != nil {
+		slots = append(slots, s.helper)
+	}
+	for _, sl := range slots {
+		if st, ok := sl.status(); ok {
+			out.Workers = append(out.Workers, st)
+		}
+	}
+	slices.SortFunc(out.Workers, func(a, b WorkerStatus) int { return strings.Compare(a.Account, b.Account) })
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -38,14 +39,17 @@ type worker struct {
 	ending  atomic.Bool // We end it; its exit is no crash.
 	hung    atomic.Bool // It is about to be killed, and gets no more calls.
 	dir     string      // Its socket's folder.
+	handed  bool        // The folder was the worker's own.
+	group   *group      // Its control group; nil where there is none.
 	conn    connection
 	// stdout and stderr log what it prints, as this worker's.
 	stdout, stderr *lineLog
 }
 
-// startWorker starts the supervisor's plugin for account. It takes little more than
+// startWorker starts the supervisor's plugin for a slot. It takes little more than
 // protocol.WorkerStartTimeout, whatever the plugin does.
-func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
+func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
+	account := sl.account
 	binary, err := openBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
 		return nil, err
@@ -54,13 +58,13 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		_ = binary.Close()
 		return nil, err
 	}
-	var credential *syscall.Credential
+	credential, err := s.credential(sl)
+	if err != nil {
+		_ = binary.Close()
+		return nil, err
+	}
 	uid := os.Geteuid()
-	if s.o.Credential != nil {
-		if credential, err = s.o.Credential(account); err != nil {
-			_ = binary.Close()
-			return nil, err
-		}
+	if credential != nil {
 		uid = int(credential.Uid)
 	}
 	log := s.log.With("account", account.Name)
@@ -79,13 +83,21 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
 			w.dir = dir
+			p := newProcess(binary, s.o.Args, s.environment(spec.Env), dir)
 			if credential != nil {
 				if err := os.Chown(dir, account.UID, account.GID); err != nil {
 					return nil, fmt.Errorf("hand over the socket directory: %w", err)
 				}
+				w.handed = true
+				cgroup := ""
+				if s.o.Cgroups != nil {
+					if w.group, err = s.o.Cgroups.create(s.o.Memory); err != nil {
+						return nil, err
+					}
+					cgroup = w.group.path
+				}
+				p.as(credential, cgroup)
 			}
-			p := newProcess(binary, s.environment(spec.Env), dir, credential)
-			p.cmd.Args = append(p.cmd.Args, s.o.Args...)
 			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, w.stderr
 			p.tooLate = w.conn.shut
 			w.process = p
@@ -99,7 +111,12 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 			return w.conn.once(func() (net.Conn, error) { return dialAs(ctx, socket, uid) })
 		}),
 	})
-	if err := w.connectInTime(s.o.Settings); err != nil {
+	err = w.connectInTime(s.settings(sl))
+	if err == nil && w.handed {
+		// It has made its socket, and there is nothing else to make.
+		err = takeBack(w.dir)
+	}
+	if err != nil {
 		if w.process == nil {
 			_ = binary.Close()
 		} else if _, refused := w.process.handshake(); refused != nil {
@@ -109,6 +126,31 @@ func (s *Supervisor) startWorker(account protocol.Account) (*worker, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// credential returns as whom a slot's worker runs; nil is the host's own user.
+func (s *Supervisor) credential(sl *slot) (*syscall.Credential, error) {
+	switch {
+	case s.o.Credential == nil:
+		return nil, nil
+	case sl.helper:
+		return HelperCredential(sl.account)
+	}
+	return s.o.Credential(sl.account)
+}
+
+// settings returns what a slot's worker is told: an account's is not told the helper's secrets.
+func (s *Supervisor) settings(sl *slot) map[string]any {
+	if s.helper == nil || sl.helper {
+		return s.o.Settings
+	}
+	out := maps.Clone(s.o.Settings)
+	for _, m := range s.helper.described() {
+		for _, name := range m.HelperSettings {
+			delete(out, name)
+		}
+	}
+	return out
 }
 
 // checkArgs checks the files that an interpreter is given.
@@ -129,6 +171,9 @@ func (s *Supervisor) checkArgs() error {
 
 // environment is a worker's whole environment: what go-plugin needs, and no more.
 func (s *Supervisor) environment(handshake []string) []string {
+	if s.o.Credential != nil {
+		handshake = append(handshake, plugin.HardenEnv+"=1")
+	}
 	return append([]string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
 		// Hashing makes garbage fast from little live memory: collect later, with a bound.
@@ -211,7 +256,12 @@ func (w *worker) stop() {
 	w.ending.Store(true)
 	defer func() {
 		if w.dir != "" {
-			_ = os.RemoveAll(w.dir)
+			if err := removeDir(w.dir); err != nil {
+				w.stderr.line([]byte("remove its folder: " + err.Error()))
+			}
+		}
+		if w.group != nil {
+			w.group.end()
 		}
 	}()
 	if w.process == nil || w.process.pid == 0 {

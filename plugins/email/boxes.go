@@ -82,31 +82,49 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	return n * mib, nil
 }
 
-// addPop creates a mailbox.
-func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
+// newBox returns the mailbox that a call is to create.
+func newBox(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
-		return nil, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
+		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
 	}
 	box, err := mailbox(call)
 	if err != nil {
-		return nil, err
+		return store.Address{}, err
 	}
 	if box.Localpart == "cpanel" {
-		return nil, protocol.NewError(protocol.KindInvalid, "You cannot create an email account with the name “cpanel”.")
+		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot create an email account with the name “cpanel”.")
 	}
+	return box, nil
+}
+
+// sealNew is seal for a mailbox that is to be created.
+func (m *Module) sealNew(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := newBox(call)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := newQuota(call); err != nil {
+		return nil, err // Before the work of hashing.
+	}
+	return m.hashOf(ctx, call, box)
+}
+
+// newQuota returns the quota of a mailbox that is to be created.
+func newQuota(call *sdk.Call) (int64, error) {
 	absent := defaultQuota(call.Account)
 	if call.API == protocol.API2 {
 		absent = min(defaultQuotaAPI2, absent)
 	}
-	limit, err := quota(call, absent, false)
+	return quota(call, absent, false)
+}
+
+// addPop creates a mailbox whose password sealNew hashed.
+func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := newBox(call)
 	if err != nil {
 		return nil, err
 	}
-	s := m.store(call.Account)
-	if _, _, err := s.Hash(ctx, box); err == nil {
-		return nil, public(box, store.ErrExists, "")
-	}
-	hash, err := m.hashOf(ctx, call, box)
+	limit, err := newQuota(call)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +136,11 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 			return nil, err
 		}
 	}
-	if err := s.Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
+	hash, _ := call.Handed.(string)
+	if err := m.store(call.Account).Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
-	m.notify(ctx, call, box, limits)
-	m.welcome(ctx, call, box)
-	return box.String(), nil
+	return nil, nil
 }
 
 // hashOf returns the hash that a call gives, or the one of its password.
@@ -189,7 +206,6 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	if s, ok := m.store(call.Account).(interface{ LeavesMail() bool }); ok && s.LeavesMail() && !keep.Mail {
 		call.Warn("The mailbox was deleted. Its mail lies with the mail server, and stays there.")
 	}
-	m.notify(ctx, call, box, logins)
 	return nil, nil
 }
 
@@ -212,7 +228,6 @@ func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
-	m.notify(ctx, call, box, limits)
 	return nil, nil
 }
 
@@ -239,8 +254,12 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 
 // suspension is the operation that sets or clears a flag of a mailbox.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
+	kind := limits
+	if what == login {
+		kind = logins
+	}
 	return operation{
-		help: help, changes: true, uapi: &form{name: name, answer: answer, params: []protocol.Param{pAddress}},
+		help: help, changes: true, after: m.tell(kind), uapi: &form{name: name, answer: answer, params: []protocol.Param{pAddress}},
 		do: func(ctx context.Context, call *sdk.Call) (any, error) {
 			if isSystemMailbox(call) {
 				return nil, protocol.NewError(protocol.KindInvalid, "You cannot suspend the email account of the system account.")
@@ -252,11 +271,6 @@ func (m *Module) suspension(name, help string, what store.Suspension, on bool, a
 			if err := m.store(call.Account).Suspend(ctx, box, what, on); err != nil {
 				return nil, public(box, err, "Nothing was changed")
 			}
-			kind := limits
-			if what == login {
-				kind = logins
-			}
-			m.notify(ctx, call, box, kind)
 			return nil, nil
 		},
 	}

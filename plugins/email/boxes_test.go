@@ -421,7 +421,7 @@ func TestPolicy(t *testing.T) {
 	require.Equal(t, says, w.refused(protocol.UAPI, "passwd_pop", args{"email": "user", "password": "password"}))
 	require.Equal(t, says, w.refused(protocol.UAPI, "add_pop", args{"email": "new", "password": "password"}))
 	require.Equal(t, says, w.refused(protocol.UAPI, "passwd_pop", args{"email": "user", "password": "user@example.com"}))
-	require.Contains(t, w.refused(protocol.UAPI, "passwd_pop", args{"email": "nobody", "password": "password"}), "does not exist")
+	require.Contains(t, w.refused(protocol.UAPI, "passwd_pop", args{"email": "nobody", "password": "12345luggage"}), "does not exist")
 	require.Equal(t, before, w.tree())
 	w.must(protocol.API2, "passwdpop", args{"email": "user", "domain": "example.com", "password": "12345luggage"})
 

@@ -25,7 +25,7 @@ type client struct {
 
 // clientOf reads the argument account: a mailbox's address, or the account's own name, which is
 // what none means. Programs write user+domain, too.
-func (m *Module) clientOf(ctx context.Context, call *sdk.Call) (client, error) {
+func clientOf(call *sdk.Call) (client, error) {
 	name := call.String("account")
 	main := call.Account.MainDomain()
 	if name == "" || store.Lower(name) == store.Lower(call.Account.Name) {
@@ -41,10 +41,19 @@ func (m *Module) clientOf(ctx context.Context, call *sdk.Call) (client, error) {
 	if err != nil {
 		return client{}, err
 	}
-	if _, err := m.store(call.Account).Mailbox(ctx, box); err != nil {
-		return client{}, public(box, err, "Nothing was read")
-	}
 	return client{name: box.String(), domain: box.Domain, box: box}, nil
+}
+
+// clientThere is clientOf for one that must be there.
+func (m *Module) clientThere(ctx context.Context, call *sdk.Call) (client, error) {
+	c, err := clientOf(call)
+	if err != nil || c.box == (store.Address{}) {
+		return c, err
+	}
+	if _, err := m.store(call.Account).Mailbox(ctx, c.box); err != nil {
+		return client{}, public(c.box, err, "Nothing was read")
+	}
+	return c, nil
 }
 
 // mailHost is the name of the server that a domain's mail programs connect to.
@@ -57,7 +66,7 @@ func (s Settings) mailHost(domain string) string {
 
 // clientSettings returns what a mail program needs.
 func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error) {
-	c, err := m.clientOf(ctx, call)
+	c, err := m.clientThere(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +82,7 @@ func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error
 
 // webmailSettings returns what a webmail program needs.
 func (m *Module) webmailSettings(ctx context.Context, call *sdk.Call) (any, error) {
-	c, err := m.clientOf(ctx, call)
+	c, err := m.clientThere(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -91,9 +100,15 @@ func flagOf(on bool) int {
 	return 0
 }
 
+// checkSettings makes sure of the mailbox whose settings are to be mailed.
+func (m *Module) checkSettings(ctx context.Context, call *sdk.Call) (any, error) {
+	_, err := m.clientThere(ctx, call)
+	return nil, err
+}
+
 // dispatchSettings mails what a mail program needs to somebody.
 func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, error) {
-	c, err := m.clientOf(ctx, call)
+	c, err := clientOf(call)
 	if err != nil {
 		return nil, err
 	}
@@ -131,19 +146,25 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
 }
 
-// welcome mails a new mailbox its settings, where the call asks for that.
-func (m *Module) welcome(ctx context.Context, call *sdk.Call, box store.Address) {
-	if !call.Flag("send_welcome_email") {
-		return
+// welcome is what follows the creation of a mailbox: the mail server is told, and its settings
+// are mailed to it, where the call asks for that. It returns the mailbox's address.
+func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := newBox(call)
+	if err != nil {
+		return nil, err
 	}
-	if m.now().relay == nil {
+	m.notify(ctx, call, box, limits)
+	switch {
+	case !call.Flag("send_welcome_email"):
+	case m.now().relay == nil:
 		call.Warn("The mailbox was created. This server does not mail its settings to it.")
-		return
+	default:
+		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
+			call.Log("mail the settings of " + box.String() + ": " + err.Error())
+			call.Warn("The mailbox was created. The mail server did not take the message with its settings.")
+		}
 	}
-	if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
-		call.Log("mail the settings of " + box.String() + ": " + err.Error())
-		call.Warn("The mailbox was created. The mail server did not take the message with its settings.")
-	}
+	return box.String(), nil
 }
 
 // endSessions ends the sessions of all of the account's mailboxes.

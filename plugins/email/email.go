@@ -42,10 +42,17 @@ func Modules() []*sdk.Module {
 		panic("email: the default settings: " + err.Error()) // A mistake in this program.
 	}
 	return []*sdk.Module{
-		{Name: "Email", Help: "Mailboxes and their passwords.", Functions: m.functions(), Configure: m.configure},
+		{Name: "Email", Help: "Mailboxes and their passwords.", Functions: m.functions(), Configure: m.configure,
+			HelperSettings: helperSettings, Shared: m.shared},
 		{Name: "PasswdStrength", Help: "How good passwords are, and must be.", Functions: m.strengthFunctions()},
 	}
 }
+
+// helperSettings are secrets, and what only those parts use that run where secrets are.
+var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "smtp", "store"}
+
+// shared tells whether the store is one of all accounts, which none of them may open itself.
+func (m *Module) shared() bool { return m.now().settings.Store != FilesStore }
 
 // configure takes the plugin's settings.
 func (m *Module) configure(raw map[string]any) error {

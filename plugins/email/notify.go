@@ -31,6 +31,18 @@ const (
 	logins               // Who may log in: its sessions may have to end.
 )
 
+// tell is the part of an operation that tells the mail server what was changed.
+func (m *Module) tell(kind change) part {
+	return func(ctx context.Context, call *sdk.Call) (any, error) {
+		box, err := mailbox(call)
+		if err != nil {
+			return nil, err
+		}
+		m.notify(ctx, call, box, kind)
+		return nil, nil
+	}
+}
+
 // notify tells the mail server, where there is one to tell. The change was made: that it could
 // not be told is a warning.
 func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, kind change) {

@@ -11,27 +11,33 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// passwdPop changes a mailbox's password. The hash is made before the store is locked.
-func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
+// seal makes of a call's password what is stored of it.
+func (m *Module) seal(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := changeable(call)
+	if err != nil {
+		return nil, err
+	}
+	return m.newHash(ctx, call, box)
+}
+
+// changeable returns the mailbox whose password a call is to change.
+func changeable(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
-		return nil, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")
+		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")
 	}
-	box, err := mailbox(call)
+	return mailbox(call)
+}
+
+// passwdPop stores a password that seal hashed.
+func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := changeable(call)
 	if err != nil {
 		return nil, err
 	}
-	// Before the work of hashing.
-	if _, _, err := m.store(call.Account).Hash(ctx, box); err != nil {
-		return nil, public(box, err, "Nothing was changed")
-	}
-	hash, err := m.newHash(ctx, call, box)
-	if err != nil {
-		return nil, err
-	}
+	hash, _ := call.Handed.(string)
 	if err := m.store(call.Account).SetHash(ctx, box, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
-	m.notify(ctx, call, box, logins)
 	return nil, nil
 }
 
@@ -54,9 +60,8 @@ func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address)
 	return set.hasher.Hash(ctx, secret)
 }
 
-// verifyPassword tells whether a password logs in. A mailbox whose login is suspended
-// answers 0: that password does not.
-func (m *Module) verifyPassword(ctx context.Context, call *sdk.Call) (any, error) {
+// storedHash returns what is stored of a mailbox's password; "" logs nobody in.
+func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
 		return nil, err
@@ -65,7 +70,21 @@ func (m *Module) verifyPassword(ctx context.Context, call *sdk.Call) (any, error
 	if err != nil {
 		return nil, public(box, err, "The password could not be verified")
 	}
-	if suspended || hash == "" {
+	if suspended {
+		return "", nil
+	}
+	return hash, nil
+}
+
+// verifyPassword tells whether a password is the one that is stored. A mailbox whose login is
+// suspended answers 0: that password does not log in.
+func (m *Module) verifyPassword(_ context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	hash, _ := call.Handed.(string)
+	if hash == "" {
 		return 0, nil
 	}
 	ok, err := m.verifier.Verify(hash, call.Secret("password"))

@@ -20,7 +20,7 @@ func (m *Module) strengthFunctions() []sdk.Function {
 		return sdk.Function{
 			Function: protocol.Function{
 				API: api, Name: name, Help: help, Returns: returns, Params: params,
-				Roles: []protocol.Role{protocol.RoleAccount, protocol.RoleMailbox},
+				Roles: []protocol.Role{protocol.RoleAccount, protocol.RoleMailbox}, Shared: true,
 			},
 			Do: func(_ context.Context, call *sdk.Call) (any, error) { return do(call) },
 		}

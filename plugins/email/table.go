@@ -15,11 +15,18 @@ type operation struct {
 	help    string
 	returns string
 	changes bool
-	do      func(ctx context.Context, call *sdk.Call) (any, error)
-	api1    *form
-	api2    []form // Some have two names.
-	uapi    *form
+	do      part
+	// before and after are the parts that need the secrets of a call or of the settings; where
+	// they are nil, there are none. shared says that do is such a part.
+	before, after part
+	shared        bool
+	api1          *form
+	api2          []form // Some have two names.
+	uapi          *form
 }
+
+// part is a part of an operation.
+type part func(ctx context.Context, call *sdk.Call) (any, error)
 
 // form is an operation in one API.
 type form struct {
@@ -63,18 +70,18 @@ func field(n string) func(any) any {
 func (m *Module) operations() []operation {
 	return []operation{
 		{
-			help: "Change a mailbox's password.", changes: true, do: m.passwdPop,
+			help: "Change a mailbox's password.", changes: true, before: m.seal, do: m.passwdPop, after: m.tell(logins),
 			api2: []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
 			uapi: &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
 		},
 		{
-			help: "Tell whether a password is a mailbox's own.", do: m.verifyPassword,
+			help: "Tell whether a password is a mailbox's own.", do: m.storedHash, after: m.verifyPassword,
 			returns: "1, or 0 where it is another one or the mailbox's login is suspended.",
 			uapi: &form{name: "verify_password", answer: asIs, params: []protocol.Param{pAddress,
 				{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The password to try."}}},
 		},
 		{
-			help: "Create a mailbox.", changes: true, do: m.addPop,
+			help: "Create a mailbox.", changes: true, before: m.sealNew, do: m.addPop, after: m.welcome,
 			returns: "The mailbox: user+example.com in UAPI, its address in API 1.",
 			api1:    &form{name: "addpop", answer: asIs, params: []protocol.Param{pEmail, pPassword, pQuota, pDomain}},
 			api2: []form{{name: "addpop", params: []protocol.Param{required(pDomain), pEmail, pPassword, pQuota,
@@ -87,7 +94,7 @@ func (m *Module) operations() []operation {
 				answer: plusForm},
 		},
 		{
-			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop,
+			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop, after: m.tell(logins),
 			api1: &form{name: "delpop", answer: noText, params: []protocol.Param{pEmail,
 				{Name: "password", Type: protocol.TypeSecret, Help: "Taken for compatibility."}, pDomain}},
 			api2: []form{{name: "delpop", answer: rawDone, params: []protocol.Param{required(pDomain), pEmail}}},
@@ -140,7 +147,7 @@ func (m *Module) operations() []operation {
 				text("account", "A mailbox's address."), text("display", "With no account: all mail.")}},
 		},
 		{
-			help: "Change a mailbox's quota.", changes: true, do: m.editQuota,
+			help: "Change a mailbox's quota.", changes: true, do: m.editQuota, after: m.tell(limits),
 			api2: []form{{name: "editquota", params: []protocol.Param{required(pDomain), pEmail, required(pQuota)}}},
 			uapi: &form{name: "edit_pop_quota", params: []protocol.Param{pEmail, required(pDomain), pQuota}},
 		},
@@ -192,7 +199,7 @@ func (m *Module) operations() []operation {
 		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, nothing),
 		m.suspension("hold_outgoing", "Mark that mail which a mailbox sends is to stay in the queue.", hold, true, nothing),
 		{
-			help: "End all sessions of the account's mailboxes.", changes: true, do: m.endSessions,
+			help: "End all sessions of the account's mailboxes.", changes: true, do: m.endSessions, shared: true,
 			uapi: &form{name: "terminate_mailbox_sessions"},
 		},
 		{
@@ -201,7 +208,7 @@ func (m *Module) operations() []operation {
 			uapi:    &form{name: "get_client_settings", answer: asIs, params: []protocol.Param{pAccount}},
 		},
 		{
-			help: "Mail what a mail program needs for a mailbox.", changes: true, do: m.dispatchSettings,
+			help: "Mail what a mail program needs for a mailbox.", changes: true, do: m.checkSettings, after: m.dispatchSettings,
 			uapi: &form{name: "dispatch_client_settings", params: []protocol.Param{required(pAccount), required(text("to", "The address to mail it to."))}},
 		},
 		{
@@ -247,21 +254,32 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 			returns = "One record: result is 1, or 0 with the reason."
 		}
 	}
-	return sdk.Function{
+	fn := sdk.Function{
 		Function: protocol.Function{
 			API: api, Name: f.name, Help: op.help, Returns: returns, Params: f.params, Changes: op.changes,
-			Roles: []protocol.Role{protocol.RoleAccount}, Feature: feature,
+			Roles: []protocol.Role{protocol.RoleAccount}, Feature: feature, Shared: op.shared,
 		},
-		Do: func(ctx context.Context, call *sdk.Call) (any, error) {
-			result, err := op.do(ctx, call)
-			if err != nil {
-				return nil, err
-			}
-			if f.answer == nil {
-				return call.Done(), nil
-			}
-			return f.answer(result), nil
-		},
+		Do: op.do, Before: op.before, After: op.after,
+	}
+	if op.after == nil {
+		fn.Do = f.answers(op.do)
+	} else {
+		fn.After = f.answers(op.after)
+	}
+	return fn
+}
+
+// answers gives what the last part of an operation returns the shape of the API.
+func (f form) answers(last part) part {
+	return func(ctx context.Context, call *sdk.Call) (any, error) {
+		result, err := last(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		if f.answer == nil {
+			return call.Done(), nil
+		}
+		return f.answer(result), nil
 	}
 }
 

@@ -19,6 +19,12 @@ type Module struct {
 	Functions []Function
 	// Configure takes the operator's settings before the first call. May be nil.
 	Configure func(settings map[string]any) error
+	// HelperSettings names the settings that hold secrets, or that only Before and After use:
+	// in a worker with an account's uid they are missing.
+	HelperSettings []string
+	// Shared tells, once configured, whether the helper runs the module's functions whole. Nil
+	// is never.
+	Shared func() bool
 }
 
 // Function is one operation, callable through one API.
@@ -28,6 +34,12 @@ type Function struct {
 	// any value, for API 1 the printed text. Values are nil, string, bool, int, int64,
 	// uint64, float64, []string, []any, map[string]any and []map[string]any.
 	Do func(ctx context.Context, call *Call) (any, error)
+	// Before and After, where they are not nil, are the parts of the function that a host of
+	// many accounts runs in a process with a uid of its own, to keep secrets from the accounts:
+	// parameters of type secret are in the call for them alone. What Before returns is Handed to
+	// Do; what Do returns is Handed to After, which then returns the data. What is handed is
+	// nil, string, bool, int64, []any or map[string]any; After must mistrust it.
+	Before, After func(ctx context.Context, call *Call) (any, error)
 }
 
 // Call is one call as a function sees it.
@@ -38,6 +50,9 @@ type Call struct {
 	Role    protocol.Role
 	// Metadata is sent with the result where it is not nil.
 	Metadata map[string]any
+
+	// Handed is what the part of the function before this one returned.
+	Handed any
 
 	args     map[string]any
 	messages []string

@@ -24,6 +24,13 @@ func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
 // ServePlugin serves a plugin that answers the host by itself.
 func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
+	if os.Getenv(plugin.HardenEnv) != "" {
+		// Where the program's file may be read, its memory could be, by the same user.
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "hide the memory: "+err.Error())
+			os.Exit(1)
+		}
+	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: plugin.Handshake(),
 		Plugins:         plugin.Server(server),
@@ -58,8 +65,11 @@ func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Pa
 				return &pluginpb.Payload{Msgpack: out}, err
 			}
 		}
-		d := protocol.Module{Name: m.Name, Help: m.Help}
+		d := protocol.Module{Name: m.Name, Help: m.Help, HelperSettings: m.HelperSettings}
+		shared := m.Shared != nil && m.Shared()
 		for _, f := range m.Functions {
+			f.Function.Shared = f.Function.Shared || shared
+			f.Function.Before, f.Function.After = f.Before != nil && !f.Shared, f.After != nil && !f.Shared
 			d.Functions = append(d.Functions, f.Function)
 		}
 		if err := d.Validate(); err != nil {
@@ -104,11 +114,46 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 		}
 	}()
-	data, err := fn.Do(ctx, call)
+	call.Handed, call.warnings = request.Handed, request.Warnings
+	data, err := fn.run(ctx, request.Stage, call)
 	if err != nil {
 		return protocol.Failed(s.failure(request.ID, err))
 	}
 	return &protocol.Result{Data: data, Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
+}
+
+// run runs a stage of the function, or all of them.
+func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (data any, err error) {
+	if stage == protocol.Before || stage == protocol.Whole && f.Before != nil {
+		if data, err = f.part(f.Before)(ctx, call); err != nil || stage == protocol.Before {
+			return data, err
+		}
+		call.Handed = data
+	}
+	if stage != protocol.After {
+		do := *call
+		if f.Before != nil || f.After != nil {
+			// What is not there where the function runs in parts must not be there now.
+			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
+		}
+		data, err = f.Do(ctx, &do)
+		call.messages, call.warnings, call.Metadata = do.messages, do.warnings, do.Metadata
+		if err != nil || stage == protocol.Do || f.After == nil {
+			return data, err
+		}
+		call.Handed = data
+	}
+	return f.part(f.After)(ctx, call)
+}
+
+// part returns a part of a function, or what says that there is none.
+func (f *Function) part(part func(context.Context, *Call) (any, error)) func(context.Context, *Call) (any, error) {
+	if part != nil {
+		return part
+	}
+	return func(context.Context, *Call) (any, error) {
+		return nil, fmt.Errorf("function %s has no such part", f.Name)
+	}
 }
 
 // failure returns what the caller may see of err and logs what it may not.

@@ -21,6 +21,10 @@ const Version = 1
 // Name is the one plugin in the plugin set.
 const Name = "liveapi"
 
+// HardenEnv is set in the environment of workers with another user than the host's: what that
+// user runs must not look into them.
+const HardenEnv = "LIVEAPID_HARDEN"
+
 // Handshake returns the go-plugin handshake. The cookie keeps people from starting a
 // plugin by hand; it is no secret and protects nothing.
 func Handshake() goplugin.HandshakeConfig {

@@ -44,7 +44,7 @@ func assume(c *config.Config, name string) error {
 	if name == "" {
 		return errors.New("As root you must name the account: --user=NAME.")
 	}
-	a, err := account.NewDir(c.Accounts, false).ByName(name)
+	a, err := setup.Sources(c).ByName(name)
 	if errors.Is(err, account.ErrUnknown) {
 		return fmt.Errorf("Unknown user “%s”.", name)
 	}

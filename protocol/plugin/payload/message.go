@@ -13,6 +13,11 @@ type Request struct {
 	Call    protocol.Call
 	Account protocol.Account
 	Role    protocol.Role
+	// Stage is the part of the function that is to run, Handed what the stage before it
+	// returned, and Warnings what it warned of.
+	Stage    protocol.Stage
+	Handed   any
+	Warnings []string
 }
 
 // EncodeRequest returns r's document.
@@ -31,10 +36,14 @@ func EncodeRequest(r Request) ([]byte, error) {
 		}
 		account["data"] = data
 	}
-	return Encode(map[string]any{
+	document := map[string]any{
 		"id": r.ID, "api": int(r.Call.API), "module": r.Call.Module, "func": r.Call.Func,
 		"args": r.Call.Args.Named, "role": string(r.Role), "account": account,
-	})
+	}
+	if r.Stage != protocol.Whole {
+		document["stage"], document["handed"], document["warnings"] = string(r.Stage), r.Handed, r.Warnings
+	}
+	return Encode(document)
 }
 
 // DecodeRequest reads what EncodeRequest wrote.
@@ -67,7 +76,8 @@ func DecodeRequest(doc []byte) (Request, error) {
 			Name: account.text("name"), UID: account.number("uid"), GID: account.number("gid"),
 			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: data,
 		},
-		Role: protocol.Role(f.text("role")),
+		Role:  protocol.Role(f.text("role")),
+		Stage: protocol.Stage(f.text("stage")), Handed: f["handed"], Warnings: f.texts("warnings"),
 	}, nil
 }
 
@@ -124,7 +134,11 @@ func EncodeModules(modules []protocol.Module) ([]byte, error) {
 		for _, fn := range m.Functions {
 			functions = append(functions, encodeFunction(fn))
 		}
-		list = append(list, map[string]any{"name": m.Name, "help": m.Help, "functions": functions})
+		module := map[string]any{"name": m.Name, "help": m.Help, "functions": functions}
+		if len(m.HelperSettings) > 0 {
+			module["helper_settings"] = m.HelperSettings
+		}
+		list = append(list, module)
 	}
 	return Encode(map[string]any{"modules": list})
 }
@@ -144,6 +158,7 @@ func encodeFunction(fn protocol.Function) map[string]any {
 		"api": int(fn.API), "name": fn.Name, "help": fn.Help, "params": params,
 		"returns": fn.Returns, "roles": roles, "changes": fn.Changes,
 		"open": fn.Open, "feature": fn.Feature,
+		"before": fn.Before, "after": fn.After, "shared": fn.Shared,
 	}
 }
 
@@ -169,7 +184,7 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	}
 	var modules []protocol.Module
 	for _, m := range f.objects("modules") {
-		module := protocol.Module{Name: m.text("name"), Help: m.text("help")}
+		module := protocol.Module{Name: m.text("name"), Help: m.text("help"), HelperSettings: m.texts("helper_settings")}
 		for _, fn := range m.objects("functions") {
 			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
 				// A gate that can't be read must not stand open.
@@ -190,6 +205,7 @@ func decodeFunction(f fields) protocol.Function {
 		API: protocol.API(f.number("api")), Name: f.text("name"), Help: f.text("help"),
 		Returns: f.text("returns"), Changes: f.flag("changes"),
 		Open: f.flag("open"), Feature: clip(f.text("feature")),
+		Before: f.flag("before"), After: f.flag("after"), Shared: f.flag("shared"),
 	}
 	for _, r := range f.texts("roles") {
 		fn.Roles = append(fn.Roles, protocol.Role(r))

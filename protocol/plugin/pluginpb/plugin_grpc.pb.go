@@ -51,7 +51,12 @@ type PluginClient interface {
 	//
 	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. A function may
 	// also have "open": true, to get arguments that it does not describe, and "feature", the
-	// feature that the account must have.
+	// feature that the account must have. A host that serves many accounts runs a plugin
+	// twice: as the account, and as a helper with a user of its own, whom it asks for the
+	// description. "before": true and "after": true say that the helper has a part in the
+	// function, before or after the account's worker has its own; only the helper is given
+	// the secrets among the arguments. "shared": true has the helper run all of it. A module's
+	// "helper_settings": [...] names the settings that account's workers are not given.
 	Describe(ctx context.Context, in *Payload, opts ...grpc.CallOption) (*Payload, error)
 	// Call runs one function. Its arguments were checked against the description.
 	//
@@ -62,6 +67,9 @@ type PluginClient interface {
 	//	            "home": "/home/alice", "domains": ["example.com"],
 	//	            "features": [...], "data": {...}}}
 	//
+	// A call that is one part of a function has, too, "stage" (before, do or after), "handed",
+	// which is the data that the part before it returned, and that part's "warnings"; the data
+	// of the last part is the function's.
 	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//
@@ -121,7 +129,12 @@ type PluginServer interface {
 	//
 	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. A function may
 	// also have "open": true, to get arguments that it does not describe, and "feature", the
-	// feature that the account must have.
+	// feature that the account must have. A host that serves many accounts runs a plugin
+	// twice: as the account, and as a helper with a user of its own, whom it asks for the
+	// description. "before": true and "after": true say that the helper has a part in the
+	// function, before or after the account's worker has its own; only the helper is given
+	// the secrets among the arguments. "shared": true has the helper run all of it. A module's
+	// "helper_settings": [...] names the settings that account's workers are not given.
 	Describe(context.Context, *Payload) (*Payload, error)
 	// Call runs one function. Its arguments were checked against the description.
 	//
@@ -132,6 +145,9 @@ type PluginServer interface {
 	//	            "home": "/home/alice", "domains": ["example.com"],
 	//	            "features": [...], "data": {...}}}
 	//
+	// A call that is one part of a function has, too, "stage" (before, do or after), "handed",
+	// which is the data that the part before it returned, and that part's "warnings"; the data
+	// of the last part is the function's.
 	// Without features the account has all; data are further facts, where there are any.
 	// Response: {"data": ..., "messages": [...], "warnings": [...], "metadata": {...}}
 	//

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/control"
+)
+
+// readStatus asks the host that runs.
+func readStatus(ctx context.Context, path string) (control.Status, error) {
+	c, err := config.Find(path)
+	if err != nil {
+		return control.Status{}, err
+	}
+	if c.Control == "" {
+		return control.Status{}, errors.New(`the configuration has no control socket: set control = "/run/liveapid/control.sock" and restart the host`)
+	}
+	s, err := control.Read(ctx, c.Control)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+		return s, fmt.Errorf("no host runs: nobody listens at %s", c.Control)
+	case errors.Is(err, os.ErrPermission):
+		return s, fmt.Errorf("the host at %s shows itself to its own user alone, which is most likely root", c.Control)
+	}
+	return s, err
+}
+
+func statusCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show how the running host is", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := readStatus(cmd.Context(), path)
+			if err != nil {
+				return err
+			}
+			return printStatus(cmd.OutOrStdout(), s, time.Now())
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	return cmd
+}
+
+func printStatus(out io.Writer, s control.Status, now time.Time) error {
+	bounds := "looked at, not bounded by the kernel"
+	if len(s.Cgroups) > 0 {
+		bounds = "bounded by control groups: " + strings.Join(s.Cgroups, ", ")
+	}
+	_, _ = fmt.Fprintf(out, "liveapid  pid %d, %s mode, up %s\nsocket    %s\naccounts  %d\nsessions  %d\ncalls     %d, %d of them failed, %d under way\nworkers   %d of at most %d, %s\n\n",
+		s.PID, s.Mode, now.Sub(s.Started).Round(time.Second), s.Socket, s.Accounts, s.Sessions, s.Calls, s.Failures, s.InFlight, s.Workers, s.MostWorkers, bounds)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "PLUGIN\tACCOUNT\tPID\tMEMORY\tCALLS\tUP\tSTATE")
+	for _, p := range s.Plugins {
+		if len(p.Workers) == 0 {
+			_, _ = fmt.Fprintf(table, "%s\t-\t-\t-\t-\t-\tno worker yet\n", p.Name)
+		}
+		for _, w := range p.Workers {
+			printWorker(table, p.Name, w, now)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, p := range s.Plugins {
+		if p.Restarts+p.Hangs+p.Overweight > 0 {
+			_, _ = fmt.Fprintf(out, "\n%s: workers ended %d times by themselves, %d hung, %d took too much memory\n", p.Name, p.Restarts, p.Hangs, p.Overweight)
+		}
+	}
+	return nil
+}
+
+func printWorker(table io.Writer, plugin string, w control.Worker, now time.Time) {
+	account, state := w.Account, "runs"
+	if account == "" {
+		account = "(helper)"
+	}
+	if w.PID == 0 {
+		state = fmt.Sprintf("stopped %d times in a row", w.Crashes)
+		if wait := w.RetryAt.Sub(now); wait > 0 {
+			state += ", rests for " + wait.Round(100*time.Millisecond).String()
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t-\t-\t%d\t-\t%s\n", plugin, account, w.Calls, state)
+		return
+	}
+	_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%.1f MiB\t%d\t%s\t%s\n",
+		plugin, account, w.PID, float64(w.Memory)/(1<<20), w.Calls, now.Sub(w.Started).Round(time.Second), state)
+}
+
+func topCommand() *cobra.Command {
+	var path string
+	var every time.Duration
+	var once bool
+	cmd := &cobra.Command{
+		Use: "top", Short: "Show the accounts that call most, again and again", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if every < 100*time.Millisecond {
+				return errMisuse{errors.New("--every: at least 100ms")}
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			before, err := readStatus(ctx, path)
+			if err != nil {
+				return err
+			}
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(every):
+				}
+				now, err := readStatus(ctx, path)
+				if err != nil {
+					if ctx.Err() != nil {
+						return nil
+					}
+					return err
+				}
+				if !once {
+					_, _ = fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J") // Home, and clear.
+				}
+				if err := printTop(cmd.OutOrStdout(), before, now, every); err != nil || once {
+					return err
+				}
+				before = now
+			}
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how often")
+	cmd.Flags().BoolVar(&once, "once", false, "show it once and end")
+	return cmd
+}
+
+func printTop(out io.Writer, before, now control.Status, every time.Duration) error {
+	_, _ = fmt.Fprintf(out, "%s  %d sessions  %d workers  %d under way  %.1f calls/s\n\n", time.Now().Format(time.TimeOnly),
+		now.Sessions, now.Workers, now.InFlight, float64(now.Calls-min(now.Calls, before.Calls))/every.Seconds())
+	old := make(map[string]control.Account)
+	for _, a := range before.Usage {
+		old[a.Name] = a
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ACCOUNT\tCALLS/S\tCALLS\tFAILED\tMS/CALL\tLAST")
+	for i, a := range now.Usage {
+		if i == 30 {
+			break
+		}
+		rate := float64(a.Calls-min(a.Calls, old[a.Name].Calls)) / every.Seconds()
+		_, _ = fmt.Fprintf(table, "%s\t%.1f\t%d\t%d\t%.1f\t%s\n", a.Name, rate, a.Calls, a.Failures, 1000*a.Seconds/float64(max(a.Calls, 1)), a.Last)
+	}
+	return table.Flush()
+}

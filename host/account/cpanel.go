@@ -1,0 +1,184 @@
+package account
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// UsersFile is what a cPanel server's /var/cpanel/users/NAME says.
+type UsersFile struct {
+	Domains   []string // The main domain first.
+	Data      map[string]string
+	Suspended bool
+}
+
+// kept are the keys of a users file that programs ask for.
+var kept = []string{
+	"PLAN", "OWNER", "RS", "LOCALE", "LANG", "CONTACTEMAIL", "CONTACTEMAIL2", "IP", "STARTDATE", "FEATURELIST",
+	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT",
+}
+
+// maxUsersFile bounds a users file, in bytes; /etc/userdomains, which is of all accounts, may
+// have sixty-four times as much.
+const maxUsersFile = 1 << 20
+
+// ParseUsers reads a users file: lines KEY=value. The main domain is DNS, the others DNS1, DNS2
+// and so on.
+func ParseUsers(r io.Reader) (UsersFile, error) {
+	a := UsersFile{Data: make(map[string]string)}
+	text, err := readBounded(r, maxUsersFile, "the users file")
+	if err != nil {
+		return a, err
+	}
+	numbered := make(map[int]string)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, maxUsersFile)
+	for lines.Scan() {
+		key, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
+		if !ok || value == "" {
+			continue
+		}
+		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
+		case key == "DNS":
+			a.Domains = append(a.Domains, strings.ToLower(value))
+		case isDNS:
+			if n, err := strconv.Atoi(number); err == nil {
+				numbered[n] = strings.ToLower(value)
+			}
+		case key == "SUSPENDED":
+			a.Suspended = value == "1"
+		case slices.Contains(kept, key):
+			a.Data[key] = value
+		}
+	}
+	numbers := make([]int, 0, len(numbered))
+	for n := range numbered {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		a.Domains = append(a.Domains, numbered[n])
+	}
+	return a, lines.Err()
+}
+
+func readBounded(r io.Reader, most int64, what string) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", what, most)
+	}
+	return text, nil
+}
+
+// cpanel is a cPanel server's own files as a source: a users file for each account, and
+// userdomains, which says whose each domain is. An account has the domains of both; one that
+// userdomains gives to another is not its own, whatever its users file says.
+type cpanel struct {
+	users       string // /var/cpanel/users
+	userdomains string // /etc/userdomains; "" goes by the users files alone.
+}
+
+// notUsers are files in the folder of users that are no account's.
+var notUsers = []string{"system", "root", "nobody", "cpanel"}
+
+// all implements source.
+func (c cpanel) all(lookup lookup) (accounts []protocol.Account, broken []error) {
+	entries, err := os.ReadDir(c.users)
+	if err != nil {
+		return nil, []error{fmt.Errorf("accounts: %w", err)}
+	}
+	owners, lists := map[string]string{}, map[string][]string{}
+	if c.userdomains != "" {
+		if owners, lists, err = readUserDomains(c.userdomains); err != nil {
+			return nil, []error{err} // Without it nobody knows whose a domain is.
+		}
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if !e.Type().IsRegular() || !ValidName(name) || slices.Contains(notUsers, name) {
+			continue
+		}
+		a, err := c.read(name, lookup, owners, lists[name])
+		if err != nil {
+			broken = append(broken, fmt.Errorf("account file %s: %w", filepath.Join(c.users, name), err))
+			continue
+		}
+		accounts = append(accounts, a)
+	}
+	return accounts, broken
+}
+
+func (c cpanel) read(name string, lookup lookup, owners map[string]string, more []string) (protocol.Account, error) {
+	f, err := os.Open(filepath.Join(c.users, name))
+	if err != nil {
+		return protocol.Account{}, err
+	}
+	defer func() { _ = f.Close() }()
+	file, err := ParseUsers(f)
+	if err != nil {
+		return protocol.Account{}, err
+	}
+	a, err := lookup(name)
+	if err != nil {
+		return a, fmt.Errorf("user: %w", err)
+	}
+	a.Data, a.Suspended = file.Data, file.Suspended
+	for _, domain := range append(file.Domains, more...) {
+		if owner, known := owners[domain]; (!known || owner == name) && !slices.Contains(a.Domains, domain) {
+			a.Domains = append(a.Domains, domain)
+		}
+	}
+	if len(a.Domains) == 0 {
+		return a, errors.New("it has no domain")
+	}
+	return a, nil
+}
+
+// watched implements source.
+func (c cpanel) watched() []string {
+	if c.userdomains == "" {
+		return []string{c.users}
+	}
+	return []string{c.users, c.userdomains}
+}
+
+// readUserDomains reads lines "domain: user".
+func readUserDomains(path string) (owners map[string]string, lists map[string][]string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("accounts: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := readBounded(f, 64*maxUsersFile, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	owners, lists = make(map[string]string), make(map[string][]string)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		domain, owner, ok := strings.Cut(lines.Text(), ":")
+		domain, owner = strings.ToLower(strings.TrimSpace(domain)), strings.TrimSpace(owner)
+		if !ok || domain == "" || domain == "*" || owner == "" || strings.HasPrefix(domain, "#") {
+			continue
+		}
+		if first, twice := owners[domain]; twice && first != owner {
+			return nil, nil, fmt.Errorf("%s: the domain %.80q has two owners", path, domain)
+		}
+		owners[domain] = owner
+		lists[owner] = append(lists[owner], domain)
+	}
+	return owners, lists, lines.Err()
+}

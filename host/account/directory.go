@@ -1,0 +1,225 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// ErrSuspended is an account that may do nothing for now.
+var ErrSuspended = errors.New("account: suspended")
+
+// Sources name where accounts come from. The first that names an account is the one that counts.
+type Sources struct {
+	Files       string // Folder of TOML files; "" has none.
+	CPanelUsers string // A cPanel server's /var/cpanel/users; "" has none.
+	UserDomains string // A cPanel server's /etc/userdomains; "" goes by the users files.
+	SystemFrom  int    // System users with this uid or a higher one are accounts without domains; 0 has none.
+}
+
+// source is one of them.
+type source interface {
+	all(lookup) (accounts []protocol.Account, broken []error)
+	watched() []string // Files and folders that change with it.
+}
+
+// Directory knows all accounts of a host, as they were when it last looked.
+type Directory struct {
+	sources []source
+	system  int
+
+	reloading sync.Mutex
+
+	mu     sync.RWMutex
+	byName map[string]protocol.Account
+	byUID  map[int][]string
+}
+
+// sources returns them in their order.
+func (s Sources) list() []source {
+	var all []source
+	if s.Files != "" {
+		all = append(all, NewDir(s.Files, false))
+	}
+	if s.CPanelUsers != "" {
+		all = append(all, cpanel{users: s.CPanelUsers, userdomains: s.UserDomains})
+	}
+	return all
+}
+
+// ByName looks one account up, for a tool that needs no other.
+func (s Sources) ByName(name string) (protocol.Account, error) {
+	if s.Files != "" {
+		if a, err := NewDir(s.Files, false).ByName(name); !errors.Is(err, ErrUnknown) {
+			return a, err
+		}
+	}
+	rest := s
+	rest.Files = ""
+	d := NewDirectory(rest)
+	_, broken := d.Reload()
+	a, err := d.ByName(name)
+	if errors.Is(err, ErrUnknown) {
+		err = errors.Join(append([]error{err}, broken...)...)
+	}
+	if errors.Is(err, ErrSuspended) {
+		return a, nil // As Dir.ByName: whoever asks looks for himself.
+	}
+	return a, err
+}
+
+// NewDirectory returns a directory that knows nobody until Reload.
+func NewDirectory(s Sources) *Directory {
+	return &Directory{sources: s.list(), system: s.SystemFrom}
+}
+
+// Reload looks anew. It returns the accounts that are no more what they were (gone, suspended,
+// of another user), by name, and what could not be read, which leaves the rest as it is.
+func (d *Directory) Reload() (ended []string, broken []error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	byName, byUID := make(map[string]protocol.Account), make(map[int][]string)
+	add := func(a protocol.Account) {
+		if _, there := byName[a.Name]; !there {
+			byName[a.Name] = a
+			byUID[a.UID] = append(byUID[a.UID], a.Name)
+		}
+	}
+	find, users := passwdUsers()
+	for _, s := range d.sources {
+		accounts, failed := s.all(find)
+		broken = append(broken, failed...)
+		for _, a := range accounts {
+			add(a)
+		}
+	}
+	if d.system > 0 {
+		for _, u := range users {
+			if u.UID >= d.system && len(byUID[u.UID]) == 0 && ValidName(u.Name) {
+				add(u)
+			}
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, old := range d.byName {
+		if a, there := byName[name]; !there || a.Suspended && !old.Suspended || a.UID != old.UID || a.GID != old.GID {
+			ended = append(ended, name)
+		}
+	}
+	slices.Sort(ended)
+	d.byName, d.byUID = byName, byUID
+	return ended, broken
+}
+
+// ByName returns the account called name, or ErrUnknown, or ErrSuspended with the account.
+func (d *Directory) ByName(name string) (protocol.Account, error) {
+	d.mu.RLock()
+	a, ok := d.byName[name]
+	d.mu.RUnlock()
+	switch {
+	case !ok:
+		return protocol.Account{}, fmt.Errorf("%w: name %.40q", ErrUnknown, name)
+	case a.Suspended:
+		return a, fmt.Errorf("%w: %s", ErrSuspended, name)
+	}
+	return a, nil
+}
+
+// ByUID returns the account whose files belong to uid, or ErrUnknown, or ErrSuspended. Where two
+// accounts share a uid there is no telling which is meant, and that is an error.
+func (d *Directory) ByUID(uid int) (protocol.Account, error) {
+	d.mu.RLock()
+	names := d.byUID[uid]
+	d.mu.RUnlock()
+	switch len(names) {
+	case 0:
+		return protocol.Account{}, fmt.Errorf("%w: uid %d", ErrUnknown, uid)
+	case 1:
+		return d.ByName(names[0])
+	}
+	return protocol.Account{}, fmt.Errorf("accounts %s and %s share uid %d", names[0], names[1], uid)
+}
+
+// Names returns the names of all accounts in order.
+func (d *Directory) Names() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	names := make([]string, 0, len(d.byName))
+	for name := range d.byName {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// settle is how long the sources must be still before they are read, since programs write them in
+// several steps; latest is how long they are waited for at most.
+const (
+	settle = 100 * time.Millisecond
+	latest = 500 * time.Millisecond
+)
+
+// Watch calls changed after each change of the sources, until ctx ends.
+func (d *Directory) Watch(ctx context.Context, changed func()) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the accounts: %w", err)
+	}
+	defer func() { _ = watcher.Close() }()
+	files := make(map[string]bool)
+	folders := make(map[string]bool)
+	for _, s := range d.sources {
+		for i, path := range s.watched() {
+			if i == 0 {
+				folders[path] = true
+				continue
+			}
+			// A file is replaced, so its folder is what is watched.
+			files[path] = true
+			folders[filepath.Dir(path)] = folders[filepath.Dir(path)] || false
+		}
+	}
+	for folder := range folders {
+		if err := watcher.Add(folder); err != nil {
+			return fmt.Errorf("watch %s: %w", folder, err)
+		}
+	}
+	still := time.NewTimer(time.Hour)
+	still.Stop()
+	var first time.Time // Of the changes that are not seen yet; they can't be put off for ever.
+	note := func() {
+		if first.IsZero() {
+			first = time.Now()
+		}
+		if time.Since(first) < latest {
+			still.Reset(settle)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-watcher.Events:
+			if !ok {
+				return nil
+			}
+			if folders[filepath.Dir(e.Name)] || files[e.Name] {
+				note()
+			}
+		case <-watcher.Errors:
+			note() // Events were lost: look.
+		case <-still.C:
+			first = time.Time{}
+			changed()
+		}
+	}
+}

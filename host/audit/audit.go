@@ -1,0 +1,217 @@
+// Package audit is the log of what was changed: who, from where, what, of which mailbox, with
+// what outcome. It is a file of JSON lines that only grows; each line has the hash of the one
+// before it, so that a line that was changed, put in or taken out is found. It gets no secret,
+// and knows no module.
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Record is one line.
+type Record struct {
+	N        uint64            `json:"n"`    // Counts from 1, over files.
+	Time     time.Time         `json:"time"` // UTC.
+	Event    string            `json:"event"`
+	ID       string            `json:"id,omitempty"` // The call's, as the caller and the other log have it.
+	Account  string            `json:"account,omitempty"`
+	Role     string            `json:"role,omitempty"`
+	Door     string            `json:"door,omitempty"`
+	From     string            `json:"from,omitempty"`
+	Module   string            `json:"module,omitempty"`
+	Function string            `json:"function,omitempty"`
+	API      int               `json:"api,omitempty"`
+	Args     map[string]string `json:"args,omitempty"`
+	Result   string            `json:"result,omitempty"`
+	Reason   string            `json:"reason,omitempty"`
+	Prev     string            `json:"prev"` // The hash of the line before; of the first one, zeros.
+}
+
+// The events.
+const (
+	EventBegin  = "begin"  // A call that changes something is about to run.
+	EventEnd    = "end"    // It is over.
+	EventOpened = "opened" // A host began to write the file.
+	EventCut    = "cut"    // A line that was written half, when power failed, was cut off.
+)
+
+// maxLine bounds a line, in bytes.
+const maxLine = 64 << 10
+
+var zeros = hex.EncodeToString(make([]byte, sha256.Size))
+
+// Log is an open audit log.
+type Log struct {
+	path string
+
+	mu   sync.Mutex
+	file *os.File
+	n    uint64
+	prev string
+	bad  error // Why nothing can be written any more.
+}
+
+// Open opens the log at path, or begins it, and takes it for this process alone.
+func Open(path string) (*Log, error) {
+	l := &Log{path: path, prev: zeros}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// open needs mu, or nobody else.
+func (l *Log) open() error {
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("audit log %s: another host writes it: %w", l.path, err)
+	}
+	last, cut, err := lastLine(f)
+	if err == nil && last != nil {
+		var r Record
+		if err = json.Unmarshal(last, &r); err == nil {
+			l.n, l.prev = r.N, hashOf(last)
+		}
+	}
+	if err == nil && cut > 0 {
+		info, statErr := f.Stat()
+		if err = statErr; err == nil {
+			err = f.Truncate(info.Size() - cut)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("audit log %s: its last line can't be read; move the file away to begin another: %w", l.path, err)
+	}
+	l.file, l.bad = f, nil
+	if cut > 0 {
+		if err := l.write(Record{Event: EventCut, Reason: fmt.Sprintf("%d bytes", cut)}); err != nil {
+			return err
+		}
+	}
+	return l.write(Record{Event: EventOpened})
+}
+
+// lastLine returns the last whole line, without its line feed, and how many bytes follow it.
+func lastLine(f *os.File) (line []byte, cut int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	size := info.Size()
+	from := max(0, size-2*maxLine)
+	tail := make([]byte, size-from)
+	if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	end := bytes.LastIndexByte(tail, '\n')
+	if end < 0 {
+		if size > maxLine {
+			return nil, 0, errors.New("no whole line")
+		}
+		return nil, size, nil
+	}
+	start := bytes.LastIndexByte(tail[:end], '\n') + 1
+	return tail[start:end], int64(len(tail) - end - 1), nil
+}
+
+func hashOf(line []byte) string {
+	sum := sha256.Sum256(line)
+	return hex.EncodeToString(sum[:])
+}
+
+// Append writes a record. It is with the kernel when Append returns, so that the end of this
+// process loses none; a failure of the machine may lose the last ones.
+func (l *Log) Append(r Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(r)
+}
+
+func (l *Log) write(r Record) error {
+	if l.file == nil {
+		return errors.New("audit log: closed")
+	}
+	if l.bad != nil {
+		if l.bad = l.recover(); l.bad != nil {
+			return l.bad
+		}
+	}
+	r.N, r.Prev, r.Time = l.n+1, l.prev, time.Now().UTC()
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	if len(line) > maxLine {
+		return fmt.Errorf("audit log: a line of %d bytes", len(line))
+	}
+	if _, err := l.file.Write(append(line, '\n')); err != nil {
+		l.bad = fmt.Errorf("audit log: %w", err)
+		return l.bad
+	}
+	l.n, l.prev = r.N, hashOf(line)
+	return nil
+}
+
+// recover cuts what a write that failed left of a line.
+func (l *Log) recover() error {
+	_, cut, err := lastLine(l.file)
+	if err != nil {
+		return err
+	}
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if cut > 0 {
+		return l.file.Truncate(info.Size() - cut)
+	}
+	return nil
+}
+
+// Reopen goes on in a new file where the old one was moved away. The chain goes on in it.
+func (l *Log) Reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if now, err := os.Stat(l.path); err == nil && os.SameFile(held, now) {
+		return nil
+	}
+	old, n, prev := l.file, l.n, l.prev
+	l.file = nil
+	if err := l.open(); err != nil {
+		l.file, l.n, l.prev = old, n, prev // Better in the old file than nowhere.
+		return err
+	}
+	return errors.Join(old.Sync(), old.Close())
+}
+
+// Close ends the log.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := errors.Join(l.file.Sync(), l.file.Close())
+	l.file = nil
+	return err
+}

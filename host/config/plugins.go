@@ -1,0 +1,99 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/liveapid/liveapid/host/strictoml"
+)
+
+// Sum returns the SHA-256 that the plugin's binary must have; nil where none is given.
+func (p Plugin) Sum() ([]byte, error) {
+	if p.SHA256 == "" {
+		return nil, nil
+	}
+	sum, err := hex.DecodeString(p.SHA256)
+	if err != nil || len(sum) != 32 {
+		return nil, errors.New("sha256: must be 64 hexadecimal digits, as sha256sum prints them")
+	}
+	return sum, nil
+}
+
+// fill makes paths absolute.
+func (p *Plugin) fill(absolute func(string) string) {
+	p.Path = absolute(p.Path)
+	if len(p.Args) == 0 {
+		return
+	}
+	// Interpreters are links to the version that is installed.
+	if real, err := filepath.EvalSymlinks(p.Path); err == nil {
+		p.Path = real
+	}
+	// A worker starts in /, so the file's name must not depend on where.
+	if file := absolute(p.Args[len(p.Args)-1]); fileExists(file) {
+		p.Args[len(p.Args)-1] = file
+	}
+}
+
+// IsPluginName tells whether a name can be a plugin's in plugin_dir.
+func IsPluginName(name string) bool {
+	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+}
+
+// ReadPlugins returns the plugins of the folder plugin_dir, by name. check looks at each file
+// before it is read; nil looks at none. One that is broken is left out, and returned as an
+// error that names it.
+func (c *Config) ReadPlugins(check func(path string) error) (plugins []Plugin, broken []error) {
+	if c.PluginDir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(c.PluginDir)
+	if err != nil {
+		return nil, []error{fmt.Errorf("plugin_dir: %w", err)}
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".toml")
+		if !ok || !IsPluginName(name) {
+			continue
+		}
+		path := filepath.Join(c.PluginDir, e.Name())
+		p, err := readPlugin(path, check)
+		if err != nil {
+			broken = append(broken, fmt.Errorf("plugin %s: %w", path, err))
+			continue
+		}
+		p.Name = name
+		plugins = append(plugins, p)
+	}
+	slices.SortFunc(plugins, func(a, b Plugin) int { return strings.Compare(a.Name, b.Name) })
+	return plugins, broken
+}
+
+func readPlugin(path string, check func(string) error) (Plugin, error) {
+	var p Plugin
+	if check != nil {
+		if err := check(path); err != nil {
+			return p, err
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return p, err
+	}
+	if err := strictoml.Decode(text, &p); err != nil {
+		return p, err
+	}
+	if !filepath.IsAbs(p.Path) {
+		return p, errors.New("path: must be absolute")
+	}
+	p.fill(func(path string) string { return path })
+	_, err = p.Sum()
+	return p, err
+}

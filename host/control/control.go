@@ -1,0 +1,140 @@
+// Package control is how root's tools look into a running host: HTTP on a socket that its own
+// user alone can open. It shows, and changes nothing.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// MaxUsage bounds the accounts in a status: those with the most calls.
+const MaxUsage = 100
+
+// Status is what there is to know of a host.
+type Status struct {
+	PID         int
+	Mode        string
+	Socket      string
+	Started     time.Time
+	Accounts    int
+	Sessions    int
+	InFlight    int    // Calls under way.
+	Calls       uint64 // Since the start,
+	Failures    uint64 // and those among them that failed.
+	Workers     int
+	MostWorkers int
+	Cgroups     []string // What bounds workers: memory, pids; nil is nothing.
+	Plugins     []Plugin
+	Usage       []Account // Those with the most calls first.
+}
+
+// Plugin is one plugin's.
+type Plugin struct {
+	Name, Path                  string
+	Restarts, Hangs, Overweight uint64 // Of workers that ended by themselves, or had to.
+	Workers                     []Worker
+}
+
+// Worker is one worker's.
+type Worker struct {
+	Account string // "" is the helper.
+	PID     int
+	Memory  int64 // Bytes.
+	Calls   int   // In flight.
+	Started time.Time
+	Crashes int       // In a row.
+	RetryAt time.Time // Where it rests after crashes.
+}
+
+// Account is what one account does.
+type Account struct {
+	Name     string
+	Calls    uint64
+	Failures uint64
+	Seconds  float64 // What its calls took, in all.
+	Last     string  // Its last call's function.
+}
+
+// Listen makes the socket at path, for the running user alone.
+func Listen(path string) (net.Listener, error) {
+	if len(path) > protocol.MaxSocketPath {
+		return nil, fmt.Errorf("control: a socket's path has at most %d bytes, %s has %d", protocol.MaxSocketPath, path, len(path))
+	}
+	if st, err := os.Lstat(path); err == nil {
+		if st.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("control %s: something that is no socket is there; move it away", path)
+		}
+		if conn, err := net.Dial("unix", path); err == nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("control %s: another host listens there already", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("control: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	return l, nil
+}
+
+// Serve answers on l until ctx ends: /status, and /metrics where there are any.
+func Serve(ctx context.Context, l net.Listener, status func() Status, metrics http.Handler) error {
+	mux := http.NewServeMux()
+	if status != nil {
+		mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(status())
+		})
+	}
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 20 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Read asks the host that listens at path.
+func Read(ctx context.Context, path string) (Status, error) {
+	var s Status
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/status", nil)
+	if err != nil {
+		return s, err
+	}
+	answer, err := client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("the host answers %s", answer.Status)
+	}
+	return s, json.NewDecoder(answer.Body).Decode(&s)
+}

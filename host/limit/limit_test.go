@@ -1,0 +1,69 @@
+package limit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLimits(t *testing.T) {
+	l := New(Options{Calls: 3, AccountCalls: 2, Rate: -1})
+	leave1, err := l.Enter("a")
+	require.Nil(t, err)
+	_, err = l.Enter("a")
+	require.Nil(t, err)
+	_, err = l.Enter("a")
+	require.ErrorContains(t, err, "account_calls")
+	leave3, err := l.Enter("b")
+	require.Nil(t, err)
+	_, err = l.Enter("c")
+	require.ErrorContains(t, err, "limit (calls)")
+	leave1()
+	_, err = l.Enter("a")
+	require.Nil(t, err)
+	leave3()
+	require.Equal(t, 2, l.Calls())
+}
+
+func TestRate(t *testing.T) {
+	now := time.Now()
+	l := New(Options{Rate: 2, AccountCalls: 1000})
+	l.now = func() time.Time { return now }
+	allowed := func(name string) (n int) {
+		for range 100 {
+			leave, err := l.Enter(name)
+			if err != nil {
+				require.ErrorContains(t, err, "more than 2 calls in a second")
+				continue
+			}
+			leave()
+			n++
+		}
+		return n
+	}
+	require.Equal(t, 11, allowed("a"), "what was saved up")
+	require.Equal(t, 0, allowed("a"))
+	require.Equal(t, 11, allowed("b"), "another account is not held to it")
+	now = now.Add(3 * time.Second)
+	require.Equal(t, 6, allowed("a"))
+}
+
+func TestForget(t *testing.T) {
+	now := time.Now()
+	l := New(Options{})
+	l.now = func() time.Time { return now }
+	for i := range 1000 {
+		leave, err := l.Enter(fmt.Sprint(i))
+		require.Nil(t, err)
+		leave()
+	}
+	now = now.Add(time.Minute)
+	for range 100 {
+		leave, err := l.Enter("one")
+		require.Nil(t, err)
+		leave()
+	}
+	require.Less(t, len(l.accounts), 10)
+}

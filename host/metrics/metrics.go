@@ -1,0 +1,116 @@
+// Package metrics counts what the host does, in the form that Prometheus reads. It knows no
+// plugin and no session: what it can't count itself it is given as functions.
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Metrics are one host's.
+type Metrics struct {
+	registry *prometheus.Registry
+	calls    *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+}
+
+var _ host.Observer = (*Metrics)(nil)
+
+// Sources are what is asked when somebody looks.
+type Sources struct {
+	Sessions func() int
+	Calls    func() int // In flight.
+	Workers  func() []Workers
+	Accounts func() int
+}
+
+// Workers are what there is to count of one plugin's.
+type Workers struct {
+	Plugin                      string
+	Running                     int
+	Memory                      int64
+	Restarts, Hangs, Overweight uint64
+}
+
+// New returns metrics that count nothing yet.
+func New(s Sources) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "liveapid_calls_total", Help: "Calls that are over, by module, function and result.",
+		}, []string{"api", "module", "function", "result"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "liveapid_call_seconds", Help: "How long calls took, by module.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+		}, []string{"module"}),
+	}
+	gauge := func(name, help string, read func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(read()) })
+	}
+	m.registry.MustRegister(m.calls, m.took,
+		gauge("liveapid_sessions", "Sessions that are open.", s.Sessions),
+		gauge("liveapid_calls_in_flight", "Calls that are under way.", s.Calls),
+		gauge("liveapid_accounts", "Accounts that are known.", s.Accounts),
+		&workers{read: s.Workers},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Handler answers Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// Begin implements host.Observer.
+func (m *Metrics) Begin(host.Event) error { return nil }
+
+// End implements host.Observer. Of what there is no function of, names are a client's own words,
+// of which there is no end.
+func (m *Metrics) End(e host.Event, result *protocol.Result, took time.Duration) {
+	module, function, api, kind := "unknown", "unknown", "unknown", "ok"
+	if e.Function.Name != "" {
+		module, function, api = e.Module, e.Function.Name, e.Function.API.String()
+	}
+	if result.Err != nil {
+		kind = string(result.Err.Kind)
+	}
+	m.calls.WithLabelValues(api, module, function, kind).Inc()
+	m.took.WithLabelValues(module).Observe(took.Seconds())
+}
+
+// workers collects what supervisors say.
+type workers struct{ read func() []Workers }
+
+var (
+	running    = prometheus.NewDesc("liveapid_workers", "Workers that run.", []string{"plugin"}, nil)
+	memory     = prometheus.NewDesc("liveapid_worker_memory_bytes", "Memory that workers hold.", []string{"plugin"}, nil)
+	restarts   = prometheus.NewDesc("liveapid_worker_restarts_total", "Workers that ended by themselves or were killed.", []string{"plugin"}, nil)
+	hangs      = prometheus.NewDesc("liveapid_worker_hangs_total", "Workers that were killed because they hung.", []string{"plugin"}, nil)
+	overweight = prometheus.NewDesc("liveapid_worker_overweight_total", "Workers that were killed because of the memory they took.", []string{"plugin"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (*workers) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{running, memory, restarts, hangs, overweight} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (w *workers) Collect(out chan<- prometheus.Metric) {
+	for _, p := range w.read() {
+		out <- prometheus.MustNewConstMetric(running, prometheus.GaugeValue, float64(p.Running), p.Plugin)
+		out <- prometheus.MustNewConstMetric(memory, prometheus.GaugeValue, float64(p.Memory), p.Plugin)
+		out <- prometheus.MustNewConstMetric(restarts, prometheus.CounterValue, float64(p.Restarts), p.Plugin)
+		out <- prometheus.MustNewConstMetric(hangs, prometheus.CounterValue, float64(p.Hangs), p.Plugin)
+		out <- prometheus.MustNewConstMetric(overweight, prometheus.CounterValue, float64(p.Overweight), p.Plugin)
+	}
+}

@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// Call implements host.Plugin. Where the plugin has a helper, the function runs in its parts:
+// secrets go to the helper alone, files are the account's worker's alone.
+func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+	sl, err := s.slot(caller.Account)
+	if err != nil {
+		return nil, err
+	}
+	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role}
+	if s.helper == nil {
+		return s.run(ctx, sl, request)
+	}
+	fn, split, err := s.function(call)
+	if err != nil {
+		return nil, err
+	}
+	if fn.Shared {
+		return s.run(ctx, s.helper, request)
+	}
+	if !split {
+		return s.run(ctx, sl, request)
+	}
+	work := request
+	work.Stage, work.Call.Args = protocol.Do, fn.WithoutSecrets(call.Args)
+	if fn.Before {
+		request.Stage = protocol.Before
+		before, err := s.help(ctx, request)
+		if err != nil || before.Err != nil {
+			return before, err
+		}
+		work.Handed, work.Warnings = before.Data, before.Warnings
+	}
+	result, err := s.run(ctx, sl, work)
+	if err != nil || result.Err != nil || !fn.After {
+		return result, err
+	}
+	request.Stage, request.Handed, request.Warnings = protocol.After, result.Data, result.Warnings
+	after, err := s.help(ctx, request)
+	switch {
+	case err != nil && fn.Changes:
+		// The change was made; that is what the caller must know.
+		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+	case err != nil || after.Err != nil:
+		return after, err
+	}
+	after.Messages = append(result.Messages, after.Messages...)
+	if after.Metadata == nil {
+		after.Metadata = result.Metadata
+	}
+	return after, nil
+}
+
+// function returns what the helper said of a call's function, and whether the plugin knows of
+// helpers at all. Of one that does not, workers do all, secrets and all.
+func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split bool, err error) {
+	found := false
+	for _, m := range s.helper.described() {
+		for _, f := range m.Functions {
+			split = split || f.Before || f.After || f.Shared
+			if m.Name == call.Module && f.API == call.API && f.Name == call.Func {
+				fn, found = f, true
+			}
+		}
+	}
+	if !found {
+		return fn, split, fmt.Errorf("%w: the helper has not described %.64q", host.ErrNotRun, call.Func)
+	}
+	return fn, split, nil
+}
+
+// help runs a part of a function in the helper, when it is the account's turn.
+func (s *Supervisor) help(ctx context.Context, request payload.Request) (*protocol.Result, error) {
+	leave, err := s.gate.enter(ctx, request.Account.Name)
+	busy := ""
+	switch {
+	case errors.Is(err, errGateFull):
+		busy = "The server has as many passwords to work on as it can take."
+	case errors.Is(err, errGateAccount):
+		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", gateAccount)
+	case err != nil && request.Stage == protocol.After:
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
+	default:
+		defer leave()
+		return s.run(ctx, s.helper, request)
+	}
+	if request.Stage == protocol.After {
+		return nil, err
+	}
+	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
+}
+
+// run has a slot's worker run a call.
+func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request) (*protocol.Result, error) {
+	ask, err := payload.EncodeRequest(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
+	}
+	if err := payload.Walk(ask); err != nil {
+		// The worker would refuse it just so, and nobody could tell whether it had run.
+		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments hold too many values, or are nested too deep.")), nil
+	}
+	for range maxTries {
+		var answer *pluginpb.Payload
+		if answer, err = s.ask(ctx, sl, ask); err == nil {
+			return decodeAnswer(answer)
+		}
+		if !errors.Is(err, errNotSent) {
+			break
+		}
+	}
+	return nil, err
+}
