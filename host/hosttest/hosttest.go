@@ -77,11 +77,7 @@ func SandboxAs(t testing.TB, uid int) *World {
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
 	bin := filepath.Join(parent, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o755))
-	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "uapi", "cpapi2"} {
-		text, err := os.ReadFile(Bin(t, name))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(bin, name), text, 0o755))
-	}
+	CopyPrograms(t, bin, 0o755)
 	require.NoError(t, os.Chmod(parent, 0o755))
 	dir := filepath.Join(parent, "s")
 	require.NoError(t, os.Mkdir(dir, 0o755))
@@ -134,7 +130,7 @@ func (w *World) Set(t testing.TB, old, text string) {
 func (w *World) Env(t testing.TB, more ...string) []string {
 	t.Helper()
 	env := []string{
-		"PATH=" + filepath.Join(Root(t), "bin") + ":" + os.Getenv("PATH"), "HOME=" + w.Dir, "LANG=C.UTF-8",
+		"PATH=" + w.programs(t) + ":" + os.Getenv("PATH"), "HOME=" + w.Dir, "LANG=C.UTF-8",
 		"LIVEAPID_CONFIG=" + w.Config, "LIVEAPID=" + Bin(t, "liveapid"),
 		"PERL5LIB=" + filepath.Join(Root(t), "bindings", "perl", "lib"),
 	}
@@ -144,11 +140,7 @@ func (w *World) Env(t testing.TB, more ...string) []string {
 // Command returns a command in the world: a program of bin/, or any other.
 func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	bin := w.bin
-	if bin == "" {
-		bin = filepath.Join(Root(t), "bin")
-	}
-	if path := filepath.Join(bin, name); !strings.Contains(name, "/") {
+	if path := filepath.Join(w.programs(t), name); !strings.Contains(name, "/") {
 		if _, err := os.Stat(path); err == nil {
 			name = path
 		}
@@ -161,6 +153,14 @@ func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(w.uid), Gid: uint32(w.uid)}}
 	}
 	return cmd
+}
+
+// programs is the folder of the world's programs.
+func (w *World) programs(t testing.TB) string {
+	if w.bin == "" {
+		return filepath.Join(Root(t), "bin")
+	}
+	return w.bin
 }
 
 // Output runs a command that has to succeed and returns its standard output.
@@ -182,7 +182,12 @@ type Host struct {
 // Serve starts liveapid serve and waits until it listens. It ends with the test.
 func (w *World) Serve(t testing.TB) *Host {
 	t.Helper()
-	cmd := w.Command(t, "liveapid", "serve")
+	return w.ServeCommand(t, w.Command(t, "liveapid", "serve"))
+}
+
+// ServeCommand is Serve by another command.
+func (w *World) ServeCommand(t testing.TB, cmd *exec.Cmd) *Host {
+	t.Helper()
 	h := &Host{Log: &Buffer{}, done: make(chan error, 1)}
 	cmd.Stderr = h.Log
 	require.NoError(t, cmd.Start())

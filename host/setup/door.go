@@ -38,7 +38,8 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 	d.rt.mu.Unlock()
 	leave, err := limiter.Enter(caller.Account.Name)
 	if err != nil {
-		d.rt.log.Warn("call refused", "account", caller.Account.Name, "why", err.Message)
+		// As often as a client likes: no more than a word for who looks for it.
+		d.rt.log.Debug("call refused", "account", caller.Account.Name, "why", err.Message)
 		return protocol.Failed(err)
 	}
 	defer leave()

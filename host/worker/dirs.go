@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,21 +18,33 @@ const maxLitter = 1000
 var errLitter = fmt.Errorf("more than %d files were left in a worker's folder, which stays", maxLitter)
 
 // takeBack makes a folder that was handed to a worker the host's again: nothing can be made
-// in it any more.
-func takeBack(path string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &fs.PathError{Op: "take back", Path: path, Err: err}
+// in it any more. The folder that it lies in is root's, so its name stays its own; and the owner
+// is changed before it is opened, which without the right to pass by modes only an owner can.
+func takeBack(path string) error { return takeBackAt(unix.AT_FDCWD, path) }
+
+func takeBackAt(parent int, name string) error {
+	fd, err := openBack(parent, name)
+	if err == nil {
+		err = unix.Close(fd)
 	}
-	defer func() { _ = unix.Close(fd) }()
-	return takeBackFD(fd)
+	return err
 }
 
-func takeBackFD(fd int) error {
-	if err := unix.Fchown(fd, os.Geteuid(), os.Getegid()); err != nil {
-		return err
+func openBack(parent int, name string) (fd int, err error) {
+	if err := unix.Fchownat(parent, name, os.Geteuid(), os.Getegid(), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
 	}
-	return unix.Fchmod(fd, 0o700)
+	// What was made without a right for its owner is opened for nothing but its mode.
+	path, err := unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
+	}
+	defer func() { _ = unix.Close(path) }()
+	self := "/proc/self/fd/" + strconv.Itoa(path)
+	if err := unix.Chmod(self, 0o700); err != nil {
+		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
+	}
+	return unix.Open(self, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // removeDir removes a worker's folder with what is in it, following no link, and gives up where
@@ -46,15 +59,12 @@ func removeDir(path string) error {
 }
 
 func removeAt(parent int, name string, left *int) error {
-	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openBack(parent, name)
 	if err != nil {
 		return err
 	}
 	dir := os.NewFile(uintptr(fd), name)
 	defer func() { _ = dir.Close() }()
-	if err := takeBackFD(fd); err != nil {
-		return err
-	}
 	for {
 		names, err := dir.Readdirnames(100)
 		for _, n := range names {

@@ -28,6 +28,7 @@ type process struct {
 	binary  *os.File
 	dir     string // The one directory its socket may lie in.
 	tls     bool   // Its handshake must carry a certificate.
+	handed  bool   // The directory is the worker's own until then.
 	spawner *Spawner
 	log     *lineLog
 
@@ -243,12 +244,24 @@ func (p *process) PluginToHost(network, address string) (string, string, error) 
 	if network != "unix" || filepath.Dir(address) != p.dir {
 		return "", "", errors.New("the plugin's socket lies outside its directory")
 	}
+	if p.handed {
+		// It has made its socket, and there is nothing else to make.
+		if err := takeBack(p.dir); err != nil {
+			return "", "", err
+		}
+	}
 	var st unix.Stat_t
 	if err := unix.Lstat(address, &st); err != nil {
 		return "", "", fmt.Errorf("the plugin's socket: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return "", "", errors.New("the plugin's socket is no socket")
+	}
+	if p.handed {
+		// Who may connect goes by the file's owner; who listens stays who it was.
+		if err := os.Lchown(address, os.Geteuid(), os.Getegid()); err != nil {
+			return "", "", fmt.Errorf("the plugin's socket: %w", err)
+		}
 	}
 	return network, address, nil
 }

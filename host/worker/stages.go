@@ -47,7 +47,15 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		return result, err
 	}
 	request.Stage, request.Handed, request.Warnings = protocol.After, result.Data, result.Warnings
-	after, err := s.help(ctx, request)
+	// What is to be said after a change must not wait behind the work of others, and least of all
+	// be refused.
+	help := s.help
+	if fn.Changes {
+		help = func(ctx context.Context, request payload.Request) (*protocol.Result, error) {
+			return s.run(ctx, s.helper, request)
+		}
+	}
+	after, err := help(ctx, request)
 	switch {
 	case err != nil && fn.Changes:
 		// The change was made; that is what the caller must know.
@@ -80,7 +88,8 @@ func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split b
 	return fn, split, nil
 }
 
-// help runs a part of a function in the helper, when it is the account's turn.
+// help runs a part of a function in the helper, when it is the account's turn. Nothing was
+// changed before it.
 func (s *Supervisor) help(ctx context.Context, request payload.Request) (*protocol.Result, error) {
 	leave, err := s.gate.enter(ctx, request.Account.Name)
 	busy := ""
@@ -89,16 +98,11 @@ func (s *Supervisor) help(ctx context.Context, request payload.Request) (*protoc
 		busy = "The server has as many passwords to work on as it can take."
 	case errors.Is(err, errGateAccount):
 		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", gateAccount)
-	case err != nil && request.Stage == protocol.After:
-		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:
 		defer leave()
 		return s.run(ctx, s.helper, request)
-	}
-	if request.Stage == protocol.After {
-		return nil, err
 	}
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }

@@ -39,7 +39,6 @@ type worker struct {
 	ending  atomic.Bool // We end it; its exit is no crash.
 	hung    atomic.Bool // It is about to be killed, and gets no more calls.
 	dir     string      // Its socket's folder.
-	handed  bool        // The folder was the worker's own.
 	group   *group      // Its control group; nil where there is none.
 	conn    connection
 	// stdout and stderr log what it prints, as this worker's.
@@ -88,7 +87,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 				if err := os.Chown(dir, account.UID, account.GID); err != nil {
 					return nil, fmt.Errorf("hand over the socket directory: %w", err)
 				}
-				w.handed = true
+				p.handed = true
 				cgroup := ""
 				if s.o.Cgroups != nil {
 					if w.group, err = s.o.Cgroups.create(s.o.Memory); err != nil {
@@ -111,12 +110,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 			return w.conn.once(func() (net.Conn, error) { return dialAs(ctx, socket, uid) })
 		}),
 	})
-	err = w.connectInTime(s.settings(sl))
-	if err == nil && w.handed {
-		// It has made its socket, and there is nothing else to make.
-		err = takeBack(w.dir)
-	}
-	if err != nil {
+	if err := w.connectInTime(s.settings(sl)); err != nil {
 		if w.process == nil {
 			_ = binary.Close()
 		} else if _, refused := w.process.handshake(); refused != nil {

@@ -26,11 +26,10 @@ func assume(c *config.Config, name string) error {
 		return nil
 	}
 	if os.Geteuid() != 0 {
-		u, err := user.Current()
-		if err != nil {
-			return fmt.Errorf("the running user: %w", err)
+		if name == "" {
+			return nil
 		}
-		if name != "" && name != u.Username {
+		if u, err := user.Current(); err != nil || name != u.Username {
 			return errors.New("You must run this command as root to use --user.")
 		}
 		return nil

@@ -1,0 +1,144 @@
+package hosttest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Helper is the system user that tests use as the helper.
+const Helper = "daemon"
+
+// Server makes a world of server mode in a folder that root alone can change, with an account
+// for each uid: u20001 with the domain u20001.example, and so on, and in each the mailbox
+// user. It needs root.
+func Server(t testing.TB, uids ...int) *World {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("server mode needs root")
+	}
+	// Not below the temporary folder, which everybody can write.
+	parent, err := os.MkdirTemp("/opt", "lw")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	require.NoError(t, os.Chmod(parent, 0o755))
+	bin := filepath.Join(parent, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o755))
+	CopyPrograms(t, bin, 0o711)
+	dir := filepath.Join(parent, "s")
+	w := newWorld(dir)
+	w.bin = bin
+	Output(t, w.Command(t, "liveapi", "sandbox", "--server", "--helper="+Helper, dir))
+	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
+	for _, uid := range uids {
+		w.AddAccount(t, uid)
+	}
+	return w
+}
+
+// CopyPrograms copies the built programs into a folder.
+func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
+	t.Helper()
+	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "uapi", "cpapi2"} {
+		text, err := os.ReadFile(Bin(t, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, mode))
+		require.NoError(t, os.Chmod(filepath.Join(dir, name), mode))
+	}
+}
+
+// Name is the name of Server's account with a uid.
+func Name(uid int) string { return fmt.Sprintf("u%d", uid) }
+
+// AddAccount adds an account to a world of server mode. Its home is its own alone.
+func (w *World) AddAccount(t testing.TB, uid int) {
+	t.Helper()
+	name := Name(uid)
+	home := filepath.Join(filepath.Dir(w.Dir), "home", name)
+	etc := filepath.Join(home, "etc", name+".example")
+	require.NoError(t, os.MkdirAll(etc, 0o700))
+	require.NoError(t, os.Chmod(filepath.Dir(home), 0o755))
+	for file, text := range map[string]string{
+		"passwd": fmt.Sprintf("user:x:%d:%d::%s/mail/%s.example/user:/bin/false\n", uid, uid, home, name), "shadow": "user:" + OldHash + ":20000::::::\n", "quota": "user:0\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(etc, file), []byte(text), 0o600))
+	}
+	require.NoError(t, filepath.Walk(home, func(path string, _ os.FileInfo, err error) error {
+		require.NoError(t, err)
+		return os.Lchown(path, uid, uid)
+	}))
+	require.NoError(t, os.Chmod(home, 0o700))
+	text := fmt.Sprintf("uid = %d\ngid = %d\nhome = %q\ndomains = [\"%s.example\"]\n", uid, uid, home, name)
+	temp := filepath.Join(w.Dir, "accounts", name+".tmp")
+	require.NoError(t, os.WriteFile(temp, []byte(text), 0o644))
+	require.NoError(t, os.Rename(temp, w.AccountFile(uid)))
+}
+
+// AccountFile is the path of an account's file.
+func (w *World) AccountFile(uid int) string {
+	return filepath.Join(w.Dir, "accounts", Name(uid)+".toml")
+}
+
+// Home is an account's.
+func (w *World) Home(uid int) string {
+	return filepath.Join(filepath.Dir(w.Dir), "home", Name(uid))
+}
+
+// OldHash is of the password Old.passw0rd-1.
+const OldHash = "$6$saltsalt$Epo2xi3fNzX5pdhbo3oJ9W.TG1g3qDq97PvvMRUgZuJTOorXZWwG1VPMDPS5pTZF44i5p/Jbv64aFhvAH07E6/"
+
+// As makes a command run as another user, without further groups.
+func As(cmd *exec.Cmd, uid int) *exec.Cmd {
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	return cmd
+}
+
+// DialUID connects to the world's host as another user: what the kernel tells the host is who
+// connects, which is this thread's.
+func (w *World) DialUID(t testing.TB, uid int) *Conn {
+	t.Helper()
+	conn, err := dialUID(w.Socket, uid)
+	require.NoError(t, err)
+	return NewConn(t, conn)
+}
+
+// TryUID is DialUID for whom connecting may fail.
+func (w *World) TryUID(uid int) (net.Conn, error) { return dialUID(w.Socket, uid) }
+
+func dialUID(path string, uid int) (net.Conn, error) {
+	if len(path) > protocol.MaxSocketPath {
+		return nil, fmt.Errorf("socket %s: too long", path)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	const keep = ^uintptr(0)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, uintptr(uid), keep)
+	if errno == 0 {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		_, _, errno = syscall.RawSyscall(syscall.SYS_SETRESUID, keep, 0, keep)
+	}
+	if errno != 0 {
+		return nil, errno // The thread, whose user is not known, ends with its goroutine.
+	}
+	runtime.UnlockOSThread()
+	file := os.NewFile(uintptr(fd), path)
+	defer func() { _ = file.Close() }()
+	if err != nil {
+		return nil, err
+	}
+	return net.FileConn(file)
+}
