@@ -46,6 +46,13 @@ func actWorker(name string) {
 	switch kind {
 	case "good":
 		sdk.Serve(module())
+	case "split":
+		sdk.Serve(splitModule())
+	case "hungry":
+		sdk.Serve(hungry())
+	case "litters": // Fills its folder before it serves.
+		litter(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
+		sdk.Serve(module())
 	case "handshake": // Prints what the file beside the program holds.
 		text, err := os.ReadFile(os.Args[0] + ".txt")
 		if err != nil {
@@ -74,6 +81,41 @@ func actWorker(name string) {
 	case "evil":
 		_ = os.WriteFile(os.Args[0]+".ran", nil, 0o600)
 	}
+}
+
+// litter leaves what could keep or mislead whoever removes it.
+func litter(dir string) {
+	target, _ := os.ReadFile(os.Args[0] + ".txt")
+	deep := filepath.Join(dir, "deep")
+	for range 20 {
+		_ = os.Mkdir(deep, 0o700)
+		deep = filepath.Join(deep, "d")
+	}
+	_ = os.Symlink(string(target), filepath.Join(dir, "link"))
+	_ = os.Mkdir(filepath.Join(dir, "shut"), 0)
+	for i := range 200 {
+		_ = os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600)
+	}
+}
+
+// hungry takes memory until somebody ends it.
+func hungry() *sdk.Module {
+	m := module()
+	m.Functions = append(m.Functions, sdk.Function{Function: protocol.Function{
+		API: protocol.UAPI, Name: "eat", Roles: []protocol.Role{protocol.RoleAccount},
+	}, Do: func(ctx context.Context, _ *sdk.Call) (any, error) {
+		var held [][]byte
+		for ctx.Err() == nil && len(held) < 4096 {
+			piece := make([]byte, 1<<20)
+			for i := range piece {
+				piece[i] = byte(i)
+			}
+			held = append(held, piece)
+			time.Sleep(2 * time.Millisecond)
+		}
+		return len(held), nil
+	}})
+	return m
 }
 
 func serveMute(arg string) {
@@ -156,6 +198,12 @@ func module() *sdk.Module {
 			return len(in), err
 		}),
 		fn("process", func(context.Context, *sdk.Call) (any, error) { return describeProcess() }),
+		fn("escape", func(context.Context, *sdk.Call) (any, error) {
+			cmd := exec.Command("/bin/sleep", "300")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			err := cmd.Start()
+			return cmd.Process.Pid, err
+		}),
 		fn("grandchild", func(context.Context, *sdk.Call) (any, error) {
 			cmd := exec.Command("/bin/sleep", "300")
 			cmd.Stdout, cmd.Stderr = os.Stdout, os.NewFile(2, "stderr")
@@ -189,14 +237,19 @@ func describeProcess() (any, error) {
 
 // actHost is a host that is killed: it starts a worker, prints its pid and waits.
 func actHost() {
-	dir, err := worker.NewRunDir(os.Getenv("WORKER_TEST_HOST"), 0o700)
+	dir, err := worker.NewRunDir(os.Getenv("WORKER_TEST_HOST"), 0o711)
 	if err != nil {
 		panic(err)
 	}
-	s := worker.New(worker.Options{
+	o := worker.Options{
 		Path: os.Getenv("WORKER_TEST_BINARY"), RunDir: dir, Spawner: worker.NewSpawner(), Log: slog.New(slog.DiscardHandler),
-	})
-	result, err := s.Call(context.Background(), "id", protocol.Caller{Account: protocol.Account{Name: "alice"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+	}
+	account := protocol.Account{Name: "alice"}
+	if uid, err := strconv.Atoi(os.Getenv("WORKER_TEST_UID")); err == nil {
+		o.Credential, o.TLS, account.UID, account.GID = worker.Credential, true, uid, uid
+	}
+	s := worker.New(o)
+	result, err := s.Call(context.Background(), "id", protocol.Caller{Account: account}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 	if err != nil {
 		panic(err)
 	}
@@ -206,10 +259,11 @@ func actHost() {
 
 // rig is a supervisor of one kind of worker.
 type rig struct {
-	t   *testing.T
-	s   *worker.Supervisor
-	log *syncBuffer
-	dir string
+	t    *testing.T
+	s    *worker.Supervisor
+	log  *syncBuffer
+	dir  string
+	path string // Of the plugin.
 }
 
 // binary puts this test's own program at a path whose name says what it shall be.
@@ -240,7 +294,7 @@ func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 	for _, c := range change {
 		c(&o)
 	}
-	r.s = worker.New(o)
+	r.s, r.path = worker.New(o), o.Path
 	t.Cleanup(func() {
 		r.s.Close()
 		spawner.Close()

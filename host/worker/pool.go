@@ -43,7 +43,8 @@ func (p *Pool) enter(sl *slot) error {
 		}
 		var oldest *slot
 		for other := range p.slots {
-			if other.busy.Load() == 0 && (oldest == nil || other.used.Load() < oldest.used.Load()) {
+			// Helpers stay: there is one for each plugin, and every account needs it.
+			if !other.helper && other.busy.Load() == 0 && (oldest == nil || other.used.Load() < oldest.used.Load()) {
 				oldest = other
 			}
 		}
