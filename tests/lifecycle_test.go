@@ -1,0 +1,458 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/client"
+	"github.com/liveapid/liveapid/host/audit"
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// load keeps clients changing passwords, one mailbox each, until stop is called, which returns
+// how many changes were acknowledged. refused judges what else is answered, or went wrong.
+func load(t *testing.T, w *hosttest.World, clients int, refused func(answer string, err error)) (stop func() int) {
+	t.Helper()
+	addMailboxes(t, w, clients)
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	var done atomic.Int64
+	last := make([]string, clients)
+	for i := range clients {
+		all.Go(func() {
+			var c *client.Client
+			defer func() {
+				if c != nil {
+					_ = c.Close()
+				}
+			}()
+			for n := 0; ctx.Err() == nil; n++ {
+				var err error
+				if c == nil {
+					dial, cancel := context.WithTimeout(context.Background(), hosttest.Patience)
+					c, err = client.Dial(dial, w.Socket)
+					cancel()
+					if err != nil {
+						c = nil
+						refused("", err)
+						continue
+					}
+				}
+				password := fmt.Sprintf("N3w %d %d", i, n)
+				answer, err := c.Call(context.Background(), passwdPop(fmt.Sprintf("b%d", i), password))
+				if err != nil {
+					_ = c.Close()
+					c, last[i] = nil, "" // It may have been made, or not.
+					refused("", err)
+					continue
+				}
+				if changed, _ := outcome(t, answer); changed {
+					done.Add(1)
+					last[i] = password
+					continue
+				}
+				if strings.Contains(string(answer), "not known") {
+					last[i] = ""
+				}
+				refused(string(answer), nil)
+			}
+		})
+	}
+	return func() int {
+		cancel()
+		all.Wait()
+		for i, password := range last {
+			if password != "" {
+				require.Contains(t, hosttest.Output(t, verify(t, w, fmt.Sprintf("b%d", i), password)), `"data":1`, "what was acknowledged is there")
+			}
+		}
+		return int(done.Load())
+	}
+}
+
+// handOver starts hosts that are handed one socket, as systemd does.
+func handOver(t *testing.T, w *hosttest.World) (start func() *hosttest.Host) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: w.Socket, Net: "unix"})
+	require.NoError(t, err)
+	file, err := l.File()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = l.Close()
+		_ = file.Close()
+	})
+	return func() *hosttest.Host {
+		cmd := w.Command(t, "/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" serve`, hosttest.Bin(t, "liveapid"))
+		cmd.ExtraFiles = []*os.File{file}
+		h := w.ServeCommand(t, cmd)
+		require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "msg=listening") }, hosttest.Patience, time.Millisecond)
+		return h
+	}
+}
+
+// R18, R16: restarts under load refuse no connection, and lose no change that was acknowledged.
+func TestR18_RestartsRefuseNobody(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	start := handOver(t, w)
+	h := start()
+	var mu sync.Mutex
+	var wrong []string
+	cut := 0
+	stop := load(t, w, 8, func(answer string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil && !strings.Contains(err.Error(), "refused"):
+			cut++ // A session ends with its host.
+		case strings.Contains(answer, "shutting down"):
+			cut++
+		default:
+			wrong = append(wrong, fmt.Sprint(answer, err))
+		}
+	})
+	for range 15 {
+		h.Stop(t)
+		h = start()
+	}
+	done := stop()
+	require.Empty(t, wrong)
+	require.Positive(t, done)
+	require.FileExists(t, w.Socket, "the socket is whoever's made it")
+	t.Logf("%d changes, %d sessions ended by restarts", done, cut)
+}
+
+// A reload serves the program that was put in the old one's place, and no call notices.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	dir := filepath.Dir(w.Dir)
+	plugin := filepath.Join(dir, "plugin")
+	put := func() {
+		text, err := os.ReadFile(hosttest.Bin(t, "liveapi-email"))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(plugin+".new", text, 0o755))
+		require.NoError(t, os.Rename(plugin+".new", plugin))
+	}
+	put()
+	w.Set(t, "# path   = \"/usr/lib/liveapid/liveapi-email\"", fmt.Sprintf("path = %q", plugin))
+	w.Set(t, "modules  =", "control = \"run/control.sock\"\nmodules  =")
+	h := w.Serve(t)
+	pids := make(map[int]bool)
+	stop := load(t, w, 8, func(answer string, err error) { t.Errorf("%s %v", answer, err) })
+	for i := range 6 {
+		require.Eventually(t, func() bool {
+			pid := workersOf(h.Process.Pid)
+			for _, p := range pid {
+				pids[p] = true
+			}
+			return len(pids) > i
+		}, hosttest.Patience, 5*time.Millisecond, "a new worker serves")
+		put()
+		require.NoError(t, h.Process.Signal(syscall.SIGHUP))
+		require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") > i }, hosttest.Patience, 5*time.Millisecond)
+	}
+	require.Positive(t, stop())
+	require.Contains(t, h.Log.String(), "plugin replaced")
+	require.Eventually(t, func() bool { return len(workersOf(h.Process.Pid)) == 1 }, hosttest.Patience, 10*time.Millisecond, "the old ones are gone")
+
+	// What is the same stays; what is broken changes nothing.
+	before := workersOf(h.Process.Pid)
+	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
+	require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") == 7 }, hosttest.Patience, 5*time.Millisecond)
+	require.Equal(t, before, workersOf(h.Process.Pid))
+	w.Set(t, "[[plugin]]", "[[plugin]")
+	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "not reloaded; all stays as it was") }, hosttest.Patience, 5*time.Millisecond)
+	require.Contains(t, w.Dial(t).Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"`+sandboxPassword+`"}`), `"data":1`)
+}
+
+// Plugins are registered by their checksums, and served after a reload.
+func TestModuleCommands(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	dir := filepath.Join(w.Dir, "plugins.d")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	tool := func(status int, words ...string) string {
+		t.Helper()
+		cmd := w.Command(t, "liveapi", append([]string{"module"}, words...)...)
+		out, _ := cmd.CombinedOutput()
+		require.Equal(t, status, cmd.ProcessState.ExitCode(), "%v: %s", words, out)
+		return string(out)
+	}
+	hello := filepath.Join(w.Dir, "hello")
+	build := exec.Command("go", "build", "-o", hello, "./examples/hello-go")
+	build.Dir = hosttest.Root(t)
+	hosttest.Output(t, build)
+	require.Contains(t, tool(1, "add", hello), "names no folder plugin_dir")
+	w.Set(t, "modules  =", "plugin_dir = \"plugins.d\"\nmodules  =")
+	h := w.Serve(t)
+	require.Contains(t, tool(0, "add", hello), "registered hello, which serves Hello")
+	require.Contains(t, tool(1, "add", hello), "registered already")
+	require.Contains(t, tool(1, "add", "/bin/true"), "was not registered")
+	require.Contains(t, tool(2, "add", "--name=../x", hello), "letters, digits")
+	require.Regexp(t, `hello +Hello +\d`, tool(0, "list"))
+	require.Contains(t, tool(0, "check"), "well: plugin hello serves Hello")
+	c := w.Dial(t)
+	require.Contains(t, c.Call("uapi", "Hello", "greet", `{"name":"x"}`), "Failed to load module")
+	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "msg=reloaded") }, hosttest.Patience, 5*time.Millisecond)
+	require.Contains(t, c.Call("uapi", "Hello", "greet", `{"name":"x"}`), `"status":1`)
+
+	// Another program in its place is not run.
+	text, err := os.ReadFile("/bin/true")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(hello+".new", text, 0o755))
+	require.NoError(t, os.Rename(hello+".new", hello))
+	require.Contains(t, tool(1, "check"), "its SHA-256 is")
+	require.Contains(t, tool(0, "remove", "hello"), "not registered any more")
+	require.Contains(t, tool(1, "remove", "hello"), "no plugin")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.toml"), []byte("path = \"x\"\n"), 0o644))
+	require.Contains(t, tool(1, "check"), "bad.toml: path: must be absolute")
+	require.Contains(t, tool(0, "list"), "liveapi-email", "the others are there")
+}
+
+// systemd is told what it asks to be told.
+func TestSystemdIsTold(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	path := filepath.Join(filepath.Dir(w.Dir), "notify")
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	defer func() { _ = told.Close() }()
+	cmd := w.Command(t, "/bin/sh", "-c", `WATCHDOG_PID=$$ exec "$0" serve`, hosttest.Bin(t, "liveapid"))
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=200000")
+	h := w.ServeCommand(t, cmd)
+	until := func(want ...string) {
+		t.Helper()
+		require.NoError(t, told.SetReadDeadline(time.Now().Add(hosttest.Patience)))
+		message := make([]byte, 1000)
+		for len(want) > 0 {
+			n, err := told.Read(message)
+			require.NoError(t, err, "not told: %q", want)
+			if strings.Contains(string(message[:n]), want[0]) {
+				want = want[1:]
+			}
+		}
+	}
+	until("READY=1")
+	until("WATCHDOG=1", "STATUS=1 accounts", "WATCHDOG=1", "WATCHDOG=1")
+	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
+	until("RELOADING=1\nMONOTONIC_USEC=", "READY=1")
+	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
+	until("STOPPING=1")
+	require.NoError(t, h.Wait(t))
+}
+
+// R9: workers are killed at random while 16 clients of four accounts call: each call gets one
+// answer, right or clear; nothing that was acknowledged is lost; other accounts notice nothing.
+func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	uids := []int{20021, 20022, 20023, 20024}
+	const spared = 20025
+	w := hosttest.Server(t, append(uids, spared)...)
+	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	h := w.Serve(t)
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	var answered, unclear atomic.Int64
+	for i := range 16 {
+		uid := uids[i%4]
+		all.Go(func() {
+			c := w.DialUID(t, uid)
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				answer := c.Call("uapi", "Email", "passwd_pop", fmt.Sprintf(`{"email":"user","password":"N3w %d %d"}`, i, n))
+				answered.Add(1)
+				var a struct {
+					Result struct {
+						Status int
+						Errors []string
+					}
+				}
+				if err := json.Unmarshal([]byte(answer), &a); err != nil {
+					t.Errorf("%s", answer)
+				}
+				if a.Result.Status == 1 {
+					continue
+				}
+				if text := fmt.Sprint(a.Result.Errors); !strings.Contains(text, "not known") && !strings.Contains(text, "othing was changed") {
+					t.Errorf("%s", text)
+				}
+				unclear.Add(1)
+			}
+		})
+	}
+	all.Go(func() {
+		c := w.DialUID(t, spared)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if answer := c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"undisturbed"}`); !strings.Contains(answer, `"status":1`) {
+				t.Errorf("another account's call: %s", answer)
+			}
+		}
+	})
+	kills := 0
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
+		if pid := workerPID(t, h, uids[rand.IntN(4)]); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			kills++
+		}
+		select {
+		case <-t.Context().Done():
+		case <-time.After(rand.N(40 * time.Millisecond)):
+		}
+	}
+	close(stop)
+	all.Wait()
+	require.Positive(t, kills)
+	t.Logf("%d calls, %d not done, %d kills", answered.Load(), unclear.Load(), kills)
+	for _, uid := range append(uids, spared) {
+		require.Eventually(t, func() bool {
+			return strings.Contains(ask(t, w, uid, "passwd_pop", `{"email":"user","password":"the end"}`), `"status":1`)
+		}, hosttest.Patience, 100*time.Millisecond)
+		require.Contains(t, ask(t, w, uid, "verify_password", fmt.Sprintf(`{"email":"user@%s.example","password":"the end"}`, hosttest.Name(uid))), `"data":1`)
+		entries, err := os.ReadDir(filepath.Join(w.Home(uid), "etc", hosttest.Name(uid)+".example"))
+		require.NoError(t, err)
+		for _, e := range entries {
+			require.Contains(t, []string{".liveapid.lock", "passwd", "quota", "shadow"}, e.Name(), "no litter")
+		}
+	}
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records, whole")
+}
+
+// T44: what the host acknowledged before it was killed stands in the audit log, begun and ended.
+func TestT44_AuditOfAKilledHost(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, 20031)
+	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	acknowledged := 0
+	for range 4 {
+		h := w.Serve(t)
+		c := w.DialUID(t, 20031)
+		timer := time.AfterFunc(300*time.Millisecond, func() { _ = h.Process.Kill() })
+		for {
+			c.Send(hosttest.Action("uapi", "Email", "passwd_pop", `{"email":"user","password":"again\r\n{\"n\":1}"}`))
+			line := make([]byte, 4096)
+			n, err := c.Read(line)
+			if err != nil || n == 0 {
+				break
+			}
+			if strings.Contains(string(line[:n]), `"status":1`) {
+				acknowledged++
+			}
+			c.Send(hosttest.Action("uapi", "Email", "passwd_pop", `{"email":"user","password":"and again"}`))
+			if n, err = c.Read(line); err != nil || n == 0 {
+				break
+			}
+			if strings.Contains(string(line[:n]), `"status":1`) {
+				acknowledged++
+			}
+		}
+		timer.Stop()
+		_ = h.Process.Kill()
+		_ = h.Wait(t)
+	}
+	require.Positive(t, acknowledged)
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records, whole")
+	text, err := os.ReadFile(filepath.Join(w.Dir, "audit.log"))
+	require.NoError(t, err)
+	begun, well := map[string]bool{}, 0
+	for line := range strings.Lines(string(text)) {
+		var r audit.Record
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		switch r.Event {
+		case audit.EventBegin:
+			begun[r.ID] = true
+		case audit.EventEnd:
+			if r.Result == "ok" {
+				require.True(t, begun[r.ID])
+				well++
+			}
+		}
+	}
+	require.GreaterOrEqual(t, well, acknowledged)
+
+	// A log that can't be written keeps changes from being made.
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "audit.log"), []byte("not a log\n"), 0o600))
+	cmd := w.Command(t, "liveapid", "serve")
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "move the file away to begin another")
+}
+
+// Descriptors run out, and the host recovers when there are some again.
+func TestR04_NoDescriptorsLeft(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	h := w.ServeCommand(t, w.Command(t, "/usr/bin/prlimit", "--nofile=64:64", hosttest.Bin(t, "liveapid"), "serve"))
+	require.Contains(t, w.Dial(t).Call("uapi", "Email", "count_pops", `{}`), `"data":1`)
+	var held []*hosttest.Conn
+	for range 100 {
+		held = append(held, w.Dial(t))
+	}
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "too many open files") }, hosttest.Patience, 5*time.Millisecond)
+	for _, c := range held {
+		_ = c.Close()
+	}
+	require.Contains(t, w.Dial(t).Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"there again"}`), `"status":1`)
+}
+
+// A broken account's file is named in the log and leaves the others working; what changes is seen
+// without a signal.
+func TestBrokenAccountFile(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, 20041, 20042)
+	require.NoError(t, os.WriteFile(w.AccountFile(20041), []byte("uid = "), 0o644))
+	h := w.Serve(t)
+	require.Contains(t, h.Log.String(), "u20041.toml")
+	require.Contains(t, ask(t, w, 20042, "count_pops", `{}`), `"data":1`)
+	require.Contains(t, w.DialUID(t, 20041).Answer(), "has no account")
+	cmd := w.Command(t, "liveapi", "account", "check")
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "u20041.toml")
+	out, err = w.Command(t, "liveapi", "doctor").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "wrong  account file")
+
+	w.AddAccount(t, 20041)
+	require.Eventually(t, func() bool {
+		return strings.Contains(hosttest.Output(t, w.Command(t, "liveapi", "status")), "accounts  2")
+	}, hosttest.Patience, 50*time.Millisecond)
+	require.Contains(t, ask(t, w, 20041, "count_pops", `{}`), `"data":1`)
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "doctor")), "well   2 accounts")
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "check")), "2 accounts, nothing wrong")
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "show", "u20041")), "domains   u20041.example")
+	for words, says := range map[string]string{
+		"create u20043 --domain u20043.example": "must exist first", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "no account's name",
+		"create nobody": "--domain", "create nobody --domain x_y": "is no domain", "suspend none": "no account", "delete ../x": "no account", "show none": "no account",
+	} {
+		out, err := w.Command(t, "liveapi", append([]string{"account"}, strings.Fields(words)...)...).CombinedOutput()
+		require.Error(t, err, words)
+		require.Contains(t, string(out), says)
+	}
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "top", "--once", "--every=100ms")), "u20041")
+}
