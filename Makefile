@@ -5,7 +5,7 @@ TOOLS   := $(BIN)/tools
 GO      ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint deps bench fuzz tools proto clean
+.PHONY: all build demo test lint deps deb bench soak fuzz tools proto clean
 
 all: build
 
@@ -28,6 +28,11 @@ lint: tools ## gofmt, go vet, staticcheck.
 
 deps: ## Install the Debian packages that the tests use, where missing.
 	@scripts/test-deps.sh
+
+deb: ## Build the Debian package into dist/.
+	@mkdir -p $(BIN)/release
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/release/ ./cmd/...
+	@scripts/deb.sh $(BIN)/release $(CURDIR)/dist
 
 bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
 	$(GO) run ./tests/bench -bin $(BIN)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/launch"
 )
 
@@ -18,6 +19,9 @@ func main() {
 	launch.Main() // As which a host that this program starts as root starts workers.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
+
+// extra adds commands that only some builds have.
+var extra = func(*cobra.Command) {}
 
 // exitStatus ends the program with the status of a program it ran.
 type exitStatus int
@@ -31,9 +35,9 @@ type errMisuse struct{ error }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use: "liveapi", Short: "Make sandboxes and run LiveAPI programs",
-		SilenceUsage: true, SilenceErrors: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version: host.Version, SilenceUsage: true, SilenceErrors: true,
 	}
+	extra(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errMisuse{err} })
 	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
 		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand())

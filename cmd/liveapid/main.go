@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/launch"
 	"github.com/liveapid/liveapid/host/setup"
@@ -23,14 +24,17 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
+// extra adds commands that only some builds have.
+var extra = func(*cobra.Command) {}
+
 // run returns 0 when done, 1 on failure, 2 on misuse.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	misused := true
 	root := &cobra.Command{
 		Use: "liveapid", Short: "The open LiveAPI host",
-		SilenceUsage: true, SilenceErrors: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version: host.Version, SilenceUsage: true, SilenceErrors: true,
 	}
+	extra(root)
 	var path, level string
 	root.PersistentFlags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	root.PersistentFlags().StringVar(&level, "log-level", "", "debug, info, warn or error (default info for serve, warn for stdio)")

@@ -32,6 +32,15 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return err
 	}
 	handed := activation.Files(true) // Taken before anything opens a descriptor.
+	dirs := []string{filepath.Dir(c.Socket)}
+	if c.Mode == config.Server && c.RunDir != "" {
+		dirs = append(dirs, c.RunDir) // Workers pass through it.
+	}
+	for _, dir := range dirs {
+		if err := makeSocketDir(dir); err != nil {
+			return err
+		}
+	}
 	rt, err := setup.New(c, log)
 	if err != nil {
 		return err
@@ -91,9 +100,6 @@ func listen(c *config.Config, handed []*os.File) (*net.UnixListener, error) {
 	mode := os.FileMode(0o600)
 	if c.Mode == config.Server {
 		mode = 0o666
-	}
-	if err := makeSocketDir(filepath.Dir(c.Socket)); err != nil {
-		return nil, err
 	}
 	return session.Listen(c.Socket, mode)
 }
@@ -179,7 +185,7 @@ func tell(log *slog.Logger, state string) {
 	}
 }
 
-// makeSocketDir makes the socket's folder, and those above it, where they are missing,
+// makeSocketDir makes a socket's folder, and those above it, where they are missing,
 // passable for those who connect. One that is there stays as it is.
 func makeSocketDir(dir string) error {
 	old := unix.Umask(0o022)

@@ -22,6 +22,8 @@ const (
 	DefaultSocket = "/run/liveapid/liveapi.sock"
 	// DefaultBindings is where an installation keeps the Perl and PHP libraries.
 	DefaultBindings = "/usr/share/liveapid/bindings"
+	// DefaultLibrary is where an installation keeps the plugins' programs.
+	DefaultLibrary = "/usr/lib/liveapid"
 	// DefaultWorkers and DefaultWorkerMemory, in MiB, bound workers where nothing is said.
 	DefaultWorkers      = 500
 	DefaultWorkerMemory = 512
@@ -229,7 +231,8 @@ func (c *Config) absolute(path string) string {
 	return filepath.Join(filepath.Dir(c.path), path)
 }
 
-// beside returns the path of a program in the folder of the running one.
+// beside returns the path of a program in the folder of the running one, or in that where an
+// installation keeps programs that are not for people.
 func beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
@@ -238,7 +241,11 @@ func beside(name string) string {
 	if real, err := filepath.EvalSymlinks(self); err == nil {
 		self = real
 	}
-	return filepath.Join(filepath.Dir(self), name)
+	path := filepath.Join(filepath.Dir(self), name)
+	if installed := filepath.Join(DefaultLibrary, name); !fileExists(path) && fileExists(installed) {
+		return installed
+	}
+	return path
 }
 
 // Validate reports every mistake.

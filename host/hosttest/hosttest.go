@@ -33,6 +33,9 @@ import (
 // Patience bounds whatever a test waits for. It decides no verdict but that of a hang.
 const Patience = 60 * time.Second
 
+// Tick is how often a test looks whether what it waits for is there.
+const Tick = 20 * time.Millisecond
+
 // Root returns the module's folder.
 func Root(t testing.TB) string {
 	t.Helper()

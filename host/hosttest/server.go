@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -102,6 +103,14 @@ func As(cmd *exec.Cmd, uid int) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	return cmd
+}
+
+// AsUser is As by a system user's name.
+func AsUser(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
+	t.Helper()
+	u, err := account.SystemUser(name)
+	require.NoError(t, err)
+	return As(cmd, u.UID)
 }
 
 // DialUID connects to the world's host as another user: what the kernel tells the host is who

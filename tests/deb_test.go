@@ -1,0 +1,95 @@
+package tests
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// The package is installed as root does it, serves, is upgraded and removed. It is the system's
+// own dpkg, so where liveapid is installed already, nothing is done.
+func TestDebianPackage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("packages are installed by root")
+	}
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		t.Skip("this is no Debian")
+	}
+	for _, path := range []string{"/usr/sbin/liveapid", "/etc/liveapid"} {
+		if _, err := os.Lstat(path); err == nil {
+			t.Skip(path, " is there: liveapid is installed on this machine")
+		}
+	}
+	run := func(words ...string) string {
+		t.Helper()
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LIVEAPID_CONFIG=")
+		return hosttest.Output(t, cmd)
+	}
+	build := exec.Command(filepath.Join(hosttest.Root(t), "scripts", "deb.sh"), filepath.Join(hosttest.Root(t), "bin"), t.TempDir())
+	build.Env = append(os.Environ(), "DEB_COMPRESSION=none")
+	deb := strings.TrimSpace(hosttest.Output(t, build))
+	const user = "lwpackage"
+	t.Cleanup(func() { // Where the test failed; it was none of anybody's.
+		_ = exec.Command("dpkg", "--purge", "liveapid").Run()
+		for _, dir := range []string{"/etc/liveapid", "/var/log/liveapid", "/run/liveapid"} {
+			_ = os.RemoveAll(dir)
+		}
+	})
+	run("dpkg", "-i", deb)
+	require.Contains(t, run("getent", "passwd", "liveapid"), "nologin")
+	info, err := os.Stat("/usr/lib/liveapid/liveapi-email")
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o711), info.Mode().Perm())
+	for _, page := range []string{"man1/liveapi.1.gz", "man1/liveapi-account-create.1.gz", "man8/liveapid.8.gz", "man8/liveapid-serve.8.gz", "man1/cpapi2.1.gz", "man1/uapi.1.gz", "man5/liveapid.toml.5.gz"} {
+		require.FileExists(t, filepath.Join("/usr/share/man", page))
+	}
+	for _, name := range []string{"liveapi", "liveapid", "cpapi2", "uapi"} {
+		run("bash", "-n", filepath.Join("/usr/share/bash-completion/completions", name))
+	}
+	out, err := exec.Command("systemd-analyze", "verify", "/lib/systemd/system/liveapid.service", "/lib/systemd/system/liveapid.socket").CombinedOutput()
+	if exec.Command("systemd-analyze", "--version").Run() == nil {
+		require.NoError(t, err, "%s", out)
+	}
+
+	// As the unit starts it, but for the sockets of its folder.
+	_ = exec.Command("userdel", "-r", user).Run()
+	run("useradd", "-m", user)
+	t.Cleanup(func() { _ = exec.Command("userdel", "-r", user).Run() })
+	w := &hosttest.World{Dir: t.TempDir(), Config: "/etc/liveapid/liveapid.toml", Socket: "/run/liveapid/liveapi.sock"}
+	require.NoError(t, os.MkdirAll("/var/log/liveapid", 0o700))
+	cmd := exec.Command("/usr/bin/setpriv", "--bounding-set=-all,+setuid,+setgid,+chown,+kill", "--inh-caps=-all", "--no-new-privs", "/usr/sbin/liveapid", "serve")
+	h := w.ServeCommand(t, cmd)
+	require.Contains(t, run("liveapi", "account", "create", user, "--domain", "package.example"), "registered")
+	require.Eventually(t, func() bool { return strings.Contains(run("liveapi", "status"), "accounts  1") }, hosttest.Patience, hosttest.Tick)
+	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "add_pop", "email=one", "password=A g00d 0ne, really"), `"status":1`)
+	// The account's own user reads no configuration, and finds the host all the same.
+	own := hosttest.AsUser(t, exec.Command("/usr/bin/uapi", "--output=json", "Email", "verify_password", "email=one@package.example", "password=A g00d 0ne, really"), user)
+	require.Contains(t, hosttest.Output(t, own), `"data":1`)
+	require.Contains(t, run("liveapi", "doctor"), "well   plugin liveapi-email serves Email PasswdStrength")
+	h.Stop(t)
+
+	// What the operator changed stays over an upgrade, and over a removal.
+	config, err := os.ReadFile("/etc/liveapid/liveapid.toml")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("/etc/liveapid/liveapid.toml", append(config, "# mine\n"...), 0o600))
+	run("dpkg", "--force-confdef", "--force-confold", "-i", deb)
+	require.FileExists(t, "/etc/liveapid/accounts/"+user+".toml")
+	again, err := os.ReadFile("/etc/liveapid/liveapid.toml")
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(string(again), "# mine\n"))
+	run("dpkg", "--remove", "liveapid")
+	require.NoFileExists(t, "/usr/sbin/liveapid")
+	require.FileExists(t, "/etc/liveapid/liveapid.toml")
+	require.NoError(t, os.Remove("/etc/liveapid/accounts/"+user+".toml"))
+	run("dpkg", "--purge", "liveapid")
+	require.NoDirExists(t, "/etc/liveapid")
+	require.NoError(t, os.RemoveAll("/var/log/liveapid"))
+	require.NoError(t, os.RemoveAll("/run/liveapid"))
+}
