@@ -94,13 +94,21 @@ func New(o Options) *Host {
 }
 
 // Replace has the calls that come from now on go by other plugins. It returns when those that
-// went by the old ones are over, which may then be closed.
-func (h *Host) Replace(plugins []Plugin) {
+// went by the old ones are over, which may then be closed, or when ctx ends.
+func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 	h.mu.Lock()
 	old := h.serving
 	h.serving = &generation{plugins: plugins}
 	h.mu.Unlock()
-	old.calls.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		old.calls.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // enter returns the plugins that a call goes by. The caller must call leave.
@@ -188,7 +196,7 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 	}
 	why := "The " + call.Module + " module stopped while it ran this call."
 	switch {
-	case errors.Is(err, ErrNotRun):
+	case errors.Is(err, ErrNotRun) && !errors.Is(err, ErrOutcomeUnknown):
 		return unavailable(call.Module, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		why = "The " + call.Module + " module did not answer within " + h.timeout.String() + "."

@@ -134,6 +134,7 @@ func TestT15_PasswordsStayOutOfTheAccountsProcesses(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID)
 	w.Set(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry-key\"\n# scheme")
+	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
 	h := w.Serve(t)
 	const canary = "c4n4ry-Pa55w0rd"
 	c := w.DialUID(t, aliceUID)
@@ -318,7 +319,7 @@ func TestT12_TheHostOpensNothingInAHome(t *testing.T) {
 func TestLimitsAreFair(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID, bobUID)
-	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = 20\naccount_sessions = 3\nworkers = 2\n# The Email plugin")
+	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = 20\naccount_sessions = 3\nworkers = 1\n# The Email plugin")
 	w.Serve(t)
 	c := w.DialUID(t, aliceUID)
 	over := 0
@@ -329,7 +330,7 @@ func TestLimitsAreFair(t *testing.T) {
 	}
 	require.Positive(t, over)
 	require.Contains(t, ask(t, w, bobUID, "count_pops", `{}`), `"data":1`, "he has made none yet; and her worker made room for his")
-	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "status")), "workers   2 of at most 2")
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "status")), "workers   1 of at most 1")
 	for range 2 {
 		require.Contains(t, w.DialUID(t, aliceUID).Ask(`<cpaneljson enable="1">`), "json")
 	}

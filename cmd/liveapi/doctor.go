@@ -135,9 +135,16 @@ func (d *diagnosis) server(c *config.Config) {
 			d.bad("%v", err)
 		}
 	}
-	for _, p := range c.Plugins {
-		if info, err := os.Stat(p.Path); err == nil && info.Mode().Perm()&0o044 != 0 && len(p.Args) == 0 {
-			d.note("%s can be read by everybody; with mode 711 an account can't look into its own workers (chmod 711 %s)", p.Path, p.Path)
+	more, _ := c.ReadPlugins(nil)
+	programs := []string{c.ScriptWorker}
+	for _, p := range append(c.Plugins, more...) {
+		if len(p.Args) == 0 { // Else it is an interpreter, which everybody uses.
+			programs = append(programs, p.Path)
+		}
+	}
+	for _, path := range programs {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o044 != 0 {
+			d.note("%s can be read by everybody; with mode 711 an account can't look into its own workers (chmod 711 %s)", path, path)
 		}
 	}
 	if cg, err := worker.CgroupsAvailable(); err != nil {

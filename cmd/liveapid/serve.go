@@ -150,7 +150,7 @@ func reload(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
 		var now unix.Timespec
 		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 		tell(log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
-		if err := rt.Reload(); err != nil {
+		if err := rt.Reload(ctx); err != nil {
 			log.Error("not reloaded; all stays as it was", "error", err.Error())
 		}
 		tell(log, daemon.SdNotifyReady)

@@ -55,12 +55,15 @@ func systemUser(name string) (protocol.Account, error) {
 // SystemUser returns a system user as an account without domains.
 func SystemUser(name string) (protocol.Account, error) { return systemUser(name) }
 
+// passwdFile is the system's own file of users.
+const passwdFile = "/etc/passwd"
+
 // passwdUsers reads the system's file of users once, for whoever asks for many; the others are
 // asked of the system. It also returns them all.
 func passwdUsers() (lookup, []protocol.Account) {
 	known := make(map[string]protocol.Account)
 	var all []protocol.Account
-	if f, err := os.Open("/etc/passwd"); err == nil {
+	if f, err := os.Open(passwdFile); err == nil {
 		defer func() { _ = f.Close() }()
 		lines := bufio.NewScanner(f)
 		for lines.Scan() {

@@ -95,15 +95,19 @@ type cpanel struct {
 var notUsers = []string{"system", "root", "nobody", "cpanel"}
 
 // all implements source.
-func (c cpanel) all(lookup lookup) (accounts []protocol.Account, broken []error) {
+func (c cpanel) all(lookup lookup) (r reading, err error) {
 	entries, err := os.ReadDir(c.users)
 	if err != nil {
-		return nil, []error{fmt.Errorf("accounts: %w", err)}
+		return r, fmt.Errorf("accounts: %w", err)
 	}
 	owners, lists := map[string]string{}, map[string][]string{}
 	if c.userdomains != "" {
-		if owners, lists, err = readUserDomains(c.userdomains); err != nil {
-			return nil, []error{err} // Without it nobody knows whose a domain is.
+		var twice []string
+		if owners, lists, twice, err = readUserDomains(c.userdomains); err != nil {
+			return r, err // Without it nobody knows whose a domain is.
+		}
+		for _, domain := range twice {
+			r.errs = append(r.errs, fmt.Errorf("%s: the domain %.80q has two owners, and so none", c.userdomains, domain))
 		}
 	}
 	for _, e := range entries {
@@ -113,12 +117,12 @@ func (c cpanel) all(lookup lookup) (accounts []protocol.Account, broken []error)
 		}
 		a, err := c.read(name, lookup, owners, lists[name])
 		if err != nil {
-			broken = append(broken, fmt.Errorf("account file %s: %w", filepath.Join(c.users, name), err))
+			r.broken(name, fmt.Errorf("account file %s: %w", filepath.Join(c.users, name), err))
 			continue
 		}
-		accounts = append(accounts, a)
+		r.accounts = append(r.accounts, a)
 	}
-	return accounts, broken
+	return r, nil
 }
 
 func (c cpanel) read(name string, lookup lookup, owners map[string]string, more []string) (protocol.Account, error) {
@@ -155,16 +159,17 @@ func (c cpanel) watched() []string {
 	return []string{c.users, c.userdomains}
 }
 
-// readUserDomains reads lines "domain: user".
-func readUserDomains(path string) (owners map[string]string, lists map[string][]string, err error) {
+// readUserDomains reads lines "domain: user". A domain that is two users' is returned as such,
+// and has nobody, "", as its owner.
+func readUserDomains(path string) (owners map[string]string, lists map[string][]string, twice []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("accounts: %w", err)
+		return nil, nil, nil, fmt.Errorf("accounts: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	text, err := readBounded(f, 64*maxUsersFile, path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	owners, lists = make(map[string]string), make(map[string][]string)
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -174,11 +179,13 @@ func readUserDomains(path string) (owners map[string]string, lists map[string][]
 		if !ok || domain == "" || domain == "*" || owner == "" || strings.HasPrefix(domain, "#") {
 			continue
 		}
-		if first, twice := owners[domain]; twice && first != owner {
-			return nil, nil, fmt.Errorf("%s: the domain %.80q has two owners", path, domain)
+		if first, known := owners[domain]; known && first != owner {
+			twice = append(twice, domain)
+			owners[domain] = ""
+			continue
 		}
 		owners[domain] = owner
 		lists[owner] = append(lists[owner], domain)
 	}
-	return owners, lists, lines.Err()
+	return owners, lists, twice, lines.Err()
 }

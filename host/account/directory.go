@@ -27,8 +27,19 @@ type Sources struct {
 
 // source is one of them.
 type source interface {
-	all(lookup) (accounts []protocol.Account, broken []error)
-	watched() []string // Files and folders that change with it.
+	all(lookup) (reading, error) // The error is of the source as a whole.
+	watched() []string           // Files and folders that change with it.
+}
+
+// reading is what a source says.
+type reading struct {
+	accounts []protocol.Account
+	names    []string // Of accounts that it has and that can't be read.
+	errs     []error  // Why, and what else is wrong.
+}
+
+func (r *reading) broken(name string, err error) {
+	r.names, r.errs = append(r.names, name), append(r.errs, err)
 }
 
 // Directory knows all accounts of a host, as they were when it last looked.
@@ -37,6 +48,7 @@ type Directory struct {
 	system  int
 
 	reloading sync.Mutex
+	last      map[source]reading // What each said when it could be read.
 
 	mu     sync.RWMutex
 	byName map[string]protocol.Account
@@ -78,46 +90,86 @@ func (s Sources) ByName(name string) (protocol.Account, error) {
 
 // NewDirectory returns a directory that knows nobody until Reload.
 func NewDirectory(s Sources) *Directory {
-	return &Directory{sources: s.list(), system: s.SystemFrom}
+	return &Directory{sources: s.list(), system: s.SystemFrom, last: make(map[source]reading)}
 }
 
 // Reload looks anew. It returns the accounts that are no more what they were (gone, suspended,
-// of another user), by name, and what could not be read, which leaves the rest as it is.
+// of another user), by name, and what could not be read. A source that can't be read at all is
+// what it was; an account that can't be read is none, in no later source either.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	byName, byUID := make(map[string]protocol.Account), make(map[int][]string)
-	add := func(a protocol.Account) {
-		if _, there := byName[a.Name]; !there {
-			byName[a.Name] = a
-			byUID[a.UID] = append(byUID[a.UID], a.Name)
-		}
-	}
+	index := newIndex()
 	find, users := passwdUsers()
 	for _, s := range d.sources {
-		accounts, failed := s.all(find)
-		broken = append(broken, failed...)
-		for _, a := range accounts {
-			add(a)
+		r, err := s.all(find)
+		if err != nil {
+			broken = append(broken, err)
+			r = d.last[s]
+		} else {
+			broken = append(broken, r.errs...)
+			d.last[s] = r
+		}
+		for _, name := range r.names {
+			index.taken[name] = true
+		}
+		for _, a := range r.accounts {
+			broken = append(broken, index.add(a)...)
 		}
 	}
 	if d.system > 0 {
 		for _, u := range users {
-			if u.UID >= d.system && len(byUID[u.UID]) == 0 && ValidName(u.Name) {
-				add(u)
+			if u.UID >= d.system && len(index.byUID[u.UID]) == 0 && ValidName(u.Name) {
+				broken = append(broken, index.add(u)...)
 			}
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, old := range d.byName {
-		if a, there := byName[name]; !there || a.Suspended && !old.Suspended || a.UID != old.UID || a.GID != old.GID {
+		if a, there := index.byName[name]; !there || a.Suspended && !old.Suspended || a.UID != old.UID || a.GID != old.GID {
 			ended = append(ended, name)
 		}
 	}
 	slices.Sort(ended)
-	d.byName, d.byUID = byName, byUID
+	d.byName, d.byUID = index.byName, index.byUID
 	return ended, broken
+}
+
+// index is a directory in the making.
+type index struct {
+	byName map[string]protocol.Account
+	byUID  map[int][]string
+	taken  map[string]bool   // Names that no later source can give.
+	owners map[string]string // Whose each domain is.
+}
+
+func newIndex() *index {
+	return &index{
+		byName: make(map[string]protocol.Account), byUID: make(map[int][]string), taken: make(map[string]bool), owners: make(map[string]string),
+	}
+}
+
+// add adds an account, unless its name is taken. A domain that is another's already stays that
+// one's: two accounts that share it would share its mailboxes.
+func (x *index) add(a protocol.Account) (wrong []error) {
+	if x.taken[a.Name] {
+		return nil
+	}
+	x.taken[a.Name] = true
+	domains := make([]string, 0, len(a.Domains))
+	for _, domain := range a.Domains {
+		if owner, taken := x.owners[domain]; taken && owner != a.Name {
+			wrong = append(wrong, fmt.Errorf("account %s: its domain %.80q is the account %s's, and stays that one's", a.Name, domain, owner))
+			continue
+		}
+		x.owners[domain] = a.Name
+		domains = append(domains, domain)
+	}
+	a.Domains = domains
+	x.byName[a.Name] = a
+	x.byUID[a.UID] = append(x.byUID[a.UID], a.Name)
+	return wrong
 }
 
 // ByName returns the account called name, or ErrUnknown, or ErrSuspended with the account.
@@ -162,10 +214,12 @@ func (d *Directory) Names() []string {
 }
 
 // settle is how long the sources must be still before they are read, since programs write them in
-// several steps; latest is how long they are waited for at most.
+// several steps; latest is how long they are waited for at most. again is how
+// often they are read without a change.
 const (
 	settle = 100 * time.Millisecond
 	latest = 500 * time.Millisecond
+	again  = time.Minute
 )
 
 // Watch calls changed after each change of the sources, until ctx ends.
@@ -177,8 +231,11 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	defer func() { _ = watcher.Close() }()
 	files := make(map[string]bool)
 	folders := make(map[string]bool)
+	// Without uids of their own, accounts are whom the system's file says.
+	files[passwdFile], folders[filepath.Dir(passwdFile)] = true, false
 	for _, s := range d.sources {
 		for i, path := range s.watched() {
+			path = filepath.Clean(path) // As the events name it.
 			if i == 0 {
 				folders[path] = true
 				continue
@@ -193,6 +250,10 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 			return fmt.Errorf("watch %s: %w", folder, err)
 		}
 	}
+	changed() // What changed before the watch was on.
+	// And now and then, for what no event tells of: a folder that another one took the place of.
+	anyway := time.NewTicker(again)
+	defer anyway.Stop()
 	still := time.NewTimer(time.Hour)
 	still.Stop()
 	var first time.Time // Of the changes that are not seen yet; they can't be put off for ever.
@@ -217,6 +278,8 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 			}
 		case <-watcher.Errors:
 			note() // Events were lost: look.
+		case <-anyway.C:
+			changed()
 		case <-still.C:
 			first = time.Time{}
 			changed()

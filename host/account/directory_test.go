@@ -37,7 +37,7 @@ func TestDirectory(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrUnknown, "nothing was read yet")
 	ended, broken := d.Reload()
 	require.Empty(t, ended)
-	require.Len(t, broken, 2)
+	require.Len(t, broken, 3, "and a domain that is another's")
 	require.ErrorContains(t, errors.Join(broken...), "broken.toml")
 	require.ErrorContains(t, errors.Join(broken...), "nobody-here.toml")
 	require.Equal(t, []string{"alice", "bob", "gone", "twin"}, d.Names())
@@ -99,7 +99,32 @@ func TestDirectoryOfCPanel(t *testing.T) {
 	write(t, owners, "x.example: daemon\nx.example: bin\n")
 	ended, broken := d.Reload()
 	require.ErrorContains(t, errors.Join(broken...), "two owners")
-	require.Equal(t, []string{"bin", "daemon"}, ended, "who does not know whose a domain is serves nobody")
+	require.Empty(t, ended, "one domain is no reason to end an account")
+	a, err = d.ByName("daemon")
+	require.NoError(t, err)
+	require.NotContains(t, a.Domains, "x.example")
+	require.Contains(t, a.Domains, "stolen.example", "nobody else claims it now")
+
+	// A source that can't be read is what it was.
+	require.NoError(t, os.Remove(owners))
+	ended, broken = d.Reload()
+	require.Empty(t, ended)
+	require.NotEmpty(t, broken)
+	require.Equal(t, []string{"bin", "daemon"}, d.Names())
+
+	// An account whose file is broken is none, in no other source either.
+	write(t, owners, "")
+	path := dir(t, map[string]string{"daemon.toml": entry(1, "suspended = true"), "other.toml": "uid = 7\ngid = 7\nhome = \"/x\"\ndomains = [\"bin.example\", \"own.example\"]\n"})
+	d = account.NewDirectory(account.Sources{Files: path, CPanelUsers: users, UserDomains: owners})
+	_, _ = d.Reload()
+	_, err = d.ByName("daemon")
+	require.ErrorIs(t, err, account.ErrSuspended)
+	write(t, filepath.Join(path, "daemon.toml"), "suspended =")
+	_, broken = d.Reload()
+	_, err = d.ByName("daemon")
+	require.ErrorIs(t, err, account.ErrUnknown)
+	// And a domain is one account's.
+	require.ErrorContains(t, errors.Join(broken...), `account bin: its domain "bin.example" is the account other's`)
 }
 
 func TestDirectoryOfTheSystem(t *testing.T) {
@@ -124,7 +149,7 @@ func TestWatch(t *testing.T) {
 	require.NoError(t, os.Mkdir(users, 0o755))
 	owners := filepath.Join(root, "userdomains")
 	write(t, owners, "")
-	d := account.NewDirectory(account.Sources{Files: path, CPanelUsers: users, UserDomains: owners})
+	d := account.NewDirectory(account.Sources{Files: path + "/", CPanelUsers: users, UserDomains: owners})
 	_, _ = d.Reload()
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(chan struct{}, 100)

@@ -133,22 +133,22 @@ func (d *Dir) Names() ([]string, error) {
 }
 
 // all implements source.
-func (d *Dir) all(lookup lookup) (accounts []protocol.Account, broken []error) {
+func (d *Dir) all(lookup lookup) (r reading, err error) {
 	names, err := d.Names()
 	if err != nil {
-		return nil, []error{err}
+		return r, err
 	}
-	reading := &Dir{path: d.path, personal: d.personal, lookup: lookup}
+	from := &Dir{path: d.path, personal: d.personal, lookup: lookup}
 	for _, name := range names {
-		switch a, err := reading.ByName(name); {
+		switch a, err := from.ByName(name); {
 		case errors.Is(err, ErrUnknown): // It went away meanwhile.
 		case err != nil:
-			broken = append(broken, err)
+			r.broken(name, err)
 		default:
-			accounts = append(accounts, a)
+			r.accounts = append(r.accounts, a)
 		}
 	}
-	return accounts, broken
+	return r, nil
 }
 
 // watched implements source.

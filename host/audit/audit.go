@@ -100,11 +100,16 @@ func (l *Log) open() error {
 	}
 	l.file, l.bad = f, nil
 	if cut > 0 {
-		if err := l.write(Record{Event: EventCut, Reason: fmt.Sprintf("%d bytes", cut)}); err != nil {
-			return err
-		}
+		err = l.write(Record{Event: EventCut, Reason: fmt.Sprintf("%d bytes", cut)})
 	}
-	return l.write(Record{Event: EventOpened})
+	if err == nil {
+		err = l.write(Record{Event: EventOpened})
+	}
+	if err != nil {
+		_ = f.Close() // And with it the lock.
+		l.file = nil
+	}
+	return err
 }
 
 // lastLine returns the last whole line, without its line feed, and how many bytes follow it.
@@ -195,10 +200,13 @@ func (l *Log) Reopen() error {
 	if now, err := os.Stat(l.path); err == nil && os.SameFile(held, now) {
 		return nil
 	}
-	old, n, prev := l.file, l.n, l.prev
+	if l.bad != nil {
+		l.bad = l.recover() // A line that is half there would stay in the old file.
+	}
+	old, n, prev, bad := l.file, l.n, l.prev, l.bad
 	l.file = nil
 	if err := l.open(); err != nil {
-		l.file, l.n, l.prev = old, n, prev // Better in the old file than nowhere.
+		l.file, l.n, l.prev, l.bad = old, n, prev, bad // Better in the old file than nowhere.
 		return err
 	}
 	return errors.Join(old.Sync(), old.Close())

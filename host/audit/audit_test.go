@@ -166,6 +166,19 @@ func TestTheChainGoesOn(t *testing.T) {
 	_, err = verify(t, path, old)
 	require.ErrorIs(t, err, audit.ErrBroken)
 
+	// A new file that can't be written keeps nothing: the old one goes on, and the next try works.
+	require.NoError(t, os.Rename(path, filepath.Join(dir, "audit.log.2")))
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 10, Max: before.Max}))
+	require.Error(t, l.Reopen())
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
+	require.NoError(t, l.Append(audit.Record{Event: audit.EventBegin}))
+	require.NoError(t, l.Reopen())
+	c, err = verify(t, old, filepath.Join(dir, "audit.log.2"), path)
+	require.NoError(t, err)
+	require.EqualValues(t, 10, c.N)
+
 	require.NoError(t, l.Close())
 	require.NoError(t, os.WriteFile(path, []byte("hello\n"), 0o600))
 	_, err = audit.Open(path)

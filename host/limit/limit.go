@@ -17,7 +17,7 @@ import (
 const (
 	DefaultCalls        = 1024
 	DefaultAccountCalls = 64
-	DefaultRate         = 200
+	DefaultRate         = 50
 	burstSeconds        = 5
 )
 
@@ -81,7 +81,8 @@ func (l *Limiter) Enter(name string) (leave func(), err *protocol.Error) {
 		return nil, protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(format, args...)+" Nothing was changed; try again later.")
 	}
 	switch {
-	case l.calls >= l.o.Calls:
+	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
+		// A quarter more is for accounts that have nothing under way: others can't keep them out.
 		return refuse("The host has %d calls under way, which is its limit (calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls under way, which is its limit (account_calls).", l.o.AccountCalls)

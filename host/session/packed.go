@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 	"github.com/liveapid/liveapid/protocol/live"
@@ -83,6 +84,8 @@ func (p *pipeline) endOfFrames(err error) error {
 
 func (p *pipeline) run(ctx context.Context, packed live.Packed) {
 	request := packed.Request
+	ctx, end := budget.Scope(ctx)
+	defer end()
 	result := protocol.Failed(request.Err)
 	if request.Kind == live.RequestCall || request.Kind == live.RequestSpecial {
 		result = p.s.do(ctx, request.Call)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 	"github.com/liveapid/liveapid/protocol/live"
@@ -270,6 +271,9 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		_ = s.write(live.AnswerShutdown) // Many clients have hung up by now.
 		return true, nil
 	case live.RequestCall:
+		// What a large answer takes it holds until it is written.
+		ctx, end := budget.Scope(ctx)
+		defer end()
 		return false, s.write(s.call(ctx, request.Call))
 	case live.RequestSpecial:
 		return false, s.write(envelope.Special(request.Special, s.do(ctx, request.Call)))

@@ -76,7 +76,7 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 	switch {
 	case uid < worker.MinTenantID || uid == 65534:
 		return denied("System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).")
-	case rt.refused[uid]:
+	case rt.isRefused(uid):
 		return denied("This user is refused by the host's configuration.")
 	}
 	a, err := rt.accounts.ByUID(uid)
@@ -84,6 +84,12 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 		return protocol.Caller{}, refusal(err)
 	}
 	return caller(a), nil
+}
+
+func (rt *Runtime) isRefused(uid int) bool {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.refused[uid]
 }
 
 // reloadAccounts looks at the accounts anew, and ends what those had that are no more.
@@ -101,7 +107,7 @@ func (rt *Runtime) reloadAccounts() {
 			server.EndAccount(name)
 		}
 		for _, p := range plugins {
-			go p.supervisor.EndAccount(name)
+			rt.ending.Go(func() { p.supervisor.EndAccount(name) })
 		}
 	}
 }

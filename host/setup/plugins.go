@@ -43,7 +43,7 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 	add := func(name string, o worker.Options) {
 		print := fingerprint(o)
 		for _, p := range old {
-			if p.print == print && p.name == name {
+			if print != "" && p.print == print && p.name == name {
 				all = append(all, p)
 				return
 			}
@@ -99,7 +99,7 @@ func trust(c *config.Config) func(string) error {
 
 // complete gives a supervisor what all share.
 func (rt *Runtime) complete(c *config.Config, o worker.Options) worker.Options {
-	o.RunDir, o.Spawner, o.Idle, o.Pool = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool
+	o.RunDir, o.Spawner, o.Idle, o.Pool, o.Budget = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool, rt.budget
 	if c.Mode == config.Server {
 		o.Trusted, o.TLS, o.Credential, o.Helper = true, true, worker.Credential, rt.helper
 		o.Cgroups, o.Memory = rt.cgroups, int64(c.Limits.WorkerMemory)<<20
@@ -125,6 +125,12 @@ func fingerprint(o worker.Options) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// lasting returns the limits that hold as long as the host runs.
+func lasting(l config.Limits) config.Limits {
+	l.Calls, l.AccountCalls, l.AccountRate = 0, 0, 0
+	return l
+}
+
 // Modules are a plugin's name and program and the modules it serves, or why it does not.
 type Modules struct {
 	Name, Path string
@@ -145,7 +151,7 @@ func (rt *Runtime) Describe(ctx context.Context, a protocol.Account) []Modules {
 
 // Reload reads the configuration, the plugins and the accounts anew. Calls in flight end with the
 // plugins they began with. What needs a restart is said in the log.
-func (rt *Runtime) Reload() error {
+func (rt *Runtime) Reload(ctx context.Context) error {
 	if rt.accounts != nil {
 		rt.reloadAccounts()
 	}
@@ -168,6 +174,7 @@ func (rt *Runtime) Reload() error {
 		"mode": c.Mode != old.Mode, "socket": c.Socket != old.Socket, "run_dir": c.RunDir != old.RunDir, "helper": c.Helper != old.Helper,
 		"accounts": c.Accounts != old.Accounts || c.CPanelUsers != old.CPanelUsers || c.UserDomains != old.UserDomains || c.SystemUsers != old.SystemUsers,
 		"audit":    c.Audit != old.Audit, "metrics": c.Metrics != old.Metrics, "control": c.Control != old.Control,
+		"limits (but for calls, account_calls and account_rate)": lasting(c.Limits) != lasting(old.Limits),
 	} {
 		if changed {
 			rt.log.Warn("a change in the configuration needs a restart", "key", what)
@@ -178,10 +185,17 @@ func (rt *Runtime) Reload() error {
 	if err != nil {
 		return err
 	}
+	refused, err := rt.refusedUIDs(c)
+	if err != nil {
+		return err
+	}
 	rt.mu.Lock()
-	rt.config, rt.limiter, rt.plugins = c, newLimiter(c), plugins
+	if c.Limits.Calls != old.Limits.Calls || c.Limits.AccountCalls != old.Limits.AccountCalls || c.Limits.AccountRate != old.Limits.AccountRate {
+		rt.limiter = newLimiter(c) // Another one knows nothing of the calls under way.
+	}
+	rt.config, rt.plugins, rt.refused = c, plugins, refused
 	rt.mu.Unlock()
-	rt.Host.Replace(builtins(plugins))
+	rt.Host.Replace(ctx, builtins(plugins))
 	kept := make(map[*running]bool)
 	for _, p := range plugins {
 		kept[p] = true

@@ -17,6 +17,7 @@ import (
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/audit"
+	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/builtin"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/limit"
@@ -33,11 +34,11 @@ type Runtime struct {
 
 	account  func() (protocol.Account, error) // Personal mode's.
 	accounts *account.Directory               // Server mode's; nil in personal mode.
-	refused  map[int]bool                     // Uids that are refused, whatever accounts say.
 	log      *slog.Logger
 	spawner  *worker.Spawner
 	runDir   *worker.RunDir
 	pool     *worker.Pool
+	budget   *budget.Budget
 	cgroups  *worker.Cgroups   // Nil where there are none.
 	helper   *protocol.Account // Nil in personal mode.
 	audit    *audit.Log        // Nil where there is none.
@@ -47,13 +48,15 @@ type Runtime struct {
 	mu      sync.Mutex
 	config  *config.Config
 	limiter *limit.Limiter
+	refused map[int]bool // Uids that are refused, whatever accounts say. Server mode.
 	plugins []*running
+	ending  sync.WaitGroup  // Of workers whose accounts are no more.
 	server  *session.Server // Nil before Serve.
 }
 
 // New builds the host that c describes. Nothing is started before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now()}
+	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), budget: budget.New(budget.Total, budget.Account)}
 	rt.account = func() (protocol.Account, error) { return Account(c) }
 	if err := rt.build(); err != nil {
 		rt.Close()
@@ -111,13 +114,8 @@ func (rt *Runtime) buildServer() error {
 		return err
 	}
 	rt.helper = &helper
-	rt.refused = map[int]bool{helper.UID: true}
-	for _, name := range c.Refuse {
-		u, err := account.SystemUser(name)
-		if err != nil {
-			return fmt.Errorf("refuse: %w", err)
-		}
-		rt.refused[u.UID] = true
+	if rt.refused, err = rt.refusedUIDs(c); err != nil {
+		return err
 	}
 	rt.pool = worker.NewPool(c.Limits.Workers)
 	if rt.cgroups, err = worker.FindCgroups(); err != nil {
@@ -127,6 +125,22 @@ func (rt *Runtime) buildServer() error {
 	rt.accounts = account.NewDirectory(Sources(c))
 	rt.reloadAccounts()
 	return nil
+}
+
+// refusedUIDs returns the uids that are refused, whatever accounts say.
+func (rt *Runtime) refusedUIDs(c *config.Config) (map[int]bool, error) {
+	refused := make(map[int]bool)
+	if rt.helper != nil {
+		refused[rt.helper.UID] = true
+	}
+	for _, name := range c.Refuse {
+		u, err := account.SystemUser(name)
+		if err != nil {
+			return nil, fmt.Errorf("refuse: %w", err)
+		}
+		refused[u.UID] = true
+	}
+	return refused, nil
 }
 
 func newLimiter(c *config.Config) *limit.Limiter {
@@ -172,6 +186,7 @@ func (rt *Runtime) Close() {
 	for _, p := range rt.plugins {
 		p.supervisor.Close()
 	}
+	rt.ending.Wait()
 	rt.spawner.Close()
 	if rt.runDir != nil {
 		if err := rt.runDir.Close(); err != nil {

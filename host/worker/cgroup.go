@@ -138,9 +138,16 @@ type group struct{ path string }
 
 // create makes a group whose members may take so many bytes of memory.
 func (c *Cgroups) create(memory int64) (*group, error) {
-	g := &group{path: filepath.Join(c.root, fmt.Sprintf("worker-%d", c.next.Add(1)))}
-	if err := os.Mkdir(g.path, 0o755); err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+	var g *group
+	for {
+		g = &group{path: filepath.Join(c.root, fmt.Sprintf("worker-%d", c.next.Add(1)))}
+		err := os.Mkdir(g.path, 0o755)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) { // One that a host before this one left.
+			return nil, fmt.Errorf("control groups: %w", err)
+		}
 	}
 	set := map[string]string{}
 	if slices.Contains(c.controllers, "memory") {
@@ -163,7 +170,10 @@ func (c *Cgroups) create(memory int64) (*group, error) {
 func (g *group) end() {
 	_ = os.WriteFile(filepath.Join(g.path, "cgroup.kill"), []byte("1"), 0)
 	deadline := time.Now().Add(protocol.WorkerKillTimeout)
-	for os.Remove(g.path) != nil && time.Now().Before(deadline) {
+	for time.Now().Before(deadline) {
+		if err := os.Remove(g.path); err == nil || errors.Is(err, os.ErrNotExist) {
+			return
+		}
 		time.Sleep(5 * time.Millisecond) // The kernel tells nobody of the last one's end but by a file.
 	}
 }

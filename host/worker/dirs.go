@@ -14,8 +14,11 @@ import (
 // one socket; who makes a million does so to keep root busy.
 const maxLitter = 1000
 
+// maxDeep is how deep folders in it may be nested.
+const maxDeep = 8
+
 // errLitter is a folder with more in it than is worth removing.
-var errLitter = fmt.Errorf("more than %d files were left in a worker's folder, which stays", maxLitter)
+var errLitter = fmt.Errorf("more than %d files, or folders more than %d deep, were left in a worker's folder, which stays", maxLitter, maxDeep)
 
 // takeBack makes a folder that was handed to a worker the host's again: nothing can be made
 // in it any more. The folder that it lies in is root's, so its name stays its own; and the owner
@@ -51,14 +54,17 @@ func openBack(parent int, name string) (fd int, err error) {
 // that is too much. What it removes from can't be filled meanwhile.
 func removeDir(path string) error {
 	left := maxLitter
-	err := removeAt(unix.AT_FDCWD, path, &left)
+	err := removeAt(unix.AT_FDCWD, path, maxDeep, &left)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	return err
 }
 
-func removeAt(parent int, name string, left *int) error {
+func removeAt(parent int, name string, deeper int, left *int) error {
+	if deeper < 0 {
+		return errLitter
+	}
 	fd, err := openBack(parent, name)
 	if err != nil {
 		return err
@@ -73,7 +79,7 @@ func removeAt(parent int, name string, left *int) error {
 			}
 			err := unix.Unlinkat(fd, n, 0)
 			if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) {
-				err = removeAt(fd, n, left)
+				err = removeAt(fd, n, deeper-1, left)
 			}
 			if err != nil {
 				return err

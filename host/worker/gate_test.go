@@ -12,14 +12,14 @@ import (
 
 // R19: an account waits for itself; too many are told so; whoever gives up leaves nothing.
 func TestR19_Gate(t *testing.T) {
-	g := newGate()
+	g := newGate(gateOptions{slots: 1, each: 1, account: 4, queue: 5})
 	leave, err := g.enter(t.Context(), "a")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
-	for range gateAccount - 1 {
+	wait := func(name string) {
 		waiting.Go(func() {
-			_, err := g.enter(ctx, "a")
+			_, err := g.enter(ctx, name)
 			require.ErrorIs(t, err, context.Canceled)
 		})
 	}
@@ -31,26 +31,28 @@ func TestR19_Gate(t *testing.T) {
 			return g.waiting == n
 		}, 10*time.Second, time.Millisecond)
 	}
-	waits(gateAccount - 1)
+	for range 3 {
+		wait("a")
+	}
+	waits(3)
 	_, err = g.enter(t.Context(), "a")
 	require.ErrorIs(t, err, errGateAccount)
-	for i := range gateQueue - gateAccount + 1 {
-		waiting.Go(func() {
-			if leave, err := g.enter(ctx, fmt.Sprintf("b%d", i)); err == nil {
-				<-ctx.Done() // It has a place, where there are several.
-				leave()
-			}
-		})
+	wait("b")
+	wait("b")
+	waits(5)
+	_, err = g.enter(t.Context(), "b")
+	require.ErrorIs(t, err, errGateFull)
+	for i := range 10 {
+		wait(fmt.Sprintf("c%d", i)) // Who has nothing here may wait.
 	}
-	waits(gateQueue - cap(g.slots) + 1)
-	for i := range cap(g.slots) {
-		if _, err = g.enter(cancelled(), fmt.Sprintf("c%d", i)); err != nil {
-			break
-		}
-	}
-	require.Error(t, err)
+	waits(15)
+	_, err = g.enter(cancelled(), "d")
+	require.ErrorIs(t, err, context.Canceled)
 	cancel()
 	waiting.Wait()
+	leave()
+	leave, err = g.enter(t.Context(), "a")
+	require.NoError(t, err)
 	leave()
 	g.mu.Lock()
 	defer g.mu.Unlock()

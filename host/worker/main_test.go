@@ -87,7 +87,7 @@ func actWorker(name string) {
 func litter(dir string) {
 	target, _ := os.ReadFile(os.Args[0] + ".txt")
 	deep := filepath.Join(dir, "deep")
-	for range 20 {
+	for range 5 {
 		_ = os.Mkdir(deep, 0o700)
 		deep = filepath.Join(deep, "d")
 	}

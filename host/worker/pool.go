@@ -3,12 +3,23 @@ package worker
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/liveapid/liveapid/host"
 )
 
-// Pool bounds the workers of all plugins together. Where there are as many as there may be, the
-// one that was used longest ago makes room, if it has no call.
+const (
+	// evictIdle is how long a worker must have had no call before another account's may take its
+	// place: whoever waits for one that has just started must get to it.
+	evictIdle = 200 * time.Millisecond
+	// poolWait is how long a start waits for a place, and poolLook how often it looks.
+	poolWait = 2 * time.Second
+	poolLook = 50 * time.Millisecond
+)
+
+// Pool bounds the workers of all accounts together. Where there are as many as there may be, the
+// one that was used longest ago makes room, if it has no call. Helpers are not counted: there is
+// one for each plugin, and every account needs it.
 type Pool struct {
 	most int
 
@@ -29,35 +40,49 @@ func (p *Pool) Workers() int {
 	return len(p.slots)
 }
 
-// enter counts a slot in that is about to start a worker.
+// enter counts a slot in that is about to start a worker, when there is room for it.
 func (p *Pool) enter(sl *slot) error {
-	if p == nil {
+	if p == nil || sl.helper {
 		return nil
 	}
-	for {
-		p.mu.Lock()
-		if _, ok := p.slots[sl]; ok || p.most <= 0 || len(p.slots) < p.most {
-			p.slots[sl] = struct{}{}
-			p.mu.Unlock()
+	for end := time.Now().Add(poolWait); ; {
+		oldest, ok := p.take(sl)
+		if ok {
 			return nil
 		}
-		var oldest *slot
-		for other := range p.slots {
-			// Helpers stay: there is one for each plugin, and every account needs it.
-			if !other.helper && other.busy.Load() == 0 && (oldest == nil || other.used.Load() < oldest.used.Load()) {
-				oldest = other
-			}
+		if oldest != nil && oldest.stopIdle() {
+			continue
 		}
-		p.mu.Unlock()
-		if oldest == nil {
-			return fmt.Errorf("%w: all %d workers that there may be have calls", host.ErrNotRun, p.most)
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: all %d workers that there may be are in use", host.ErrNotRun, p.most)
 		}
-		oldest.stopIdle()
+		time.Sleep(poolLook)
 	}
+}
+
+// take counts sl in where there is room, and else returns who could make some.
+func (p *Pool) take(sl *slot) (oldest *slot, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, there := p.slots[sl]; there || p.most <= 0 || len(p.slots) < p.most {
+		p.slots[sl] = struct{}{}
+		return nil, true
+	}
+	idle := time.Now().Add(-evictIdle).UnixNano()
+	for other := range p.slots {
+		if !other.running.Load() || other.busy.Load() > 0 || other.used.Load() > idle {
+			continue
+		}
+		if oldest == nil || other.used.Load() < oldest.used.Load() {
+			oldest = other
+		}
+	}
+	return oldest, false
 }
 
 // leave counts a slot out whose worker is gone.
 func (p *Pool) leave(sl *slot) {
+	sl.running.Store(false)
 	if p == nil {
 		return
 	}

@@ -33,15 +33,19 @@ type process struct {
 	log     *lineLog
 
 	pid     int
+	pidfd   *os.File       // Readable when the process has ended, whoever traces it.
 	late    *time.Timer    // Ends a start that takes too long; set by Start.
 	tooLate func()         // What it does beside killing the process.
 	ready   *io.PipeReader // The checked handshake line, for go-plugin.
 	exited  chan struct{}
+	reaped  chan struct{}
 
 	mu     sync.Mutex // Guards what follows, and keeps the pid from reuse while it is signalled.
 	socket string     // Set once the handshake was checked.
 	err    error      // Why the handshake was refused.
-	gone   bool       // The process was reaped.
+	gone   bool       // The process has ended.
+	how    syscall.WaitStatus
+	known  bool // How it ended is known: it was reaped.
 }
 
 var _ runner.Runner = (*process)(nil)
@@ -54,7 +58,7 @@ func newProcess(binary *os.File, args, env []string, dir string) *process {
 		Args: append([]string{binary.Name()}, args...), Env: env, Dir: "/",
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
-	return &process{cmd: cmd, binary: binary, dir: dir, exited: make(chan struct{})}
+	return &process{cmd: cmd, binary: binary, dir: dir, exited: make(chan struct{}), reaped: make(chan struct{})}
 }
 
 // as makes another user of the process, which the launcher then starts.
@@ -95,6 +99,8 @@ func (p *process) Start(context.Context) error {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
 	p.pid = p.cmd.Process.Pid
+	p.pidfd = os.NewFile(uintptr(*p.cmd.SysProcAttr.PidFD), "pidfd")
+	_ = p.cmd.Process.Release() // It is reaped here.
 	p.late = time.AfterFunc(protocol.WorkerStartTimeout, func() {
 		_ = p.kill()
 		p.tooLate()
@@ -112,6 +118,7 @@ func (p *process) Start(context.Context) error {
 
 // execute starts the command.
 func (p *process) execute(above int) error {
+	p.cmd.SysProcAttr.PidFD = new(int)
 	if p.cmd.Path != "" { // The launcher's.
 		return p.spawner.Start(p.cmd)
 	}
@@ -146,19 +153,18 @@ func (p *process) readStdout(stdout *os.File, handshake *io.PipeWriter) {
 	_ = stdout.Close()
 }
 
-// reap waits for the process, ends what it left in its group, and closes the pipes
-// that a grandchild may still hold.
+// reap waits for the process's end, ends what it left in its group, and closes the pipes that a
+// grandchild may still hold. It waits by the descriptor: of a process that another one of its
+// user traces, the parent hears nothing by waiting until the tracer lets go.
 func (p *process) reap(stdout, stderr *os.File) {
-	for {
-		// Without reaping: until then the pid, and so the group's id, can't be reused.
-		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
+	defer func() { _ = p.pidfd.Close() }()
+	if raw, err := p.pidfd.SyscallConn(); err != nil || raw.Read(ended) != nil {
+		p.waitBlocking()
 	}
+	// Before it is reaped: until then the pid, and so the group's id, can't be reused.
 	_ = unix.Kill(-p.pid, unix.SIGKILL)
+	reaped := p.collect()
 	p.mu.Lock()
-	_ = p.cmd.Wait()
 	p.gone = true
 	p.mu.Unlock()
 	close(p.exited)
@@ -166,6 +172,41 @@ func (p *process) reap(stdout, stderr *os.File) {
 	deadline := time.Now().Add(500 * time.Millisecond)
 	_ = stdout.SetReadDeadline(deadline)
 	_ = stderr.SetReadDeadline(deadline)
+	for !reaped {
+		time.Sleep(time.Second) // Its tracer still has it, and nothing tells when it lets go.
+		reaped = p.collect()
+	}
+	close(p.reaped)
+}
+
+// ended tells whether the process behind a descriptor has ended.
+func ended(pidfd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1
+}
+
+// waitBlocking is for a kernel whose descriptors of processes can't be waited for otherwise.
+func (p *process) waitBlocking() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// collect reaps the process, if its tracer lets that happen.
+func (p *process) collect() bool {
+	var how syscall.WaitStatus
+	pid, err := syscall.Wait4(p.pid, &how, syscall.WNOHANG, nil)
+	if err == nil && pid == 0 || errors.Is(err, unix.EINTR) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.how, p.known = how, err == nil
+	return true
 }
 
 // ended tells whether the process has ended, also where it was not reaped yet: a call
@@ -176,9 +217,12 @@ func (p *process) ended() bool {
 	if p.gone {
 		return true
 	}
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-	return err == nil && info.Signo != 0
+	is := false
+	raw, err := p.pidfd.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { is = ended(fd) })
+	}
+	return is
 }
 
 // handshake returns the worker's socket, or why its handshake was refused.
@@ -192,10 +236,13 @@ func (p *process) handshake() (socket string, err error) {
 func (p *process) status() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone {
-		return "just now"
+	switch {
+	case !p.known:
+		return "just now, or held by a tracer"
+	case p.how.Signaled():
+		return "signal: " + p.how.Signal().String()
 	}
-	return p.cmd.ProcessState.String()
+	return fmt.Sprintf("exit status %d", p.how.ExitStatus())
 }
 
 // kill ends the process and its group at once and waits for the end, at most

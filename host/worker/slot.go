@@ -19,6 +19,8 @@ type slot struct {
 	helper  bool         // It is the plugin's helper.
 	busy    atomic.Int64 // Calls in flight, for whoever looks without mu.
 	used    atomic.Int64 // When the last call began or ended, in nanoseconds.
+	running atomic.Bool  // It has a worker.
+	held    atomic.Int64 // Its workers that run, or have ended and were not reaped.
 
 	mu       sync.Mutex
 	current  *worker           // Nil where none runs.
@@ -105,24 +107,26 @@ func (sl *slot) armIdle() {
 		return
 	}
 	if sl.idle == nil {
-		sl.idle = time.AfterFunc(sl.s.o.Idle, sl.stopIdle)
+		sl.idle = time.AfterFunc(sl.s.o.Idle, func() { sl.stopIdle() })
 		return
 	}
 	sl.idle.Reset(sl.s.o.Idle)
 }
 
-// stopIdle ends a worker that nobody called for a while. That is no crash.
-func (sl *slot) stopIdle() {
+// stopIdle ends a worker that nobody called for a while, and tells whether it did. That is no
+// crash.
+func (sl *slot) stopIdle() bool {
 	sl.mu.Lock()
 	w := sl.current
 	if sl.calls > 0 || w == nil {
 		sl.mu.Unlock()
-		return
+		return false
 	}
 	sl.current = nil
 	sl.s.o.Pool.leave(sl)
 	sl.mu.Unlock()
 	w.stop()
+	return true
 }
 
 // start runs in its own goroutine, so that a caller who leaves does not end the start
@@ -131,7 +135,10 @@ func (sl *slot) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
 	}
-	err := sl.s.o.Pool.enter(sl)
+	err := sl.tooManyHeld()
+	if err == nil {
+		err = sl.s.o.Pool.enter(sl)
+	}
 	full := err != nil
 	var w *worker
 	if !full {
@@ -149,11 +156,14 @@ func (sl *slot) start(wait time.Duration) {
 		sl.s.log.Error("worker did not start", "account", sl.account.Name, "error", err.Error(), "in_a_row", sl.crashes)
 	default:
 		sl.modules, sl.current = w.modules, w
+		sl.running.Store(true)
+		sl.touch() // Whoever waits for it comes in a moment.
 		if sl.closed {
 			sl.current = nil
 			sl.s.o.Pool.leave(sl)
 			go w.stop()
 		}
+		sl.held.Add(1)
 		go sl.watch(w)
 		if sl.s.o.Memory > 0 {
 			go sl.weigh(w)
@@ -176,6 +186,19 @@ func (sl *slot) watch(w *worker) {
 			"pid", w.process.pid, "status", w.process.status())
 		w.stop() // Ends go-plugin's side and removes the socket's directory.
 	}
+	<-w.process.reaped
+	sl.held.Add(-1)
+}
+
+// maxHeld is how many ended workers of an account a tracer may hold. Each is a process that the
+// kernel keeps for it.
+const maxHeld = 3
+
+func (sl *slot) tooManyHeld() error {
+	if n := sl.held.Load(); n > maxHeld {
+		return fmt.Errorf("%w: a program of the account holds %d of its ended workers", host.ErrNotRun, n)
+	}
+	return nil
 }
 
 // clearDead takes a dead worker out, as a crash. It needs mu.

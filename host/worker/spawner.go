@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -10,28 +11,38 @@ import (
 // parent-death signal when the thread that forked it ends, and Go ends threads as it
 // likes; this one ends with Close.
 type Spawner struct {
-	jobs chan func()
-	once sync.Once
+	jobs  chan func()
+	ended chan struct{}
+	once  sync.Once
 }
 
 // NewSpawner starts the thread.
 func NewSpawner() *Spawner {
-	s := &Spawner{jobs: make(chan func())}
+	s := &Spawner{jobs: make(chan func()), ended: make(chan struct{})}
 	go func() {
 		runtime.LockOSThread() // Never unlocked: the thread ends with this goroutine.
-		for job := range s.jobs {
-			job()
+		for {
+			select {
+			case job := <-s.jobs:
+				job()
+			case <-s.ended:
+				return
+			}
 		}
 	}()
 	return s
 }
 
-// Start starts cmd. It must not be called after Close.
+// Start starts cmd. After Close it is an error.
 func (s *Spawner) Start(cmd *exec.Cmd) error {
 	done := make(chan error, 1)
-	s.jobs <- func() { done <- cmd.Start() }
-	return <-done
+	select {
+	case s.jobs <- func() { done <- cmd.Start() }:
+		return <-done
+	case <-s.ended:
+		return errors.New("the host is shutting down")
+	}
 }
 
 // Close ends the thread, and with it whatever it started and still runs.
-func (s *Spawner) Close() { s.once.Do(func() { close(s.jobs) }) }
+func (s *Spawner) Close() { s.once.Do(func() { close(s.ended) }) }

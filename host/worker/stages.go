@@ -27,7 +27,7 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		return nil, err
 	}
 	if fn.Shared {
-		return s.run(ctx, s.helper, request)
+		return s.through(ctx, s.shared, s.helper, request)
 	}
 	if !split {
 		return s.run(ctx, sl, request)
@@ -55,13 +55,20 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 			return s.run(ctx, s.helper, request)
 		}
 	}
+	if err := checkHanded(request); err != nil {
+		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+	}
 	after, err := help(ctx, request)
 	switch {
 	case err != nil && fn.Changes:
-		// The change was made; that is what the caller must know.
-		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
-	case err != nil || after.Err != nil:
-		return after, err
+		// The change was made, whatever became of this: not to be told from its text.
+		return nil, fmt.Errorf("%w: %s", host.ErrOutcomeUnknown, err)
+	case err != nil:
+		return nil, err
+	case after.Err != nil && after.Err.Kind == protocol.KindInternal && fn.Changes:
+		return nil, fmt.Errorf("%w: a fault in what follows the change", host.ErrOutcomeUnknown)
+	case after.Err != nil:
+		return after, nil
 	}
 	after.Messages = append(result.Messages, after.Messages...)
 	if after.Metadata == nil {
@@ -91,18 +98,34 @@ func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split b
 // help runs a part of a function in the helper, when it is the account's turn. Nothing was
 // changed before it.
 func (s *Supervisor) help(ctx context.Context, request payload.Request) (*protocol.Result, error) {
-	leave, err := s.gate.enter(ctx, request.Account.Name)
+	return s.through(ctx, s.gate, s.helper, request)
+}
+
+// maxHanded bounds what an account's worker hands to the helper, in bytes; a hash has 250.
+const maxHanded = 64 << 10
+
+func checkHanded(request payload.Request) error {
+	doc, err := payload.Encode(map[string]any{"handed": request.Handed, "warnings": request.Warnings})
+	if err == nil && len(doc) > maxHanded {
+		err = fmt.Errorf("the worker hands %d bytes to the helper, at most %d are taken", len(doc), maxHanded)
+	}
+	return err
+}
+
+// through runs a call when a gate lets its account through.
+func (s *Supervisor) through(ctx context.Context, g *gate, sl *slot, request payload.Request) (*protocol.Result, error) {
+	leave, err := g.enter(ctx, request.Account.Name)
 	busy := ""
 	switch {
 	case errors.Is(err, errGateFull):
-		busy = "The server has as many passwords to work on as it can take."
+		busy = "The server has as many calls of this kind as it can take."
 	case errors.Is(err, errGateAccount):
-		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", gateAccount)
+		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", g.o.account)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:
 		defer leave()
-		return s.run(ctx, s.helper, request)
+		return s.run(ctx, sl, request)
 	}
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }
@@ -120,6 +143,9 @@ func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request)
 	for range maxTries {
 		var answer *pluginpb.Payload
 		if answer, err = s.ask(ctx, sl, ask); err == nil {
+			if err := s.o.Budget.Take(ctx, request.Account.Name, int64(len(answer.GetMsgpack()))); err != nil {
+				return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+			}
 			return decodeAnswer(answer)
 		}
 		if !errors.Is(err, errNotSent) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
@@ -40,9 +41,10 @@ type Options struct {
 	// Helper is as whom the plugin runs beside its workers of accounts: it describes the plugin,
 	// and gets the secrets of calls and settings. Nil has none: then workers do it all.
 	Helper  *protocol.Account
-	Pool    *Pool    // Bounds the workers of all plugins; nil sets no bound.
-	Cgroups *Cgroups // Bounds each worker; nil has none.
-	Memory  int64    // Bytes that a worker may hold; 0 sets no bound.
+	Pool    *Pool          // Bounds the workers of all plugins; nil sets no bound.
+	Cgroups *Cgroups       // Bounds each worker; nil has none.
+	Memory  int64          // Bytes that a worker may hold; 0 sets no bound.
+	Budget  *budget.Budget // Of large answers; nil sets no bound.
 }
 
 // Supervisor runs one plugin: a worker for each account that calls it.
@@ -50,7 +52,8 @@ type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
-	gate *gate // Before the helper.
+	gate   *gate // Before the helper's work on secrets, which is hard,
+	shared *gate // and before what the helper runs whole, which waits for others.
 
 	mu     sync.Mutex
 	slots  map[identity]*slot
@@ -72,7 +75,7 @@ var _ host.Plugin = (*Supervisor)(nil)
 // New returns a supervisor. It starts nothing before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
-	s := &Supervisor{o: o, log: log, gate: newGate(), slots: make(map[identity]*slot)}
+	s := &Supervisor{o: o, log: log, gate: newGate(hardWork), shared: newGate(sharedWork), slots: make(map[identity]*slot)}
 	if o.Helper != nil {
 		s.helper = &slot{s: s, account: *o.Helper, helper: true}
 	}

@@ -244,27 +244,31 @@ func (w *worker) leave() {
 	}
 }
 
+// clear removes what the worker had: its folder, its control group.
+func (w *worker) clear() {
+	if w.dir != "" {
+		if err := removeDir(w.dir); err != nil {
+			w.stderr.line([]byte("remove its folder: " + err.Error()))
+		}
+	}
+	if w.group != nil {
+		w.group.end()
+	}
+}
+
 // stop ends the worker: our SIGKILL first, then go-plugin's own end in the background.
 // go-plugin alone waited half a minute for a stopped process (1.8.0).
 func (w *worker) stop() {
 	w.ending.Store(true)
-	defer func() {
-		if w.dir != "" {
-			if err := removeDir(w.dir); err != nil {
-				w.stderr.line([]byte("remove its folder: " + err.Error()))
-			}
-		}
-		if w.group != nil {
-			w.group.end()
-		}
-	}()
 	if w.process == nil || w.process.pid == 0 {
+		w.clear()
 		return
 	}
 	if err := w.process.kill(); err != nil {
 		w.stderr.line([]byte(err.Error()))
 	}
 	w.conn.shut()
+	w.clear() // Before go-plugin removes its folder, which would follow what a tenant puts there.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

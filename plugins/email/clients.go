@@ -4,6 +4,9 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/sdk"
@@ -119,6 +122,9 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	if m.now().relay == nil {
 		return nil, protocol.NewError(protocol.KindUnavailable, "This server mails no settings: its operator has named no mail server for that (setting smtp).")
 	}
+	if !m.mayMail(call.Account.Name) {
+		return nil, protocol.NewError(protocol.KindUnavailable, "The account has sent as many messages as it may in an hour. Try again later.")
+	}
 	if err := m.mailSettings(ctx, call, c, to); err != nil {
 		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not take the message. Try again later."}
 	}
@@ -146,6 +152,24 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
 }
 
+// mailsPerHour bounds the messages that an account can have sent to anybody.
+const mailsPerHour = 20
+
+// mayMail counts a message that an account sends.
+func (m *Module) mayMail(account string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.mails[account]
+	if l == nil {
+		if len(m.mails) > 10_000 {
+			clear(m.mails)
+		}
+		l = rate.NewLimiter(rate.Every(time.Hour/mailsPerHour), mailsPerHour)
+		m.mails[account] = l
+	}
+	return l.Allow()
+}
+
 // welcome is what follows the creation of a mailbox: the mail server is told, and its settings
 // are mailed to it, where the call asks for that. It returns the mailbox's address.
 func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
@@ -156,7 +180,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	m.notify(ctx, call, box, limits)
 	switch {
 	case !call.Flag("send_welcome_email"):
-	case m.now().relay == nil:
+	case m.now().relay == nil, !m.mayMail(call.Account.Name):
 		call.Warn("The mailbox was created. This server does not mail its settings to it.")
 	default:
 		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
@@ -175,6 +199,9 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	}
 	masks := []string{call.Account.Name}
 	for _, domain := range call.Account.Domains {
+		if strings.ContainsAny(domain, "*?") {
+			continue // It would be a mask of others', too.
+		}
 		masks = append(masks, "*@"+domain)
 	}
 	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)

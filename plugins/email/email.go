@@ -6,6 +6,8 @@ package email
 import (
 	"sync"
 
+	"golang.org/x/time/rate"
+
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/plugins/email/policy"
 	"github.com/liveapid/liveapid/plugins/email/store"
@@ -22,6 +24,7 @@ type Module struct {
 	mu     sync.Mutex
 	active *active
 	stores map[string]store.Store // By home.
+	mails  map[string]*rate.Limiter
 }
 
 // active is what the module works with, by its settings.
@@ -37,7 +40,7 @@ type active struct {
 
 // Modules returns the modules as the plugin serves them.
 func Modules() []*sdk.Module {
-	m := &Module{verifier: password.NewVerifier()}
+	m := &Module{verifier: password.NewVerifier(), mails: make(map[string]*rate.Limiter)}
 	if err := m.configure(nil); err != nil {
 		panic("email: the default settings: " + err.Error()) // A mistake in this program.
 	}

@@ -37,20 +37,33 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 	return all, nil
 }
 
+const (
+	// maxPattern bounds a regular expression, in bytes, and maxMatching the time that all of a
+	// list's matches take.
+	maxPattern  = 1024
+	maxMatching = 2 * time.Second
+)
+
 // matcher returns the test of the argument regex.
 func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	pattern := call.String("regex")
 	if pattern == "" {
 		return func(string) (bool, error) { return true, nil }, nil
 	}
+	if len(pattern) > maxPattern {
+		// Compiling takes the square of its length.
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument may have at most "+strconv.Itoa(maxPattern)+" characters.")
+	}
 	re, err := regexp2.Compile(pattern, regexp2.None)
 	if err != nil {
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is no regular expression.")
 	}
 	re.MatchTimeout = 100 * time.Millisecond // Some expressions take for ever.
+	left := maxMatching
 	return func(text string) (bool, error) {
+		start := time.Now()
 		ok, err := re.MatchString(text)
-		if err != nil {
+		if left -= time.Since(start); err != nil || left < 0 {
 			return false, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument takes too long to match.")
 		}
 		return ok, nil

@@ -267,3 +267,23 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// T22: a short document must not stand for more than there is memory: a table's names are sent
+// once, and written for each row.
+func TestT22_TablesThatGrow(t *testing.T) {
+	table := func(name string, rows int) []byte {
+		list := make([]any, rows)
+		for i := range list {
+			list[i] = []any{nil}
+		}
+		doc, err := payload.Encode(map[string]any{"table": map[string]any{"columns": []string{name}, "rows": list}})
+		require.NoError(t, err)
+		return doc
+	}
+	_, err := payload.DecodeResult(table(strings.Repeat("a", 256), 100))
+	require.NoError(t, err)
+	_, err = payload.DecodeResult(table(strings.Repeat("a", 257), 1))
+	require.ErrorContains(t, err, "a column's name of 257 bytes")
+	_, err = payload.DecodeResult(table(strings.Repeat("a", 256), protocol.MaxAnswer/256+1))
+	require.ErrorContains(t, err, "the names of")
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // A long list of records with the same fields travels as a table, with the fields' names once:
@@ -11,6 +13,9 @@ import (
 
 // tableFrom is how many records are worth it.
 const tableFrom = 64
+
+// maxColumn bounds a column's name, in bytes.
+const maxColumn = 256
 
 // tableOf returns data as a table, where it is a list of such records.
 func tableOf(data any) (map[string]any, bool) {
@@ -46,6 +51,18 @@ func tableOf(data any) (map[string]any, bool) {
 func recordsOf(table fields) ([]any, error) {
 	columns := table.texts("columns")
 	rows, _ := table["rows"].([]any)
+	// Each name is sent once, and written once for each row: a short document could stand for
+	// more than there is memory.
+	names := 0
+	for _, name := range columns {
+		if len(name) > maxColumn {
+			return nil, fmt.Errorf("%w: a column's name of %d bytes, at most %d are taken", ErrPayload, len(name), maxColumn)
+		}
+		names += len(name)
+	}
+	if names*len(rows) > protocol.MaxAnswer {
+		return nil, fmt.Errorf("%w: the names of %d rows take more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
+	}
 	if len(columns) == 0 || len(slices.Compact(slices.Sorted(slices.Values(columns)))) != len(columns) {
 		return nil, fmt.Errorf("%w: a table without columns, or with two of one name", ErrPayload)
 	}
