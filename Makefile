@@ -38,6 +38,9 @@ bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
 	$(GO) run ./tests/bench -bin $(BIN)
 	$(GO) test -run '^$$' -bench . -benchtime 50x -timeout 30m ./plugins/email/store/sqlstore
 
+soak: build ## Many sessions and accounts, a million frames, a minute of kills; SOAK_SCALE=10 does a tenth. Needs root.
+	$(GO) test -tags soak -timeout 60m -count 1 -v ./tests/soak
+
 fuzz: ## Fuzz every decoder for FUZZTIME each.
 	@scripts/fuzz.sh $(FUZZTIME)
 

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/plugins/email/store/sqlstore/dbtest"
 )
 
 // The uids of these tests' accounts; no system user has them.
@@ -382,4 +383,26 @@ func TestR19_HashingIsShared(t *testing.T) {
 	for other := range answers {
 		require.Contains(t, other, "account_rate", "and nothing else is said")
 	}
+}
+
+// With a database the helper does it all: no process of an account's ever has the database's
+// password, and accounts stay apart.
+func TestServerModeOnADatabase(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, 20051, 20052)
+	secret := filepath.Join(w.Dir, "database")
+	require.NoError(t, os.WriteFile(secret, []byte(dbtest.PostgreSQL(t).Database()), 0o600))
+	require.NoError(t, os.Chown(secret, 1, 1)) // The helper's.
+	w.Set(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase_file = %q\n# scheme", secret))
+	hosttest.Output(t, w.Command(t, "liveapi", "store", "init"))
+	h := w.Serve(t)
+	require.Contains(t, ask(t, w, 20051, "add_pop", `{"email":"one","password":"12345luggage"}`), `"data":"one+u20051.example"`)
+	require.Contains(t, ask(t, w, 20051, "passwd_pop", `{"email":"one","password":"another one"}`), `"status":1`)
+	require.Contains(t, ask(t, w, 20051, "verify_password", `{"email":"one@u20051.example","password":"another one"}`), `"data":1`)
+	require.Contains(t, ask(t, w, 20052, "count_pops", `{}`), `"data":0`)
+	require.Contains(t, ask(t, w, 20052, "passwd_pop", `{"email":"one@u20051.example","password":"stolen"}`), "You do not have access")
+	require.Contains(t, ask(t, w, 20052, "delete_pop", `{"email":"one@u20051.example"}`), "You do not have access")
+	require.Zero(t, workerPID(t, h, 20051), "no worker of an account's")
+	require.NotZero(t, workerPID(t, h, 1))
+	require.NotContains(t, h.Log.String(), dbtest.Password)
 }

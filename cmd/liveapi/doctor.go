@@ -147,11 +147,6 @@ func (d *diagnosis) server(c *config.Config) {
 			d.note("%s can be read by everybody; with mode 711 an account can't look into its own workers (chmod 711 %s)", path, path)
 		}
 	}
-	if cg, err := worker.CgroupsAvailable(); err != nil {
-		d.note("workers have no control groups (%v): their memory is looked at four times a second instead. The unit that comes with liveapid has Delegate=yes", err)
-	} else {
-		d.well("control groups bound %s of workers", strings.Join(cg, " and "))
-	}
 	if len(c.Refuse) == 0 {
 		if _, err := account.SystemUser("www-data"); err == nil {
 			d.note(`the web server's user www-data is not refused by name; set refuse = ["www-data"] where an account could have its uid`)
@@ -205,6 +200,12 @@ func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 		return
 	}
 	d.well("a host listens at %s: pid %d, %d sessions, %d workers", c.Socket, s.PID, s.Sessions, s.Workers)
+	switch {
+	case len(s.Cgroups) > 0:
+		d.well("control groups bound %s of workers", strings.Join(s.Cgroups, " and "))
+	case c.Mode == config.Server:
+		d.note("workers are not bounded by control groups: their memory is looked at four times a second instead. The unit that comes with liveapid has Delegate=, which gives the host its own")
+	}
 	for _, p := range s.Plugins {
 		for _, w := range p.Workers {
 			if w.Crashes > 2 {

@@ -52,29 +52,6 @@ func delegated(path string) bool {
 	return false
 }
 
-// CgroupsAvailable returns what control groups could bound, without making any: a look for
-// people, since what counts is the group that the host itself is started in.
-func CgroupsAvailable() ([]string, error) {
-	path, err := ownGroup()
-	if err != nil {
-		return nil, err
-	}
-	has, err := os.ReadFile(filepath.Join(path, "cgroup.controllers"))
-	if err != nil {
-		return nil, err
-	}
-	var usable []string
-	for _, name := range strings.Fields(string(has)) {
-		if name == "memory" || name == "pids" {
-			usable = append(usable, name)
-		}
-	}
-	if len(usable) == 0 {
-		return nil, errors.New("neither memory nor pids can be bounded")
-	}
-	return usable, nil
-}
-
 // ownGroup returns the folder of the group of version 2 that this process is in.
 func ownGroup() (string, error) {
 	own, err := os.ReadFile("/proc/self/cgroup")
