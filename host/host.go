@@ -198,7 +198,7 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 	switch {
 	case errors.Is(err, ErrNotRun) && !errors.Is(err, ErrOutcomeUnknown):
 		return unavailable(call.Module, err)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		why = "The " + call.Module + " module did not answer within " + h.timeout.String() + "."
 	case !errors.Is(err, ErrOutcomeUnknown):
 		return internal(id, err)

@@ -21,6 +21,8 @@ const (
 	RoleAccount Role = "account"
 	// RoleMailbox is one mailbox's user, as in webmail.
 	RoleMailbox Role = "mailbox"
+	// RoleMailServer is the mail server, which asks about mailboxes.
+	RoleMailServer Role = "mailserver"
 	// RoleAdmin is the operator of the host.
 	RoleAdmin Role = "admin"
 )

@@ -419,7 +419,9 @@ func TestR04_NoDescriptorsLeft(t *testing.T) {
 	for _, c := range held {
 		_ = c.Close()
 	}
-	require.Contains(t, w.Dial(t).Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"there again"}`), `"status":1`)
+	require.Eventually(t, func() bool {
+		return strings.Contains(w.Dial(t).Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"there again"}`), `"status":1`)
+	}, hosttest.Patience, hosttest.Tick)
 }
 
 // A broken account's file is named in the log and leaves the others working; what changes is seen

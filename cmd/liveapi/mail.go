@@ -48,7 +48,7 @@ refuses mail to those that are suspended. With a store in a database it is more 
 and two hold the database's password: --write writes them; printed, the password is masked.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.OutOrStdout(), mailconf.Files.Dovecot, mailconf.SQL.Dovecot)
+			return f.run(cmd.OutOrStdout(), mailconf.Files.Dovecot, mailconf.SQL.Dovecot, mailconf.Many.Dovecot)
 		},
 	}
 	f.addTo(cmd)
@@ -68,14 +68,16 @@ logins by Dovecot. With a store in a database it is more than one file, and some
 database's password: --write writes them; printed, the password is masked.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.OutOrStdout(), mailconf.Files.Postfix, mailconf.SQL.Postfix)
+			return f.run(cmd.OutOrStdout(), mailconf.Files.Postfix, mailconf.SQL.Postfix, mailconf.Many.Postfix)
 		},
 	}
 	f.addTo(cmd)
 	return cmd
 }
 
-func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.File, error), ofSQL func(mailconf.SQL) ([]mailconf.File, error)) error {
+func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.File, error),
+	ofSQL func(mailconf.SQL) ([]mailconf.File, error), ofMany func(mailconf.Many) ([]mailconf.File, error),
+) error {
 	c, err := config.Find(f.config)
 	if err != nil {
 		return err
@@ -91,10 +93,19 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 		}
 	}
 	var files []mailconf.File
-	if settings.Store == email.FilesStore {
-		if c.Mode == config.Server {
-			return errors.New("with the store of files in server mode, one Dovecot would read what many accounts write; use a database, or a Dovecot for each account")
+	if settings.Store == email.FilesStore && c.Mode == config.Server {
+		if c.MailDoor == "" {
+			return errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
 		}
+		many := mailconf.Many{Socket: c.MailDoor, Dir: dir, Queue: f.queue}
+		all, broken := readAccounts(c)
+		for _, a := range all {
+			many.Domains = append(many.Domains, a.Domains...)
+		}
+		if files, err = ofMany(many); err != nil {
+			return errors.Join(append(broken, err)...)
+		}
+	} else if settings.Store == email.FilesStore {
 		account, err := setup.Account(c)
 		if err != nil {
 			return err

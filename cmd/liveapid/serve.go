@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/control"
 	"github.com/liveapid/liveapid/host/session"
@@ -120,6 +121,9 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 			}
 		})
 	}
+	if err := openMailDoor(ctx, others, c, rt, log); err != nil {
+		return err
+	}
 	if c.Metrics == "" {
 		return nil
 	}
@@ -130,6 +134,33 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 	others.Go(func() {
 		if err := control.Serve(ctx, l, nil, rt.Metrics.Handler()); err != nil {
 			log.Error("metrics", "error", err.Error())
+		}
+	})
+	return nil
+}
+
+// openMailDoor listens for Dovecot, where that is asked for.
+func openMailDoor(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *setup.Runtime, log *slog.Logger) error {
+	if c.MailDoor == "" || c.Mode != config.Server {
+		return nil
+	}
+	mail, err := account.SystemUser(c.MailUser)
+	if err != nil {
+		return fmt.Errorf("mail_user: %w", err)
+	}
+	if err := makeSocketDir(filepath.Dir(c.MailDoor)); err != nil {
+		return err
+	}
+	l, err := session.Listen(c.MailDoor, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := os.Lchown(c.MailDoor, mail.UID, -1); err != nil {
+		return errors.Join(fmt.Errorf("mail_door: %w", err), l.Close())
+	}
+	others.Go(func() {
+		if err := rt.ServeMailDoor(ctx, l, mail.UID); err != nil {
+			log.Error("mail door", "error", err.Error())
 		}
 	})
 	return nil

@@ -53,6 +53,7 @@ type Directory struct {
 	mu     sync.RWMutex
 	byName map[string]protocol.Account
 	byUID  map[int][]string
+	owners map[string]string // Whose each domain is.
 }
 
 // sources returns them in their order.
@@ -132,7 +133,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 		}
 	}
 	slices.Sort(ended)
-	d.byName, d.byUID = index.byName, index.byUID
+	d.byName, d.byUID, d.owners = index.byName, index.byUID, index.owners
 	return ended, broken
 }
 
@@ -199,6 +200,17 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 		return d.ByName(names[0])
 	}
 	return protocol.Account{}, fmt.Errorf("accounts %s and %s share uid %d", names[0], names[1], uid)
+}
+
+// ByDomain returns the account whose a domain is, as ByName does.
+func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
+	d.mu.RLock()
+	name, ok := d.owners[domain]
+	d.mu.RUnlock()
+	if !ok {
+		return protocol.Account{}, fmt.Errorf("%w: domain %.80q", ErrUnknown, domain)
+	}
+	return d.ByName(name)
 }
 
 // Names returns the names of all accounts in order.

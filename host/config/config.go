@@ -67,8 +67,12 @@ type Config struct {
 	PluginDir    string   `toml:"plugin_dir"` // Folder of NAME.toml files, a plugin each; "" has none.
 	Audit        string   `toml:"audit"`      // File of the audit log; "" has none.
 	Metrics      string   `toml:"metrics"`    // Loopback address of Prometheus' page, such as 127.0.0.1:9187; "" has none.
-	Control      string   `toml:"control"`    // Socket for liveapi status and top; "" has none.
-	Limits       Limits   `toml:"limits"`
+	// MailDoor is the socket on which Dovecot asks for the mailboxes of all accounts; "" has none.
+	// MailUser is the system user as whom it asks; "" is dovecot. Server mode.
+	MailDoor string `toml:"mail_door"`
+	MailUser string `toml:"mail_user"`
+	Control  string `toml:"control"` // Socket for liveapi status and top; "" has none.
+	Limits   Limits `toml:"limits"`
 
 	path string
 }
@@ -180,6 +184,9 @@ func (c *Config) fill() {
 		}
 		c.Plugins[i].fill(c.absolute)
 	}
+	if c.MailUser == "" {
+		c.MailUser = "dovecot"
+	}
 	if c.Helper == "" {
 		c.Helper = "liveapid"
 	}
@@ -192,7 +199,7 @@ func (c *Config) fill() {
 	if c.Limits.WorkerIdle == 0 {
 		c.Limits.WorkerIdle = Duration(5 * time.Minute)
 	}
-	for _, path := range []*string{&c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control} {
+	for _, path := range []*string{&c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.MailDoor} {
 		*path = c.absolute(*path)
 	}
 	if c.Bindings == "" {
@@ -254,6 +261,9 @@ func (c *Config) Validate() error {
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
 	switch c.Mode {
 	case Personal:
+		if c.MailDoor != "" {
+			add("mail_door: it is for the many accounts of server mode; one account's files Dovecot reads itself")
+		}
 	case Server:
 		if c.Accounts == "" && c.CPanelUsers == "" && c.SystemUsers == 0 {
 			add("accounts: server mode needs the folder of the accounts' files, or cpanel_users, or system_users")

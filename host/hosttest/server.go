@@ -125,6 +125,9 @@ func (w *World) DialUID(t testing.TB, uid int) *Conn {
 // TryUID is DialUID for whom connecting may fail.
 func (w *World) TryUID(uid int) (net.Conn, error) { return dialUID(w.Socket, uid) }
 
+// DialAs connects to any socket as another user.
+func DialAs(path string, uid int) (net.Conn, error) { return dialUID(path, uid) }
+
 func dialUID(path string, uid int) (net.Conn, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: too long", path)

@@ -174,6 +174,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		"mode": c.Mode != old.Mode, "socket": c.Socket != old.Socket, "run_dir": c.RunDir != old.RunDir, "helper": c.Helper != old.Helper,
 		"accounts": c.Accounts != old.Accounts || c.CPanelUsers != old.CPanelUsers || c.UserDomains != old.UserDomains || c.SystemUsers != old.SystemUsers,
 		"audit":    c.Audit != old.Audit, "metrics": c.Metrics != old.Metrics, "control": c.Control != old.Control,
+		"mail_door": c.MailDoor != old.MailDoor || c.MailUser != old.MailUser,
 		"limits (but for calls, account_calls and account_rate)": lasting(c.Limits) != lasting(old.Limits),
 	} {
 		if changed {

@@ -173,6 +173,10 @@ func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err err
 		// The connection broke. Where the process has ended, say how the log knows it.
 		err = fmt.Errorf("worker %d is gone: %w", w.process.pid, err)
 	}
+	if status.Code(err) == codes.DeadlineExceeded {
+		// The worker's clock may say so a moment before ours.
+		return fmt.Errorf("%w: %w: %w", host.ErrOutcomeUnknown, context.DeadlineExceeded, clipped(err))
+	}
 	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, clipped(err))
 }
 

@@ -211,6 +211,10 @@ func TestSchemes(t *testing.T) {
 // T4: every function names its roles, and none serves webmail users yet.
 func TestT04_Roles(t *testing.T) {
 	for _, f := range email.Modules()[0].Functions {
+		if f.Name == "mail_server_lookup" { // It tells hashes, and no account may call it.
+			require.Equal(t, []protocol.Role{protocol.RoleMailServer}, f.Roles)
+			continue
+		}
 		require.Equal(t, []protocol.Role{protocol.RoleAccount}, f.Roles, f.Name)
 	}
 }

@@ -230,7 +230,7 @@ func diskParams() []protocol.Param {
 
 // functions makes the SDK's table of the operations.
 func (m *Module) functions() []sdk.Function {
-	var all []sdk.Function
+	all := []sdk.Function{m.lookupFunction()}
 	for _, op := range m.operations() {
 		add := func(api protocol.API, f *form) {
 			if f != nil {

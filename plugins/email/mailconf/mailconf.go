@@ -95,6 +95,8 @@ func checkPath(name, path string) error {
 	return nil
 }
 
+var errColon = errors.New("mail_door: its path may hold no colon, which ends it in Dovecot's configuration")
+
 var errRoot = errors.New("the mail belongs to root, and Dovecot reads no mail as root; serve the account as a user of its own")
 
 // Dovecot returns the configuration for an account's files.

@@ -1,0 +1,81 @@
+package email
+
+import (
+	"context"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// lookupFunction is what a mail server asks by way of the host; no account may call it, since it
+// tells the hash.
+func (m *Module) lookupFunction() sdk.Function {
+	return sdk.Function{
+		Function: protocol.Function{
+			API: protocol.UAPI, Name: "mail_server_lookup", Help: "Tell a mail server what it must know of a mailbox.",
+			Returns: "An object with address, hash, quota, incoming and outgoing.", Roles: []protocol.Role{protocol.RoleMailServer},
+			Params: []protocol.Param{pAddress},
+		},
+		Do: m.lookup, After: m.lookedUp,
+	}
+}
+
+// lookup reads a mailbox out of the store.
+func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	s := m.store(call.Account)
+	hash, suspended, err := s.Hash(ctx, box)
+	if err != nil {
+		return nil, public(box, err, "It can't be looked up")
+	}
+	b, err := s.Mailbox(ctx, box)
+	if err != nil {
+		return nil, public(box, err, "It can't be looked up")
+	}
+	if suspended || b.Suspended.Has(store.Login) {
+		hash = ""
+	}
+	return map[string]any{
+		"hash": hash, "quota": b.Quota, "incoming": b.Suspended.Has(store.Incoming), "outgoing": b.Suspended.Has(store.Outgoing),
+	}, nil
+}
+
+// lookedUp holds what the account's worker said against what a mail server can bear: a hash of
+// another kind, or one that takes seconds to try, is none.
+func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	said, _ := call.Handed.(map[string]any)
+	hash, _ := said["hash"].(string)
+	if hash != "" {
+		accepted, err := m.verifier.Accept(hash)
+		if err == nil {
+			err = store.CheckHash(accepted)
+		}
+		if err != nil {
+			call.Log(box.String() + ": its hash is none that a mail server is told: " + err.Error())
+			accepted = ""
+		}
+		hash = accepted
+	}
+	quota, _ := wholeNumber(said["quota"])
+	incoming, _ := said["incoming"].(bool)
+	outgoing, _ := said["outgoing"].(bool)
+	return map[string]any{"address": box.String(), "hash": hash, "quota": max(0, quota), "incoming": incoming, "outgoing": outgoing}, nil
+}
+
+func wholeNumber(v any) (int64, bool) {
+	switch n := v.(type) {
+	case int64:
+		return n, true
+	case uint64:
+		return int64(min(n, 1<<62)), true
+	}
+	return 0, false
+}
