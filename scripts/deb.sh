@@ -26,7 +26,7 @@ done
 put 600 "$root/packaging/liveapid.toml" etc/liveapid/liveapid.toml
 mkdir -p "$stage"/etc/liveapid/{accounts,plugins.d,modules}
 put 644 "$root/packaging/logrotate" etc/logrotate.d/liveapid
-for unit in liveapid.service liveapid.socket; do put 644 "$root/packaging/systemd/$unit" "lib/systemd/system/$unit"; done
+for unit in liveapid.service liveapid.socket liveapid-queue.service; do put 644 "$root/packaging/systemd/$unit" "lib/systemd/system/$unit"; done
 
 # Man pages and completion come from the commands themselves.
 pages=$(mktemp -d)

@@ -72,6 +72,7 @@ database's password: --write writes them; printed, the password is masked.`,
 		},
 	}
 	f.addTo(cmd)
+	cmd.AddCommand(agentCommand())
 	return cmd
 }
 

@@ -252,6 +252,13 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	return b.Quota / mib, nil
 }
 
+// release is the operation that ends hold_outgoing.
+func (m *Module) release() operation {
+	op := m.suspension("release_outgoing", "Hold a mailbox's outgoing mail no more, and send what was held.", hold, false, nothing)
+	op.after = m.released
+	return op
+}
+
 // suspension is the operation that sets or clears a flag of a mailbox.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
 	kind := limits

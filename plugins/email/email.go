@@ -34,6 +34,7 @@ type active struct {
 	policy   *policy.Policy
 	notifier notifier // Nil tells nobody.
 	relay    *relay   // Nil mails nothing.
+	queue    *queue   // Nil works on none.
 	open     func(protocol.Account) store.Store
 	close    func() error
 }
@@ -52,7 +53,7 @@ func Modules() []*sdk.Module {
 }
 
 // helperSettings are secrets, and what only those parts use that run where secrets are.
-var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "smtp", "store"}
+var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "queue", "smtp", "store"}
 
 // shared tells whether the store is one of all accounts, which none of them may open itself.
 func (m *Module) shared() bool { return m.now().settings.Store != FilesStore }

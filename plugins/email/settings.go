@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type Settings struct {
 	PlaintextLogin   bool   // The mail server takes passwords without TLS.
 	SMTP             string // host:port of the server that takes this module's messages; "" sends none.
 	MailFrom         string // Their sender; "" is no-reply at the account's main domain.
+	Queue            string // Socket of the agent that works on the mail queue; "" has none.
 }
 
 // FilesStore is the default store.
@@ -93,6 +95,9 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 			s.SMTP, ok = value.(string)
 			_, _, err := net.SplitHostPort(s.SMTP)
 			want, ok = "a mail server's address, such as 127.0.0.1:25", ok && err == nil
+		case "queue":
+			s.Queue, ok = value.(string)
+			want, ok = "the path of the socket of liveapi postfix agent", ok && filepath.IsAbs(s.Queue) && len(s.Queue) <= protocol.MaxSocketPath
 		case "mail_from":
 			s.MailFrom, ok = value.(string)
 			_, err := recipient(s.MailFrom)
@@ -160,6 +165,9 @@ func (s Settings) build() (*active, error) {
 	a.policy = policy.New(s.RequiredStrength, list)
 	if s.Doveadm != "" {
 		a.notifier = newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick)
+	}
+	if s.Queue != "" {
+		a.queue = &queue{socket: s.Queue}
 	}
 	if s.SMTP != "" {
 		a.relay = &relay{address: s.SMTP}

@@ -197,7 +197,7 @@ func (m *Module) operations() []operation {
 		m.suspension("unsuspend_incoming", "Take mail to a mailbox again.", incoming, false, one),
 		m.suspension("suspend_outgoing", "Refuse mail that a mailbox sends; logins work.", outgoing, true, one),
 		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, nothing),
-		m.suspension("hold_outgoing", "Mark that mail which a mailbox sends is to stay in the queue.", hold, true, nothing),
+		m.suspension("hold_outgoing", "Hold mail that a mailbox sends in the queue.", hold, true, nothing),
 		{
 			help: "End all sessions of the account's mailboxes.", changes: true, do: m.endSessions, shared: true,
 			uapi: &form{name: "terminate_mailbox_sessions"},
@@ -220,7 +220,16 @@ func (m *Module) operations() []operation {
 			help: "Tell whether the mail server takes passwords without TLS.", do: m.plaintextLogin,
 			uapi: &form{name: "has_plaintext_authentication", answer: asIs},
 		},
-		m.suspension("release_outgoing", "Take the mark of hold_outgoing away.", hold, false, nothing),
+		m.release(),
+		{
+			help: "Count the messages that are held of a mailbox.", returns: "The number.", do: m.there, after: m.onQueue("count"),
+			uapi: &form{name: "get_held_message_count", answer: asIs, params: []protocol.Param{pAddress}},
+		},
+		{
+			help: "Delete the messages that are held of a mailbox.", returns: "The number of those that were deleted.", changes: true,
+			do: m.there, after: m.onQueue("delete"),
+			uapi: &form{name: "delete_held_messages", answer: asIs, params: []protocol.Param{pAddress}},
+		},
 	}
 }
 

@@ -411,9 +411,12 @@ virtual_mailbox_domains = ` + path + `liveapi-postfix-domains.cf
 virtual_mailbox_maps = ` + path + `liveapi-postfix-mailboxes.cf
 virtual_alias_maps = ` + path + `liveapi-postfix-aliases.cf
 ` + postfixCommon + `smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
+# What a mailbox of hold_outgoing sends stays in the queue.
+smtpd_sender_restrictions = check_sender_access ` + path + `liveapi-postfix-hold.cf
 `},
 		table("liveapi-postfix-domains.cf", "SELECT domain FROM domain WHERE domain = '%s' AND active = true"),
 		table("liveapi-postfix-mailboxes.cf", "SELECT m.maildir FROM mailbox m LEFT JOIN liveapid_suspension s ON s.username = m.username WHERE m.username = '%s' AND m.active = true AND "+isNot("s.incoming")),
+		table("liveapi-postfix-hold.cf", "SELECT 'HOLD' FROM liveapid_suspension WHERE username = '%s' AND hold = true"),
 		table("liveapi-postfix-aliases.cf", "SELECT "+goTo+" FROM alias WHERE address = '%s' AND active = true"),
 	}, nil
 }

@@ -1,0 +1,100 @@
+package email
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/sdk"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// queueTimeout is how long the mail server's queue may take to be looked through.
+const queueTimeout = 45 * time.Second
+
+// queue is the agent that works on the mail server's queue (liveapi postfix agent).
+type queue struct{ socket string }
+
+// ask asks it to count, delete or release the messages that are held of a sender.
+func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", q.socket)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	if err := json.NewEncoder(conn).Encode(map[string]string{"do": do, "sender": sender.String()}); err != nil {
+		return 0, err
+	}
+	line, err := bufio.NewReader(conn).ReadSlice('\n')
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		N     int
+		Error string
+	}
+	if err := json.Unmarshal(line, &answer); err != nil {
+		return 0, err
+	}
+	if answer.Error != "" {
+		return 0, errors.New(answer.Error)
+	}
+	return answer.N, nil
+}
+
+// there is the part of a function that only makes sure of its mailbox.
+func (m *Module) there(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.store(call.Account).Mailbox(ctx, box); err != nil {
+		return nil, public(box, err, "Nothing was done")
+	}
+	return nil, nil
+}
+
+// onQueue is the part that works on what is held of the call's mailbox.
+func (m *Module) onQueue(do string) part {
+	return func(ctx context.Context, call *sdk.Call) (any, error) {
+		box, err := mailbox(call)
+		if err != nil {
+			return nil, err
+		}
+		q := m.now().queue
+		if q == nil {
+			return nil, protocol.NewError(protocol.KindUnavailable, "This server does not work on its mail queue: its operator has not set where (setting queue).")
+		}
+		n, err := q.ask(ctx, do, box)
+		if err != nil {
+			return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: fmt.Errorf("the mail queue: %w", err), Message: "The mail queue can't be worked on at the moment. Try again later."}
+		}
+		return n, nil
+	}
+}
+
+// released is what follows the end of hold_outgoing: what was held is sent.
+func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
+	box, err := mailbox(call)
+	if err != nil {
+		return nil, err
+	}
+	m.notify(ctx, call, box, limits)
+	if q := m.now().queue; q != nil {
+		if _, err := q.ask(ctx, "release", box); err != nil {
+			call.Log("release what is held of " + box.String() + ": " + err.Error())
+			call.Warn("Mail is not held any more. What is held already could not be released; try again later.")
+		}
+	}
+	return nil, nil
+}
