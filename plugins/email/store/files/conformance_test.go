@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -205,6 +206,42 @@ func TestDeleteAndCreate(t *testing.T) {
 		require.NoError(t, <-made)
 		require.DirExists(t, filepath.Join(home, "mail/example.com/user/cur"))
 	}
+}
+
+// Deletions that come together empty one another's folder of what is being removed; none of them
+// takes that for a failure.
+func TestManyDeletions(t *testing.T) {
+	home := t.TempDir()
+	s := New(home)
+	box := func(i, n int) store.Address {
+		return store.Address{Localpart: fmt.Sprintf("b%d-%d", i, n), Domain: "example.com"}
+	}
+	for round := range 5 {
+		var all sync.WaitGroup
+		for i := range 16 {
+			all.Go(func() {
+				for n := range 10 {
+					if err := s.Create(t.Context(), store.Mailbox{Address: box(i, n)}, "$6$x"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for i := range 16 {
+			all.Go(func() {
+				for n := range 10 {
+					if err := s.Delete(t.Context(), box(i, n), store.Keep{}); err != nil {
+						t.Errorf("round %d: %v", round, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	entries, err := os.ReadDir(filepath.Join(home, "mail", "example.com"))
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }
 
 // What was made is said to be made, also where the mail can't be reached.

@@ -154,11 +154,17 @@ func (s *Store) emptyTrash(domain string) error {
 	defer func() { _ = trash.Close() }()
 	// The root does not lead out of the folder, whatever links lie in it.
 	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(trash.Fd())))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // Another deletion emptied and removed it.
+	}
 	if err != nil {
 		return classify("open the folder "+trashName, err)
 	}
 	defer func() { _ = root.Close() }()
 	names, err := dirNames(trash)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return classify("list the folder "+trashName, err)
 	}
