@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -98,6 +99,21 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, ask(t, w, anna, "unsuspend_login", `{"email":"`+box+`"}`), `"status":1`)
 	require.True(t, m.login(box, "N3w for anna"))
 
+	// He stops his worker and asks for his mailbox as often as he can: she logs in meanwhile.
+	pid := workerPID(t, h, bert)
+	require.NotZero(t, pid)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	var stuck sync.WaitGroup
+	for range 20 {
+		stuck.Go(func() { m.login("user@u20072.example", sandboxPassword) })
+	}
+	for range 5 {
+		hosttest.Output(t, w.Command(t, "/usr/bin/doveadm", "-c", m.conf, "auth", "cache", "flush"))
+		require.True(t, m.login(box, "N3w for anna"))
+	}
+	stuck.Wait()
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+
 	// Who has no business at the door is not heard, and accounts can't ask for hashes.
 	conn, err := w.TryUID(anna)
 	require.NoError(t, err)
@@ -107,7 +123,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, ask(t, w, anna, "mail_server_lookup", `{"email":"`+box+`"}`), "Permission denied")
 	require.NotContains(t, h.Log.String(), "$6$")
 
-	// A suspended account's mailboxes are none; the host's end is an error, and not a "no".
+	// A suspended account's mailboxes log nobody in, and its mail waits; the host's end is an error, and not a "no".
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "suspend", "u20071"))
 	require.Eventually(t, func() bool {
 		hosttest.Output(t, w.Command(t, "/usr/bin/doveadm", "-c", m.conf, "auth", "cache", "flush"))

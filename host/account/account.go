@@ -60,30 +60,35 @@ const passwdFile = "/etc/passwd"
 
 // passwdUsers reads the system's file of users once, for whoever asks for many; the others are
 // asked of the system. It also returns them all.
-func passwdUsers() (lookup, []protocol.Account) {
+func passwdUsers() (lookup, []protocol.Account, error) {
 	known := make(map[string]protocol.Account)
 	var all []protocol.Account
-	if f, err := os.Open(passwdFile); err == nil {
-		defer func() { _ = f.Close() }()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			fields := strings.Split(lines.Text(), ":")
-			if len(fields) < 7 {
-				continue
-			}
-			a, err := ofUser(&user.User{Username: fields[0], Uid: fields[2], Gid: fields[3], HomeDir: fields[5]})
-			if _, twice := known[fields[0]]; err == nil && !twice {
-				known[fields[0]] = a
-				all = append(all, a)
-			}
+	f, err := os.Open(passwdFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ":")
+		if len(fields) < 7 {
+			continue
 		}
+		a, err := ofUser(&user.User{Username: fields[0], Uid: fields[2], Gid: fields[3], HomeDir: fields[5]})
+		if _, twice := known[fields[0]]; err == nil && !twice {
+			known[fields[0]] = a
+			all = append(all, a)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", passwdFile, err)
 	}
 	return func(name string) (protocol.Account, error) {
 		if a, ok := known[name]; ok {
 			return a, nil
 		}
 		return systemUser(name)
-	}, all
+	}, all, nil
 }
 
 func ofUser(u *user.User) (protocol.Account, error) {

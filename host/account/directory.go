@@ -101,7 +101,10 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	index := newIndex()
-	find, users := passwdUsers()
+	find, users, err := passwdUsers()
+	if err != nil {
+		return nil, []error{fmt.Errorf("accounts: %w: all stays as it was", err)}
+	}
 	for _, s := range d.sources {
 		r, err := s.all(find)
 		if err != nil {
@@ -113,6 +116,12 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 		}
 		for _, name := range r.names {
 			index.taken[name] = true
+			// Its domains stay its own: its mail waits, and nobody else gets them.
+			for domain, owner := range d.owners {
+				if owner == name {
+					index.owners[domain] = name
+				}
+			}
 		}
 		for _, a := range r.accounts {
 			broken = append(broken, index.add(a)...)
@@ -202,7 +211,8 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	return protocol.Account{}, fmt.Errorf("accounts %s and %s share uid %d", names[0], names[1], uid)
 }
 
-// ByDomain returns the account whose a domain is, as ByName does.
+// ByDomain returns the account whose a domain is, as ByName does. An account that can't be read is
+// none of ErrUnknown here: its domains are somebody's.
 func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	d.mu.RLock()
 	name, ok := d.owners[domain]
@@ -210,7 +220,11 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	if !ok {
 		return protocol.Account{}, fmt.Errorf("%w: domain %.80q", ErrUnknown, domain)
 	}
-	return d.ByName(name)
+	a, err := d.ByName(name)
+	if errors.Is(err, ErrUnknown) {
+		return a, fmt.Errorf("the account %s, whose the domain %.80q is, can't be read", name, domain)
+	}
+	return a, err
 }
 
 // Names returns the names of all accounts in order.

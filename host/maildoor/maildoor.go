@@ -41,9 +41,9 @@ type Server struct {
 }
 
 const (
-	maxLine  = 4 << 10 // Bytes of one question.
-	maxConns = 64      // Dovecot's processes that ask at once.
-	timeout  = 30 * time.Second
+	maxLine  = 4 << 10         // Bytes of one question.
+	maxConns = 64              // Dovecot's processes that ask at once.
+	timeout  = 6 * time.Second // A little more than a worker's start may take.
 )
 
 // Serve answers on l until ctx ends.
@@ -131,8 +131,6 @@ func (s *Server) answer(ctx context.Context, line string) string {
 		return ""
 	case 'L':
 		return s.lookup(ctx, unescape(fields[0]))
-	case 'I': // Nobody lists users here: an empty list.
-		return ""
 	}
 	return "F" + escape("only lookups are answered")
 }

@@ -31,7 +31,7 @@ func server() *Server {
 func TestQuestions(t *testing.T) {
 	s := server()
 	for line, want := range map[string]string{
-		"": "", "H3\t2\t0\t\tliveapi": "", "I0\t0\tshared/userdb": "", "B1": "Fonly lookups are answered",
+		"": "", "H3\t2\t0\t\tliveapi": "", "I0\t0\tshared/userdb": "Fonly lookups are answered", "B1": "Fonly lookups are answered",
 		"Lshared/passdb/imap/bob@a.example":           `O{"password":"$6$x","user":"bob@a.example"}`,
 		"Lshared/passdb/imap/bob@a.example\tsomebody": `O{"password":"$6$x","user":"bob@a.example"}`,
 		"Lshared/userdb/imap/bob@a.example":           `O{"gid":"1002","home":"/home/a/mail/a.example/bob","quota_rule":"*:bytes=5","uid":"1001"}`,

@@ -37,15 +37,21 @@ type Agent struct {
 	Peer   func(uid int) bool
 	Log    *slog.Logger
 
-	queue sync.Mutex // One at a time: each looks at the whole queue.
+	once  sync.Once
+	queue chan struct{} // One at a time: each looks at the whole queue.
+}
+
+func (a *Agent) turn() chan struct{} {
+	a.once.Do(func() { a.queue = make(chan struct{}, 1) })
+	return a.queue
 }
 
 const (
 	maxLine   = 1024
 	idle      = 10 * time.Second
 	maxAtOnce = 16
-	// perRun bounds what Postfix's programs may take.
-	perRun = 60 * time.Second
+	// perRun bounds a request, less than who asks waits: what is told as not done is not done then.
+	perRun = 40 * time.Second
 )
 
 // Serve answers on l until ctx ends.
@@ -60,8 +66,14 @@ func (a *Agent) Serve(ctx context.Context, l *net.UnixListener, peer func(*net.U
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
+		if err != nil { // Out of descriptors, most likely: those who hang up give some back.
+			a.Log.Error("accept", "error", err.Error())
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return nil
+			}
+			continue
 		}
 		uid, err := peer(conn)
 		if err != nil || !a.Peer(uid) {
@@ -109,8 +121,12 @@ func (a *Agent) answer(ctx context.Context, line []byte) Answer {
 
 // do does what a request asks for with the messages that are held of its sender.
 func (a *Agent) do(ctx context.Context, r Request) (int, error) {
-	a.queue.Lock()
-	defer a.queue.Unlock()
+	select {
+	case a.turn() <- struct{}{}:
+		defer func() { <-a.turn() }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for the queue: %w", ctx.Err())
+	}
 	ids, err := a.held(ctx, r.Sender)
 	if err != nil || len(ids) == 0 {
 		return 0, err

@@ -43,6 +43,7 @@ type Runtime struct {
 	helper   *protocol.Account // Nil in personal mode.
 	audit    *audit.Log        // Nil where there is none.
 	top      *usage
+	lookups  lookups // Of the mail server.
 	started  time.Time
 
 	mu      sync.Mutex

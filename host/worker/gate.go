@@ -20,6 +20,8 @@ var (
 	hardWork = gateOptions{slots: max(1, runtime.NumCPU()/2), each: 1, account: 16, queue: 64}
 	// sharedWork mostly waits for a database.
 	sharedWork = gateOptions{slots: 32, each: 4, account: 32, queue: 512}
+	// mailWork is what the mail server asks, which must not wait behind either.
+	mailWork = gateOptions{slots: 32, each: 4, account: 16, queue: 512}
 )
 
 // Errors of a gate: too many wait in all, or of one account.

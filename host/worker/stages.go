@@ -20,7 +20,7 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 	}
 	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role}
 	if s.helper == nil {
-		return s.run(ctx, sl, request)
+		return s.run(ctx, sl, request, 0)
 	}
 	fn, split, err := s.function(call)
 	if err != nil {
@@ -30,35 +30,36 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		return s.through(ctx, s.shared, s.helper, request)
 	}
 	if !split {
-		return s.run(ctx, sl, request)
+		return s.run(ctx, sl, request, 0)
 	}
+	g := s.gateOf(fn, caller.Role)
 	work := request
 	work.Stage, work.Call.Args = protocol.Do, fn.WithoutSecrets(call.Args)
 	if fn.Before {
 		request.Stage = protocol.Before
-		before, err := s.help(ctx, request)
+		before, err := s.through(ctx, g, s.helper, request)
 		if err != nil || before.Err != nil {
 			return before, err
 		}
 		work.Handed, work.Warnings = before.Data, before.Warnings
 	}
-	result, err := s.run(ctx, sl, work)
+	most := 0
+	if fn.After {
+		most = maxHanded // Of what is handed on, before it is decoded.
+	}
+	result, err := s.run(ctx, sl, work, most)
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
 	request.Stage, request.Handed, request.Warnings = protocol.After, result.Data, result.Warnings
 	// What is to be said after a change must not wait behind the work of others, and least of all
 	// be refused.
-	help := s.help
+	var after *protocol.Result
 	if fn.Changes {
-		help = func(ctx context.Context, request payload.Request) (*protocol.Result, error) {
-			return s.run(ctx, s.helper, request)
-		}
+		after, err = s.run(ctx, s.helper, request, 0)
+	} else {
+		after, err = s.through(ctx, g, s.helper, request)
 	}
-	if err := checkHanded(request); err != nil {
-		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
-	}
-	after, err := help(ctx, request)
 	switch {
 	case err != nil && fn.Changes:
 		// The change was made, whatever became of this: not to be told from its text.
@@ -95,24 +96,24 @@ func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split b
 	return fn, split, nil
 }
 
-// help runs a part of a function in the helper, when it is the account's turn. Nothing was
-// changed before it.
-func (s *Supervisor) help(ctx context.Context, request payload.Request) (*protocol.Result, error) {
-	return s.through(ctx, s.gate, s.helper, request)
+// gateOf returns the gate before the helper's parts of a function: those with secrets hash.
+func (s *Supervisor) gateOf(fn protocol.Function, role protocol.Role) *gate {
+	if role == protocol.RoleMailServer {
+		return s.mail
+	}
+	for _, p := range fn.Params {
+		if p.Type == protocol.TypeSecret {
+			return s.gate
+		}
+	}
+	return s.shared
 }
 
 // maxHanded bounds what an account's worker hands to the helper, in bytes; a hash has 250.
 const maxHanded = 64 << 10
 
-func checkHanded(request payload.Request) error {
-	doc, err := payload.Encode(map[string]any{"handed": request.Handed, "warnings": request.Warnings})
-	if err == nil && len(doc) > maxHanded {
-		err = fmt.Errorf("the worker hands %d bytes to the helper, at most %d are taken", len(doc), maxHanded)
-	}
-	return err
-}
-
-// through runs a call when a gate lets its account through.
+// through runs a call, or a part of one, when a gate lets its account through. Nothing was changed
+// before it.
 func (s *Supervisor) through(ctx context.Context, g *gate, sl *slot, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.enter(ctx, request.Account.Name)
 	busy := ""
@@ -125,13 +126,14 @@ func (s *Supervisor) through(ctx context.Context, g *gate, sl *slot, request pay
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:
 		defer leave()
-		return s.run(ctx, sl, request)
+		return s.run(ctx, sl, request, 0)
 	}
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }
 
 // run has a slot's worker run a call.
-func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request) (*protocol.Result, error) {
+// most bounds its answer, in bytes; 0 sets no bound of its own.
+func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request, most int) (*protocol.Result, error) {
 	ask, err := payload.EncodeRequest(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
@@ -143,6 +145,9 @@ func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request)
 	for range maxTries {
 		var answer *pluginpb.Payload
 		if answer, err = s.ask(ctx, sl, ask); err == nil {
+			if size := len(answer.GetMsgpack()); most > 0 && size > most {
+				return nil, fmt.Errorf("%w: the worker hands on %d bytes, at most %d are taken", host.ErrOutcomeUnknown, size, most)
+			}
 			if err := s.o.Budget.Take(ctx, request.Account.Name, int64(len(answer.GetMsgpack()))); err != nil {
 				return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
 			}

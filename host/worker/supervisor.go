@@ -53,7 +53,8 @@ type Supervisor struct {
 	log *slog.Logger
 
 	gate   *gate // Before the helper's work on secrets, which is hard,
-	shared *gate // and before what the helper runs whole, which waits for others.
+	shared *gate // before its work that waits for others,
+	mail   *gate // and before what it does for the mail server.
 
 	mu     sync.Mutex
 	slots  map[identity]*slot
@@ -75,7 +76,7 @@ var _ host.Plugin = (*Supervisor)(nil)
 // New returns a supervisor. It starts nothing before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
-	s := &Supervisor{o: o, log: log, gate: newGate(hardWork), shared: newGate(sharedWork), slots: make(map[identity]*slot)}
+	s := &Supervisor{o: o, log: log, gate: newGate(hardWork), shared: newGate(sharedWork), mail: newGate(mailWork), slots: make(map[identity]*slot)}
 	if o.Helper != nil {
 		s.helper = &slot{s: s, account: *o.Helper, helper: true}
 	}

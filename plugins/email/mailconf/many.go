@@ -35,6 +35,8 @@ protocol imap {
 plugin {
   quota = maildir:Mailbox
 }
+# Each asks one thing at a time; the host takes 64 at once.
+auth_worker_max_count = 60
 # The host says which mailboxes there are, and as whom their mail is read.
 passdb {
   driver = dict
