@@ -133,8 +133,10 @@ func TestR15_SlowClients(t *testing.T) {
 	for range 300 {
 		c := w.Dial(t)
 		slow.Go(func() {
+			pace := time.NewTicker(100 * time.Millisecond) // As slow as the client is.
+			defer pace.Stop()
 			for _, err := c.Write([]byte("100\n<")); err == nil; _, err = c.Write([]byte("c")) {
-				time.Sleep(100 * time.Millisecond) // As slow as the client is.
+				<-pace.C
 			}
 		})
 	}

@@ -44,7 +44,7 @@ mode the helper, which has made sure whose the sender is.`,
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			log.Info("listening", "socket", socket, "for", users)
 			agent := &mailqueue.Agent{Config: config, Log: log, Peer: func(uid int) bool { return slices.Contains(allowed, uid) }}
-			return agent.Serve(ctx, l, session.PeerUID)
+			return agent.Serve(ctx, l)
 		},
 	}
 	cmd.Flags().StringVar(&socket, "socket", "/run/liveapid/queue.sock", "where it listens")

@@ -13,8 +13,9 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/liveapid/liveapid/host/peer"
 )
 
 // Box is what Dovecot may know of a mailbox.
@@ -47,59 +48,11 @@ const (
 )
 
 // Serve answers on l until ctx ends.
-func (s *Server) Serve(ctx context.Context, l *net.UnixListener, peer func(*net.UnixConn) (uid int, err error)) error {
-	var mu sync.Mutex
-	conns := make(map[net.Conn]bool)
-	stop := context.AfterFunc(ctx, func() {
-		_ = l.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for c := range conns {
-			_ = c.Close()
-		}
-	})
-	defer stop()
-	places := make(chan struct{}, maxConns)
-	var all sync.WaitGroup
-	defer all.Wait()
-	for {
-		conn, err := l.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			s.Log.Error("mail door: accept", "error", err.Error())
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return nil
-			}
-			continue
-		}
-		uid, err := peer(conn)
-		if err != nil || !s.Peer(uid) {
-			s.Log.Warn("mail door: refused", "uid", uid)
-			_ = conn.Close()
-			continue
-		}
-		places <- struct{}{}
-		mu.Lock()
-		conns[conn] = true
-		if ctx.Err() != nil {
-			_ = conn.Close()
-		}
-		mu.Unlock()
-		all.Go(func() {
-			defer func() {
-				mu.Lock()
-				delete(conns, conn)
-				mu.Unlock()
-				_ = conn.Close()
-				<-places
-			}()
-			s.talk(ctx, conn, conn)
-		})
-	}
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
+	return peer.Server{
+		Allowed: s.Peer, Most: maxConns, Log: s.Log,
+		Handle: func(ctx context.Context, c *net.UnixConn) { s.talk(ctx, c, c) },
+	}.Serve(ctx, l)
 }
 
 // talk answers one connection's questions, in their order, until its end.

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/liveapid/liveapid/host/peer"
 )
 
 // Request is one question, a line of JSON.
@@ -55,48 +56,20 @@ const (
 )
 
 // Serve answers on l until ctx ends.
-func (a *Agent) Serve(ctx context.Context, l *net.UnixListener, peer func(*net.UnixConn) (int, error)) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	places := make(chan struct{}, maxAtOnce)
-	var all sync.WaitGroup
-	defer all.Wait()
-	for {
-		conn, err := l.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil { // Out of descriptors, most likely: those who hang up give some back.
-			a.Log.Error("accept", "error", err.Error())
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return nil
-			}
-			continue
-		}
-		uid, err := peer(conn)
-		if err != nil || !a.Peer(uid) {
-			a.Log.Warn("refused", "uid", uid)
-			_ = conn.Close()
-			continue
-		}
-		places <- struct{}{}
-		all.Go(func() {
-			defer func() {
-				_ = conn.Close()
-				<-places
-			}()
-			_ = conn.SetDeadline(time.Now().Add(idle))
-			line, err := bufio.NewReaderSize(conn, maxLine).ReadSlice('\n')
-			if err != nil {
-				return
-			}
-			answer := a.answer(ctx, line)
-			_ = conn.SetDeadline(time.Now().Add(idle))
-			_ = json.NewEncoder(conn).Encode(answer)
-		})
+func (a *Agent) Serve(ctx context.Context, l *net.UnixListener) error {
+	return peer.Server{Allowed: a.Peer, Most: maxAtOnce, Log: a.Log, Handle: a.serve}.Serve(ctx, l)
+}
+
+// serve answers the one question of a connection.
+func (a *Agent) serve(ctx context.Context, conn *net.UnixConn) {
+	_ = conn.SetDeadline(time.Now().Add(idle))
+	line, err := bufio.NewReaderSize(conn, maxLine).ReadSlice('\n')
+	if err != nil {
+		return
 	}
+	answer := a.answer(ctx, line)
+	_ = conn.SetDeadline(time.Now().Add(idle))
+	_ = json.NewEncoder(conn).Encode(answer)
 }
 
 func (a *Agent) answer(ctx context.Context, line []byte) Answer {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/peer"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/live"
 )
@@ -130,7 +131,7 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, limits Limit
 // identify asks the kernel who connected, once. The credentials are those of the
 // moment of connect; nothing a client sends can change them.
 func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
-	cred, err := credentials(conn)
+	cred, err := peer.Of(conn)
 	if err != nil {
 		return protocol.Caller{}, err
 	}
@@ -138,30 +139,6 @@ func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	// The pid is for logs alone: by now it may be another program's.
 	caller.From = fmt.Sprintf("uid %d pid %d", cred.Uid, cred.Pid)
 	return caller, err
-}
-
-func credentials(conn *net.UnixConn) (*unix.Ucred, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("peer credentials: %w", err)
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil || credErr != nil {
-		return nil, fmt.Errorf("peer credentials: %w", errors.Join(err, credErr))
-	}
-	return cred, nil
-}
-
-// PeerUID returns the user who connected, as the kernel says.
-func PeerUID(conn *net.UnixConn) (int, error) {
-	cred, err := credentials(conn)
-	if err != nil {
-		return 0, err
-	}
-	return int(cred.Uid), nil
 }
 
 // refuse tells the client why and hangs up. It does not wait for a slow one.

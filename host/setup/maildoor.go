@@ -13,7 +13,6 @@ import (
 	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/maildoor"
-	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -23,7 +22,7 @@ func (rt *Runtime) ServeMailDoor(ctx context.Context, l *net.UnixListener, mailU
 		Log: rt.log, Lookup: rt.lookUpMailbox,
 		Peer: func(uid int) bool { return uid == 0 || uid == mailUser },
 	}
-	return door.Serve(ctx, l, session.PeerUID)
+	return door.Serve(ctx, l)
 }
 
 // lookUpMailbox asks the account that has the address's domain. What the account can't decide

@@ -7,7 +7,7 @@ import (
 	"net"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/liveapid/liveapid/host/peer"
 )
 
 var errRedial = errors.New("the connection to the worker broke")
@@ -49,16 +49,9 @@ func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err == nil {
-		var cred *unix.Ucred
-		var credErr error
-		err = raw.Control(func(fd uintptr) {
-			cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		})
-		if err = errors.Join(err, credErr); err == nil && int(cred.Uid) != uid {
-			err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
-		}
+	cred, err := peer.Of(conn.(*net.UnixConn))
+	if err == nil && int(cred.Uid) != uid {
+		err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
 	}
 	if err != nil {
 		_ = conn.Close()

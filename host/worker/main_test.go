@@ -59,7 +59,7 @@ func actWorker(name string) {
 			panic(err)
 		}
 		fmt.Print(strings.ReplaceAll(string(text), "DIR", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
-		time.Sleep(time.Minute)
+		_ = syscall.Pause() // It stays until it is killed.
 	case "mute": // Accepts and says nothing, or offers HTTP/2 without a single stream.
 		serveMute(arg)
 	case "turncoat": // Serves, then lays a link to another's socket and hangs up.
@@ -104,6 +104,8 @@ func hungry() *sdk.Module {
 	m.Functions = append(m.Functions, sdk.Function{Function: protocol.Function{
 		API: protocol.UAPI, Name: "eat", Roles: []protocol.Role{protocol.RoleAccount},
 	}, Do: func(ctx context.Context, _ *sdk.Call) (any, error) {
+		pace := time.NewTicker(2 * time.Millisecond) // As fast as a leak is, not as fast as memory.
+		defer pace.Stop()
 		var held [][]byte
 		for ctx.Err() == nil && len(held) < 4096 {
 			piece := make([]byte, 1<<20)
@@ -111,7 +113,7 @@ func hungry() *sdk.Module {
 				piece[i] = byte(i)
 			}
 			held = append(held, piece)
-			time.Sleep(2 * time.Millisecond)
+			<-pace.C
 		}
 		return len(held), nil
 	}})
