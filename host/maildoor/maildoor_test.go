@@ -57,3 +57,12 @@ func FuzzTalk(f *testing.F) {
 		}
 	})
 }
+
+func TestEscape(t *testing.T) {
+	for _, s := range []string{"", "plain", "\x01", "\x011", "a\tb\nc\rd\x00e\x01", "\x01t"} {
+		require.Equal(t, s, unescape(escape(s)), "%q", s)
+		require.NotContains(t, escape(s), "\t")
+		require.NotContains(t, escape(s), "\n")
+	}
+	require.Equal(t, "\x01t\x01n\x011", escape("\t\n\x01"))
+}
