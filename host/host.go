@@ -150,9 +150,16 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	if !slices.Contains(fn.Roles, caller.Role) {
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
-	if fn.Feature != "" && !caller.Account.HasFeature(fn.Feature) {
+	if !caller.HasFeature(fn.Feature) {
 		// cPanel's wording in API 2 and UAPI alike (quoted by public logs and clients' tests).
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
+	}
+	if call.ReadOnly && (fn.Changes || fn.Open) {
+		// What does not describe itself may change anything.
+		return protocol.Failed(protocol.NewError(protocol.KindDenied, "This call may change something: send it by POST, with your session's token."))
+	}
+	if call.Quoted {
+		call.Args.Named = fn.Unquote(call.Args.Named)
 	}
 	if call.Expand {
 		call.Args = expvar.ExpandArgs(call.Args, h.variables(caller.Account))

@@ -10,6 +10,11 @@ type Call struct {
 	Args   Args
 	// Expand says that the call came as a tag: variables in its arguments are expanded.
 	Expand bool
+	// Quoted says that the call came as a URL: where a value stands in double quotes, as the
+	// documentation prints it, they are none of it. Secrets are taken byte for byte.
+	Quoted bool
+	// ReadOnly says that the call came in a way that must change nothing.
+	ReadOnly bool
 }
 
 // Role is what a caller may be to an account. Functions name the roles they serve;
@@ -48,6 +53,15 @@ func (a Account) HasFeature(name string) bool {
 	return a.Features == nil || slices.Contains(a.Features, name)
 }
 
+// HasFeature tells whether the caller may use a feature: a limited one nothing beyond its own, and
+// so not what needs no feature either.
+func (c Caller) HasFeature(name string) bool {
+	if c.Features != nil && !slices.Contains(c.Features, name) {
+		return false
+	}
+	return name == "" || c.Account.HasFeature(name)
+}
+
 // MainDomain returns the account's main domain, or "" where it has none.
 func (a Account) MainDomain() string {
 	if len(a.Domains) == 0 {
@@ -60,6 +74,10 @@ func (a Account) MainDomain() string {
 type Caller struct {
 	Account Account
 	Role    Role
-	Door    string // The front door: "socket" or "stdio". For logs.
-	From    string // Who or what is at the door: a peer's uid and pid, an address. For logs.
+	// Mailbox is the address of the mailbox's user; "" for other roles.
+	Mailbox string
+	// Features, where it is not nil, are those of the account's that this caller may use.
+	Features []string
+	Door     string // The front door: "socket", "stdio", "cpanel", "whm" or "webmail". For logs.
+	From     string // Who or what is at the door: a peer's uid and pid, an address. For logs.
 }

@@ -37,6 +37,31 @@ func (f Function) Check(args Args) (Args, *Error) {
 	return out, nil
 }
 
+// Unquote takes the double quotes off values that stand in them, as the documentation prints them
+// in URLs. What may be a secret stays byte for byte: secrets, nested values, and what an open
+// function does not describe.
+func (f Function) Unquote(named map[string]any) map[string]any {
+	out := make(map[string]any, len(named))
+	for name, value := range named {
+		text, ok := value.(string)
+		if ok && len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' && !f.takesBytes(name) {
+			value = text[1 : len(text)-1]
+		}
+		out[name] = value
+	}
+	return out
+}
+
+// takesBytes tells whether a parameter's value is taken as it came.
+func (f Function) takesBytes(param string) bool {
+	for _, p := range f.Params {
+		if p.Name == param {
+			return p.Type == TypeSecret || p.Type == TypeAny
+		}
+	}
+	return f.Open
+}
+
 // names tells whether a parameter is described.
 func (f Function) names(param string) bool {
 	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })

@@ -18,7 +18,7 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 	if err != nil {
 		return nil, err
 	}
-	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role}
+	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox}
 	if s.helper == nil {
 		return s.run(ctx, sl, request, 0)
 	}

@@ -48,7 +48,20 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 	if err != nil {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument is no mailbox's name: "+err.Error()+".")
 	}
+	if call.Role == protocol.RoleMailbox && !isOwn(call, box) {
+		return store.Address{}, protocol.NewError(protocol.KindDenied, "You may do this for your own mailbox only.")
+	}
 	return box, nil
+}
+
+// isOwn tells whether a mailbox is the one whose user calls.
+func isOwn(call *sdk.Call, box store.Address) bool {
+	at := strings.LastIndexByte(call.Mailbox, '@')
+	if at < 0 {
+		return false
+	}
+	own, err := store.NewAddress(call.Mailbox[:at], ascii(call.Mailbox[at+1:]))
+	return err == nil && own == box
 }
 
 // ownDomain returns a domain as the store has it, and refuses one that is not the account's.

@@ -20,9 +20,11 @@ type operation struct {
 	// they are nil, there are none. shared says that do is such a part.
 	before, after part
 	shared        bool
-	api1          *form
-	api2          []form // Some have two names.
-	uapi          *form
+	// roles may call it besides the account's owner.
+	roles []protocol.Role
+	api1  *form
+	api2  []form // Some have two names.
+	uapi  *form
 }
 
 // part is a part of an operation.
@@ -71,11 +73,14 @@ func (m *Module) operations() []operation {
 	return []operation{
 		{
 			help: "Change a mailbox's password.", changes: true, before: m.seal, do: m.passwdPop, after: m.tell(logins),
-			api2: []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
-			uapi: &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
+			// Its own, and who comes in as a mailbox's user has proved the old one.
+			roles: []protocol.Role{protocol.RoleMailbox},
+			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
+			uapi:  &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
 		},
 		{
 			help: "Tell whether a password is a mailbox's own.", do: m.storedHash, after: m.verifyPassword,
+			roles:   []protocol.Role{protocol.RoleMailServer},
 			returns: "1, or 0 where it is another one or the mailbox's login is suspended.",
 			uapi: &form{name: "verify_password", answer: asIs, params: []protocol.Param{pAddress,
 				{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The password to try."}}},
@@ -266,7 +271,7 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 	fn := sdk.Function{
 		Function: protocol.Function{
 			API: api, Name: f.name, Help: op.help, Returns: returns, Params: f.params, Changes: op.changes,
-			Roles: []protocol.Role{protocol.RoleAccount}, Feature: feature, Shared: op.shared,
+			Roles: append([]protocol.Role{protocol.RoleAccount}, op.roles...), Feature: feature, Shared: op.shared,
 		},
 		Do: op.do, Before: op.before, After: op.after,
 	}

@@ -48,6 +48,7 @@ type Call struct {
 	API     protocol.API
 	Account protocol.Account
 	Role    protocol.Role
+	Mailbox string // The address of the mailbox's user, where Role is RoleMailbox.
 	// Metadata is sent with the result where it is not nil.
 	Metadata map[string]any
 

@@ -103,7 +103,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 		return protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 	}
 	call := &Call{
-		ID: request.ID, API: request.Call.API, Account: request.Account, Role: request.Role,
+		ID: request.ID, API: request.Call.API, Account: request.Account, Role: request.Role, Mailbox: request.Mailbox,
 		args: secrets(fn.Params, request.Call.Args.Named),
 		log:  func(text string) { s.logf("call %s: %s", request.ID, text) },
 	}

@@ -19,6 +19,11 @@ type uapiResult struct {
 	Warnings []string       `json:"warnings"`
 }
 
+// UAPIResult returns a UAPI result by itself, without what the call was: as /execute answers.
+func UAPIResult(call protocol.Call, result *protocol.Result) []byte {
+	return marshal(uapiOf(call, result).Result)
+}
+
 func uapiOf(call protocol.Call, result *protocol.Result) uapi {
 	u := uapi{APIVersion: 3, Module: call.Module, Func: call.Func}
 	u.Result = uapiResult{

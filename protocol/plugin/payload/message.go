@@ -13,6 +13,7 @@ type Request struct {
 	Call    protocol.Call
 	Account protocol.Account
 	Role    protocol.Role
+	Mailbox string // The address of the mailbox's user; "" for other roles.
 	// Stage is the part of the function that is to run, Handed what the stage before it
 	// returned, and Warnings what it warned of.
 	Stage    protocol.Stage
@@ -39,6 +40,9 @@ func EncodeRequest(r Request) ([]byte, error) {
 	document := map[string]any{
 		"id": r.ID, "api": int(r.Call.API), "module": r.Call.Module, "func": r.Call.Func,
 		"args": r.Call.Args.Named, "role": string(r.Role), "account": account,
+	}
+	if r.Mailbox != "" {
+		document["mailbox"] = r.Mailbox
 	}
 	if r.Stage != protocol.Whole {
 		document["stage"], document["handed"], document["warnings"] = string(r.Stage), r.Handed, r.Warnings
@@ -76,7 +80,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 			Name: account.text("name"), UID: account.number("uid"), GID: account.number("gid"),
 			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: data,
 		},
-		Role:  protocol.Role(f.text("role")),
+		Role: protocol.Role(f.text("role")), Mailbox: f.text("mailbox"),
 		Stage: protocol.Stage(f.text("stage")), Handed: f["handed"], Warnings: f.texts("warnings"),
 	}, nil
 }

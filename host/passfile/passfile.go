@@ -1,0 +1,226 @@
+// Package passfile verifies the passwords of accounts against a file of hashes: lines
+// NAME:HASH, with whatever fields behind them, so that /etc/shadow and what htpasswd -B writes can
+// be read too. It knows no account and no mailbox.
+package passfile
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-crypt/crypt"
+	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+	"github.com/go-crypt/x/yescrypt"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+const (
+	// maxFile bounds the file, and maxPassword what is verified, in bytes.
+	maxFile     = 16 << 20
+	maxPassword = 512
+	// maxCost bounds yescrypt's memory: 2^maxCost blocks of 128*r bytes.
+	maxCost = 16
+)
+
+// File is a file of hashes. It is read anew by each question, so that a change counts at once.
+type File struct {
+	path    string
+	decoder *crypt.Decoder
+	dummy   algorithm.Digest
+	slots   chan struct{} // Verifications at once.
+}
+
+// Open returns the file at path, which need not be there yet: then nobody has a password.
+func Open(path string) (*File, error) {
+	decoder, err := crypt.NewDefaultDecoder()
+	if err != nil {
+		return nil, fmt.Errorf("password hashes: %w", err)
+	}
+	hasher, err := newHasher()
+	if err != nil {
+		return nil, err
+	}
+	dummy, err := hasher.Hash("nobody's")
+	if err != nil {
+		return nil, fmt.Errorf("password hashes: %w", err)
+	}
+	return &File{path: path, decoder: decoder, dummy: dummy, slots: make(chan struct{}, max(1, runtime.NumCPU()/2))}, nil
+}
+
+func newHasher() (algorithm.Hash, error) {
+	h, err := shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(5000))
+	if err != nil {
+		return nil, fmt.Errorf("password hashes: %w", err)
+	}
+	return h, nil
+}
+
+// Verify tells whether a password is the one of a name. A name without one takes as long as a
+// name with one. An error says that nobody can be told from another one: the file can't be read.
+func (f *File) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
+	hash, err := f.hashOf(name, time.Now())
+	if err != nil {
+		return false, err
+	}
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait to verify a password: %w", ctx.Err())
+	}
+	if password.Len() == 0 || password.Len() > maxPassword {
+		return false, nil
+	}
+	if strings.HasPrefix(hash, "$y$") {
+		return verifyYescrypt(hash, password)
+	}
+	digest, err := f.decoder.Decode(hash)
+	if hash == "" || err != nil {
+		_ = f.dummy.Match(password.Reveal())
+		return false, nil
+	}
+	return digest.Match(password.Reveal()), nil
+}
+
+// verifyYescrypt tries Debian's own kind, unless it would take more memory than is sane.
+func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
+	parts := strings.Split(hash, "$")
+	if len(parts) != 5 {
+		return false, nil
+	}
+	if _, ln, r, err := yescrypt.DecodeSetting([]byte(parts[2])); err != nil || ln > maxCost || r > 64 {
+		return false, nil
+	}
+	made, err := yescrypt.Hash([]byte(password.Reveal()), []byte(hash))
+	if err != nil {
+		return false, nil // Of a setting that it does not know; its text may quote the hash.
+	}
+	return subtle.ConstantTimeCompare(made, []byte(hash)) == 1, nil
+}
+
+// hashOf returns a name's hash; "" where it has none, or one that is locked or past its time.
+func (f *File) hashOf(name string, now time.Time) (string, error) {
+	if name == "" || strings.ContainsAny(name, ":\n\r\x00") {
+		return "", nil
+	}
+	text, err := f.read()
+	if err != nil {
+		return "", err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ":")
+		if fields[0] != name || len(fields) < 2 {
+			continue
+		}
+		if len(fields) >= 8 && fields[7] != "" {
+			// shadow(5): the day on which the account ends.
+			if day, err := strconv.ParseInt(fields[7], 10, 64); err != nil || now.Unix()/86400 >= day {
+				return "", nil
+			}
+		}
+		return fields[1], nil
+	}
+	if err := lines.Err(); err != nil {
+		return "", fmt.Errorf("passwords %s: %w", f.path, err)
+	}
+	return "", nil
+}
+
+func (f *File) read() ([]byte, error) {
+	info, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("passwords: %w", err)
+	}
+	if info.Mode().Perm()&0o022 != 0 || info.Size() > maxFile || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("passwords %s: it must be a file that nobody else may write, of at most %d bytes", f.path, maxFile)
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("passwords: %w", err)
+	}
+	return text, nil
+}
+
+// Set gives a name a password; an empty one takes it away. It reports whether there was one.
+func Set(path, name string, password protocol.Secret) (was bool, err error) {
+	line := ""
+	if password.Len() > 0 {
+		if password.Len() > maxPassword || strings.ContainsAny(password.Reveal(), "\x00\n\r") {
+			return false, fmt.Errorf("a password has at most %d bytes, on one line", maxPassword)
+		}
+		hasher, err := newHasher()
+		if err != nil {
+			return false, err
+		}
+		digest, err := hasher.Hash(password.Reveal())
+		if err != nil {
+			return false, fmt.Errorf("password hashes: %w", err)
+		}
+		line = name + ":" + digest.Encode() + "\n"
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return false, fmt.Errorf("passwords: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return false, fmt.Errorf("passwords: lock: %w", err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("passwords: %w", err)
+	}
+	var out strings.Builder
+	for _, l := range strings.SplitAfter(string(text), "\n") {
+		if strings.HasPrefix(l, name+":") {
+			was = true
+			continue
+		}
+		out.WriteString(l)
+		if l != "" && !strings.HasSuffix(l, "\n") {
+			out.WriteByte('\n')
+		}
+	}
+	out.WriteString(line)
+	return was, replace(path, out.String())
+}
+
+// replace writes a file anew, whole or not at all.
+func replace(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".passwords-")
+	if err != nil {
+		return fmt.Errorf("passwords: %w", err)
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("passwords: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("passwords: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

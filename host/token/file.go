@@ -1,0 +1,147 @@
+package token
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// document is the file.
+type document struct {
+	Version int     `json:"version"`
+	Tokens  []Token `json:"tokens"`
+}
+
+const maxFile = 64 << 20
+
+// stamp tells whether the file is the one that was read.
+type stamp struct {
+	ino, size    uint64
+	mtime, ctime unix.Timespec
+	there        bool
+}
+
+func stampOf(path string) (stamp, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	if errors.Is(err, unix.ENOENT) {
+		return stamp{}, nil
+	}
+	if err != nil {
+		return stamp{}, fmt.Errorf("tokens %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() && st.Uid != 0 || st.Size > maxFile {
+		return stamp{}, fmt.Errorf("tokens %s: it must be a file of the host's own user, of mode 600", path)
+	}
+	return stamp{ino: st.Ino, size: uint64(st.Size), mtime: st.Mtim, ctime: st.Ctim, there: true}, nil
+}
+
+// load reads the file where it is another one than last time. It needs mu.
+func (s *Store) load() error {
+	now, err := stampOf(s.path)
+	if err != nil {
+		return err
+	}
+	if now == s.loaded && s.byID != nil {
+		return nil
+	}
+	var tokens []Token
+	if now.there {
+		if tokens, err = read(s.path); err != nil {
+			return err
+		}
+	}
+	s.loaded, s.tokens, s.byID = now, tokens, make(map[string]Token, len(tokens))
+	for _, t := range tokens {
+		if t.ID != "" {
+			s.byID[t.ID] = t
+		}
+	}
+	return nil
+}
+
+// read reads the whole file, or says that it can't be.
+func read(path string) ([]Token, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	var d document
+	if err := dec.Decode(&d); err != nil {
+		return nil, fmt.Errorf("tokens %s: it is broken: move it away to begin anew: %w", path, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) || d.Version != 1 {
+		return nil, fmt.Errorf("tokens %s: it is broken, or of a newer version", path)
+	}
+	seen := make(map[string]bool)
+	for _, t := range d.Tokens {
+		twice := t.ID != "" && seen[t.ID]
+		if seen[t.ID] = true; twice || len(t.SHA256) != 64 || t.User == "" || !ValidName(t.Name) || t.ID != "" && len(t.ID) != idLength ||
+			t.Service != CPanel && t.Service != WHM {
+			return nil, fmt.Errorf("tokens %s: it is broken", path)
+		}
+	}
+	return d.Tokens, nil
+}
+
+// change rewrites the file, one process at a time.
+func (s *Store) change(edit func([]Token) ([]Token, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lock, err := os.OpenFile(s.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("tokens: lock: %w", err)
+	}
+	s.byID = nil // What is in memory may be another process's past.
+	if err := s.load(); err != nil {
+		return err
+	}
+	tokens, err := edit(append([]Token(nil), s.tokens...))
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(document{Version: 1, Tokens: tokens}, "", " ")
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	s.byID = nil
+	return replace(s.path, append(text, '\n'))
+}
+
+// replace writes the file anew, whole or not at all, and for good.
+func replace(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tokens-")
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("tokens: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
