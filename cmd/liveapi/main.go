@@ -40,7 +40,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	extra(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errMisuse{err} })
 	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
-		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand())
+		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), tokenCommand(), passwordCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
@@ -36,6 +38,14 @@ accounts = "accounts"
 socket   = "run/liveapi.sock"
 run_dir  = "run"
 modules  = "modules"
+
+# The HTTPS API and its pages: https://127.0.0.1:12083/
+[web]
+state      = "web"              # tokens, and a certificate that signs itself
+cpanel     = "127.0.0.1:12083"
+whm        = "127.0.0.1:12087"
+webmail    = "127.0.0.1:12096"
+access_log = "web/access.log"
 
 # The Email plugin beside liveapid.
 [[plugin]]
@@ -61,6 +71,14 @@ run_dir  = "run"
 control  = "run/control.sock"   # liveapi status, liveapi top
 audit    = "audit.log"          # liveapi audit verify
 modules  = "modules"
+
+# The HTTPS API and its pages: https://127.0.0.1:12083/
+[web]
+state      = "web"              # tokens, and a certificate that signs itself
+cpanel     = "127.0.0.1:12083"
+whm        = "127.0.0.1:12087"
+webmail    = "127.0.0.1:12096"
+access_log = "web/access.log"
 
 # The Email plugin beside liveapid.
 [[plugin]]
@@ -94,7 +112,8 @@ folders above it, so that nobody else can change what root runs.`,
 			if server {
 				return serverSandbox(dir, helper, cmd.OutOrStdout())
 			}
-			if err := writeSandbox(cmd.Context(), dir); err != nil {
+			signIn, err := writeSandbox(cmd.Context(), dir)
+			if err != nil {
 				return fmt.Errorf("sandbox: %w", err)
 			}
 			config := filepath.Join(dir, "liveapid.toml")
@@ -104,7 +123,9 @@ folders above it, so that nobody else can change what root runs.`,
   echo 'A new passw0rd!' | cpapi2 --user=demo Email passwdpop domain=example.com email=user password=-
 
 The commands start a host when they need one. To have one listen:  liveapid serve
-`, shellWord(config))
+Then https://127.0.0.1:12083/ is its page: sign in as %s with the password %s
+(shown here only; liveapi password --user=%[2]s sets another).
+`, shellWord(config), sandboxAccount, signIn)
 			return err
 		},
 	}
@@ -165,18 +186,19 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// writeSandbox writes the world. It never touches what is there already.
-func writeSandbox(ctx context.Context, dir string) error {
+// writeSandbox writes the world and returns the password by which its account signs in over HTTPS.
+// It never touches what is there already.
+func writeSandbox(ctx context.Context, dir string) (signIn string, _ error) {
 	if err := mustBeEmpty(dir); err != nil {
-		return err
+		return "", err
 	}
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {
-		return err
+		return "", err
 	}
 	hash, err := hasher.Hash(ctx, protocol.NewSecret(sandboxPassword))
 	if err != nil {
-		return err
+		return "", err
 	}
 	var (
 		home = filepath.Join(dir, "home", sandboxAccount)
@@ -192,11 +214,13 @@ func writeSandbox(ctx context.Context, dir string) error {
 		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"), filepath.Join(dir, "modules"),
 	} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
-			return err
+			return "", err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o700); err != nil {
-		return err
+	for _, private := range []string{"run", "web"} {
+		if err := os.MkdirAll(filepath.Join(dir, private), 0o700); err != nil {
+			return "", err
+		}
 	}
 	config := filepath.Join(dir, "liveapid.toml")
 	for _, f := range []struct {
@@ -210,8 +234,14 @@ func writeSandbox(ctx context.Context, dir string) error {
 		{filepath.Join(etc, "quota"), sandboxMailbox + ":0\n", 0o644},
 	} {
 		if err := os.WriteFile(f.path, []byte(f.text), f.mode); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return os.Symlink(filepath.Join("..", "home", sandboxAccount, "etc", sandboxDomain), filepath.Join(dir, "vmail", sandboxDomain))
+	if err := os.Symlink(filepath.Join("..", "home", sandboxAccount, "etc", sandboxDomain), filepath.Join(dir, "vmail", sandboxDomain)); err != nil {
+		return "", err
+	}
+	// Not one that is documented: over TCP anybody on the machine could use it.
+	signIn = strings.ToLower(rand.Text()[:16])
+	_, err = passfile.Set(filepath.Join(dir, "web", "passwords"), sandboxAccount, protocol.NewSecret(signIn))
+	return signIn, err
 }

@@ -58,6 +58,14 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if err := beside(side, &others, c, rt, log); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	if c.Web.On() {
+		if err := rt.OpenWeb(); err != nil {
+			log.Error("the HTTPS API is not served; the socket is", "error", err.Error())
+		} else {
+			// It drains as the socket does, at the same time.
+			others.Go(func() { rt.ServeWeb(ctx, drainTime) })
+		}
+	}
 	others.Go(func() { reload(side, rt, log) })
 	others.Go(func() { rt.Watch(side) })
 	others.Go(func() { watchdog(side, rt, log) })

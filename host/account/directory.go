@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/net/idna"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -54,6 +56,7 @@ type Directory struct {
 	byName map[string]protocol.Account
 	byUID  map[int][]string
 	owners map[string]string // Whose each domain is.
+	taken  map[string]bool   // Names that a source has, readable or not.
 }
 
 // sources returns them in their order.
@@ -142,7 +145,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 		}
 	}
 	slices.Sort(ended)
-	d.byName, d.byUID, d.owners = index.byName, index.byUID, index.owners
+	d.byName, d.byUID, d.owners, d.taken = index.byName, index.byUID, index.owners, index.taken
 	return ended, broken
 }
 
@@ -225,6 +228,23 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 		return a, fmt.Errorf("the account %s, whose the domain %.80q is, can't be read", name, domain)
 	}
 	return a, err
+}
+
+// Unreadable tells whether a source has an account by that name that can't be read: it is there,
+// and what it is can't be said.
+func (d *Directory) Unreadable(name string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, known := d.byName[name]
+	return !known && d.taken[name]
+}
+
+// ASCIIDomain returns a domain in lower case, as the DNS has it.
+func ASCIIDomain(domain string) string {
+	if out, err := idna.Lookup.ToASCII(domain); err == nil {
+		return out
+	}
+	return strings.ToLower(domain)
 }
 
 // Names returns the names of all accounts in order.

@@ -72,6 +72,7 @@ type Config struct {
 	MailDoor string `toml:"mail_door"`
 	MailUser string `toml:"mail_user"`
 	Control  string `toml:"control"` // Socket for liveapi status and top; "" has none.
+	Web      Web    `toml:"web"`     // The HTTPS API; without a state folder there is none.
 	Limits   Limits `toml:"limits"`
 
 	path string
@@ -199,6 +200,7 @@ func (c *Config) fill() {
 	if c.Limits.WorkerIdle == 0 {
 		c.Limits.WorkerIdle = Duration(5 * time.Minute)
 	}
+	c.Web.fill(c.absolute)
 	for _, path := range []*string{&c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.MailDoor} {
 		*path = c.absolute(*path)
 	}
@@ -296,6 +298,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Metrics != "" && !isLoopback(c.Metrics) {
 		add("metrics: %.60q is no loopback address and port, such as 127.0.0.1:9187", c.Metrics)
+	}
+	for _, err := range c.Web.validate() {
+		add("web.%w", err)
 	}
 	if c.Limits.Frame > 16<<20 {
 		add("limits.frame: at most %d", 16<<20)

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	calls    *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	requests *prometheus.HistogramVec
 }
 
 var _ host.Observer = (*Metrics)(nil)
@@ -51,10 +53,14 @@ func New(s Sources) *Metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 		}, []string{"module"}),
 	}
+	m.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "liveapid_http_request_seconds", Help: "How long requests to the HTTPS API took, by service and status.",
+		Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 60},
+	}, []string{"service", "status"})
 	gauge := func(name, help string, read func() int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(read()) })
 	}
-	m.registry.MustRegister(m.calls, m.took,
+	m.registry.MustRegister(m.calls, m.took, m.requests,
 		gauge("liveapid_sessions", "Sessions that are open.", s.Sessions),
 		gauge("liveapid_calls_in_flight", "Calls that are under way.", s.Calls),
 		gauge("liveapid_accounts", "Accounts that are known.", s.Accounts),
@@ -84,6 +90,11 @@ func (m *Metrics) End(e host.Event, result *protocol.Result, took time.Duration)
 	}
 	m.calls.WithLabelValues(api, module, function, kind).Inc()
 	m.took.WithLabelValues(module).Observe(took.Seconds())
+}
+
+// Request counts a request to the HTTPS API.
+func (m *Metrics) Request(service string, status int, took time.Duration) {
+	m.requests.WithLabelValues(service, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
 // workers collects what supervisors say.

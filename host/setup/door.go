@@ -106,6 +106,7 @@ func (rt *Runtime) reloadAccounts() {
 		if server != nil {
 			server.EndAccount(name)
 		}
+		rt.endTokens(name)
 		for _, p := range plugins {
 			rt.ending.Go(func() { p.supervisor.EndAccount(name) })
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"syscall"
 	"time"
 
@@ -27,8 +28,11 @@ type running struct {
 }
 
 // builtins returns all that a host serves: what is built in comes first.
-func builtins(all []*running) []host.Plugin {
+func (rt *Runtime) builtins(all []*running) []host.Plugin {
 	plugins := []host.Plugin{builtin.Special{}, builtin.Chrome{}}
+	if rt.tokens != nil {
+		plugins = append(plugins, builtin.Tokens{Store: rt.tokens})
+	}
 	for _, p := range all {
 		plugins = append(plugins, p.supervisor)
 	}
@@ -160,6 +164,9 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 			rt.log.Error("the audit log goes on in the old file", "error", err.Error())
 		}
 	}
+	if err := rt.access.Reopen(); err != nil {
+		rt.log.Error("the access log goes on in the old file", "error", err.Error())
+	}
 	rt.mu.Lock()
 	old, before := rt.config, rt.plugins
 	rt.mu.Unlock()
@@ -174,6 +181,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		"mode": c.Mode != old.Mode, "socket": c.Socket != old.Socket, "run_dir": c.RunDir != old.RunDir, "helper": c.Helper != old.Helper,
 		"accounts": c.Accounts != old.Accounts || c.CPanelUsers != old.CPanelUsers || c.UserDomains != old.UserDomains || c.SystemUsers != old.SystemUsers,
 		"audit":    c.Audit != old.Audit, "metrics": c.Metrics != old.Metrics, "control": c.Control != old.Control,
+		"web":       !reflect.DeepEqual(c.Web, old.Web),
 		"mail_door": c.MailDoor != old.MailDoor || c.MailUser != old.MailUser,
 		"limits (but for calls, account_calls and account_rate)": lasting(c.Limits) != lasting(old.Limits),
 	} {
@@ -196,7 +204,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 	}
 	rt.config, rt.plugins, rt.refused = c, plugins, refused
 	rt.mu.Unlock()
-	rt.Host.Replace(ctx, builtins(plugins))
+	rt.Host.Replace(ctx, rt.builtins(plugins))
 	kept := make(map[*running]bool)
 	for _, p := range plugins {
 		kept[p] = true

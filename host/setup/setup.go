@@ -23,6 +23,9 @@ import (
 	"github.com/liveapid/liveapid/host/limit"
 	"github.com/liveapid/liveapid/host/metrics"
 	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/web"
+	"github.com/liveapid/liveapid/host/web/cert"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -32,19 +35,24 @@ type Runtime struct {
 	Host    *host.Host
 	Metrics *metrics.Metrics
 
-	account  func() (protocol.Account, error) // Personal mode's.
-	accounts *account.Directory               // Server mode's; nil in personal mode.
-	log      *slog.Logger
-	spawner  *worker.Spawner
-	runDir   *worker.RunDir
-	pool     *worker.Pool
-	budget   *budget.Budget
-	cgroups  *worker.Cgroups   // Nil where there are none.
-	helper   *protocol.Account // Nil in personal mode.
-	audit    *audit.Log        // Nil where there is none.
-	top      *usage
-	lookups  lookups // Of the mail server.
-	started  time.Time
+	account     func() (protocol.Account, error) // Personal mode's.
+	accounts    *account.Directory               // Server mode's; nil in personal mode.
+	log         *slog.Logger
+	spawner     *worker.Spawner
+	runDir      *worker.RunDir
+	pool        *worker.Pool
+	budget      *budget.Budget
+	cgroups     *worker.Cgroups   // Nil where there are none.
+	helper      *protocol.Account // Nil in personal mode.
+	audit       *audit.Log        // Nil where there is none.
+	top         *usage
+	lookups     lookups        // Of the mail server.
+	signIns     lookups        // Of mailboxes' users, at the webmail port.
+	tokens      *token.Store   // Nil where there is no HTTPS API.
+	front       *web.Front     // The same.
+	access      *web.AccessLog // Nil where there is none.
+	certificate *cert.Source   // The front's.
+	started     time.Time
 
 	mu      sync.Mutex
 	config  *config.Config
@@ -95,8 +103,11 @@ func (rt *Runtime) build() error {
 		observers = append(observers, rt.Metrics)
 	}
 	rt.limiter = newLimiter(c)
+	if c.Web.On() {
+		rt.tokens = token.Open(c.Web.Tokens())
+	}
 	rt.Host = host.New(host.Options{
-		Plugins: builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Log: rt.log,
+		Plugins: rt.builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Log: rt.log,
 	})
 	return nil
 }
@@ -159,6 +170,7 @@ func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, e
 	personal.Mode = config.Personal
 	if c.Mode == config.Server {
 		personal.RunDir, personal.Audit, personal.Metrics, personal.Control = "", "", "", "" // Root's; the account makes its own.
+		personal.Web = config.Web{}
 	}
 	rt, err := New(&personal, log)
 	if err != nil {
@@ -193,6 +205,9 @@ func (rt *Runtime) Close() {
 		if err := rt.runDir.Close(); err != nil {
 			rt.log.Warn("remove the run directory", "error", err.Error())
 		}
+	}
+	if err := rt.access.Close(); err != nil {
+		rt.log.Error("close the access log", "error", err.Error())
 	}
 	if rt.audit != nil {
 		if err := rt.audit.Close(); err != nil {

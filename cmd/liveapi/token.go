@@ -1,0 +1,284 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/passfile"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// rootUser is the operator's name at WHM's port.
+const rootUser = "root"
+
+// tokenUser is whose a token is, as the commands' flags say it.
+type tokenUser struct {
+	name string
+	whm  bool
+}
+
+func (u *tokenUser) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&u.name, "user", "", "the account, or root")
+	cmd.Flags().BoolVar(&u.whm, "whm", false, "for WHM's port: of a reseller; root's always are")
+}
+
+// grant checks that there is such a user.
+func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
+	g := token.Grant{User: u.name, Service: token.CPanel}
+	if u.whm || u.name == rootUser {
+		g.Service = token.WHM
+	}
+	switch {
+	case u.name == "":
+		return g, errMisuse{errors.New("--user: name an account, or root")}
+	case u.name == rootUser:
+		return g, nil
+	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
+		return g, fmt.Errorf("%s is no reseller: web.resellers in the configuration has no such name", u.name)
+	case c.Mode == config.Personal:
+		a, err := setup.Account(c)
+		if err == nil && a.Name != u.name {
+			err = fmt.Errorf("this host serves the account %s alone", a.Name)
+		}
+		g.UID = a.UID
+		return g, err
+	}
+	a, err := setup.Sources(c).ByName(u.name)
+	if err == nil && a.Suspended {
+		err = fmt.Errorf("the account %s is suspended", u.name)
+	}
+	g.UID = a.UID
+	return g, err
+}
+
+// webTool is a command on what the HTTPS API keeps.
+func webTool(use, short string, words cobra.PositionalArgs, do func(c *config.Config, cmd *cobra.Command, words []string) error) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args(words),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			if !c.Web.On() {
+				return errors.New("the configuration has no HTTPS API: set web.state")
+			}
+			if err := os.MkdirAll(c.Web.State, 0o700); err != nil {
+				return err
+			}
+			return do(c, cmd, words)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	return cmd
+}
+
+func tokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Work on the tokens of the HTTPS API", Args: cobra.ArbitraryArgs}
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		if len(words) > 0 {
+			return errMisuse{fmt.Errorf("unknown command %q", "token "+words[0])}
+		}
+		return cmd.Help()
+	}
+	cmd.AddCommand(createTokenCommand(), accessHashCommand(), listTokensCommand(), revokeTokenCommand())
+	return cmd
+}
+
+func createTokenCommand() *cobra.Command {
+	var user tokenUser
+	var name string
+	var expires time.Duration
+	var features []string
+	cmd := webTool("create --user NAME --name LABEL", "Create a token, and print it on the last line", cobra.NoArgs,
+		func(c *config.Config, cmd *cobra.Command, _ []string) error {
+			g, err := user.grant(c)
+			if err != nil {
+				return err
+			}
+			if g.Name = name; !token.ValidName(name) {
+				return errMisuse{fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName)}
+			}
+			if expires < 0 {
+				return errMisuse{errors.New("--expires: a time to come, such as 720h")}
+			}
+			if expires > 0 {
+				g.Expires = time.Now().Add(expires)
+			}
+			if len(features) > 0 {
+				g.Features = features
+			}
+			text, _, err := token.Open(c.Web.Tokens()).Create(g)
+			if errors.Is(err, token.ErrExists) {
+				return fmt.Errorf("%s has a token %s already; revoke it, or choose another name", g.User, name)
+			}
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Keep it: it can't be shown again. A program sends it as\n  Authorization: %s %s:TOKEN\n", g.Service, g.User)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
+			return err
+		})
+	user.flags(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "your word for it: letters, digits, - and _")
+	cmd.Flags().DurationVar(&expires, "expires", 0, "when it ends, such as 720h; default: never")
+	cmd.Flags().StringSliceVar(&features, "feature", nil, "limit it to functions that need this feature, such as popaccts; may be repeated")
+	return cmd
+}
+
+func accessHashCommand() *cobra.Command {
+	var user tokenUser
+	cmd := webTool("accesshash --user NAME FILE", "Take a legacy access hash, such as a cPanel server's /root/.accesshash", cobra.ExactArgs(1),
+		func(c *config.Config, cmd *cobra.Command, words []string) error {
+			user.whm = true
+			g, err := user.grant(c)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(words[0])
+			if err != nil {
+				return err
+			}
+			defer func() { _ = f.Close() }()
+			text, err := io.ReadAll(io.LimitReader(f, 16<<10))
+			if err != nil {
+				return err
+			}
+			g.Name = "accesshash"
+			if _, err := token.Open(c.Web.Tokens()).AddAccessHash(string(text), g); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "taken: Authorization: WHM %s:HASH\n", g.User)
+			return err
+		})
+	cmd.Flags().StringVar(&user.name, "user", rootUser, "root, or a reseller")
+	return cmd
+}
+
+func listTokensCommand() *cobra.Command {
+	var user string
+	cmd := webTool("list", "List tokens, without themselves", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
+		all, err := token.Open(c.Web.Tokens()).List(user)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(table, "USER\tFOR\tNAME\tCREATED\tEXPIRES\tMAY")
+		for _, t := range all {
+			expires, may := "never", "all"
+			if t.Expires != 0 {
+				expires = time.Unix(t.Expires, 0).UTC().Format(time.DateTime)
+				if time.Now().Unix() >= t.Expires {
+					expires += " (past)"
+				}
+			}
+			if !t.Full() {
+				may = strings.Join(t.Features, ",")
+			}
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.User, t.Service, t.Name, time.Unix(t.Created, 0).UTC().Format(time.DateTime), expires, may)
+		}
+		return table.Flush()
+	})
+	cmd.Flags().StringVar(&user, "user", "", "only this user's")
+	return cmd
+}
+
+func revokeTokenCommand() *cobra.Command {
+	var user tokenUser
+	var name string
+	cmd := webTool("revoke --user NAME --name LABEL", "End a token at once", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
+		if user.name == "" || name == "" {
+			return errMisuse{errors.New("--user and --name: say whose token, and which")}
+		}
+		// Of whoever had it, whether there is such an account now or not.
+		store, service := token.Open(c.Web.Tokens()), token.CPanel
+		if user.whm || user.name == rootUser {
+			service = token.WHM
+		}
+		all, err := store.List(user.name)
+		if err != nil {
+			return err
+		}
+		ended := 0
+		for _, t := range all {
+			if t.Name == name && t.Service == service {
+				if err := store.Revoke(t.User, t.UID, t.Service, t.Name); err != nil && !errors.Is(err, token.ErrNone) {
+					return err
+				}
+				ended++
+			}
+		}
+		if ended == 0 {
+			return fmt.Errorf("%s has no token %s", user.name, name)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "revoked: %s's token %s\n", user.name, name)
+		return err
+	})
+	user.flags(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "the token's name")
+	return cmd
+}
+
+func passwordCommand() *cobra.Command {
+	var user string
+	var remove bool
+	cmd := webTool("password --user NAME", "Set the password by which an account, or root, signs in over HTTPS", cobra.NoArgs,
+		func(c *config.Config, cmd *cobra.Command, _ []string) error {
+			u := tokenUser{name: user}
+			if _, err := u.grant(c); err != nil && !remove {
+				return err
+			}
+			var secret protocol.Secret
+			if !remove {
+				text, err := readLine(cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				if len(text) < minPassword {
+					return errMisuse{fmt.Errorf("send the password as a line on standard input, of at least %d bytes", minPassword)}
+				}
+				secret = protocol.NewSecret(text)
+			}
+			was, err := passfile.Set(c.Web.Passwords, user, secret)
+			switch {
+			case err != nil:
+				return err
+			case remove && !was:
+				return fmt.Errorf("%s has no password", user)
+			case remove:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed: %s's password\n", user)
+			default:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "set: %s's password\n", user)
+			}
+			return err
+		})
+	cmd.Long = "Reads the password as a line on standard input. It is kept as a hash in the file web.passwords."
+	cmd.Flags().StringVar(&user, "user", "", "the account, or root")
+	cmd.Flags().BoolVar(&remove, "remove", false, "take it away")
+	return cmd
+}
+
+// minPassword is how short a password may be, in bytes.
+const minPassword = 8
+
+// readLine reads a line without its end.
+func readLine(in io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(in, 4<<10))
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}

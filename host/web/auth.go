@@ -1,0 +1,291 @@
+package web
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/web/decode"
+	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// root is the operator's name at WHM.
+const root = "root"
+
+// identity is who a request is of.
+type identity struct {
+	user     string           // An account, root, or a mailbox's address.
+	account  protocol.Account // Whose it is; root has none.
+	role     protocol.Role    // RoleAdmin is root's; a reseller is an account.
+	features []string         // Of a limited token.
+	by       string           // For logs: how it was proved.
+	session  *login.Session   // Of a browser; nil where the request itself proves who it is.
+}
+
+// minFailure is how long a failure to prove who one is takes at least, so that its time tells
+// nothing of its reason.
+const minFailure = 300 * time.Millisecond
+
+// Errors of proving who one is.
+var (
+	errDenied = errors.New("access denied")
+	errClosed = errors.New("the API is closed")
+)
+
+// authenticate is the gate: it says who the request is of, or answers that it is nobody's.
+func (q *request) authenticate() bool {
+	start := time.Now()
+	header := q.r.Header.Get("Authorization")
+	if len(q.r.Header.Values("Authorization")) > 1 {
+		q.deny(http.StatusBadRequest, "Access denied: there are several Authorization headers.")
+		return false
+	}
+	if header == "" {
+		return q.bySession()
+	}
+	scheme, credentials, _ := strings.Cut(header, " ")
+	name, secret, err := split(scheme, strings.TrimSpace(credentials))
+	if err != nil {
+		q.denyLate(start, 0, "Access denied: the Authorization header can't be read.")
+		return false
+	}
+	if want := q.scheme(scheme); want != "" {
+		q.denyLate(start, 0, "Access denied: this port takes "+want+".")
+		return false
+	}
+	who, wait, err := q.prove(strings.ToLower(scheme), name, protocol.NewSecret(secret))
+	switch {
+	case errors.Is(err, errDenied):
+		q.denyLate(start, wait, "Access denied")
+		return false
+	case err != nil:
+		q.closed(err)
+		return false
+	}
+	q.who = who
+	return true
+}
+
+// split takes a header's name and secret apart.
+func split(scheme, credentials string) (name, secret string, err error) {
+	if strings.EqualFold(scheme, "basic") {
+		raw, err := base64.StdEncoding.DecodeString(credentials)
+		if err != nil {
+			return "", "", errDenied
+		}
+		credentials = string(raw)
+	}
+	name, secret, ok := strings.Cut(credentials, ":")
+	if !ok || name == "" || secret == "" {
+		return "", "", errDenied
+	}
+	return name, secret, nil
+}
+
+// scheme says what a port takes where it does not take a scheme; "" where it does.
+func (q *request) scheme(scheme string) string {
+	switch {
+	case strings.EqualFold(scheme, "basic"):
+		return ""
+	case q.service != Webmail && strings.EqualFold(scheme, string(q.service)):
+		return ""
+	case q.service == CPanel:
+		return "“Authorization: cpanel USER:TOKEN” or Basic"
+	case q.service == WHM:
+		return "“Authorization: whm USER:TOKEN” or Basic"
+	}
+	return "Basic, with a mailbox's address and password"
+}
+
+// prove holds a name and a secret against what is known. wait is how long the next try has to.
+func (q *request) prove(scheme, name string, secret protocol.Secret) (who identity, wait time.Duration, err error) {
+	service := string(q.service)
+	if wait := q.front.throttle.Wait(service, name, q.from); wait > 0 {
+		return who, wait, errDenied
+	}
+	switch {
+	case scheme != "basic":
+		who, err = q.byToken(name, secret)
+	case q.service == Webmail:
+		who, err = q.byMailbox(name, secret)
+	default:
+		who, err = q.byPassword(name, secret)
+	}
+	if errors.Is(err, errDenied) {
+		q.front.throttle.Failed(service, name, q.from)
+		q.front.o.Log.Info("sign-in refused", "service", service, "user", clip(name), "from", q.from.String(), "by", scheme)
+		return who, q.front.throttle.Wait(service, name, q.from), err
+	}
+	if err == nil {
+		q.front.throttle.Succeeded(service, name)
+	}
+	return who, 0, err
+}
+
+// userOf returns a user of the cPanel or the WHM port.
+func (q *request) userOf(name string) (identity, error) {
+	if q.service == WHM && name == root {
+		return identity{user: root, role: protocol.RoleAdmin}, nil
+	}
+	if name == root || !account.ValidName(name) {
+		return identity{}, errDenied
+	}
+	a, err := q.front.o.Backend.Account(name)
+	if err != nil || q.service == WHM && !slices.Contains(q.front.o.Resellers, name) {
+		return identity{}, errDenied
+	}
+	return identity{user: name, account: a, role: protocol.RoleAccount}, nil
+}
+
+func (q *request) byToken(name string, secret protocol.Secret) (identity, error) {
+	t, err := q.front.o.Tokens.Find(secret.Reveal(), name, token.Service(q.service))
+	if err != nil && !errors.Is(err, token.ErrNone) {
+		return identity{}, errors.Join(errClosed, err)
+	}
+	who, userErr := q.userOf(name)
+	if err != nil || userErr != nil || who.account.UID != t.UID && name != root {
+		return identity{}, errDenied
+	}
+	who.features, who.by = t.Features, "token "+t.Name
+	return who, nil
+}
+
+func (q *request) byPassword(name string, secret protocol.Secret) (identity, error) {
+	who, userErr := q.userOf(name)
+	if q.front.o.Passwords == nil {
+		return identity{}, errDenied
+	}
+	asked := name
+	if userErr != nil {
+		asked = "" // Whoever is no user has no password here, but the work is the same.
+	}
+	ok, err := q.front.o.Passwords.Verify(q.r.Context(), asked, secret)
+	switch {
+	case err != nil:
+		return identity{}, errors.Join(errClosed, err)
+	case !ok || userErr != nil:
+		return identity{}, errDenied
+	}
+	who.by = "password"
+	return who, nil
+}
+
+func (q *request) byMailbox(name string, secret protocol.Secret) (identity, error) {
+	address := login.Canonical(name)
+	a, ok, err := q.front.o.Backend.VerifyMailbox(q.r.Context(), address, secret)
+	switch {
+	case err != nil:
+		// Its account's worker does not answer; of the others nothing is wrong.
+		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
+		return identity{}, errors.Join(errClosed, err)
+	case !ok:
+		return identity{}, errDenied
+	}
+	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
+}
+
+// cookieName is the name of a service's cookie, as cPanel has it.
+func cookieName(s Service) string {
+	switch s {
+	case WHM:
+		return "whostmgrsession"
+	case Webmail:
+		return "webmailsession"
+	}
+	return "cpsession"
+}
+
+// sessionOf returns the session that a request's cookie names, where its user still is who signed
+// in.
+func (q *request) sessionOf() (identity, bool) {
+	cookies := q.r.CookiesNamed(cookieName(q.service))
+	if len(cookies) != 1 || !q.hostAllowed() {
+		return identity{}, false
+	}
+	s, ok := q.front.sessions.Find(cookies[0].Value, string(q.service))
+	if !ok {
+		return identity{}, false
+	}
+	who := identity{user: s.User, role: protocol.RoleAdmin, session: &s, by: "session"}
+	if s.Account != "" {
+		a, err := q.front.o.Backend.Account(s.Account)
+		if err != nil || a.UID != s.UID {
+			q.front.sessions.End(s)
+			return identity{}, false
+		}
+		who.account, who.role = a, protocol.RoleAccount
+		if q.service == Webmail {
+			who.role = protocol.RoleMailbox
+		}
+	}
+	return who, true
+}
+
+// bySession lets a browser in that has signed in and names its session's token.
+func (q *request) bySession() bool {
+	who, ok := q.sessionOf()
+	if ok && who.session.Has(q.path.Session) {
+		q.who = who
+		return true
+	}
+	if q.path.Kind == decode.Page || q.path.Kind == decode.Logout {
+		http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+		return false
+	}
+	q.deny(http.StatusUnauthorized, "Access denied")
+	return false
+}
+
+// denyLate answers who failed, when failures are answered.
+func (q *request) denyLate(start time.Time, wait time.Duration, message string) {
+	q.pause(start)
+	if wait > 0 {
+		q.w.Header().Set("Retry-After", seconds(wait))
+	}
+	q.deny(http.StatusUnauthorized, message)
+}
+
+// seconds is a time in whole seconds, for a header.
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
+
+// isDenied tells a wrong name or secret from a failure to tell.
+func isDenied(err error) bool { return errors.Is(err, errDenied) }
+
+func (q *request) pause(start time.Time) {
+	timer := time.NewTimer(minFailure - time.Since(start))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-q.r.Context().Done():
+	}
+}
+
+// deny answers who may not.
+func (q *request) deny(status int, message string) {
+	if status == http.StatusUnauthorized {
+		q.w.Header().Set("WWW-Authenticate", `Basic realm="liveapid", charset="UTF-8"`)
+	}
+	q.refuse(status, message)
+}
+
+// closed answers that nobody can be told from another one at the moment.
+func (q *request) closed(err error) {
+	q.front.o.Log.Error("the API is closed", "error", err.Error())
+	q.w.Header().Set("Retry-After", "10")
+	q.refuse(http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Tell its operator, or try again later.")
+}
+
+// clip bounds a client's text before it is logged.
+func clip(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "..."
+	}
+	return strings.ToValidUTF8(s, "?")
+}

@@ -1,0 +1,220 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/host/web/decode"
+	"github.com/liveapid/liveapid/host/web/describe"
+	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+//go:embed pages
+var files embed.FS
+
+// templates are the pages that are made here; the others make themselves in the browser.
+var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
+
+// render makes a page.
+func (q *request) render(status int, name string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		q.front.o.Log.Error("a page can't be made", "page", name, "error", err.Error())
+		q.send(http.StatusInternalServerError, textKind, []byte("The page can't be made.\n"))
+		return
+	}
+	q.send(status, htmlKind, b.Bytes())
+}
+
+// public serves what needs no sign-in: the page to sign in on, and what pages are made of. It
+// reports whether it answered.
+func (q *request) public() bool {
+	switch q.path.Kind {
+	case decode.Login:
+		if !q.hostAllowed() {
+			q.send(http.StatusMisdirectedRequest, textKind, []byte("This server does not go by that name. Its operator may add it to web.hosts.\n"))
+			return true
+		}
+		q.login()
+		return true
+	case decode.Page:
+		name, ok := strings.CutPrefix(q.path.Page, "/assets/")
+		if ok && q.path.Session == "" && q.r.Method != http.MethodPost {
+			q.asset(name)
+			return true
+		}
+		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
+			if who, ok := q.sessionOf(); ok {
+				http.Redirect(q.w, q.r, "/"+who.session.Token+"/", http.StatusSeeOther)
+			} else {
+				http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// asset serves a file of the pages.
+func (q *request) asset(name string) {
+	kind := mime.TypeByExtension(path.Ext(name))
+	body, err := files.ReadFile("pages/" + name)
+	if err != nil || strings.HasSuffix(name, ".html") || kind == "" {
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+		return
+	}
+	q.send(http.StatusOK, kind, body)
+}
+
+// titles are the services' names for people.
+var titles = map[Service]string{CPanel: "Account", WHM: "Server", Webmail: "Mailbox"}
+
+// loginPage is what the page to sign in on shows.
+type loginPage struct {
+	Title, User, Message string
+}
+
+// login signs somebody in: a browser by its form, a program that asks for JSON.
+func (q *request) login() {
+	if q.r.Method != http.MethodPost {
+		q.render(http.StatusOK, "login.html", loginPage{Title: titles[q.service]})
+		return
+	}
+	start := time.Now()
+	asJSON := strings.Contains("&"+q.r.URL.RawQuery, "&login_only=1") || strings.Contains(q.r.Header.Get("Accept"), "application/json")
+	refuse := func(status int, user, message string) {
+		if asJSON {
+			q.sendJSON(status, map[string]any{"status": 0, "message": message})
+			return
+		}
+		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
+	}
+	query := q.r.URL.RawQuery
+	q.r.URL.RawQuery = "" // A password in a URL is one in logs and histories.
+	values, problem := decode.Read(q.r)
+	q.r.URL.RawQuery = query
+	if problem != nil {
+		refuse(problem.Status, "", problem.Message)
+		return
+	}
+	user, problem := values.Take("user")
+	pass, ok := values.Named()["pass"].(string)
+	if problem != nil || !ok || user == "" || pass == "" {
+		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
+		return
+	}
+	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
+	if err != nil {
+		q.pause(start)
+		status, message := http.StatusUnauthorized, "The user or the password is wrong."
+		if !isDenied(err) {
+			q.front.o.Log.Error("nobody can sign in", "error", err.Error())
+			status, message = http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Try again later."
+		} else if wait > 0 {
+			q.w.Header().Set("Retry-After", seconds(wait))
+		}
+		refuse(status, user, message)
+		return
+	}
+	q.who = who
+	secret, session := q.front.sessions.Begin(login.Session{
+		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID,
+	})
+	http.SetCookie(q.w, &http.Cookie{
+		Name: cookieName(q.service), Value: secret, Path: "/", HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+	})
+	if asJSON {
+		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
+		return
+	}
+	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusSeeOther)
+}
+
+// logout ends a browser's session.
+func (q *request) logout() {
+	if q.who.session != nil {
+		q.front.sessions.End(*q.who.session)
+		http.SetCookie(q.w, &http.Cookie{
+			Name: cookieName(q.service), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		})
+	}
+	http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+}
+
+// page serves the pages of somebody who is signed in.
+func (q *request) page() {
+	if q.r.Method == http.MethodPost {
+		q.w.Header().Set("Allow", "GET, HEAD")
+		q.fail(http.StatusMethodNotAllowed, "The method must be GET.")
+		return
+	}
+	switch q.path.Page {
+	case "/":
+		q.render(http.StatusOK, "app.html", map[string]any{"Title": titles[q.service], "User": q.who.user, "Service": string(q.service)})
+	case "/openapi.json":
+		if modules, ok := q.modules(); ok {
+			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, APILevel))
+		}
+	case "/functions.json":
+		if modules, ok := q.modules(); ok {
+			q.sendJSON(http.StatusOK, describe.Functions(modules))
+		}
+	case "/docs", "/docs/":
+		if modules, ok := q.modules(); ok {
+			q.render(http.StatusOK, "docs.html", map[string]any{"Modules": describe.Pages(modules)})
+		}
+	case "/me.json":
+		q.sendJSON(http.StatusOK, q.me())
+	default:
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+	}
+}
+
+// me says to the pages whom they are shown to.
+func (q *request) me() map[string]any {
+	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
+	if q.service == WHM {
+		var names []string
+		for _, a := range (&whmCall{q: q}).own() {
+			if !a.Suspended {
+				names = append(names, a.Name)
+			}
+		}
+		out["accounts"] = names
+	}
+	return out
+}
+
+// modules returns what the caller can call, or answers why that can't be told.
+func (q *request) modules() ([]protocol.Module, bool) {
+	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
+	if q.service == WHM {
+		// As an account's, of whichever: they can all call the same.
+		caller.Role = protocol.RoleAccount
+		own := (&whmCall{q: q}).own()
+		if name := q.r.URL.Query().Get("user"); name != "" {
+			a, ok := q.owned(name)
+			if !ok {
+				q.fail(http.StatusForbidden, "Access denied")
+				return nil, false
+			}
+			caller.Account = a
+		} else if len(own) > 0 {
+			caller.Account = own[0]
+		}
+	}
+	modules, err := q.front.o.Backend.Modules(q.r.Context(), caller.Account)
+	if err != nil {
+		q.front.o.Log.Error("the modules can't be described", "error", err.Error())
+		q.fail(http.StatusServiceUnavailable, "The modules can't be described at the moment. Try again later.")
+		return nil, false
+	}
+	return describe.For(modules, caller), true
+}

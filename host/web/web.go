@@ -1,0 +1,272 @@
+// Package web is the host's HTTPS front: the WHM and cPanel APIs as their clients call them, and
+// the pages for people. Every request passes one gate, which says who it is, before anything is
+// routed; every call ends in the host's one door. It knows no plugin and opens no home.
+package web
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/liveapid/liveapid/host/passfile"
+	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/web/decode"
+	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Backend is the host behind the front.
+type Backend interface {
+	// Do runs a call.
+	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
+	// Account returns an account that may act now, or an error that says why it may not.
+	Account(name string) (protocol.Account, error)
+	// Accounts returns all, suspended ones too.
+	Accounts() []protocol.Account
+	// Modules describes what an account can call.
+	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
+	// VerifyMailbox tells whose account a mailbox is and whether a password is its own. Where there
+	// is no such mailbox, ok is false. The error is for the log.
+	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error)
+}
+
+// Service is one of the three that cPanel has on ports of their own.
+type Service string
+
+// The services.
+const (
+	CPanel  Service = "cpanel"
+	WHM     Service = "whm"
+	Webmail Service = "webmail"
+)
+
+// Options are a front's parts.
+type Options struct {
+	Backend   Backend
+	Tokens    *token.Store
+	Passwords *passfile.File // Nil: nobody has a password but mailboxes.
+	Resellers []string       // Accounts that may speak for those they own.
+	Hosts     []string       // Further names under which browsers may come.
+	Proxies   []netip.Prefix // Whose X-Forwarded-For is believed.
+	// Certified returns the names that the certificate is for.
+	Certified func() []string
+	Access    *AccessLog // Nil: none.
+	Observe   func(service Service, status int, took time.Duration)
+	Log       *slog.Logger
+}
+
+// Front answers the requests of all services.
+type Front struct {
+	o        Options
+	throttle *login.Throttle
+	sessions *login.Sessions
+	requests atomic.Int64 // Under way.
+	origin   *http.CrossOriginProtection
+}
+
+// maxRequests bounds the requests under way; those beyond it are told to come again.
+const maxRequests = 1024
+
+// New returns a front.
+func New(o Options) *Front {
+	if o.Observe == nil {
+		o.Observe = func(Service, int, time.Duration) {}
+	}
+	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection()}
+}
+
+// EndAccount signs out everybody of an account.
+func (f *Front) EndAccount(name string) { f.sessions.EndAccount(name) }
+
+// Sessions returns how many are signed in.
+func (f *Front) Sessions() int { return f.sessions.Count() }
+
+// Handler answers the requests to one service.
+func (f *Front) Handler(s Service) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		q := &request{front: f, service: s, r: r, w: &writer{ResponseWriter: w}, from: f.address(r)}
+		defer func() {
+			if p := recover(); p != nil {
+				// The type alone: a panic's text may hold an argument.
+				f.o.Log.Error("panic in a request", "type", fmt.Sprintf("%T", p), "stack", stack())
+				if q.w.status == 0 {
+					q.fail(http.StatusInternalServerError, "The request failed inside the server.")
+				}
+			}
+			took := time.Since(start)
+			f.o.Observe(s, q.w.status, took)
+			f.o.Access.write(q, start, took)
+		}()
+		secure(q.w.Header())
+		if f.requests.Add(1) > maxRequests {
+			q.w.Header().Set("Retry-After", "1")
+			q.fail(http.StatusServiceUnavailable, "The server has as many requests under way as it takes. Try again later.")
+		} else {
+			q.serve()
+		}
+		f.requests.Add(-1)
+	})
+}
+
+// secure sets what every answer says to browsers.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+}
+
+// request is one on its way.
+type request struct {
+	front   *Front
+	service Service
+	r       *http.Request
+	w       *writer
+	from    netip.Addr
+	path    decode.Path
+	who     identity
+	ran     string // Module::function, for the access log.
+}
+
+// writer knows what was answered.
+type writer struct {
+	http.ResponseWriter
+	status int
+	bytes  int
+}
+
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += n
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// serve lets a request through the gate, and routes it.
+func (q *request) serve() {
+	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
+	q.path = decode.ParsePath(raw)
+	switch {
+	case !decode.Method(q.r.Method):
+		q.w.Header().Set("Allow", "GET, HEAD, POST")
+		q.fail(http.StatusMethodNotAllowed, "The method must be GET or POST.")
+		return
+	case q.path.Kind == decode.Unknown:
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+		return
+	case q.foreign():
+		q.fail(http.StatusForbidden, "Access denied: another site's page sent this request.")
+		return
+	}
+	if q.public() {
+		return
+	}
+	if !q.authenticate() {
+		return
+	}
+	switch q.path.Kind {
+	case decode.Execute, decode.CPanel:
+		q.call()
+	case decode.Function:
+		q.whm()
+	case decode.Logout:
+		q.logout()
+	default:
+		q.page()
+	}
+}
+
+// foreign tells whether a browser says that another site's page sends this request. Passwords that
+// browsers keep for Basic go with such requests as cookies do, so it holds for all.
+func (q *request) foreign() bool {
+	if q.front.origin.Check(q.r) != nil {
+		return true
+	}
+	site := q.r.Header.Get("Sec-Fetch-Site")
+	if site == "" || site == "same-origin" || site == "none" {
+		return false
+	}
+	// A link to a page is no harm; it shows what a bookmark would.
+	navigates := q.r.Header.Get("Sec-Fetch-Mode") == "navigate" && (q.path.Kind == decode.Page || q.path.Kind == decode.Login)
+	return !navigates || q.r.Method != http.MethodGet
+}
+
+// hostAllowed tells whether a browser came by a name that is ours.
+func (q *request) hostAllowed() bool {
+	name := q.r.Host
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	if address, err := netip.ParseAddr(name); err == nil {
+		local, _ := q.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if tcp, ok := local.(*net.TCPAddr); ok {
+			return tcp.AddrPort().Addr().Unmap() == address.Unmap()
+		}
+		return false
+	}
+	for _, list := range [][]string{{"localhost"}, q.front.o.Hosts, q.front.o.Certified()} {
+		if slices.ContainsFunc(list, func(allowed string) bool {
+			if suffix, wild := strings.CutPrefix(strings.ToLower(allowed), "*"); wild {
+				first, rest, _ := strings.Cut(name, ".")
+				return first != "" && "."+rest == suffix
+			}
+			return strings.EqualFold(allowed, name)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// address returns where a request comes from: its peer, or what a proxy that is ours says.
+func (f *Front) address(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	address := peer.Addr().Unmap().WithZone("")
+	if !f.isProxy(address) {
+		return address
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		said, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		if address = said.Unmap().WithZone(""); !f.isProxy(address) {
+			break
+		}
+	}
+	return address
+}
+
+func (f *Front) isProxy(address netip.Addr) bool {
+	return slices.ContainsFunc(f.o.Proxies, func(p netip.Prefix) bool { return p.Contains(address) })
+}
