@@ -5,7 +5,7 @@ TOOLS   := $(BIN)/tools
 GO      ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint deps deb bench soak fuzz tools proto clean
+.PHONY: all build demo test lint deps deb bench soak fuzz tools npm proto clean
 
 all: build
 
@@ -16,7 +16,7 @@ build: ## Build liveapid, liveapi, cpapi2, uapi and liveapi-email into bin/.
 demo: build ## Change a real mailbox's password by every front door.
 	@scripts/demo.sh $(BIN)
 
-test: deps lint build ## Install what the tests need, then run all of them.
+test: deps lint build npm ## Install what the tests need, then run all of them.
 	$(GO) test -race -timeout 9m ./...
 	@scripts/test-bindings.sh
 
@@ -45,6 +45,13 @@ fuzz: ## Fuzz every decoder for FUZZTIME each.
 	@scripts/fuzz.sh $(FUZZTIME)
 
 tools: $(TOOLS)/staticcheck
+
+npm: $(TOOLS)/npm/node_modules/.package-lock.json ## What the tests take from npm.
+
+$(TOOLS)/npm/node_modules/.package-lock.json: tests/web/package-lock.json
+	@mkdir -p $(TOOLS)/npm
+	@cp tests/web/package.json tests/web/package-lock.json $(TOOLS)/npm/
+	cd $(TOOLS)/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 $(TOOLS)/staticcheck: tools/go.mod
 	@mkdir -p $(TOOLS)

@@ -3,7 +3,9 @@
 # the shims. Says nothing and asks nobody where all are there.
 set -euo pipefail
 missing=()
-for package in chromium roundcube-core roundcube-plugins gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl adduser; do
+for package in chromium curl npm roundcube-core roundcube-plugins php-curl gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl adduser; do
+  # npm and Node.js come in more ways than one.
+  case $package in npm|nodejs) command -v "${package/nodejs/node}" >/dev/null 2>&1 && continue ;; esac
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

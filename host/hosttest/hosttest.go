@@ -88,6 +88,7 @@ func SandboxAs(t testing.TB, uid int) *World {
 	w := newWorld(dir)
 	w.uid, w.bin = uid, bin
 	Output(t, w.Command(t, "liveapi", "sandbox", dir))
+	w.closeWeb(t)
 	return w
 }
 
@@ -117,6 +118,7 @@ func SandboxIn(t testing.TB, parent string) *World {
 	w := newWorld(dir)
 	// Tests of other things use passwords that are easy to tell apart.
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
+	w.closeWeb(t)
 	return w
 }
 
@@ -257,9 +259,15 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, 5*time.Second) }()
+	var web sync.WaitGroup
+	if c.Web.On() {
+		require.NoError(t, rt.OpenWeb())
+		web.Go(func() { rt.ServeWeb(ctx, 5*time.Second) })
+	}
 	t.Cleanup(func() {
 		stop()
 		require.NoError(t, <-served)
+		web.Wait()
 		rt.Close()
 		require.NotContains(t, log.String(), "panic in a call")
 		if t.Failed() {

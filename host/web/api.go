@@ -31,6 +31,9 @@ func (q *request) call() {
 	if problem == nil {
 		problem = more
 	}
+	if problem == nil && q.service == WHM && call.User == "" {
+		problem = &decode.Error{Status: http.StatusOK, Message: "Provide the ‘cpanel_jsonapi_user’ argument: the account that the call is for."}
+	}
 	if problem != nil {
 		q.answer(problem.Status, call.Call, protocol.Failed(protocol.NewError(protocol.KindInvalid, problem.Message)))
 		return

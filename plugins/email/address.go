@@ -32,6 +32,9 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 		}
 		domain = own
 	}
+	if domain == "" && call.Role == protocol.RoleMailbox {
+		_, domain, _ = strings.Cut(call.Mailbox, "@") // Its own, whatever the main one is.
+	}
 	if domain == "" {
 		if domain = call.Account.MainDomain(); domain == "" {
 			return store.Address{}, protocol.Missing("domain")

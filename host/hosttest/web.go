@@ -1,0 +1,140 @@
+package hosttest
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Web is a world's HTTPS API.
+type Web struct {
+	CPanel, WHM, Webmail string // Host and port of each.
+	State                string
+	// Client believes any certificate, keeps no cookies and follows nothing.
+	Client *http.Client
+}
+
+const (
+	webState = `state      = "web" `
+	webPass  = "Sign in as demo 1" // Of the account demo, where SetPassword has set it.
+)
+
+// closeWeb takes the HTTPS API out of a world: its ports are the same in all sandboxes.
+func (w *World) closeWeb(t testing.TB) {
+	t.Helper()
+	w.Set(t, webState, "# "+webState)
+}
+
+// OpenWeb gives a world its HTTPS API again, on ports of its own, before it is served.
+func (w *World) OpenWeb(t testing.TB) *Web {
+	t.Helper()
+	w.Set(t, "# "+webState, webState)
+	web := &Web{State: w.Dir + "/web"}
+	for name, at := range map[string]*string{"12083": &web.CPanel, "12087": &web.WHM, "12096": &web.Webmail} {
+		*at = FreePort(t)
+		w.Set(t, "127.0.0.1:"+name+`"`, *at+`"`)
+	}
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, //nolint:gosec // It signs itself.
+		DisableCompression: true,
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	web.Client = &http.Client{
+		Transport: transport, Timeout: Patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return web
+}
+
+// FreePort returns a loopback address that nobody listens on.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// Wait waits until the services listen.
+func (web *Web) Wait(t testing.TB) {
+	t.Helper()
+	for _, at := range []string{web.CPanel, web.WHM, web.Webmail} {
+		require.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", at)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err == nil
+		}, Patience, Tick, "nobody listens on %s", at)
+	}
+}
+
+// Token makes a token of a user, with what else the command takes.
+func (w *World) Token(t testing.TB, user string, more ...string) string {
+	t.Helper()
+	args := append([]string{"token", "create", "--user", user}, more...)
+	if !strings.Contains(strings.Join(more, " "), "--name") {
+		args = append(args, "--name", fmt.Sprintf("test-%d", time.Now().UnixNano()))
+	}
+	lines := strings.Split(strings.TrimSpace(Output(t, w.Command(t, "liveapi", args...))), "\n")
+	return lines[len(lines)-1]
+}
+
+// SetPassword gives a user a password for the HTTPS API, and returns it.
+func (w *World) SetPassword(t testing.TB, user string) string {
+	t.Helper()
+	cmd := w.Command(t, "liveapi", "password", "--user", user)
+	cmd.Stdin = strings.NewReader(webPass + "\n")
+	Output(t, cmd)
+	return webPass
+}
+
+// Ask makes a request with headers "Name: value" and returns the answer's status and body.
+func (web *Web) Ask(t testing.TB, method, address, body string, headers ...string) (int, string) {
+	t.Helper()
+	answer := web.Request(t, method, address, body, headers...)
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode, string(text)
+}
+
+// Request is Ask with the whole answer.
+func (web *Web) Request(t testing.TB, method, address, body string, headers ...string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "https://"+address, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ": ")
+		require.True(t, ok, h)
+		if name == "Host" {
+			r.Host = value
+			continue
+		}
+		r.Header.Set(name, value)
+	}
+	answer, err := web.Client.Do(r)
+	require.NoError(t, err)
+	return answer
+}
+
+// SignIn signs in at a service as a browser does, and returns its cookie and its token.
+func (web *Web) SignIn(t testing.TB, address, user, password string) (cookie, token string) {
+	t.Helper()
+	answer := web.Request(t, http.MethodPost, address+"/login", url.Values{"user": {user}, "pass": {password}}.Encode())
+	defer func() { _ = answer.Body.Close() }()
+	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	require.Len(t, answer.Cookies(), 1)
+	return answer.Cookies()[0].Name + "=" + answer.Cookies()[0].Value, strings.Trim(answer.Header.Get("Location"), "/")
+}

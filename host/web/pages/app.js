@@ -1,0 +1,36 @@
+// The pages of somebody who is signed in. Whatever a server or a person said is put in as text.
+import { alertText, byId, getJSON, state } from './page.js';
+import { openDashboard } from './dashboard.js';
+import { openShell } from './shell.js';
+
+const views = { dashboard: openDashboard, shell: openShell };
+
+function show() {
+  const wanted = location.hash.slice(1);
+  const view = wanted in views ? wanted : 'dashboard';
+  for (const name of Object.keys(views)) byId(name).hidden = name !== view;
+  for (const link of document.querySelectorAll('nav a[data-view]')) {
+    if (link.dataset.view === view) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  alertText('');
+  views[view]().catch((error) => alertText(error.message));
+}
+
+async function start() {
+  state.me = await getJSON('me.json');
+  if (state.me.service === 'whm') {
+    const choice = byId('account');
+    for (const name of state.me.accounts || []) choice.append(new Option(name, name));
+    state.account = choice.value;
+    byId('account-label').hidden = false;
+    choice.addEventListener('change', () => {
+      state.account = choice.value;
+      show();
+    });
+  }
+  addEventListener('hashchange', show);
+  show();
+}
+
+start().catch((error) => alertText(error.message));

@@ -1,0 +1,79 @@
+// What the pages share: elements, requests, and who is signed in.
+
+export const state = { me: null, account: '' };
+
+export const byId = (id) => document.getElementById(id);
+
+// element makes an element with attributes and children; texts become text alone.
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === false || value === undefined || value === null) continue;
+    if (key.startsWith('on')) made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value === true ? '' : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export function alertText(text) {
+  byId('alert').textContent = text;
+  byId('alert').hidden = !text;
+}
+
+// answered reads an answer, or says what is wrong with it.
+async function answered(response) {
+  if (response.status === 401 || response.redirected) {
+    location.assign('/login');
+    throw new Error('You are signed out.');
+  }
+  const text = await response.text();
+  try {
+    return { text, json: JSON.parse(text) };
+  } catch {
+    throw new Error(`The server answers ${response.status}: ${text.slice(0, 200)}`);
+  }
+}
+
+export async function getJSON(path) {
+  return (await answered(await fetch(path, { headers: { Accept: 'application/json' } }))).json;
+}
+
+// request returns where and what is sent for a call.
+export function request(fn, args) {
+  const body = new URLSearchParams();
+  let path = `execute/${fn.module}/${fn.name}`;
+  if (fn.api !== 3 || state.me.service === 'whm') {
+    path = 'json-api/cpanel';
+    if (state.me.service === 'whm') body.append('cpanel_jsonapi_user', state.account);
+    body.append('cpanel_jsonapi_apiversion', fn.api);
+    body.append('cpanel_jsonapi_module', fn.module);
+    body.append('cpanel_jsonapi_func', fn.name);
+  }
+  for (const [name, value] of args) body.append(name, value);
+  return { path, body };
+}
+
+// call runs a call, and returns the answer's text, its JSON and how long it took in milliseconds.
+export async function call(fn, args) {
+  const { path, body } = request(fn, args);
+  const start = performance.now();
+  const response = await fetch(path, { method: 'POST', body, headers: { Accept: 'application/json' } });
+  const answer = await answered(response);
+  return { ...answer, took: performance.now() - start, failure: failureOf(answer.json) };
+}
+
+// failureOf returns why a call failed; '' where it did not.
+export function failureOf(json) {
+  const uapi = json.result || json;
+  if ('status' in uapi && 'errors' in uapi) {
+    return uapi.status === 1 ? '' : (uapi.errors || ['It failed.']).join(' ');
+  }
+  const api2 = json.cpanelresult || {};
+  if (api2.error) return api2.error;
+  const first = Array.isArray(api2.data) ? api2.data[0] : undefined;
+  return first && first.result === 0 ? first.reason || 'It failed.' : '';
+}
+
+// dataOf returns what a call returned.
+export const dataOf = (json) => (json.cpanelresult ? json.cpanelresult.data : (json.result || json).data);

@@ -1,0 +1,58 @@
+// The same call in the languages that people copy it in.
+
+// A secret is never put into code that is copied, kept in histories or shown.
+const placeholder = (name) => name.toUpperCase();
+
+const php = (text) => `'${text.replace(/[\\']/g, '\\$&')}'`;
+const perl = php;
+const shell = (text) => (/^[A-Za-z0-9@%_+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
+// The command lines read their values as in URLs.
+const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B');
+
+const method = (fn) => (fn.api === 3 ? 'uapi' : 'api2');
+
+export const languages = {
+  PHP(fn, args) {
+    const lines = args.map(([name, value]) => `        ${php(name)} => ${php(value)},`);
+    return [
+      '<?php', "require_once '/usr/local/cpanel/php/cpanel.php';", '$cpanel = new CPANEL();', '',
+      `$answer = $cpanel->${method(fn)}(`, `    ${php(fn.module)}, ${php(fn.name)},`, '    array(', ...lines, '    )', ');', 'print_r($answer);', '$cpanel->end();',
+    ].join('\n');
+  },
+  Perl(fn, args) {
+    const lines = args.map(([name, value]) => `        ${perl(name)} => ${perl(value)},`);
+    return [
+      'use Cpanel::LiveAPI;', 'my $cpanel = Cpanel::LiveAPI->new();', '',
+      `my $answer = $cpanel->${method(fn)}(`, `    ${perl(fn.module)}, ${perl(fn.name)},`, '    {', ...lines, '    }', ');', '$cpanel->end();',
+    ].join('\n');
+  },
+  'Command line'(fn, args, who) {
+    const tool = fn.api === 3 ? 'uapi' : 'cpapi2';
+    const words = args.map(([name, value]) => shell(`${name}=${command(value)}`));
+    return [`${tool} --user=${shell(who.user)}`, fn.module, fn.name, ...words].join(' ');
+  },
+  curl(fn, args, who) {
+    const { path, fields } = target(fn, args, who);
+    const lines = fields.map(([name, value]) => `  --data-urlencode ${shell(`${name}=${value}`)}`);
+    const auth = who.service === 'webmail' ? `  -u ${shell(`${who.user}:PASSWORD`)}` : `  -H ${shell(`Authorization: ${who.service} ${who.signedIn}:TOKEN`)}`;
+    return [`curl ${shell(`${who.origin}/${path}`)}`, auth, ...lines].join(' \\\n');
+  },
+  URL(fn, args, who) {
+    const { path, fields } = target(fn, args, who);
+    const query = fields.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&');
+    return `${who.origin}/cpsess##########/${path}${query ? `?${query}` : ''}`;
+  },
+};
+
+function target(fn, args, who) {
+  if (fn.api === 3 && who.service !== 'whm') return { path: `execute/${fn.module}/${fn.name}`, fields: args };
+  const fields = [['cpanel_jsonapi_apiversion', String(fn.api)], ['cpanel_jsonapi_module', fn.module], ['cpanel_jsonapi_func', fn.name], ...args];
+  if (who.service === 'whm') fields.unshift(['cpanel_jsonapi_user', who.user]);
+  return { path: 'json-api/cpanel', fields };
+}
+
+// masked returns arguments with their secrets replaced by their names in capitals.
+export function masked(fn, args) {
+  const secret = new Set(fn.params.filter((p) => p.type === 'secret').map((p) => p.name));
+  return args.map(([name, value]) => [name, secret.has(name) ? placeholder(name) : value]);
+}

@@ -1,0 +1,24 @@
+// A JSON value as a tree that folds.
+import { element } from './page.js';
+
+const most = 500; // Of the entries of one level; more would hold the page up.
+
+export function tree(value, key) {
+  const label = key === undefined ? [] : [element('span', { class: 'key' }, String(key)), ': '];
+  if (value === null || typeof value !== 'object') {
+    return element('div', {}, ...label, element('span', { class: 'text' }, JSON.stringify(value)));
+  }
+  const entries = Object.entries(value);
+  const size = Array.isArray(value) ? `[${entries.length}]` : `{${entries.length}}`;
+  if (!entries.length) return element('div', {}, ...label, Array.isArray(value) ? '[]' : '{}');
+  const inside = element('div', { class: 'inside' });
+  const details = element('details', { open: key === undefined || entries.length <= 30 }, element('summary', {}, ...label, size), inside);
+  const fill = () => {
+    if (inside.childNodes.length || !details.open) return;
+    inside.append(...entries.slice(0, most).map(([name, item]) => tree(item, name)));
+    if (entries.length > most) inside.append(element('div', { class: 'muted' }, `and ${entries.length - most} more, in the raw JSON`));
+  };
+  details.addEventListener('toggle', fill);
+  fill();
+  return details;
+}

@@ -1,0 +1,299 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// tab is one of Chromium's, on a page.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// newTab starts a Chromium of its own.
+func newTab(t *testing.T, width, height int64, dark bool) *tab {
+	t.Helper()
+	// Chromium's children write there for a moment after its end.
+	profile, err := os.MkdirTemp("", "lwchrome")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, hosttest.Patience, hosttest.Tick) })
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
+		chromedp.UserDataDir(profile), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	ctx, late := context.WithTimeout(ctx, 2*hosttest.Patience)
+	t.Cleanup(late)
+	b := &tab{t, ctx}
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	b.do(chromedp.EmulateViewport(width, height),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		browser.SetPermission(&browser.PermissionDescriptor{Name: "clipboard-read"}, browser.PermissionSettingGranted),
+		browser.SetPermission(&browser.PermissionDescriptor{Name: "clipboard-write"}, browser.PermissionSettingGranted))
+	return b
+}
+
+func (b *tab) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Run(b.ctx, actions...))
+}
+
+// js runs a script and returns what it returns.
+func (b *tab) js(script string) (out string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate(script, &out, chromedp.EvalAsValue))
+	return out
+}
+
+// until waits until a script says true.
+func (b *tab) until(script string) {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool {
+		var is bool
+		return chromedp.Run(b.ctx, chromedp.Evaluate(script, &is)) == nil && is
+	}, hosttest.Patience, hosttest.Tick, "%s\n%s", script, b.text("body"))
+}
+
+// text is what a person reads of an element.
+func (b *tab) text(selector string) string {
+	b.t.Helper()
+	return b.js("document.querySelector(" + quote(selector) + ")?.innerText ?? ''")
+}
+
+// run presses the API Shell's button.
+var run = chromedp.Click("#call button[type=submit]")
+
+// fill puts a text into a field in place of what is there, as a person's typing ends up.
+func fill(selector, text string) chromedp.Action {
+	return chromedp.Tasks{
+		chromedp.Evaluate("{const e = document.querySelector("+quote(selector)+"); e.value = ''; e.dispatchEvent(new Event('input', {bubbles: true})); 0}", nil),
+		chromedp.SendKeys(selector, text),
+	}
+}
+
+// await waits for what a script promises.
+func await(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+
+func quote(s string) string {
+	out, _ := json.Marshal(s)
+	return string(out)
+}
+
+// picture keeps a screenshot, to be looked at.
+func (b *tab) picture(name string) {
+	b.t.Helper()
+	dir := filepath.Join(hosttest.Root(b.t), "artifacts")
+	require.NoError(b.t, os.MkdirAll(dir, 0o755))
+	var shot []byte
+	b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		shot, err = page.CaptureScreenshot().WithCaptureBeyondViewport(false).Do(ctx)
+		return err
+	}))
+	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644))
+}
+
+// accessible has axe-core look at the page: nothing of its findings may be serious.
+func (b *tab) accessible(where string) {
+	b.t.Helper()
+	axe, err := os.ReadFile(filepath.Join(hosttest.Root(b.t), "bin", "tools", "npm", "node_modules", "axe-core", "axe.min.js"))
+	require.NoError(b.t, err)
+	var found []struct {
+		ID, Impact, Help string
+		Nodes            []struct{ HTML string }
+	}
+	// By the protocol: the page's own policy lets no foreign script in.
+	b.do(chromedp.Evaluate(string(axe)+";0", nil),
+		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations)`, &found, await))
+	for _, f := range found {
+		require.NotContains(b.t, []string{"serious", "critical"}, f.Impact, "%s: %+v", where, f)
+	}
+}
+
+func (b *tab) signIn(address, user, password string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate("https://"+address+"/"), chromedp.WaitVisible("#user"),
+		chromedp.SendKeys("#user", user), chromedp.SendKeys("#pass", password))
+}
+
+// The whole of the pages, as a person uses them.
+func TestPagesInChromium(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	password := w.SetPassword(t, "demo")
+	w.Start(t)
+	web.Wait(t)
+	b := newTab(t, 1280, 900, false)
+
+	b.signIn(web.CPanel, "demo", "wrong")
+	b.accessible("sign in")
+	b.picture("sign-in")
+	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible(".alert"))
+	require.Contains(t, b.text(".alert"), "wrong")
+	require.Equal(t, "demo", b.js(`document.getElementById("user").value`))
+	b.do(chromedp.SendKeys("#pass", password), chromedp.SendKeys("#pass", kb.Enter), chromedp.WaitVisible("#boxes .card"))
+	require.Regexp(t, `^https://127\.0\.0\.1:\d+/cpsess\d{10}/$`, b.js("location.href"))
+	require.Contains(t, b.text("#boxes"), "user@example.com")
+	require.Contains(t, b.text("#boxes"), "no quota")
+	b.accessible("dashboard")
+	b.picture("dashboard")
+
+	// A password by the dashboard: a weak one is told so, a better one is taken.
+	b.do(chromedp.Click("#boxes button"), chromedp.WaitVisible("#password"), chromedp.SendKeys("#new", "password"))
+	b.until(`/^Strength \d+ of 100/.test(document.getElementById("strength-text").textContent)`)
+	weak := b.text("#strength-text")
+	b.accessible("password")
+	b.do(fill("#new", "a long <b>& better</b> one: 7"))
+	b.until(`document.getElementById("strength-text").textContent.includes("good enough") && Number(document.getElementById("strength").value) > 60`)
+	require.NotEqual(t, weak, b.text("#strength-text"))
+	b.picture("password")
+	b.do(chromedp.Click("#password-form .primary"), chromedp.WaitNotVisible("#password"))
+	b.until(`document.getElementById("boxes-note").textContent.includes("is changed")`)
+	require.True(t, verifies(t, w, "a long <b>& better</b> one: 7"))
+
+	// The API Shell, by keyboard alone: search, choose, fill in, run, confirm.
+	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"),
+		chromedp.Click(`input[name=api][value="2"]`), chromedp.Focus("#search"), chromedp.KeyEvent("passwdpop"))
+	b.until(`document.getElementById("found").textContent === "One function."`)
+	b.do(chromedp.Focus("#functions button"), chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible("#call"))
+	require.Equal(t, "fn-name", b.js("document.activeElement.id"))
+	for _, value := range []string{"example.com", "user", "Shell <script>alert(1)</script> 8"} {
+		b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(value))
+	}
+	require.Contains(t, b.text("#call"), "A domain of the account")
+	b.accessible("shell")
+	b.picture("shell-form")
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible("#confirm"))
+	require.Contains(t, b.text("#confirm-text"), "Email::passwdpop")
+	b.picture("shell-confirm")
+	b.accessible("confirm")
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitNotVisible("#confirm"))
+	b.until(`/^Done\. It took \d+ ms\.$/.test(document.getElementById("verdict").textContent)`)
+	require.True(t, verifies(t, w, "Shell <script>alert(1)</script> 8"))
+	require.Contains(t, b.text("#tree"), `module: "Email"`)
+	b.do(chromedp.Click("#as-raw"))
+	require.Contains(t, b.text("#raw"), `"func": "passwdpop"`)
+	require.Contains(t, b.text("#calls"), "password=PASSWORD")
+	require.NotContains(t, b.js("document.documentElement.outerHTML"), "Shell <script>", "a secret stays nowhere on the page")
+	require.Empty(t, b.js(`document.getElementById("p-password").value`))
+	b.accessible("answer")
+	b.picture("shell-answer")
+
+	// The same call to copy.
+	b.do(chromedp.Click("#copy"))
+	b.until(`document.getElementById("copied").textContent === "Copied."`)
+	var copied string
+	b.do(chromedp.Evaluate(`navigator.clipboard.readText()`, &copied, await))
+	require.Contains(t, copied, "$cpanel->api2(\n    'Email', 'passwdpop',")
+	require.Contains(t, copied, "'domain' => 'example.com',")
+	require.NotContains(t, copied, "alert(1)")
+
+	// A refusal is shown as text, whatever it quotes.
+	b.do(fill("#p-email", `<img src=x onerror=alert(2)>`), chromedp.SendKeys("#p-password", "whatever 1"),
+		run, chromedp.WaitVisible("#confirm"), chromedp.Click("#confirm-yes"))
+	b.until(`document.getElementById("verdict").textContent.startsWith("Failed: ")`)
+	require.Equal(t, "0", b.js(`String(document.querySelectorAll("#answer img, #history img").length)`))
+	b.do(chromedp.Click("#forget"))
+
+	// Lists: sorted, filtered, in pages, with fewer columns.
+	b.do(chromedp.Click(`input[name=api][value="3"]`), fill("#search", "list_pops"),
+		chromedp.Click(`//div[@id="functions"]//button[text()="list_pops"]`), chromedp.WaitVisible("#call"), chromedp.Click("#options summary"),
+		chromedp.SendKeys("#o-filter-column", "email"), chromedp.SendKeys("#o-filter-term", "@"), chromedp.SendKeys("#o-columns", "email"), run)
+	b.until(`document.getElementById("verdict").textContent.startsWith("Done.")`)
+	require.Contains(t, b.js(`document.getElementById("raw").textContent`), `"records_before_filter": 2`)
+
+	// The reference, and the end of the session: what it could do, it can't do any more.
+	address := b.js("location.origin + location.pathname")
+	b.do(chromedp.Navigate(address+"docs"), chromedp.WaitVisible("article"))
+	require.Contains(t, b.text("main"), "Email::passwd_pop")
+	b.accessible("reference")
+	b.picture("reference")
+	b.do(chromedp.Navigate(address), chromedp.WaitVisible("#boxes .card"), chromedp.Click(".leave button"), chromedp.WaitVisible("#user"))
+	b.do(chromedp.Navigate(address), chromedp.WaitVisible("#user"))
+}
+
+// The same pages in the dark, as wide as a telephone: nothing is wider than the page.
+func TestPagesOnATelephone(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	password := w.SetPassword(t, "demo")
+	w.Start(t)
+	web.Wait(t)
+	b := newTab(t, 360, 740, true)
+	b.signIn(web.CPanel, "demo", password)
+	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"))
+	fits := `document.documentElement.scrollWidth <= innerWidth`
+	b.until(fits)
+	b.accessible("dashboard in the dark")
+	b.picture("telephone-dashboard")
+	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", "passwd_pop"))
+	b.until(`document.getElementById("found").textContent === "One function."`)
+	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"))
+	b.until(fits)
+	b.accessible("shell in the dark")
+	b.picture("telephone-shell")
+
+	// A mailbox's user: one mailbox, and the current password once more.
+	b.signIn(web.Webmail, "user@example.com", "Old.passw0rd-1")
+	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"), chromedp.Click("#boxes button"), chromedp.WaitVisible("#current"),
+		chromedp.SendKeys("#current", "not it"), chromedp.SendKeys("#new", "by the mailbox 9"), chromedp.Click("#password-form .primary"), chromedp.WaitVisible("#password-error"))
+	require.Contains(t, b.text("#password-error"), "current_password")
+	b.picture("telephone-password")
+	b.do(fill("#current", "Old.passw0rd-1"), chromedp.Click("#password-form .primary"), chromedp.WaitNotVisible("#password"))
+	require.True(t, verifies(t, w, "by the mailbox 9"))
+}
+
+// The server's operator chooses an account, and calls for it.
+func TestPagesOfWHM(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	password := w.SetPassword(t, "root")
+	w.Start(t)
+	web.Wait(t)
+	b := newTab(t, 1000, 800, false)
+	b.signIn(web.WHM, "root", password)
+	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"))
+	require.Equal(t, "demo", b.js(`document.getElementById("account").value`))
+	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", "count_pops"))
+	b.until(`document.getElementById("found").textContent === "One function."`)
+	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"), run)
+	b.until(`document.getElementById("verdict").textContent.startsWith("Done.")`)
+	require.Contains(t, b.js(`document.getElementById("snippet").textContent`), "$cpanel->uapi(")
+	b.accessible("server")
+	b.picture("server-shell")
+	// No request went to another host.
+	var hosts []string
+	b.do(chromedp.Evaluate(`[...new Set(performance.getEntriesByType("resource").map((e) => new URL(e.name).host))]`, &hosts))
+	require.Equal(t, []string{web.WHM}, hosts)
+}
+
+// verifies tells whether a password is the sandbox's mailbox's.
+func verifies(t *testing.T, w *hosttest.World, password string) bool {
+	t.Helper()
+	cmd := w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "verify_password", "email=user@example.com", "password=-")
+	cmd.Stdin = strings.NewReader(password + "\n")
+	return strings.Contains(hosttest.Output(t, cmd), `"data":1,`)
+}
