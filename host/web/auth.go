@@ -106,13 +106,19 @@ func (q *request) scheme(scheme string) string {
 
 // prove holds a name and a secret against what is known. wait is how long the next try has to.
 func (q *request) prove(scheme, name string, secret protocol.Secret) (who identity, wait time.Duration, err error) {
+	if scheme != "basic" {
+		// Nobody guesses 260 bits: programs need not wait for those who guess at passwords.
+		who, err = q.byToken(name, secret)
+		if errors.Is(err, errDenied) {
+			q.front.o.Log.Info("token refused", "service", string(q.service), "user", clip(name), "from", q.from.String())
+		}
+		return who, 0, err
+	}
 	service := string(q.service)
 	if wait := q.front.throttle.Wait(service, name, q.from); wait > 0 {
 		return who, wait, errDenied
 	}
 	switch {
-	case scheme != "basic":
-		who, err = q.byToken(name, secret)
 	case q.service == Webmail:
 		who, err = q.byMailbox(name, secret)
 	default:
@@ -120,7 +126,7 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 	}
 	if errors.Is(err, errDenied) {
 		q.front.throttle.Failed(service, name, q.from)
-		q.front.o.Log.Info("sign-in refused", "service", service, "user", clip(name), "from", q.from.String(), "by", scheme)
+		q.front.o.Log.Info("sign-in refused", "service", service, "user", clip(name), "from", q.from.String())
 		return who, q.front.throttle.Wait(service, name, q.from), err
 	}
 	if err == nil {

@@ -31,7 +31,9 @@ func newTab(t *testing.T, width, height int64, dark bool) *tab {
 	// Chromium's children write there for a moment after its end.
 	profile, err := os.MkdirTemp("", "lwchrome")
 	require.NoError(t, err)
-	t.Cleanup(func() { require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, hosttest.Patience, hosttest.Tick) })
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, hosttest.Patience, hosttest.Tick)
+	})
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 		chromedp.UserDataDir(profile), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),

@@ -1,0 +1,569 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+const change = "email=user%40example.com&password=not+allowed+1"
+
+// T5: one gate before routing. Without credentials no verb, no path and no port comes to a call.
+func TestT05_NothingWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	paths := []string{
+		"/execute/Email/passwd_pop", "/cpsess0123456789/execute/Email/passwd_pop", "/json-api/cpanel", "/xml-api/cpanel", "/json-api/listaccts", "/json-api/uapi_cpanel",
+		"/json-api/version", "/openapi.json", "/functions.json", "/me.json", "/docs", "/cpsess0123456789/", "/cpsess0123456789/openapi.json",
+		"/Execute/Email/passwd_pop", "/execute//Email/passwd_pop", "/execute/../execute/Email/passwd_pop", "/execute/%45mail/passwd_pop", "/%65xecute/Email/passwd_pop",
+		"/./execute/Email/passwd_pop", "/assets/../execute/Email/passwd_pop", "/assets/app.html", "/assets/../web.go", "/login/execute/Email/passwd_pop",
+	}
+	query := "?cpanel_jsonapi_user=demo&cpanel_jsonapi_apiversion=2&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=passwdpop&domain=example.com&cpanel.user=demo&cpanel.module=Email&cpanel.function=passwd_pop&" + change
+	for _, address := range []string{web.CPanel, web.WHM, web.Webmail} {
+		for _, path := range paths {
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X"} {
+				for _, header := range []string{"A: b", "Cookie: cpsession=x; whostmgrsession=x; webmailsession=x", "X-HTTP-Method-Override: POST"} {
+					if method == "CONNECT" {
+						continue // Go's client sends it to proxies alone; TestRawRequests does it by hand.
+					}
+					r, err := http.NewRequestWithContext(t.Context(), method, "https://"+address, nil)
+					require.NoError(t, err)
+					name, value, _ := strings.Cut(header, ": ")
+					r.Header.Set(name, value)
+					r.URL.Opaque = path + query
+					answer, err := web.Client.Do(r)
+					require.NoError(t, err)
+					_, _ = io.Copy(io.Discard, answer.Body)
+					_ = answer.Body.Close()
+					what := method + " " + path
+					switch {
+					case answer.StatusCode == http.StatusSeeOther:
+						require.Equal(t, "/login", answer.Header.Get("Location"), what)
+					default:
+						require.Contains(t, []int{401, 403, 404, 405}, answer.StatusCode, what)
+					}
+					require.NotEmpty(t, answer.Header.Get("Content-Security-Policy"), what)
+				}
+			}
+		}
+	}
+	require.True(t, verifies(t, w, sandboxPassword))
+	log, err := os.ReadFile(filepath.Join(web.State, "access.log"))
+	require.NoError(t, err)
+	require.NotContains(t, string(log), `"call"`)
+}
+
+// T4: a mailbox's user may change the own password, and nothing else of whatever module describes
+// itself; a token of another account, of another port or of an other time is nobody's.
+func TestT04_WhoMayCallWhat(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	token := w.Token(t, "demo")
+	other := w.Token(t, "root")
+	_, body := web.Ask(t, "GET", web.CPanel+"/functions.json", "", "Authorization: cpanel demo:"+token)
+	var functions []struct {
+		API          int
+		Module, Name string
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &functions))
+	require.Greater(t, len(functions), 50)
+	basic := "user@example.com:" + sandboxPassword
+	for _, f := range functions {
+		own := f.Module == "Email" && (f.Name == "passwd_pop" || f.Name == "passwdpop") || f.Module == "PasswdStrength"
+		args := url.Values{
+			"cpanel_jsonapi_apiversion": {fmt.Sprint(f.API)}, "cpanel_jsonapi_module": {f.Module}, "cpanel_jsonapi_func": {f.Name},
+			"email": {"other@example.com"}, "domain": {"example.com"}, "password": {"not allowed 1"}, "name": {"x"}, "arg-0": {"user"},
+		}
+		status, body := web.Ask(t, "POST", web.Webmail+"/json-api/cpanel", args.Encode(), "Authorization: "+basicAuth(basic))
+		require.Equal(t, 200, status)
+		if own {
+			require.NotContains(t, body, "Permission denied", "%+v", f)
+			continue
+		}
+		require.Contains(t, body, "Permission denied.", "%+v", f)
+	}
+	for _, email := range []string{"other", "other@example.com", "user@example.org", "user@EXAMPLE.com.", "demo", "Main Account", "../user", "user@example.com@example.com"} {
+		_, body := web.Ask(t, "POST", web.Webmail+"/execute/Email/passwd_pop", url.Values{"email": {email}, "password": {"not allowed 1"}}.Encode(), "Authorization: "+basicAuth(basic))
+		require.Contains(t, body, `"status":0`, email)
+	}
+	require.True(t, verifies(t, w, sandboxPassword))
+
+	for _, tt := range []struct{ address, header string }{
+		{web.CPanel, "cpanel root:" + other}, {web.CPanel, "cpanel demo:" + other}, {web.CPanel, "whm root:" + other}, {web.CPanel, "cpanel demo:" + token + "x"},
+		{web.CPanel, "cpanel demo:"}, {web.CPanel, "cpanel :" + token}, {web.CPanel, "cpanel " + token}, {web.CPanel, "cpanel"}, {web.CPanel, "Bearer " + token},
+		{web.CPanel, "cpanel demo:" + token + " "}, {web.CPanel, "cpanel Demo:" + token}, {web.CPanel, "cpanel nobody:" + token}, {web.CPanel, basicAuth("demo:" + token)},
+		{web.CPanel, "Basic !!!"}, {web.CPanel, basicAuth("user@example.com:" + sandboxPassword)}, {web.CPanel, basicAuth("root:x")},
+		{web.WHM, "whm demo:" + token}, {web.WHM, "cpanel demo:" + token}, {web.WHM, "whm root:" + token}, {web.WHM, "whm reseller:" + other},
+		{web.Webmail, "cpanel demo:" + token}, {web.Webmail, basicAuth("demo:" + token)}, {web.Webmail, basicAuth("user@example.com:wrong")},
+	} {
+		answer := web.Request(t, "GET", tt.address+"/json-api/cpanel?cpanel_jsonapi_user=demo&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops", "", "Authorization: "+tt.header)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		ok := tt.header == "cpanel demo:"+token+" " // A space at a header's end is none of it.
+		if ok {
+			require.Equal(t, 200, answer.StatusCode)
+			continue
+		}
+		require.Equal(t, 401, answer.StatusCode, tt.header)
+		require.Contains(t, string(body), "Access denied")
+		require.Contains(t, answer.Header.Get("WWW-Authenticate"), "Basic")
+	}
+	// An account that names another one, and one that WHM's user does not have.
+	status, body := web.Ask(t, "GET", web.CPanel+"/json-api/cpanel?cpanel_jsonapi_user=other&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops", "", "Authorization: cpanel demo:"+token)
+	require.Equal(t, 403, status)
+	require.Equal(t, `{"cpanelresult":{"apiversion":"2","data":{"reason":"Access denied","result":"0"},"error":"Access denied","type":"text"}}`+"\n", body)
+	status, _ = web.Ask(t, "GET", web.WHM+"/json-api/cpanel?cpanel_jsonapi_user=other&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops", "", "Authorization: whm root:"+other)
+	require.Equal(t, 403, status)
+	status, _ = web.Ask(t, "GET", web.CPanel+"/json-api/listaccts", "", "Authorization: cpanel demo:"+token)
+	require.Equal(t, 403, status)
+	status, body = web.Ask(t, "GET", web.WHM+"/execute/Email/list_pops", "", "Authorization: whm root:"+other)
+	require.Equal(t, 403, status)
+	require.Contains(t, body, "uapi_cpanel")
+}
+
+func basicAuth(credentials string) string {
+	r, _ := http.NewRequestWithContext(context.Background(), "GET", "http://x", nil)
+	user, password, _ := strings.Cut(credentials, ":")
+	r.SetBasicAuth(user, password)
+	return r.Header.Get("Authorization")
+}
+
+// Tokens end: revoked by the tool and by UAPI, past their time, limited to what they are for.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	ask := func(token, path string) (int, string) {
+		return web.Ask(t, "GET", web.CPanel+path, "", "Authorization: cpanel demo:"+token)
+	}
+	first := w.Token(t, "demo", "--name", "first")
+	status, body := ask(first, "/execute/Tokens/create_full_access?name=second")
+	require.Equal(t, 200, status)
+	var made struct{ Data struct{ Token string } }
+	require.NoError(t, json.Unmarshal([]byte(body), &made))
+	require.Len(t, made.Data.Token, 64)
+	_, body = ask(made.Data.Token, "/execute/Tokens/list")
+	require.Contains(t, body, `"name":"first"`)
+	require.NotContains(t, body, made.Data.Token)
+	require.NotContains(t, body, first)
+	for query, says := range map[string]string{
+		"create_full_access?name=second": "already", "create_full_access": "‘name’", "create_full_access?name=a%20b": "letters", "create_full_access?name=x&expires_at=1": "‘expires_at’",
+		"create_full_access?name=x&expires_at=soon": "‘expires_at’", "revoke?name=none": "no API token", "rename?name=none&new_name=x": "no API token", "rename?name=first&new_name=second": "already",
+	} {
+		_, body = ask(first, "/execute/Tokens/"+query)
+		require.Contains(t, body, `"status":0`, query)
+		require.Contains(t, body, says, query)
+	}
+	_, body = ask(first, "/execute/Tokens/rename?name=second&new_name=zweite")
+	require.Contains(t, body, `"data":1`)
+	_, body = ask(first, "/execute/Tokens/revoke?name=zweite")
+	require.Contains(t, body, `"data":1`)
+	status, _ = ask(made.Data.Token, "/execute/Email/list_pops")
+	require.Equal(t, 401, status)
+	hosttest.Output(t, w.Command(t, "liveapi", "token", "revoke", "--user", "demo", "--name", "first"))
+	status, _ = ask(first, "/execute/Email/list_pops")
+	require.Equal(t, 401, status)
+
+	limited := w.Token(t, "demo", "--name", "limited", "--feature", "popaccts")
+	status, body = ask(limited, "/execute/Email/count_pops")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, `"status":1`)
+	for _, path := range []string{"/execute/Tokens/create_full_access?name=more", "/execute/Tokens/list", "/execute/Chrome/get_dom"} {
+		_, body = ask(limited, path)
+		require.Contains(t, body, "You do not have the feature", path)
+	}
+
+	short := w.Token(t, "demo", "--name", "short", "--expires", "1s")
+	require.Eventually(t, func() bool {
+		status, _ := ask(short, "/execute/Email/list_pops")
+		return status == 401
+	}, hosttest.Patience, 200*time.Millisecond)
+	out := hosttest.Output(t, w.Command(t, "liveapi", "token", "list", "--user", "demo"))
+	require.Contains(t, out, "(past)")
+	require.Contains(t, out, "popaccts")
+}
+
+// T35, T36: whatever is wrong with a name and a password, status, body and time are the same; who
+// fails too often waits, and is told how long; the socket waits for nobody.
+func TestT35_FailuresLookAlike(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	failure := func(address, credentials string) (string, time.Duration) {
+		start := time.Now()
+		answer := web.Request(t, "GET", address+"/execute/Email/list_pops", "", "Authorization: "+basicAuth(credentials))
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		return fmt.Sprint(answer.StatusCode, " ", string(body)), time.Since(start)
+	}
+	want, _ := failure(web.CPanel, "demo:wrong")
+	for _, tt := range []struct{ address, credentials string }{
+		{web.CPanel, "nobody:wrong"}, {web.CPanel, "root:wrong"}, {web.CPanel, "a/b:wrong"}, {web.CPanel, "demo:" + strings.Repeat("x", 2000)}, {web.CPanel, "DEMO:" + password},
+		{web.Webmail, "user@example.com:wrong"}, {web.Webmail, "nobody@example.com:wrong"}, {web.Webmail, "user@example.org:wrong"}, {web.Webmail, "user:wrong"}, {web.WHM, "root:wrong"},
+	} {
+		got, took := failure(tt.address, tt.credentials)
+		require.Equal(t, want, got, tt.credentials)
+		require.GreaterOrEqual(t, took, 290*time.Millisecond, "a failure is answered when failures are")
+	}
+	// Locked: the right password is refused in just the same way.
+	token := w.Token(t, "demo")
+	require.Eventually(t, func() bool {
+		locked := web.Request(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: "+basicAuth("demo:wrong"))
+		_ = locked.Body.Close()
+		seconds, _ := strconv.Atoi(locked.Header.Get("Retry-After"))
+		return seconds >= 8
+	}, hosttest.Patience, 10*time.Millisecond)
+	got, took := failure(web.CPanel, "demo:"+password)
+	require.Equal(t, want, got)
+	require.GreaterOrEqual(t, took, 290*time.Millisecond)
+	status, _ := web.Ask(t, "POST", web.CPanel+"/login?login_only=1", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
+	require.Equal(t, 401, status)
+	status, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel demo:"+token)
+	require.Equal(t, 200, status, "nobody guesses a token, and so nobody's program waits for those who guess passwords")
+	require.True(t, verifies(t, w, sandboxPassword), "the socket's owner waits for nobody")
+}
+
+// T37: where a request comes from is its peer's address, and what a proxy says where it is ours.
+func TestT37_Proxies(t *testing.T) {
+	t.Parallel()
+	for _, trusted := range []bool{false, true} {
+		w := hosttest.Sandbox(t)
+		web := w.OpenWeb(t)
+		if trusted {
+			w.Set(t, "[web]\n", "[web]\nproxies    = [\"127.0.0.0/8\", \"2001:db8::/32\"]\n")
+		}
+		w.Start(t)
+		web.Wait(t)
+		for header, want := range map[string]string{
+			"192.0.2.7": "192.0.2.7", "10.0.0.1, 192.0.2.8": "192.0.2.8", "192.0.2.9, 127.0.0.9": "192.0.2.9", "192.0.2.10, 2001:db8::1": "192.0.2.10", "nonsense": "127.0.0.1", "": "127.0.0.1",
+		} {
+			_, _ = web.Ask(t, "GET", web.CPanel+"/login", "", "X-Forwarded-For: "+header, "Forwarded: for=192.0.2.99", "X-Real-IP: 192.0.2.98")
+			log, err := os.ReadFile(filepath.Join(web.State, "access.log"))
+			require.NoError(t, err)
+			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+			if !trusted {
+				want = "127.0.0.1"
+			}
+			require.Contains(t, lines[len(lines)-1], `"from":"`+want+`"`, header)
+		}
+	}
+}
+
+// T38: with a cookie, nothing changes by GET, without the session's token, or for another site; and
+// of a session that ended nothing is left.
+func TestT38_Sessions(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	other, _ := web.SignIn(t, web.CPanel, "demo", password)
+	execute := web.CPanel + "/" + session + "/execute/Email/passwd_pop"
+	json2 := web.CPanel + "/" + session + "/json-api/cpanel"
+	api2 := "cpanel_jsonapi_apiversion=2&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=passwdpop&domain=example.com&" + change
+	for _, tt := range []struct {
+		name, method, address, body string
+		headers                     []string
+		status                      int
+	}{
+		{"GET", "GET", execute + "?" + change, "", nil, 403},
+		{"GET of API 2", "GET", json2 + "?" + api2, "", nil, 403},
+		{"HEAD", "HEAD", execute + "?" + change, "", nil, 405},
+		{"no token", "POST", web.CPanel + "/execute/Email/passwd_pop", change, nil, 401},
+		{"another token", "POST", web.CPanel + "/cpsess0000000001/execute/Email/passwd_pop", change, nil, 401},
+		{"another session's cookie", "POST", execute, change, []string{"Cookie: " + other}, 401},
+		{"no cookie", "POST", execute, change, []string{"Cookie: a=b"}, 401},
+		{"two cookies", "POST", execute, change, []string{"Cookie: " + cookie + "; " + cookie}, 401},
+		{"another site's form", "POST", execute, change, []string{"Origin: https://evil.example", "Sec-Fetch-Site: cross-site"}, 403},
+		{"another site's form, in an old browser", "POST", execute, change, []string{"Origin: https://evil.example"}, 403},
+		{"no site's form", "POST", execute, change, []string{"Origin: null"}, 403},
+		{"another port of this host", "POST", execute, change, []string{"Sec-Fetch-Site: same-site"}, 403},
+		{"another site's picture", "GET", web.CPanel + "/" + session + "/execute/Email/list_pops", "", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, 403},
+		{"another site's link to a call", "GET", web.CPanel + "/" + session + "/execute/Email/list_pops", "", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"}, 403},
+		{"another site's form that signs in", "POST", web.CPanel + "/login", "user=demo&pass=x", []string{"Origin: https://evil.example"}, 403},
+		{"another name of this host", "POST", execute, change, []string{"Host: evil.example"}, 401},
+		{"another port's session", "POST", web.Webmail + "/" + session + "/execute/Email/passwd_pop", change, nil, 401},
+	} {
+		headers := tt.headers
+		if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Cookie") }) {
+			headers = append(headers, "Cookie: "+cookie)
+		}
+		status, body := web.Ask(t, tt.method, tt.address, tt.body, headers...)
+		require.Equal(t, tt.status, status, "%s: %s", tt.name, body)
+	}
+	// Passwords that a browser keeps for Basic go with another site's requests, too.
+	status, _ := web.Ask(t, "GET", web.CPanel+"/execute/Email/passwd_pop?"+change, "", "Authorization: "+basicAuth("demo:"+password), "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors")
+	require.Equal(t, 403, status)
+	require.True(t, verifies(t, w, sandboxPassword), "nothing of it changed anything")
+
+	status, body := web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
+	require.Equal(t, 200, status)
+	require.Contains(t, body, `"status":1`)
+	status, _ = web.Ask(t, "POST", execute, "email=user@example.com&password=by+session+1", "Cookie: "+cookie, "Origin: https://"+web.CPanel, "Sec-Fetch-Site: same-origin")
+	require.Equal(t, 200, status)
+	require.True(t, verifies(t, w, "by session 1"))
+
+	// A mailbox's user proves the password once more, in whatever form the call comes.
+	boxCookie, boxSession := web.SignIn(t, web.Webmail, "user@example.com", "by session 1")
+	for _, path := range []string{"/execute/Email/passwd_pop", "/json-api/cpanel", "/xml-api/cpanel"} {
+		for _, more := range []string{"", "&current_password=wrong", "&current_password=", "&current_password=by+session+1&current_password=wrong"} {
+			_, body = web.Ask(t, "POST", web.Webmail+"/"+boxSession+path, api2+more, "Cookie: "+boxCookie)
+			require.NotRegexp(t, `"status":1|"result":1}]|<result>1</result></data>`, body, path+more)
+		}
+	}
+	require.True(t, verifies(t, w, "by session 1"))
+	_, body = web.Ask(t, "POST", web.Webmail+"/"+boxSession+"/execute/Email/passwd_pop", "email=user&password=by+session+2&current_password=by+session+1", "Cookie: "+boxCookie)
+	require.Contains(t, body, `"status":1`)
+	require.True(t, verifies(t, w, "by session 2"))
+
+	status, _ = web.Ask(t, "POST", web.CPanel+"/"+session+"/logout", "", "Cookie: "+cookie)
+	require.Equal(t, 303, status)
+	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
+	require.Equal(t, 401, status, "replayed after the sign-out")
+
+	answer := web.Request(t, "POST", web.CPanel+"/login", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
+	_ = answer.Body.Close()
+	set := answer.Header.Get("Set-Cookie")
+	for _, attribute := range []string{"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} {
+		require.Contains(t, set, attribute)
+	}
+	status, body = web.Ask(t, "GET", web.CPanel+"/login?user=demo&pass="+url.QueryEscape(password), "")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "<form", "a password in a URL signs nobody in")
+	status, body = web.Ask(t, "POST", web.CPanel+"/login/?login_only=1", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
+	require.Equal(t, 200, status)
+	require.Regexp(t, `"security_token":"/cpsess\d{10}"`, body)
+}
+
+// T39: every answer has the headers that keep a browser from running what is not ours, and what
+// people sent is shown as text.
+func TestT39_Pages(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	for _, path := range []string{"/", "/login", "/assets/app.js", "/assets/none", "/" + session + "/", "/" + session + "/docs", "/" + session + "/none", "/execute/Email/x", "/%", "/" + session + "/openapi.json"} {
+		answer := web.Request(t, "GET", web.CPanel+strings.ReplaceAll(path, "%", "%25"), "", "Cookie: "+cookie)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		csp := answer.Header.Get("Content-Security-Policy")
+		for _, rule := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+			require.Contains(t, csp, rule, path)
+		}
+		require.NotContains(t, csp, "unsafe", path)
+		for name, value := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"} {
+			require.Equal(t, value, answer.Header.Get(name), path)
+		}
+		require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"), path)
+		require.NotRegexp(t, `<script>|<script [^>]*>[^<]|\son[a-z]+=|style=|https?://`, strings.ReplaceAll(string(body), "http://www.w3.org/2000/svg", ""), path)
+	}
+	const script = `"><script>alert(1)</script>`
+	_, body := web.Ask(t, "POST", web.CPanel+"/login", url.Values{"user": {script}, "pass": {"x"}}.Encode())
+	require.NotContains(t, body, "<script>")
+	require.Contains(t, body, "&lt;script&gt;")
+	for _, path := range []string{"/execute/Email/passwd_pop?email=" + url.QueryEscape(script) + "&password=x", "/json-api/cpanel?cpanel_jsonapi_module=" + url.QueryEscape(script) + "&cpanel_jsonapi_func=x"} {
+		answer := web.Request(t, "GET", web.CPanel+path, "", "Authorization: "+basicAuth("demo:"+password))
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		require.NotContains(t, string(body), "<", path)
+		require.Contains(t, answer.Header.Get("Content-Type"), "application/json", path)
+	}
+}
+
+// T40: TLS 1.2 at least, HTTP/2, and a certificate that is picked up when it changes.
+func TestT40_TLS(t *testing.T) {
+	t.Parallel()
+	_, web := open(t)
+	for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		conn, err := tls.Dial("tcp", web.CPanel, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}) //nolint:gosec // What is refused is the test.
+		require.Equal(t, ok, err == nil, "%s: %v", tls.VersionName(version), err)
+		if ok {
+			_ = conn.Close()
+		}
+	}
+	answer := web.Request(t, "GET", web.CPanel+"/login", "")
+	_ = answer.Body.Close()
+	require.Equal(t, "HTTP/2.0", answer.Proto)
+	serial := func() string {
+		conn, err := tls.Dial("tcp", web.CPanel, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	first := serial()
+	_, another := open(t)
+	for _, name := range []string{"self-signed.key", "self-signed.crt"} {
+		text, err := os.ReadFile(filepath.Join(another.State, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(web.State, name+".new"), text, 0o600))
+	}
+	require.NoError(t, os.Rename(filepath.Join(web.State, "self-signed.key.new"), filepath.Join(web.State, "self-signed.key")))
+	require.Equal(t, first, serial(), "half of a pair changes nothing")
+	require.NoError(t, os.Rename(filepath.Join(web.State, "self-signed.crt.new"), filepath.Join(web.State, "self-signed.crt")))
+	require.Eventually(t, func() bool { return serial() != first }, hosttest.Patience, 50*time.Millisecond)
+}
+
+// T42: where the tokens can't be read, the API is closed; the socket is open all the same.
+func TestT42_BrokenStateClosesTheAPI(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	token := w.Token(t, "demo")
+	path := filepath.Join(web.State, "tokens.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, broken := range []string{string(text[:len(text)/2]), "", "[]", `{"version":1,"tokens":[{}]}`} {
+		require.NoError(t, os.WriteFile(path, []byte(broken), 0o600))
+		answer := web.Request(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel demo:"+token)
+		_ = answer.Body.Close()
+		require.Equal(t, 503, answer.StatusCode, "%q", broken)
+		require.NotEmpty(t, answer.Header.Get("Retry-After"))
+		require.Contains(t, w.Dial(t).Call("uapi", "Email", "count_pops", `{}`), `"status":1`)
+	}
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	status, _ := web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel demo:"+token)
+	require.Equal(t, 200, status)
+}
+
+// T14: a password is in no log, whatever way it came and whatever was wrong with it.
+func TestT14_NoSecretInLogs(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	host := w.Serve(t)
+	web.Wait(t)
+	const canary = "C4nary-secret-7"
+	token := w.Token(t, "demo")
+	auth := "Authorization: cpanel demo:" + token
+	for _, query := range []string{
+		"email=user@example.com&password=" + canary, "email=nobody@example.com&password=" + canary, "password=" + canary, "email=user&password=" + canary + "&password=" + canary,
+		"email=user&password=" + canary + "%", "email=user&password=" + canary + "%ff", canary + "=%", "email=" + strings.Repeat("x", 300) + "&password=" + canary,
+	} {
+		_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/passwd_pop?"+query, "", auth)
+		_, _ = web.Ask(t, "POST", web.CPanel+"/execute/Email/passwd_pop", query, auth)
+		_, _ = web.Ask(t, "POST", web.CPanel+"/execute/Email/passwd_pop", query, auth, "Content-Type: application/json")
+		_, _ = web.Ask(t, "GET", web.CPanel+"/execute/"+canary+"/../x?"+query, "", auth)
+	}
+	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: "+basicAuth("demo:"+canary))
+	_, _ = web.Ask(t, "POST", web.CPanel+"/login?pass="+canary, "user=demo&pass="+canary)
+	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel demo:"+canary)
+	host.Stop(t)
+	found := 0
+	require.NoError(t, filepath.Walk(w.Dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NotContains(t, string(text), canary, path)
+			require.NotContains(t, string(text), token[12:], path)
+			found++
+		}
+		return nil
+	}))
+	require.Greater(t, found, 5)
+	require.NotContains(t, host.Log.String(), canary)
+	require.NotContains(t, host.Log.String(), token)
+}
+
+// Requests that no client library sends: smuggling, injected headers, half requests, slow ones.
+func TestRawRequests(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	auth := "Authorization: cpanel demo:" + w.Token(t, "demo") + "\r\n"
+	talk := func(text string) string {
+		conn, err := tls.Dial("tcp", web.CPanel, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // It signs itself.
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
+		_, err = io.WriteString(conn, text)
+		require.NoError(t, err)
+		var all []byte
+		in := bufio.NewReader(conn)
+		for { // Every answer on the connection, until it ends or nothing more is to come.
+			answer, err := http.ReadResponse(in, nil)
+			if err != nil {
+				return string(all)
+			}
+			body, _ := io.ReadAll(answer.Body)
+			all = append(all, fmt.Sprintf("%d %s\n", answer.StatusCode, body)...)
+			if answer.Close {
+				return string(all)
+			}
+		}
+	}
+	smuggled := "GET /execute/Email/passwd_pop?" + change + " HTTP/1.1\r\nHost: localhost\r\n" + auth + "\r\n"
+	for name, text := range map[string]string{
+		"two lengths":          "POST /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n" + smuggled,
+		"a length that is odd": "POST /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: +5\r\n\r\n" + smuggled,
+		"unknown encoding":     "POST /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + smuggled,
+		"two slashes":          "GET //execute/Email/passwd_pop?" + change + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + auth + "\r\n",
+		"space before colon":   "GET /login HTTP/1.1\r\nHost : localhost\r\nConnection: close\r\n\r\n",
+		"no host":              "GET /login HTTP/1.1\r\nConnection: close\r\n\r\n",
+		"a long header":        "GET /login HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
+		"a long query":         "GET /execute/Email/list_pops?" + strings.Repeat("a=b&", 16<<10) + " HTTP/1.1\r\nHost: localhost\r\n" + auth + "\r\n",
+		"CONNECT":              "CONNECT /execute/Email/passwd_pop?" + change + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		"absolute":             "GET https://localhost/execute/Email/passwd_pop?" + change + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + auth + "\r\n",
+		"NUL in the path":      "GET /execute/Email/pa\x00sswd_pop HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + auth + "\r\n",
+		"two authorizations":   "GET /execute/Email/passwd_pop?" + change + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + auth + auth + "\r\n",
+	} {
+		out := talk(text)
+		require.Regexp(t, `^(4\d\d|501) `, out, name)
+		require.NotContains(t, out, "\n200 ", name)
+	}
+	require.True(t, verifies(t, w, sandboxPassword))
+}
+
+// R15: who sends its header or its body a byte at a time is cut off, and others are served.
+func TestR15_SlowRequests(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	auth := "Authorization: cpanel demo:" + w.Token(t, "demo")
+	var all sync.WaitGroup
+	for _, head := range []string{"GET /login HTTP/1.1\r\nHost: localhost\r\nX: ", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\nuser="} {
+		for range 20 {
+			all.Go(func() {
+				conn, err := tls.Dial("tcp", web.CPanel, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // It signs itself.
+				if err != nil {
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, head)
+				go func() {
+					for { // Its end is the server's doing.
+						if _, err := io.WriteString(conn, "a"); err != nil {
+							return
+						}
+						time.Sleep(100 * time.Millisecond)
+					}
+				}()
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+	}
+	status, _ := web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", auth)
+	require.Equal(t, 200, status)
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(hosttest.Patience):
+		t.Fatal("slow clients are not cut off")
+	}
+}
