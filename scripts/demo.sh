@@ -52,6 +52,9 @@ php_change() {
 
 say "A sandbox: account demo, mailbox user@example.com"
 liveapi sandbox "$world" >/dev/null
+# A port of its own: another sandbox may run.
+web=127.0.0.1:$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+sed -i -e "s/\"127.0.0.1:12083\"/\"$web\"/" -e 's/"127.0.0.1:12087"/"off"/' -e 's/"127.0.0.1:12096"/"off"/' "$world/liveapid.toml"
 liveapid serve 2>"$world/host.log" &
 host=$!
 for _ in $(seq 200); do
@@ -87,6 +90,22 @@ if command -v php >/dev/null 2>&1; then
   check 'PHP by pipes 6'
 else
   say "PHP is not installed here: its two ways are left out"
+fi
+
+if command -v curl >/dev/null 2>&1; then
+  say "HTTPS, as WHM's and cPanel's API clients call:  /execute/Email/passwd_pop"
+  token=$(liveapi token create --user demo --name demo 2>/dev/null | tail -1)
+  for _ in $(seq 100); do
+    curl -sk -o /dev/null "https://$web/login" && break
+    sleep 0.05
+  done
+  # The header by a file: nobody sees the token in a list of processes.
+  printf 'Authorization: cpanel demo:%s\n' "$token" > "$world/header"
+  printf '%s' 'By HTTPS & a token 7' | curl -sSk -H "@$world/header" --data-urlencode email=user@example.com --data-urlencode password@- \
+    "https://$web/execute/Email/passwd_pop"
+  check 'By HTTPS & a token 7'
+else
+  say "curl is not installed here: the way over HTTPS is left out"
 fi
 
 say "What a refusal looks like"

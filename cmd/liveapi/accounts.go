@@ -19,6 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/importer"
 	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -299,6 +300,17 @@ func deleteCommand() *cobra.Command {
 			}
 			if err := os.Remove(path); err != nil {
 				return err
+			}
+			if c.Web.On() {
+				// A running host does so, too; one that starts later may find another account by the name.
+				if err := token.Open(c.Web.Tokens()).RevokeUser(words[0]); err != nil {
+					return fmt.Errorf("%s is no account any more, but its tokens are left: %w", words[0], err)
+				}
+			}
+			if c.Web.On() {
+				if err := setup.EndPassword(&c.Web, words[0]); err != nil {
+					return fmt.Errorf("%s is no account any more, but its password for the HTTPS API is left: %w", words[0], err)
+				}
 			}
 			_, err = fmt.Fprintf(out, "%s is no account any more; its system user, home and mail are as they were\n", words[0])
 			return err

@@ -70,6 +70,9 @@ func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
 	if c.Mode == config.Server {
 		d.server(c)
 	}
+	if c.Web.On() {
+		d.web(c)
+	}
 	accounts, wrong := checkAccounts(c)
 	for _, w := range wrong {
 		d.bad("%s", w)

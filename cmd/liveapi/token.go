@@ -117,7 +117,11 @@ func createTokenCommand() *cobra.Command {
 			if expires > 0 {
 				g.Expires = time.Now().Add(expires)
 			}
-			if len(features) > 0 {
+			if cmd.Flags().Changed("feature") {
+				// None is none, not all: a variable in a script may be empty.
+				if len(features) == 0 || slices.Contains(features, "") {
+					return errMisuse{errors.New("--feature: name a feature, such as popaccts")}
+				}
 				g.Features = features
 			}
 			text, _, err := token.Open(c.Web.Tokens()).Create(g)

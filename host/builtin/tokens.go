@@ -48,6 +48,10 @@ func (Tokens) Modules(context.Context, protocol.Account) ([]protocol.Module, err
 // Call implements host.Plugin.
 func (p Tokens) Call(_ context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
 	a := caller.Account
+	if caller.Features != nil && call.Func != "list" {
+		// It could make a token that may do more than itself.
+		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't make or change tokens.")), nil
+	}
 	name, _ := call.Args.Named["name"].(string)
 	switch call.Func {
 	case "create_full_access":

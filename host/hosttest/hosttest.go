@@ -65,8 +65,9 @@ type World struct {
 	Socket string
 	Shadow string // The store's file with the sandbox's mailbox.
 
-	uid int    // Whose the world is, and as whom its programs run; 0 is the test's own user.
-	bin string // Their programs, where that user can't reach those of the tree.
+	uid int     // Whose the world is, and as whom its programs run; 0 is the test's own user.
+	log *Buffer // Start's; nil makes one.
+	bin string  // Their programs, where that user can't reach those of the tree.
 }
 
 // SandboxAs makes a sandbox of another user. It needs root.
@@ -251,7 +252,10 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 	for _, f := range change {
 		f(c)
 	}
-	log := &Buffer{}
+	log := w.log
+	if log == nil {
+		log = &Buffer{}
+	}
 	rt, err := setup.New(c, slog.New(slog.NewTextHandler(log, nil)))
 	require.NoError(t, err)
 	l, err := session.Listen(c.Socket, 0o600)

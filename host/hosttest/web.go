@@ -18,6 +18,7 @@ import (
 type Web struct {
 	CPanel, WHM, Webmail string // Host and port of each.
 	State                string
+	Log                  *Buffer // The host's, where World.Start serves it.
 	// Client believes any certificate, keeps no cookies and follows nothing.
 	Client *http.Client
 }
@@ -37,7 +38,8 @@ func (w *World) closeWeb(t testing.TB) {
 func (w *World) OpenWeb(t testing.TB) *Web {
 	t.Helper()
 	w.Set(t, "# "+webState, webState)
-	web := &Web{State: w.Dir + "/web"}
+	web := &Web{State: w.Dir + "/web", Log: &Buffer{}}
+	w.log = web.Log
 	for name, at := range map[string]*string{"12083": &web.CPanel, "12087": &web.WHM, "12096": &web.Webmail} {
 		*at = FreePort(t)
 		w.Set(t, "127.0.0.1:"+name+`"`, *at+`"`)

@@ -7,7 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -95,6 +97,16 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 	return digest.Match(password.Reveal()), nil
 }
 
+// Stamp tells one password of a name from the next; "" is none.
+func (f *File) Stamp(name string) (string, error) {
+	hash, err := f.hashOf(name, time.Now())
+	if err != nil || hash == "" {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(hash))
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // verifyYescrypt tries Debian's own kind, unless it would take more memory than is sane.
 func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
 	parts := strings.Split(hash, "$")
@@ -113,12 +125,12 @@ func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
 
 // hashOf returns a name's hash; "" where it has none, or one that is locked or past its time.
 func (f *File) hashOf(name string, now time.Time) (string, error) {
-	if name == "" || strings.ContainsAny(name, ":\n\r\x00") {
-		return "", nil
-	}
-	text, err := f.read()
+	text, err := f.read() // Of nobody, too: whether it can be read tells nothing of a name.
 	if err != nil {
 		return "", err
+	}
+	if name == "" || strings.ContainsAny(name, ":\n\r\x00") {
+		return "", nil
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 64<<10)
@@ -141,18 +153,29 @@ func (f *File) hashOf(name string, now time.Time) (string, error) {
 	return "", nil
 }
 
+// Check tells whether the file at path can be relied on. One that is not there is empty.
+func Check(path string) error {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return fmt.Errorf("passwords %s: %w", path, err)
+	case st.Mode&unix.S_IFMT != unix.S_IFREG, st.Mode&0o022 != 0, st.Size > maxFile, st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("passwords %s: it must be a file of root's or the host's user, which nobody else may write, of at most %d bytes", path, maxFile)
+	}
+	return nil
+}
+
 func (f *File) read() ([]byte, error) {
-	info, err := os.Stat(f.path)
+	if err := Check(f.path); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("passwords: %w", err)
-	}
-	if info.Mode().Perm()&0o022 != 0 || info.Size() > maxFile || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("passwords %s: it must be a file that nobody else may write, of at most %d bytes", f.path, maxFile)
-	}
-	text, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("passwords: %w", err)
 	}

@@ -79,9 +79,14 @@ func TestPackedSession(t *testing.T) {
 	_, envelope = c.answer()
 	require.Equal(t, "the session goes on", data(envelope))
 
-	for i := range uint64(500) { // Without waiting.
-		c.request(i, fmt.Sprint(i))
+	var frames []byte
+	for i := range uint64(500) {
+		frame, err := live.AppendPacked(nil, i, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "echo", Args: protocol.Args{Named: map[string]any{"text": fmt.Sprint(i)}}})
+		require.NoError(t, err)
+		frames = append(frames, frame...)
 	}
+	// Without waiting; beside the reading, since answers that nobody reads keep requests from being read.
+	go func() { _, _ = c.Write(frames) }()
 	seen := map[uint64]bool{}
 	for range 500 {
 		id, envelope := c.answer()

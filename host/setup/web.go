@@ -6,17 +6,24 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/web"
 	"github.com/liveapid/liveapid/host/web/cert"
 	"github.com/liveapid/liveapid/protocol"
 )
+
+// verifyTime is how long verifying a mailbox's password may take.
+const verifyTime = 10 * time.Second
 
 // retryListen is how often a port that another program has is tried again.
 const retryListen = 5 * time.Second
@@ -80,8 +87,9 @@ func (rt *Runtime) OpenWeb() error {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return fmt.Errorf("web.state: %w", err)
 	}
-	if info, err := os.Stat(c.State); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("web.state: %s must be a folder of mode 700: it has secrets", c.State)
+	var st unix.Stat_t
+	if err := unix.Stat(c.State, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("web.state: %s must be a folder of the host's own user, of mode 700: it has secrets", c.State)
 	}
 	var err error
 	if c.Certificate != "" {
@@ -137,6 +145,19 @@ func (rt *Runtime) endTokens(name string) {
 	if err := rt.tokens.RevokeUser(name); err != nil {
 		rt.log.Error("an account ended, and its tokens can't be", "account", name, "error", err.Error())
 	}
+	if err := EndPassword(&rt.config.Web, name); err != nil {
+		rt.log.Error("an account ended, and its password can't be", "account", name, "error", err.Error())
+	}
+}
+
+// EndPassword takes a name's password out of the file that is the HTTPS API's own; /etc/shadow is
+// the system's.
+func EndPassword(c *config.Web, name string) error {
+	if filepath.Dir(c.Passwords) != c.State {
+		return nil
+	}
+	_, err := passfile.Set(c.Passwords, name, protocol.Secret{})
+	return err
 }
 
 // endUnknownTokens ends the tokens of accounts that went while no host ran.
@@ -229,9 +250,10 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 	if err != nil {
 		return a, false, err
 	}
-	ctx, end := budget.Scope(ctx)
+	// Who hangs up must not look like a worker that does not answer.
+	ctx, end := budget.Scope(context.WithoutCancel(ctx))
 	defer end()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
 	defer func() { leave(ctx.Err() != nil) }()
 	result := b.rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "webmail"}, protocol.Call{

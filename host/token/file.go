@@ -9,8 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
 // document is the file.
@@ -76,6 +80,9 @@ func read(path string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
+	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // A key that stands twice, for one.
+		return nil, fmt.Errorf("tokens %s: it is broken: move it away to begin anew: %w", path, err)
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	var d document
@@ -116,9 +123,14 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	if err != nil {
 		return err
 	}
+	// cPanel's keep until they are revoked; three months after their end nobody looks for them.
+	tokens = slices.DeleteFunc(tokens, func(t Token) bool { return t.Expires != 0 && time.Now().Unix() > t.Expires+90*86400 })
 	text, err := json.MarshalIndent(document{Version: 1, Tokens: tokens}, "", " ")
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
+	}
+	if len(text) >= maxFile {
+		return fmt.Errorf("%w: the file would have %d bytes", ErrFull, len(text))
 	}
 	s.byID = nil
 	return replace(s.path, append(text, '\n'))

@@ -36,7 +36,7 @@ type Token struct {
 	Created int64   `json:"created"`           // Seconds since 1970.
 	Expires int64   `json:"expires,omitempty"` // 0 never.
 	// Features are those it may use; null is all that the account has.
-	Features []string `json:"features,omitempty"`
+	Features []string `json:"features"`
 }
 
 // Full tells whether a token may do all that its user may.
@@ -119,11 +119,14 @@ func (s *Store) add(t Token, g Grant) (Token, error) {
 	err := s.change(func(all []Token) ([]Token, error) {
 		own := 0
 		for _, other := range all {
-			if other.User != g.User || other.UID != g.UID || other.Service != g.Service {
+			if !owned(other, g.User, g.UID, g.Service) {
 				continue
 			}
-			if own++; other.Name == g.Name {
+			if other.Name == g.Name {
 				return nil, ErrExists
+			}
+			if other.Expires == 0 || other.Expires > time.Now().Unix() {
+				own++
 			}
 		}
 		if own >= MaxEach {

@@ -88,6 +88,10 @@ func (q *request) run(caller protocol.Caller, call protocol.Call, answer func(in
 	ctx, end := budget.Scope(context.WithoutCancel(q.r.Context()))
 	defer end()
 	result := q.front.o.Backend.Do(ctx, caller, call)
+	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
+		// The password is another one now; who is signed in elsewhere may be why.
+		q.front.sessions.EndUser(string(q.service), q.who.user, *q.who.session)
+	}
 	q.ran = clip(call.Module) + "::" + clip(call.Func)
 	status := http.StatusOK
 	if call.ReadOnly && result.Err != nil && result.Err.Kind == protocol.KindDenied {
@@ -104,6 +108,9 @@ func (q *request) proveAgain(caller protocol.Caller, call protocol.Call) *protoc
 	}
 	start := time.Now()
 	given, _ := call.Args.Named[currentPassword].(string)
+	if number, ok := call.Args.Named[currentPassword].(protocol.Number); ok {
+		given = string(number)
+	}
 	delete(call.Args.Named, currentPassword)
 	if given == "" {
 		return protocol.Missing(currentPassword)

@@ -37,6 +37,7 @@ const minFailure = 300 * time.Millisecond
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("the API is closed")
+	errGone   = errors.New("the client is gone")
 )
 
 // authenticate is the gate: it says who the request is of, or answers that it is nobody's.
@@ -64,6 +65,9 @@ func (q *request) authenticate() bool {
 	switch {
 	case errors.Is(err, errDenied):
 		q.denyLate(start, wait, "Access denied")
+		return false
+	case errors.Is(err, errGone):
+		q.refuse(http.StatusServiceUnavailable, "The request was given up.")
 		return false
 	case err != nil:
 		q.closed(err)
@@ -115,22 +119,29 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		return who, 0, err
 	}
 	service := string(q.service)
-	if wait := q.front.throttle.Wait(service, name, q.from); wait > 0 {
+	wait, done, err := q.front.throttle.Try(q.r.Context(), service, name, q.from)
+	switch {
+	case err != nil:
+		return who, 0, errGone
+	case wait > 0:
 		return who, wait, errDenied
 	}
-	switch {
-	case q.service == Webmail:
+	outcome := login.Undecided
+	defer func() { done(outcome) }()
+	if q.service == Webmail {
 		who, err = q.byMailbox(name, secret)
-	default:
+	} else {
 		who, err = q.byPassword(name, secret)
 	}
-	if errors.Is(err, errDenied) {
-		q.front.throttle.Failed(service, name, q.from)
+	switch {
+	case err == nil:
+		outcome = login.Succeeded
+	case errors.Is(err, errDenied):
+		outcome = login.Failed
+		done(outcome)
+		done = func(login.Outcome) {}
 		q.front.o.Log.Info("sign-in refused", "service", service, "user", clip(name), "from", q.from.String())
 		return who, q.front.throttle.Wait(service, name, q.from), err
-	}
-	if err == nil {
-		q.front.throttle.Succeeded(service, name)
 	}
 	return who, 0, err
 }
@@ -174,6 +185,8 @@ func (q *request) byPassword(name string, secret protocol.Secret) (identity, err
 	}
 	ok, err := q.front.o.Passwords.Verify(q.r.Context(), asked, secret)
 	switch {
+	case q.r.Context().Err() != nil:
+		return identity{}, errGone
 	case err != nil:
 		return identity{}, errors.Join(errClosed, err)
 	case !ok || userErr != nil:
@@ -197,26 +210,42 @@ func (q *request) byMailbox(name string, secret protocol.Secret) (identity, erro
 	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
 }
 
-// cookieName is the name of a service's cookie, as cPanel has it.
-func cookieName(s Service) string {
-	switch s {
-	case WHM:
-		return "whostmgrsession"
-	case Webmail:
-		return "webmailsession"
+// cookieName is the name of a service's cookie, as cPanel has it. Over TLS no other host below the same
+// domain can set it.
+func (q *request) cookieName() string {
+	name := map[Service]string{CPanel: "cpsession", WHM: "whostmgrsession", Webmail: "webmailsession"}[q.service]
+	if q.r.TLS != nil {
+		return "__Host-" + name
 	}
-	return "cpsession"
+	return name
+}
+
+// stamp tells one password of a user from the next. A mailbox's is not known here: its session can do
+// nothing without the password.
+func (q *request) stamp(user string) string {
+	if q.service == Webmail || q.front.o.Passwords == nil {
+		return ""
+	}
+	stamp, err := q.front.o.Passwords.Stamp(user)
+	if err != nil {
+		return "unknown"
+	}
+	return stamp
 }
 
 // sessionOf returns the session that a request's cookie names, where its user still is who signed
 // in.
 func (q *request) sessionOf() (identity, bool) {
-	cookies := q.r.CookiesNamed(cookieName(q.service))
+	cookies := q.r.CookiesNamed(q.cookieName())
 	if len(cookies) != 1 || !q.hostAllowed() {
 		return identity{}, false
 	}
 	s, ok := q.front.sessions.Find(cookies[0].Value, string(q.service))
 	if !ok {
+		return identity{}, false
+	}
+	if q.stamp(s.User) != s.Stamp {
+		q.front.sessions.End(s)
 		return identity{}, false
 	}
 	who := identity{user: s.User, role: protocol.RoleAdmin, session: &s, by: "session"}
@@ -275,7 +304,8 @@ func (q *request) pause(start time.Time) {
 
 // deny answers who may not.
 func (q *request) deny(status int, message string) {
-	if status == http.StatusUnauthorized {
+	// A browser's own window to sign in would go past the pages' sessions.
+	if status == http.StatusUnauthorized && q.r.Header.Get("Sec-Fetch-Mode") == "" && q.path.Session == "" {
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="liveapid", charset="UTF-8"`)
 	}
 	q.refuse(status, message)

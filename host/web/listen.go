@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/liveapid/liveapid/host/web/login"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -84,7 +86,10 @@ func (b *bounded) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+		host := ""
+		if peer, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+			host = login.Source(peer.Addr().WithZone(""))
+		}
 		if b.enter(host) {
 			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { b.leave(host) })}, nil
 		}

@@ -81,6 +81,12 @@ type loginPage struct {
 	Title, User, Message string
 }
 
+const (
+	// maxLogin and loginTime bound the body of somebody who signs in.
+	maxLogin  = 8 << 10
+	loginTime = 5 * time.Second
+)
+
 // login signs somebody in: a browser by its form, a program that asks for JSON.
 func (q *request) login() {
 	if q.r.Method != http.MethodPost {
@@ -96,10 +102,10 @@ func (q *request) login() {
 		}
 		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
 	}
-	query := q.r.URL.RawQuery
-	q.r.URL.RawQuery = "" // A password in a URL is one in logs and histories.
-	values, problem := decode.Read(q.r)
-	q.r.URL.RawQuery = query
+	// Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
+	// in logs and histories.
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
+	values, problem := decode.ReadBody(q.r, maxLogin)
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return
@@ -125,10 +131,10 @@ func (q *request) login() {
 	}
 	q.who = who
 	secret, session := q.front.sessions.Begin(login.Session{
-		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID,
+		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: q.stamp(who.user),
 	})
 	http.SetCookie(q.w, &http.Cookie{
-		Name: cookieName(q.service), Value: secret, Path: "/", HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
 	if asJSON {
 		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
@@ -139,10 +145,15 @@ func (q *request) login() {
 
 // logout ends a browser's session.
 func (q *request) logout() {
+	if q.r.Method != http.MethodPost {
+		q.w.Header().Set("Allow", "POST")
+		q.fail(http.StatusMethodNotAllowed, "The method must be POST.")
+		return
+	}
 	if q.who.session != nil {
 		q.front.sessions.End(*q.who.session)
 		http.SetCookie(q.w, &http.Cookie{
-			Name: cookieName(q.service), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+			Name: q.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
 		})
 	}
 	http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
@@ -180,7 +191,7 @@ func (q *request) page() {
 // me says to the pages whom they are shown to.
 func (q *request) me() map[string]any {
 	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
-	if q.service == WHM {
+	if q.service == WHM && q.who.features == nil {
 		var names []string
 		for _, a := range (&whmCall{q: q}).own() {
 			if !a.Suspended {

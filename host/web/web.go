@@ -12,7 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/liveapid/liveapid/host/passfile"
@@ -67,19 +67,49 @@ type Front struct {
 	o        Options
 	throttle *login.Throttle
 	sessions *login.Sessions
-	requests atomic.Int64 // Under way.
 	origin   *http.CrossOriginProtection
+
+	mu       sync.Mutex
+	requests int            // Under way,
+	each     map[string]int // and of one client.
 }
 
-// maxRequests bounds the requests under way; those beyond it are told to come again.
-const maxRequests = 1024
+const (
+	// maxRequests bounds the requests under way, and maxRequestsEach those of one client; those beyond
+	// it are told to come again. Loopback is where all tenants' programs are, and proxies.
+	maxRequests     = 1024
+	maxRequestsEach = 128
+)
+
+// enter counts a request in, or reports that there are too many.
+func (f *Front) enter(from netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	client := login.Source(from)
+	if f.requests >= maxRequests || !from.IsLoopback() && f.each[client] >= maxRequestsEach {
+		return false
+	}
+	f.requests++
+	f.each[client]++
+	return true
+}
+
+func (f *Front) leave(from netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	client := login.Source(from)
+	f.requests--
+	if f.each[client]--; f.each[client] == 0 {
+		delete(f.each, client)
+	}
+}
 
 // New returns a front.
 func New(o Options) *Front {
 	if o.Observe == nil {
 		o.Observe = func(Service, int, time.Duration) {}
 	}
-	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection()}
+	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(), each: make(map[string]int)}
 }
 
 // EndAccount signs out everybody of an account.
@@ -106,13 +136,13 @@ func (f *Front) Handler(s Service) http.Handler {
 			f.o.Access.write(q, start, took)
 		}()
 		secure(q.w.Header())
-		if f.requests.Add(1) > maxRequests {
+		if !f.enter(q.from) {
 			q.w.Header().Set("Retry-After", "1")
 			q.fail(http.StatusServiceUnavailable, "The server has as many requests under way as it takes. Try again later.")
-		} else {
-			q.serve()
+			return
 		}
-		f.requests.Add(-1)
+		defer f.leave(q.from)
+		q.serve()
 	})
 }
 
@@ -225,10 +255,9 @@ func (q *request) hostAllowed() bool {
 	name = strings.ToLower(strings.Trim(name, "[]"))
 	if address, err := netip.ParseAddr(name); err == nil {
 		local, _ := q.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if tcp, ok := local.(*net.TCPAddr); ok {
-			return tcp.AddrPort().Addr().Unmap() == address.Unmap()
+		if tcp, ok := local.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Unmap() == address.Unmap() {
+			return true
 		}
-		return false
 	}
 	for _, list := range [][]string{{"localhost"}, q.front.o.Hosts, q.front.o.Certified()} {
 		if slices.ContainsFunc(list, func(allowed string) bool {

@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -16,6 +17,10 @@ import (
 // APILevel is the version of cPanel whose documentation the answers follow: clients compare it to
 // know what they may use.
 const APILevel = "11.136.0.0"
+
+// forLimited are the functions for tokens that are limited to features: what tells nothing of
+// accounts, and what asks for features itself.
+func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
 // whmCall is a call of one of WHM's own functions.
 type whmCall struct {
@@ -59,6 +64,8 @@ func (q *request) whm() {
 		c.fail(problem.Status, problem.Message)
 	case more != nil:
 		c.fail(more.Status, more.Message)
+	case q.who.features != nil && !slices.Contains(forLimited(), q.path.Func):
+		c.fail(http.StatusForbidden, "Access denied: this token is limited to features, and this function is none of one.")
 	case do == nil && c.v1:
 		c.fail(http.StatusOK, "Unknown app (“"+q.path.Func+"”) requested for this version (1) of the API.")
 	case do == nil:
@@ -145,8 +152,12 @@ func (c *whmCall) listAccounts() {
 	if method == "exact" {
 		search = "^" + regexp.QuoteMeta(search) + "$"
 	}
-	pattern, err := regexp.Compile("(?i)" + search)
-	if err != nil || len(search) > maxPattern {
+	var pattern *regexp.Regexp
+	err := errors.New("too long")
+	if len(search) <= maxPattern {
+		pattern, err = regexp.Compile("(?i)" + search)
+	}
+	if err != nil {
 		c.fail(http.StatusOK, "The ‘search’ argument must be a regular expression.")
 		return
 	}

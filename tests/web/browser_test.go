@@ -146,6 +146,10 @@ func TestPagesInChromium(t *testing.T) {
 	password := w.SetPassword(t, "demo")
 	w.Start(t)
 	web.Wait(t)
+	hosttest.Output(t, w.Command(t, "uapi", "--user=demo", "Email", "add_pop", "email=archive", "password=For the archive 1", "quota=10"))
+	mail := filepath.Join(w.Dir, "home", "demo", "mail", "example.com", "archive", "cur", "1.M1.x,S=9437184:2,S")
+	require.NoError(t, os.WriteFile(mail, make([]byte, 9<<20), 0o600))
+	hosttest.Output(t, w.Command(t, "cpapi2", "--user=demo", "Email", "clearpopcache", "username=archive@example.com"))
 	b := newTab(t, 1280, 900, false)
 
 	b.signIn(web.CPanel, "demo", "wrong")
@@ -158,11 +162,13 @@ func TestPagesInChromium(t *testing.T) {
 	require.Regexp(t, `^https://127\.0\.0\.1:\d+/cpsess\d{10}/$`, b.js("location.href"))
 	require.Contains(t, b.text("#boxes"), "user@example.com")
 	require.Contains(t, b.text("#boxes"), "no quota")
+	require.Contains(t, b.text("#boxes"), "9.0 MiB of 10.0 MiB used (90 %)")
+	require.Equal(t, "0.9", b.js(`{const m = document.querySelector("#boxes meter"); String(m.value / m.max)}`))
 	b.accessible("dashboard")
 	b.picture("dashboard")
 
 	// A password by the dashboard: a weak one is told so, a better one is taken.
-	b.do(chromedp.Click("#boxes button"), chromedp.WaitVisible("#password"), chromedp.SendKeys("#new", "password"))
+	b.do(chromedp.Click(`button[aria-label$=" user@example.com"]`), chromedp.WaitVisible("#password"), chromedp.SendKeys("#new", "password"))
 	b.until(`/^Strength \d+ of 100/.test(document.getElementById("strength-text").textContent)`)
 	weak := b.text("#strength-text")
 	b.accessible("password")
@@ -223,7 +229,7 @@ func TestPagesInChromium(t *testing.T) {
 		chromedp.Click(`//div[@id="functions"]//button[text()="list_pops"]`), chromedp.WaitVisible("#call"), chromedp.Click("#options summary"),
 		chromedp.SendKeys("#o-filter-column", "email"), chromedp.SendKeys("#o-filter-term", "@"), chromedp.SendKeys("#o-columns", "email"), run)
 	b.until(`document.getElementById("verdict").textContent.startsWith("Done.")`)
-	require.Contains(t, b.js(`document.getElementById("raw").textContent`), `"records_before_filter": 2`)
+	require.Contains(t, b.js(`document.getElementById("raw").textContent`), `"records_before_filter": 3`)
 
 	// The reference, and the end of the session: what it could do, it can't do any more.
 	address := b.js("location.origin + location.pathname")

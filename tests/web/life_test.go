@@ -96,7 +96,12 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 		return !strings.Contains(hosttest.Output(t, w.Command(t, "liveapi", "token", "list")), name+" ")
 	}, hosttest.Patience, hosttest.Tick)
 	require.NoError(t, os.WriteFile(w.AccountFile(20601), file, 0o644))
-	require.Eventually(t, func() bool { return status(web.CPanel, "Authorization: "+basicAuth(name+":"+password)) == 200 }, hosttest.Patience, hosttest.Tick)
+	require.Eventually(t, func() bool {
+		return strings.Contains(hosttest.Output(t, w.Command(t, "liveapi", "status")), "accounts  2\n")
+	}, hosttest.Patience, hosttest.Tick)
+	require.Equal(t, 401, status(web.CPanel, "Authorization: "+basicAuth(name+":"+password)), "nor is its password the next one's")
+	w.SetPassword(t, name)
+	require.Equal(t, 200, status(web.CPanel, "Authorization: "+basicAuth(name+":"+password)))
 	ended("made anew")
 	require.Equal(t, 200, status(web.CPanel, "Authorization: cpanel "+hosttest.Name(20602)+":"+keep))
 

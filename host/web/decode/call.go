@@ -143,7 +143,7 @@ func (v Values) positional() ([]any, *Error) {
 			continue
 		}
 		n, err := strconv.Atoi(digits)
-		if err != nil || n < 0 || n >= maxPositional {
+		if err != nil || n < 0 || n >= maxPositional || strconv.Itoa(n) != digits {
 			return nil, bad("The ‘%s’ argument's number must be from 0 to %d.", clip(name), maxPositional-1)
 		}
 		if len(values) != 1 {

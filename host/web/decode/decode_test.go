@@ -104,6 +104,7 @@ func TestReadRefuses(t *testing.T) {
 		{"a long name", request("GET", "/?"+strings.Repeat("a", 300)+"=1", "", ""), 400, "at most 256"},
 		{"too many", request("POST", "/", form, manyNames(1001)), 400, "More than 1000"},
 		{"too often", request("POST", "/", form, strings.Repeat("a=1&", 1001)), 400, "More than 1000"},
+		{"too many of too many", request("POST", "/", form, strings.Repeat("a&b&", 501)), 400, "More than 1000"},
 		{"a large body", request("POST", "/", form, "a="+strings.Repeat("x", 1<<20)), 413, "at most 1048576 bytes"},
 		{"a bomb", packed, 413, "at most 1048576 bytes"},
 		{"another packing", brotli, 415, "gzip"},

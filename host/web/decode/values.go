@@ -18,9 +18,9 @@ import (
 const (
 	// MaxBody bounds a request's body, in bytes, packed or not.
 	MaxBody = 1 << 20
-	// maxNames bounds the parameters of a request, and maxName a name in bytes.
-	maxNames = 1000
-	maxName  = 256
+	// maxValues bounds the values of a request's parameters, and maxName a name in bytes.
+	maxValues = 1000
+	maxName   = 256
 )
 
 // Error is why a request can't be read: the status and the words for its sender.
@@ -46,7 +46,14 @@ func Read(r *http.Request) (Values, *Error) {
 	if err := v.addForm(r.URL.RawQuery); err != nil {
 		return v, err
 	}
-	body, err := readBody(r)
+	return v.addBody(r, MaxBody)
+}
+
+// ReadBody is Read without the query, for a body of at most so many bytes.
+func ReadBody(r *http.Request, most int64) (Values, *Error) { return make(Values).addBody(r, most) }
+
+func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
+	body, err := readBody(r, most)
 	if err != nil || len(body) == 0 {
 		return v, err
 	}
@@ -66,11 +73,11 @@ func Read(r *http.Request) (Values, *Error) {
 }
 
 // readBody reads the whole body, within bounds, unpacked.
-func readBody(r *http.Request) ([]byte, *Error) {
+func readBody(r *http.Request, most int64) ([]byte, *Error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	var in io.Reader = http.MaxBytesReader(nil, r.Body, MaxBody)
+	var in io.Reader = http.MaxBytesReader(nil, r.Body, most)
 	switch r.Header.Get("Content-Encoding") {
 	case "", "identity":
 	case "gzip":
@@ -82,12 +89,12 @@ func readBody(r *http.Request) ([]byte, *Error) {
 	default:
 		return nil, &Error{http.StatusUnsupportedMediaType, "The body's Content-Encoding must be gzip, or none."}
 	}
-	body, err := io.ReadAll(io.LimitReader(in, MaxBody+1))
+	body, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return nil, bodyError(err)
 	}
-	if len(body) > MaxBody {
-		return nil, bodyError(&http.MaxBytesError{})
+	if int64(len(body)) > most {
+		return nil, bodyError(&http.MaxBytesError{Limit: most})
 	}
 	return body, nil
 }
@@ -95,7 +102,7 @@ func readBody(r *http.Request) ([]byte, *Error) {
 func bodyError(err error) *Error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is too large: at most %d bytes are taken.", MaxBody)}
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is too large: at most %d bytes are taken.", large.Limit)}
 	}
 	return bad("The request's body can't be read to its end.")
 }
@@ -108,11 +115,18 @@ func (v Values) add(name string, value any) *Error {
 		return bad("A parameter's name must be text of at most %d bytes.", maxName)
 	case isText && !utf8.ValidString(text):
 		return bad("The ‘%s’ argument is not valid UTF-8.", name)
-	case len(v) >= maxNames && v[name] == nil, len(v[name]) >= maxNames:
-		return bad("More than %d parameters are not taken.", maxNames)
+	case v.count() >= maxValues:
+		return bad("More than %d parameters are not taken.", maxValues)
 	}
 	v[name] = append(v[name], value)
 	return nil
+}
+
+func (v Values) count() (n int) {
+	for _, values := range v {
+		n += len(values)
+	}
+	return n
 }
 
 // addForm reads NAME=VALUE&NAME=VALUE. What is no escape is an error: another program may read it

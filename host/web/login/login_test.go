@@ -1,9 +1,12 @@
 package login
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,66 +29,148 @@ func throttle() (*Throttle, *clock) {
 	return t, c
 }
 
+// fail fails once, or reports how long it has to wait.
+func fail(t *testing.T, th *Throttle, name string, from netip.Addr) time.Duration {
+	t.Helper()
+	wait, done, err := th.Try(t.Context(), "cpanel", name, from)
+	require.NoError(t, err)
+	if wait == 0 {
+		done(Failed)
+	}
+	return wait
+}
+
 func TestBackOff(t *testing.T) {
 	th, c := throttle()
-	for range freeOfAccount {
-		require.Zero(t, th.Wait("cpanel", "alice", here))
-		th.Failed("cpanel", "alice", here)
+	for range ofBoth.free {
+		require.Zero(t, fail(t, th, "alice", here))
 	}
 	require.Zero(t, th.Wait("cpanel", "alice", here))
 	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
-		th.Failed("cpanel", "alice", netip.MustParseAddr("203.0.113.9"))
-		require.Equal(t, want*time.Second, th.Wait("cpanel", "alice", there), "the account waits, wherever it is tried from")
+		require.Zero(t, fail(t, th, "alice", here))
+		require.Equal(t, want*time.Second, th.Wait("cpanel", "alice", here))
+		require.Equal(t, want*time.Second, fail(t, th, "alice", here))
+		require.Zero(t, th.Wait("cpanel", "alice", there), "of one client, the others' owner is not kept out")
 		c.now = c.now.Add(want * time.Second)
-		require.Zero(t, th.Wait("cpanel", "alice", there))
 	}
-	require.Zero(t, th.Wait("cpanel", "bob", there))
-	require.Zero(t, th.Wait("whm", "alice", there), "each port has its own")
-	th.Succeeded("cpanel", "alice")
-	th.Failed("cpanel", "alice", there)
-	require.Zero(t, th.Wait("cpanel", "alice", there))
+	require.Zero(t, th.Wait("cpanel", "bob", here))
+	wait, done, err := th.Try(t.Context(), "cpanel", "alice", here)
+	require.NoError(t, err)
+	require.Zero(t, wait)
+	done(Succeeded)
+	require.Zero(t, fail(t, th, "alice", here))
+	require.Zero(t, th.Wait("cpanel", "alice", here), "a success forgets")
 
-	// A source that tries one name after another waits, too, and not for its own success.
+	// From one client after another the account waits, too, and not for long.
 	th, c = throttle()
-	for i := range freeOfSource + 1 {
-		th.Failed("cpanel", fmt.Sprint("user", i), here)
+	for i := range ofAccount.free + 40 {
+		if wait := fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})); wait > 0 {
+			c.now = c.now.Add(wait)
+			fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
+		}
 	}
-	require.Equal(t, time.Second, th.Wait("cpanel", "somebody", here))
-	th.Succeeded("cpanel", "user1")
+	require.Equal(t, ofAccount.most, th.Wait("cpanel", "alice", there))
+	require.Zero(t, th.Wait("whm", "alice", there), "each port has its own")
+
+	// A client that tries one name after another waits, and not for its own success.
+	th, c = throttle()
+	for i := range ofClient.free + 1 {
+		require.Zero(t, fail(t, th, fmt.Sprint("user", i), here))
+	}
 	require.Equal(t, time.Second, th.Wait("cpanel", "somebody", here))
 	require.Zero(t, th.Wait("cpanel", "somebody", there))
+	c.now = c.now.Add(time.Second)
+	_, done, err = th.Try(t.Context(), "cpanel", "own", here)
+	require.NoError(t, err)
+	done(Succeeded)
+	require.Zero(t, fail(t, th, "another", here))
+	require.Equal(t, 2*time.Second, th.Wait("cpanel", "somebody", here))
 	c.now = c.now.Add(forgetAfter + time.Second)
-	th.Failed("cpanel", "somebody", here)
+	require.Zero(t, fail(t, th, "somebody", here))
 	require.Zero(t, th.Wait("cpanel", "somebody", here), "what was an hour ago is forgotten")
+
+	// All tenants' programs come from loopback.
+	th, _ = throttle()
+	for i := range 100 {
+		require.Zero(t, fail(t, th, fmt.Sprint("user", i), netip.MustParseAddr("127.0.0.1")))
+	}
+}
+
+// Guesses that are made together are no cheaper, and people who know the password are only put in a
+// row.
+func TestTogether(t *testing.T) {
+	for _, outcome := range []Outcome{Failed, Succeeded, Undecided} {
+		th, _ := throttle()
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		tried, most, now := 0, 0, 0
+		for range 200 {
+			all.Go(func() {
+				wait, done, err := th.Try(t.Context(), "cpanel", "alice", here)
+				if err != nil || wait > 0 {
+					return
+				}
+				mu.Lock()
+				tried, now = tried+1, now+1
+				most = max(most, now)
+				mu.Unlock()
+				runtime.Gosched()
+				mu.Lock()
+				now--
+				mu.Unlock()
+				done(outcome)
+			})
+		}
+		all.Wait()
+		require.LessOrEqual(t, most, ofBoth.free)
+		if outcome == Failed {
+			require.Equal(t, ofBoth.free+1, tried)
+		} else {
+			require.Equal(t, 200, tried)
+		}
+		require.Empty(t, th.trying)
+	}
+	th, _ := throttle()
+	for range ofBoth.free {
+		_, _, err := th.Try(t.Context(), "cpanel", "alice", here)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := th.Try(ctx, "cpanel", "alice", here)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // T36: one spelling for each account, one network for each customer, and a bounded table.
 func TestT36_Keys(t *testing.T) {
 	for _, name := range []string{"Alice@Example.com", " alice@example.com ", "ALICE@EXAMPLE.COM", "ａｌｉｃｅ@example.com", "alice@example.com\t"} {
 		th, _ := throttle()
-		for range freeOfAccount + 1 {
-			th.Failed("webmail", name, here)
+		for range ofBoth.free + 1 {
+			fail(t, th, name, here)
 		}
-		require.NotZero(t, th.Wait("webmail", "alice@example.com", there), "%q", name)
+		require.NotZero(t, th.Wait("cpanel", "alice@example.com", here), "%q", name)
 	}
 	th, _ := throttle()
-	for i := range freeOfSource + 1 {
-		th.Failed("cpanel", fmt.Sprint("u", i), netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i+1)))
+	for i := range ofClient.free + 1 {
+		fail(t, th, fmt.Sprint("u", i), netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i+1)))
 	}
 	require.NotZero(t, th.Wait("cpanel", "x", netip.MustParseAddr("2001:db8:1:2:ffff::1")), "a customer has a network of IPv6")
 	require.Zero(t, th.Wait("cpanel", "x", netip.MustParseAddr("2001:db8:1:3::1")))
-	for range freeOfSource + 1 {
-		th.Failed("cpanel", "y", netip.MustParseAddr("::ffff:192.0.2.1"))
+	for i := range ofClient.free + 1 {
+		fail(t, th, fmt.Sprint("u", i), netip.MustParseAddr("::ffff:192.0.2.1"))
 	}
 	require.NotZero(t, th.Wait("cpanel", "x", here), "IPv4 in IPv6 is IPv4")
 
-	th, _ = throttle()
+	th, c := throttle()
 	for i := range maxKeys + 100 {
-		th.Failed("cpanel", strings.Repeat("x", 1000)+fmt.Sprint(i), here)
-		th.Failed("cpanel", fmt.Sprint(i), here)
+		c.now = c.now.Add(lastOf())
+		fail(t, th, strings.Repeat("x", 1000)+fmt.Sprint(i), there)
+		fail(t, th, fmt.Sprint(i), netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
 	require.LessOrEqual(t, th.Size(), maxKeys)
 }
+
+func lastOf() time.Duration { return max(ofBoth.most, ofClient.most) }
 
 func TestSessions(t *testing.T) {
 	s, c := NewSessions(), &clock{now: time.Unix(1_800_000_000, 0)}

@@ -15,7 +15,8 @@ const (
 	idleTime    = 30 * time.Minute
 	longestTime = 12 * time.Hour
 	maxSessions = 10_000
-	maxEach     = 32 // Of one user; the one used longest ago ends.
+	maxEach     = 32  // Of one user; the one used longest ago ends.
+	maxAccount  = 512 // Of one account, its mailboxes' users too.
 )
 
 // Session is one that signed in with a browser.
@@ -24,6 +25,7 @@ type Session struct {
 	User    string // An account, root, or a mailbox's address.
 	Account string // Whose account it is; "" is root's.
 	UID     int    // The account's, when it signed in.
+	Stamp   string // Of the password that it signed in with; with another one it ends.
 	Token   string // cpsess and ten digits, which a call must name.
 
 	id      [sha256.Size]byte
@@ -54,7 +56,7 @@ func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	session.used = session.created
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.makeRoom(session.Service, session.User)
+	s.makeRoom(session)
 	s.byID[session.id] = &session
 	return secret, session
 }
@@ -66,31 +68,32 @@ func newToken() string {
 	return fmt.Sprintf("cpsess%010d", binary.BigEndian.Uint64(b[:])%10_000_000_000)
 }
 
-// makeRoom ends the sessions that are over, and the oldest where there are too many. It needs mu.
-func (s *Sessions) makeRoom(service, user string) {
-	var own, all *Session // The ones used longest ago.
-	count := 0
-	older := func(a, b *Session) *Session {
-		if a == nil || b.used.Before(a.used) {
-			return b
-		}
-		return a
-	}
+// makeRoom ends the sessions that are over, and those used longest ago where there are too many: of
+// the user, of the account, of all. It needs mu.
+func (s *Sessions) makeRoom(next Session) {
+	var oldest [3]*Session
+	var count [3]int
 	for id, session := range s.byID {
 		if s.over(session) {
 			delete(s.byID, id)
 			continue
 		}
-		all = older(all, session)
-		if session.Service == service && session.User == user {
-			own = older(own, session)
-			count++
+		for i, counts := range []bool{
+			session.Service == next.Service && session.User == next.User, session.Account == next.Account, true,
+		} {
+			if !counts {
+				continue
+			}
+			if count[i]++; oldest[i] == nil || session.used.Before(oldest[i].used) {
+				oldest[i] = session
+			}
 		}
 	}
-	if count >= maxEach {
-		delete(s.byID, own.id)
-	} else if len(s.byID) >= maxSessions {
-		delete(s.byID, all.id)
+	for i, most := range []int{maxEach, maxAccount, maxSessions} {
+		if count[i] >= most {
+			delete(s.byID, oldest[i].id)
+			return
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package login
 
 import (
 	"container/list"
+	"context"
 	"net/netip"
 	"strings"
 	"sync"
@@ -15,27 +16,36 @@ import (
 
 // The bounds of a throttle.
 const (
-	// freeOfAccount and freeOfSource are the failures that cost nothing.
-	freeOfAccount = 5
-	freeOfSource  = 20
-	// firstWait doubles with each further failure, up to lastWait.
-	firstWait = time.Second
-	lastWait  = 5 * time.Minute
-	// forgetAfter is how long a failure is remembered.
-	forgetAfter = time.Hour
-	// maxKeys bounds the table; the one that failed longest ago goes first.
-	maxKeys = 20_000
+	firstWait   = time.Second // It doubles with each further failure.
+	forgetAfter = time.Hour   // So long a failure is remembered.
+	maxKeys     = 20_000      // Of the table; the one that failed longest ago goes first.
 )
 
-// Throttle has those wait who fail to prove who they are: by the account they name, whether there
-// is one or not, and by where they come from. It is for the network alone: nobody on the host's
-// own socket waits for it.
+// rule is how failures of one kind are counted: so many cost nothing, and so long is the longest wait.
+type rule struct {
+	free int
+	most time.Duration
+}
+
+var (
+	// Of one account from one client, and of one client whatever it names.
+	ofBoth   = rule{5, 5 * time.Minute}
+	ofClient = rule{20, 5 * time.Minute}
+	// Of one account, wherever it is tried from: that strangers keep its owner out is worse.
+	ofAccount = rule{30, 30 * time.Second}
+)
+
+// Throttle has those wait who fail to prove who they are by a password: by the account they name,
+// whether there is one or not, and by where they come from. It is for the network alone: nobody on
+// the host's own socket waits for it.
 type Throttle struct {
 	now func() time.Time
 
-	mu    sync.Mutex
-	table map[string]*list.Element
-	order *list.List // Of *failures, the latest last.
+	mu      sync.Mutex
+	table   map[string]*list.Element
+	order   *list.List // Of *failures, the latest last.
+	trying  map[string]int
+	changed chan struct{} // Closed when a try is over.
 }
 
 type failures struct {
@@ -47,7 +57,9 @@ type failures struct {
 
 // NewThrottle returns a throttle that knows of no failure.
 func NewThrottle() *Throttle {
-	return &Throttle{now: time.Now, table: make(map[string]*list.Element), order: list.New()}
+	return &Throttle{
+		now: time.Now, table: make(map[string]*list.Element), order: list.New(), trying: make(map[string]int), changed: make(chan struct{}),
+	}
 }
 
 // Canonical is the one spelling of a name under which its failures are counted.
@@ -58,8 +70,8 @@ func Canonical(name string) string {
 	return cases.Fold().String(norm.NFKC.String(strings.TrimSpace(strings.ToValidUTF8(name, "?"))))
 }
 
-// source is where a client comes from: of IPv6 the network that one customer has.
-func source(address netip.Addr) string {
+// Source is where a client comes from: of IPv6 the network that one customer has.
+func Source(address netip.Addr) string {
 	address = address.Unmap()
 	if address.Is6() {
 		if prefix, err := address.Prefix(64); err == nil {
@@ -69,45 +81,131 @@ func source(address netip.Addr) string {
 	return address.String()
 }
 
-func keys(service, name string, from netip.Addr) (account, client string) {
-	return "account " + service + " " + Canonical(name), "source " + source(from)
+// key is one of those under which a try is counted.
+type key struct {
+	name string
+	rule rule
 }
 
-// Wait returns how long who names an account from an address has to wait before it may try; 0 is
-// not at all.
-func (t *Throttle) Wait(service, name string, from netip.Addr) time.Duration {
-	account, client := keys(service, name, from)
+// keysOf returns a try's keys. All tenants' programs come from loopback: there is no one client.
+func keysOf(service, name string, from netip.Addr) []key {
+	account, client := service+" "+Canonical(name), Source(from)
+	keys := []key{{"both " + client + " " + account, ofBoth}, {"account " + account, ofAccount}}
+	if !from.IsLoopback() {
+		keys = append(keys, key{"client " + client, ofClient})
+	}
+	return keys
+}
+
+// Outcome is what came of a try.
+type Outcome int
+
+// The outcomes.
+const (
+	Undecided Outcome = iota // It could not be told: it does not count.
+	Failed
+	Succeeded
+)
+
+// Try lets somebody try who names an account from an address. wait is how long it has to be put off;
+// where it is 0, the caller tries, and calls done with what came of it. As many may try at once as
+// may still fail: guesses that are made together are no cheaper. The error is ctx's.
+func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Addr) (wait time.Duration, done func(Outcome), err error) {
+	keys := keysOf(service, name, from)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(t.wait(account), t.wait(client))
+	for {
+		full := false
+		for _, k := range keys {
+			wait = max(wait, t.wait(k.name))
+			full = full || t.trying[k.name] >= max(1, k.rule.free-t.failed(k.name))
+		}
+		if wait > 0 {
+			return wait, nil, nil
+		}
+		if !full {
+			break
+		}
+		changed := t.changed
+		t.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		t.mu.Lock()
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	for _, k := range keys {
+		t.trying[k.name]++
+	}
+	return 0, func(o Outcome) { t.over(keys, o) }, nil
 }
 
-func (t *Throttle) wait(key string) time.Duration {
-	if e, ok := t.table[key]; ok {
+// over notes what came of a try.
+func (t *Throttle) over(keys []key, o Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, k := range keys {
+		if t.trying[k.name]--; t.trying[k.name] == 0 {
+			delete(t.trying, k.name)
+		}
+		switch {
+		case o == Failed:
+			t.count(k)
+		case o == Succeeded && i < 2:
+			// What failed under the account's name is forgotten. Other names from the same client are
+			// not: who owns one account must not guess at others for it.
+			t.forget(k.name)
+		}
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// Wait returns how long who names an account from an address has to wait before a try; 0 is not at
+// all.
+func (t *Throttle) Wait(service, name string, from netip.Addr) (wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range keysOf(service, name, from) {
+		wait = max(wait, t.wait(k.name))
+	}
+	return wait
+}
+
+func (t *Throttle) wait(name string) time.Duration {
+	if e, ok := t.table[name]; ok {
 		return max(0, e.Value.(*failures).until.Sub(t.now()))
 	}
 	return 0
 }
 
-// Failed notes a failure.
-func (t *Throttle) Failed(service, name string, from netip.Addr) {
-	account, client := keys(service, name, from)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.count(account, freeOfAccount)
-	t.count(client, freeOfSource)
+// failed returns how often a key failed of late.
+func (t *Throttle) failed(name string) int {
+	if e, ok := t.table[name]; ok && t.now().Sub(e.Value.(*failures).last) <= forgetAfter {
+		return e.Value.(*failures).count
+	}
+	return 0
 }
 
-func (t *Throttle) count(key string, free int) {
+func (t *Throttle) forget(name string) {
+	if e, ok := t.table[name]; ok {
+		delete(t.table, t.order.Remove(e).(*failures).key)
+	}
+}
+
+func (t *Throttle) count(k key) {
 	now := t.now()
-	e, ok := t.table[key]
+	e, ok := t.table[k.name]
 	if !ok {
 		for len(t.table) >= maxKeys {
-			oldest := t.order.Front()
-			delete(t.table, t.order.Remove(oldest).(*failures).key)
+			t.forget(t.order.Front().Value.(*failures).key)
 		}
-		e = t.order.PushBack(&failures{key: key})
-		t.table[key] = e
+		e = t.order.PushBack(&failures{key: k.name})
+		t.table[k.name] = e
 	}
 	f := e.Value.(*failures)
 	if now.Sub(f.last) > forgetAfter {
@@ -116,23 +214,12 @@ func (t *Throttle) count(key string, free int) {
 	f.count++
 	f.last = now
 	t.order.MoveToBack(e)
-	if over := f.count - free; over > 0 {
-		wait := lastWait
+	if over := f.count - k.rule.free; over > 0 {
+		wait := k.rule.most
 		if over < 16 {
-			wait = min(lastWait, firstWait<<(over-1))
+			wait = min(wait, firstWait<<(over-1))
 		}
 		f.until = now.Add(wait)
-	}
-}
-
-// Succeeded forgets the failures of an account. Those of where it was proved from stay: who owns
-// one account must not guess at others for it.
-func (t *Throttle) Succeeded(service, name string) {
-	account, _ := keys(service, name, netip.Addr{})
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e, ok := t.table[account]; ok {
-		delete(t.table, t.order.Remove(e).(*failures).key)
 	}
 }
 

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/passfile"
+	"github.com/liveapid/liveapid/host/token"
+)
+
+// web checks the HTTPS API: what it keeps, and that it answers.
+func (d *diagnosis) web(c *config.Config) {
+	info, err := os.Stat(c.Web.State)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.note("web.state: %s is made when the host starts", c.Web.State)
+		return
+	case err != nil:
+		d.bad("web.state: %v", err)
+		return
+	case info.Mode().Perm()&0o077 != 0:
+		d.bad("web.state: %s has secrets, and others may look into it: chmod 700 %s", c.Web.State, c.Web.State)
+	}
+	if all, err := token.Open(c.Web.Tokens()).List(""); err != nil {
+		d.bad("%v", err)
+	} else {
+		d.well("%d tokens", len(all))
+	}
+	if err := passfile.Check(c.Web.Passwords); err != nil {
+		d.bad("%v", err)
+	}
+	if c.Web.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(c.Web.Certificate, c.Web.Key)
+		switch left := time.Duration(0); {
+		case err != nil:
+			d.bad("web.certificate: %v", err)
+		default:
+			if left = time.Until(pair.Leaf.NotAfter); left < 14*24*time.Hour {
+				d.bad("web.certificate: it ends at %s: renew it", pair.Leaf.NotAfter.UTC().Format(time.DateTime))
+			}
+		}
+	}
+	for name, at := range map[string]string{"cpanel": c.Web.CPanel, "whm": c.Web.WHM, "webmail": c.Web.Webmail} {
+		if at == "" {
+			continue
+		}
+		host, port, _ := net.SplitHostPort(at)
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", net.JoinHostPort(host, port), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // Whether it answers is the question.
+		if err != nil {
+			d.note("web.%s: nobody answers at %s", name, at)
+			continue
+		}
+		_ = conn.Close()
+		d.well("web.%s answers at %s", name, at)
+	}
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// https measures the same change over HTTPS and over the socket, idle connections, and the pages.
+func (b *bench) https() error {
+	const mailboxes = 1000
+	w, err := b.newWorld(mailboxes, "")
+	if err != nil {
+		return err
+	}
+	address, err := w.movePort()
+	if err != nil {
+		return err
+	}
+	if err := w.serve(); err != nil {
+		return err
+	}
+	defer w.stop()
+	token, err := w.tool("", "token", "create", "--user=demo", "--name=bench")
+	if err != nil {
+		return err
+	}
+	length := 4 * time.Second
+	if b.quick {
+		length = time.Second
+	}
+	var rows [][]string
+	for _, callers := range []int{1, 64} {
+		base, latencies, err := w.changes(callers, mailboxes, length)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, []string{"socket", fmt.Sprint(callers), fmt.Sprintf("%.0f/s", base), "1", ms(latencies.median()), ms(latencies.p99())})
+		for _, kind := range []struct {
+			name  string
+			keep  bool
+			http2 bool
+		}{{"HTTPS, HTTP/1.1 kept alive", true, false}, {"HTTPS, HTTP/2", true, true}, {"HTTPS, a connection each", false, false}} {
+			rate, latencies, err := httpsChanges(address, token, callers, mailboxes, length, kind.keep, kind.http2)
+			if err != nil {
+				return fmt.Errorf("%s: %w", kind.name, err)
+			}
+			rows = append(rows, []string{kind.name, fmt.Sprint(callers), fmt.Sprintf("%.0f/s", rate), ratio(rate, base), ms(latencies.median()), ms(latencies.p99())})
+		}
+	}
+	table("passwdpop over HTTPS", []string{"way", "clients", "changes", "ratio to the socket", "median", "p99"}, rows)
+	if err := w.idleConnections(address, b.times(5000)); err != nil {
+		return err
+	}
+	return w.pages(address)
+}
+
+// movePort gives a world a port of its own for the account's service, and takes the others away.
+func (w *world) movePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return "", err
+	}
+	path := filepath.Join(w.dir, "liveapid.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	for old, to := range map[string]string{"127.0.0.1:12083": address, "127.0.0.1:12087": "off", "127.0.0.1:12096": "off"} {
+		text = bytes.Replace(text, []byte(`"`+old+`"`), []byte(`"`+to+`"`), 1)
+	}
+	return address, os.WriteFile(path, text, 0o644)
+}
+
+// tool runs liveapi and returns the last line that it prints.
+func (w *world) tool(stdin string, args ...string) (string, error) {
+	cmd := exec.Command(filepath.Join(w.b.bin, "liveapi"), args...)
+	cmd.Env, cmd.Stdin = w.env, strings.NewReader(stdin)
+	out, err := cmd.Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1], err
+}
+
+// httpsChanges lets clients change passwords for a while.
+func httpsChanges(address, token string, clients, mailboxes int, length time.Duration, keep, http2 bool) (float64, samples, error) {
+	var (
+		mu    sync.Mutex
+		all   samples
+		group sync.WaitGroup
+		fail  atomic.Value
+	)
+	start := time.Now()
+	for k := range clients {
+		group.Go(func() {
+			config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It signs itself.
+			transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: !keep, ForceAttemptHTTP2: http2, MaxIdleConnsPerHost: 1}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport, Timeout: time.Minute}
+			var own samples
+			for n := 0; time.Since(start) < length; n++ {
+				at := time.Now()
+				if err := httpsChange(client, address, token, fmt.Sprintf("b%d", (k+n*clients)%(mailboxes-1)), n); err != nil {
+					fail.Store(err)
+					return
+				}
+				own = append(own, time.Since(at))
+			}
+			mu.Lock()
+			all = append(all, own...)
+			mu.Unlock()
+		})
+	}
+	group.Wait()
+	if err, ok := fail.Load().(error); ok {
+		return 0, nil, err
+	}
+	return float64(len(all)) / time.Since(start).Seconds(), all, nil
+}
+
+func httpsChange(client *http.Client, address, token, box string, n int) error {
+	form := url.Values{
+		"cpanel_jsonapi_apiversion": {"2"}, "cpanel_jsonapi_module": {"Email"}, "cpanel_jsonapi_func": {"passwdpop"},
+		"domain": {"example.com"}, "email": {box}, "password": {benchPassword + strconv.Itoa(n)},
+	}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+address+"/json-api/cpanel", strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "cpanel demo:"+token)
+	answer, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err == nil && !bytes.Contains(body, []byte(`"result":1}]`)) {
+		err = fmt.Errorf("refused: %s", body)
+	}
+	return err
+}
+
+// idleConnections measures what connections cost that wait.
+func (w *world) idleConnections(address string, n int) error {
+	before, _ := memory(w.host.Process.Pid)
+	start := time.Now()
+	conns := make([]net.Conn, 0, n)
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	for range n {
+		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
+		if err != nil {
+			return err
+		}
+		conns = append(conns, c)
+	}
+	took := time.Since(start)
+	after, _ := memory(w.host.Process.Pid)
+	table("Idle TLS connections", []string{"connections", "host before", "host with them", "made in"},
+		[][]string{{fmt.Sprint(n), before, after, took.Round(10 * time.Millisecond).String()}})
+	return nil
+}
+
+// pages measures the API Shell in Chromium: what is fetched, and when it can be used.
+func (w *world) pages(address string) error {
+	const password = "for the benchmark 1"
+	if _, err := w.tool(password+"\n", "password", "--user=demo"); err != nil {
+		return err
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors, chromedp.UserDataDir(filepath.Join(w.b.scratch, "chromium")))
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	defer stop()
+	ctx, end := chromedp.NewContext(ctx)
+	defer end()
+	ctx, late := context.WithTimeout(ctx, time.Minute)
+	defer late()
+	var home string
+	if err := chromedp.Run(ctx, chromedp.Navigate("https://"+address+"/"), chromedp.SendKeys("#user", "demo"), chromedp.SendKeys("#pass", password),
+		chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"), chromedp.Location(&home)); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			fmt.Println("\nThe pages are not measured: there is no Chromium.")
+			return nil
+		}
+		return err
+	}
+	var ready, weight samples
+	for range w.b.times(20) {
+		var found []float64
+		if err := chromedp.Run(ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(home+"#shell"), chromedp.WaitVisible("#functions button"),
+			chromedp.Evaluate(`(() => {
+				const all = performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"));
+				const last = performance.getEntriesByType("resource").find((e) => e.name.includes("functions.json"));
+				return [last.responseEnd, all.reduce((sum, e) => sum + e.transferSize, 0), all.length];
+			})()`, &found)); err != nil {
+			return err
+		}
+		ready = append(ready, time.Duration(found[0]*float64(time.Millisecond)))
+		weight = append(weight, time.Duration(found[1]))
+	}
+	table("The API Shell in Chromium", []string{"fetched", "until its functions can be chosen, median", "at most"},
+		[][]string{{fmt.Sprintf("%.0f KiB", float64(weight.median())/1024), ms(ready.median()), ms(ready.p99())}})
+	return nil
+}

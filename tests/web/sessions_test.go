@@ -1,0 +1,151 @@
+package web
+
+import (
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// T38: with a cookie, nothing changes by GET, without the session's token, or for another site; and
+// of a session that ended nothing is left.
+func TestT38_Sessions(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	other, _ := web.SignIn(t, web.CPanel, "demo", password)
+	execute := web.CPanel + "/" + session + "/execute/Email/passwd_pop"
+	json2 := web.CPanel + "/" + session + "/json-api/cpanel"
+	api2 := "cpanel_jsonapi_apiversion=2&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=passwdpop&domain=example.com&" + change
+	for _, tt := range []struct {
+		name, method, address, body string
+		headers                     []string
+		status                      int
+	}{
+		{"GET", "GET", execute + "?" + change, "", nil, 403},
+		{"GET of API 2", "GET", json2 + "?" + api2, "", nil, 403},
+		{"HEAD", "HEAD", execute + "?" + change, "", nil, 405},
+		{"no token", "POST", web.CPanel + "/execute/Email/passwd_pop", change, nil, 401},
+		{"another token", "POST", web.CPanel + "/cpsess0000000001/execute/Email/passwd_pop", change, nil, 401},
+		{"another session's cookie", "POST", execute, change, []string{"Cookie: " + other}, 401},
+		{"no cookie", "POST", execute, change, []string{"Cookie: a=b"}, 401},
+		{"two cookies", "POST", execute, change, []string{"Cookie: " + cookie + "; " + cookie}, 401},
+		{"another site's form", "POST", execute, change, []string{"Origin: https://evil.example", "Sec-Fetch-Site: cross-site"}, 403},
+		{"another site's form, in an old browser", "POST", execute, change, []string{"Origin: https://evil.example"}, 403},
+		{"no site's form", "POST", execute, change, []string{"Origin: null"}, 403},
+		{"another port of this host", "POST", execute, change, []string{"Sec-Fetch-Site: same-site"}, 403},
+		{"another site's picture", "GET", web.CPanel + "/" + session + "/execute/Email/list_pops", "", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, 403},
+		{"another site's link to a call", "GET", web.CPanel + "/" + session + "/execute/Email/list_pops", "", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"}, 403},
+		{"another site's form that signs in", "POST", web.CPanel + "/login", "user=demo&pass=x", []string{"Origin: https://evil.example"}, 403},
+		{"another name of this host", "POST", execute, change, []string{"Host: evil.example"}, 401},
+		{"another port's session", "POST", web.Webmail + "/" + session + "/execute/Email/passwd_pop", change, nil, 401},
+	} {
+		headers := tt.headers
+		if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Cookie") }) {
+			headers = append(headers, "Cookie: "+cookie)
+		}
+		status, body := web.Ask(t, tt.method, tt.address, tt.body, headers...)
+		require.Equal(t, tt.status, status, "%s: %s", tt.name, body)
+	}
+	// Passwords that a browser keeps for Basic go with another site's requests, too.
+	status, _ := web.Ask(t, "GET", web.CPanel+"/execute/Email/passwd_pop?"+change, "", "Authorization: "+basicAuth("demo:"+password), "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors")
+	require.Equal(t, 403, status)
+	require.True(t, verifies(t, w, sandboxPassword), "nothing of it changed anything")
+
+	status, body := web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
+	require.Equal(t, 200, status)
+	require.Contains(t, body, `"status":1`)
+	status, _ = web.Ask(t, "POST", execute, "email=user@example.com&password=by+session+1", "Cookie: "+cookie, "Origin: https://"+web.CPanel, "Sec-Fetch-Site: same-origin")
+	require.Equal(t, 200, status)
+	require.True(t, verifies(t, w, "by session 1"))
+
+	// A mailbox's user proves the password once more, in whatever form the call comes.
+	boxCookie, boxSession := web.SignIn(t, web.Webmail, "user@example.com", "by session 1")
+	for _, path := range []string{"/execute/Email/passwd_pop", "/json-api/cpanel", "/xml-api/cpanel"} {
+		for _, more := range []string{"", "&current_password=wrong", "&current_password=", "&current_password=by+session+1&current_password=wrong"} {
+			_, body = web.Ask(t, "POST", web.Webmail+"/"+boxSession+path, api2+more, "Cookie: "+boxCookie)
+			require.NotRegexp(t, `"status":1|"result":1}]|<result>1</result></data>`, body, path+more)
+		}
+	}
+	require.True(t, verifies(t, w, "by session 1"))
+	_, body = web.Ask(t, "POST", web.Webmail+"/"+boxSession+"/execute/Email/passwd_pop", "email=user&password=by+session+2&current_password=by+session+1", "Cookie: "+boxCookie)
+	require.Contains(t, body, `"status":1`)
+	require.True(t, verifies(t, w, "by session 2"))
+
+	for _, method := range []string{"GET", "HEAD"} {
+		status, _ = web.Ask(t, method, web.CPanel+"/"+session+"/logout", "", "Cookie: "+cookie)
+		require.Equal(t, 405, status, "signing out is a change")
+	}
+	status, _ = web.Ask(t, "POST", web.CPanel+"/"+session+"/logout", "", "Cookie: "+cookie)
+	require.Equal(t, 303, status)
+	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
+	require.Equal(t, 401, status, "replayed after the sign-out")
+
+	// With another password a session ends.
+	cookie, session = web.SignIn(t, web.CPanel, "demo", password)
+	hosttest.Output(t, w.Command(t, "liveapi", "password", "--user", "demo", "--remove"))
+	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
+	require.Equal(t, 401, status)
+	w.SetPassword(t, "demo")
+
+	// To a page's own request no browser's window to sign in is offered.
+	refused := web.Request(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie, "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin")
+	_ = refused.Body.Close()
+	require.Empty(t, refused.Header.Get("WWW-Authenticate"))
+
+	answer := web.Request(t, "POST", web.CPanel+"/login", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
+	_ = answer.Body.Close()
+	set := answer.Header.Get("Set-Cookie")
+	for _, attribute := range []string{"__Host-cpsession=", "HttpOnly", "Secure", "SameSite=Strict", "Path=/"} {
+		require.Contains(t, set, attribute)
+	}
+	status, body = web.Ask(t, "GET", web.CPanel+"/login?user=demo&pass="+url.QueryEscape(password), "")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "<form", "a password in a URL signs nobody in")
+	status, body = web.Ask(t, "POST", web.CPanel+"/login/?login_only=1", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
+	require.Equal(t, 200, status)
+	require.Regexp(t, `"security_token":"/cpsess\d{10}"`, body)
+}
+
+// T39: every answer has the headers that keep a browser from running what is not ours, and what
+// people sent is shown as text.
+func TestT39_Pages(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	for _, path := range []string{"/", "/login", "/assets/app.js", "/assets/none", "/" + session + "/", "/" + session + "/docs", "/" + session + "/none", "/execute/Email/x", "/%", "/" + session + "/openapi.json"} {
+		answer := web.Request(t, "GET", web.CPanel+strings.ReplaceAll(path, "%", "%25"), "", "Cookie: "+cookie)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		csp := answer.Header.Get("Content-Security-Policy")
+		for _, rule := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+			require.Contains(t, csp, rule, path)
+		}
+		require.NotContains(t, csp, "unsafe", path)
+		for name, value := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"} {
+			require.Equal(t, value, answer.Header.Get(name), path)
+		}
+		require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"), path)
+		require.NotRegexp(t, `<script>|<script [^>]*>[^<]|\son[a-z]+=|style=|https?://`, strings.ReplaceAll(string(body), "http://www.w3.org/2000/svg", ""), path)
+	}
+	const script = `"><script>alert(1)</script>`
+	_, body := web.Ask(t, "POST", web.CPanel+"/login", url.Values{"user": {script}, "pass": {"x"}}.Encode())
+	require.NotContains(t, body, "<script>")
+	require.Contains(t, body, "&lt;script&gt;")
+	for _, path := range []string{"/execute/Email/passwd_pop?email=" + url.QueryEscape(script) + "&password=x", "/json-api/cpanel?cpanel_jsonapi_module=" + url.QueryEscape(script) + "&cpanel_jsonapi_func=x"} {
+		answer := web.Request(t, "GET", web.CPanel+path, "", "Authorization: "+basicAuth("demo:"+password))
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		require.NotContains(t, string(body), "<", path)
+		require.Contains(t, answer.Header.Get("Content-Type"), "application/json", path)
+	}
+}
