@@ -16,7 +16,7 @@ put() { install -D -m "$1" "$2" "$stage/$3"; }
 put 755 "$bin/liveapid" usr/sbin/liveapid
 for program in liveapi cpapi2 uapi; do put 755 "$bin/$program" "usr/bin/$program"; done
 # What nobody can read, nobody can look into while it runs as them.
-for program in liveapi-email liveapi-script; do put 711 "$bin/$program" "usr/lib/liveapid/$program"; done
+for program in liveapi-email liveapi-script liveapi-pam; do put 711 "$bin/$program" "usr/lib/liveapid/$program"; done
 mkdir -p "$stage/usr/share/liveapid/bindings"
 for language in perl php; do
   (cd "$root/bindings" && git ls-files "$language" 2>/dev/null || find "$language" -type f) | while read -r file; do
@@ -26,6 +26,7 @@ done
 put 600 "$root/packaging/liveapid.toml" etc/liveapid/liveapid.toml
 mkdir -p "$stage"/etc/liveapid/{accounts,plugins.d,modules}
 put 644 "$root/packaging/logrotate" etc/logrotate.d/liveapid
+put 644 "$root/packaging/pam" etc/pam.d/liveapid
 for unit in liveapid.service liveapid.socket liveapid-queue.service; do put 644 "$root/packaging/systemd/$unit" "lib/systemd/system/$unit"; done
 
 # Man pages and completion come from the commands themselves.

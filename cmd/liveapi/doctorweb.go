@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/pam"
 	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/token"
 )
@@ -31,7 +32,11 @@ func (d *diagnosis) web(c *config.Config) {
 	} else {
 		d.well("%d tokens", len(all))
 	}
-	if err := passfile.Check(c.Web.Passwords); err != nil {
+	if c.Web.Passwords == config.PAM {
+		if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
+			d.bad("web.passwords: PAM needs a configuration for this service: %v", err)
+		}
+	} else if err := passfile.Check(c.Web.Passwords); err != nil {
 		d.bad("%v", err)
 	}
 	if c.Web.Certificate != "" {

@@ -240,6 +240,9 @@ func passwordCommand() *cobra.Command {
 	var remove bool
 	cmd := webTool("password --user NAME", "Set the password by which an account, or root, signs in over HTTPS", cobra.NoArgs,
 		func(c *config.Config, cmd *cobra.Command, _ []string) error {
+			if c.Web.Passwords == config.PAM {
+				return errors.New("web.passwords says that PAM verifies passwords: set the system user's, by passwd")
+			}
 			u := tokenUser{name: user}
 			if _, err := u.grant(c); err != nil && !remove {
 				return err

@@ -27,13 +27,20 @@ type Web struct {
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
 	// Passwords is the file of the accounts' password hashes: lines NAME:HASH, as /etc/shadow or
-	// liveapi password has them. "" is the file passwords in State.
+	// liveapi password has them; or pam, which asks the system's PAM. "" is the file passwords in
+	// State.
 	Passwords string   `toml:"passwords"`
 	Resellers []string `toml:"resellers"`  // Accounts that speak for those whose OWNER they are.
 	Hosts     []string `toml:"hosts"`      // Further names by which browsers may come; *.example.com is a whole level.
 	Proxies   []string `toml:"proxies"`    // Addresses or networks whose X-Forwarded-For is believed.
 	AccessLog string   `toml:"access_log"` // "" has none.
 }
+
+// PAM is the word in Passwords for the system's PAM.
+const PAM = "pam"
+
+// PAMProgram is the program that asks PAM: beside the host's own.
+func (w *Web) PAMProgram() string { return beside("liveapi-pam") }
 
 // On tells whether there is an HTTPS API.
 func (w *Web) On() bool { return w.State != "" }
@@ -57,7 +64,10 @@ func (w *Web) fill(absolute func(string) string) {
 	if w.Passwords == "" {
 		w.Passwords = filepath.Join(w.State, "passwords")
 	}
-	for _, path := range []*string{&w.Passwords, &w.Certificate, &w.Key, &w.AccessLog} {
+	if w.Passwords != PAM {
+		w.Passwords = absolute(w.Passwords)
+	}
+	for _, path := range []*string{&w.Certificate, &w.Key, &w.AccessLog} {
 		*path = absolute(*path)
 	}
 }

@@ -16,9 +16,11 @@ import (
 	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/pam"
 	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/web"
 	"github.com/liveapid/liveapid/host/web/cert"
+	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -100,7 +102,7 @@ func (rt *Runtime) OpenWeb() error {
 	if err != nil {
 		return err
 	}
-	passwords, err := passfile.Open(c.Passwords)
+	passwords, err := rt.openPasswords(c)
 	if err != nil {
 		return err
 	}
@@ -126,6 +128,37 @@ func (rt *Runtime) OpenWeb() error {
 	rt.endUnknownTokens()
 	return nil
 }
+
+// shadow is where the system keeps its passwords, as far as they are in a file.
+const shadow = "/etc/shadow"
+
+// openPasswords returns what verifies the accounts' passwords.
+func (rt *Runtime) openPasswords(c config.Web) (web.Passwords, error) {
+	if c.Passwords != config.PAM {
+		return passfile.Open(c.Passwords)
+	}
+	program := c.PAMProgram()
+	if rt.config.Mode == config.Server {
+		if err := worker.CheckTrusted(program); err != nil {
+			return nil, fmt.Errorf("web.passwords: %w", err)
+		}
+	}
+	if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
+		// PAM would take its fallback, which lets nobody in, or whoever "other" says.
+		return nil, fmt.Errorf("web.passwords: PAM needs a configuration for this service: %w", err)
+	}
+	stamps, err := passfile.Open(shadow)
+	return pamPasswords{pam.New(program), stamps}, err
+}
+
+// pamPasswords asks PAM for passwords. That one was changed is seen where the system's own file has it.
+type pamPasswords struct {
+	*pam.Checker
+	stamps *passfile.File
+}
+
+// Stamp implements web.Passwords.
+func (p pamPasswords) Stamp(name string) (string, error) { return p.stamps.Stamp(name) }
 
 // endTokens ends what an account that is no more, or is another one now, could sign in with. One
 // that is suspended keeps its tokens, and can't use them.

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/host/web/login"
@@ -37,6 +36,15 @@ type Backend interface {
 	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error)
 }
 
+// Passwords verifies the passwords of accounts and of root.
+type Passwords interface {
+	// Verify tells whether a password is a name's; the error, that nobody can be told from another
+	// one. "" is nobody, and takes as long.
+	Verify(ctx context.Context, name string, password protocol.Secret) (bool, error)
+	// Stamp tells one password of a name from the next; "" where there is none, or it is not known.
+	Stamp(name string) (string, error)
+}
+
 // Service is one of the three that cPanel has on ports of their own.
 type Service string
 
@@ -51,7 +59,7 @@ const (
 type Options struct {
 	Backend   Backend
 	Tokens    *token.Store
-	Passwords *passfile.File // Nil: nobody has a password but mailboxes.
+	Passwords Passwords      // Of accounts.
 	Resellers []string       // Accounts that may speak for those they own.
 	Hosts     []string       // Further names under which browsers may come.
 	Proxies   []netip.Prefix // Whose X-Forwarded-For is believed.

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// PAM's constants and structures, as pam(3) and pam_conv(3) of Linux-PAM have them.
+const (
+	pamSuccess    = 0
+	pamPromptOff  = 1 // A question whose answer is not shown.
+	pamErrorMsg   = 3
+	pamTextInfo   = 4
+	pamBufErr     = 5
+	pamPermDenied = 6
+	pamAuthErr    = 7
+	pamUserUnkn   = 10
+	pamMaxTries   = 11
+	pamTokenOld   = 12 // The password is too old: nobody can be asked for another one here.
+	pamExpired    = 13
+	pamConvErr    = 19
+	pamSilent     = 0x8000
+	pamDisallow   = 0x1 // Of empty passwords.
+)
+
+type message struct {
+	style int32
+	_     int32
+	text  *byte
+}
+
+type response struct {
+	text *byte
+	code int32
+	_    int32
+}
+
+type conversation struct {
+	conv uintptr
+	data unsafe.Pointer
+}
+
+// library is what is used of libpam and libc.
+type library struct {
+	start   func(service, user string, conv *conversation, handle *unsafe.Pointer) int32
+	auth    func(handle unsafe.Pointer, flags int32) int32
+	account func(handle unsafe.Pointer, flags int32) int32
+	end     func(handle unsafe.Pointer, status int32) int32
+	calloc  func(n, size uintptr) unsafe.Pointer
+}
+
+func load() (library, error) {
+	var l library
+	for name, functions := range map[string]map[string]any{
+		"libpam.so.0": {"pam_start": &l.start, "pam_authenticate": &l.auth, "pam_acct_mgmt": &l.account, "pam_end": &l.end},
+		"libc.so.6":   {"calloc": &l.calloc},
+	} {
+		handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+		if err != nil {
+			return l, fmt.Errorf("PAM is not installed: %w", err)
+		}
+		for symbol, function := range functions {
+			if _, err := purego.Dlsym(handle, symbol); err != nil {
+				return l, fmt.Errorf("%s: %w", name, err)
+			}
+			purego.RegisterLibFunc(function, handle, symbol)
+		}
+	}
+	return l, nil
+}
+
+// answer gives PAM the password for each question whose answer is not shown, and nothing to what else
+// it says. What it is handed it frees.
+func (l library) answer(password []byte) uintptr {
+	return purego.NewCallback(func(count int32, messages **message, out **response, _ unsafe.Pointer) uintptr {
+		if count <= 0 || count > 32 {
+			return pamConvErr
+		}
+		size := unsafe.Sizeof(response{})
+		made := l.calloc(uintptr(count), size)
+		if made == nil {
+			return pamBufErr
+		}
+		questions := unsafe.Slice(messages, count)
+		answers := unsafe.Slice((*response)(made), count)
+		for i, q := range questions {
+			switch q.style {
+			case pamPromptOff:
+				text := l.calloc(uintptr(len(password)+1), 1)
+				if text == nil {
+					return pamBufErr
+				}
+				copy(unsafe.Slice((*byte)(text), len(password)), password)
+				answers[i].text = (*byte)(text)
+			case pamErrorMsg, pamTextInfo:
+			default:
+				return pamConvErr
+			}
+		}
+		*out = (*response)(made)
+		return pamSuccess
+	})
+}
+
+// authenticate asks PAM, for the password and then for the account: one that has ended, or whose
+// password has, is nobody's.
+func authenticate(service, user string, password []byte) (bool, error) {
+	l, err := load()
+	if err != nil {
+		return false, err
+	}
+	conv := &conversation{conv: l.answer(password)}
+	var handle unsafe.Pointer
+	if status := l.start(service, user, conv, &handle); status != pamSuccess {
+		return false, fmt.Errorf("pam_start: error %d", status)
+	}
+	status := l.auth(handle, pamSilent|pamDisallow)
+	what := "pam_authenticate"
+	if status == pamSuccess {
+		status, what = l.account(handle, pamSilent|pamDisallow), "pam_acct_mgmt"
+	}
+	l.end(handle, status)
+	switch status {
+	case pamSuccess:
+		return true, nil
+	case pamPermDenied, pamAuthErr, pamUserUnkn, pamMaxTries, pamTokenOld, pamExpired:
+		return false, nil
+	}
+	return false, fmt.Errorf("%s: error %d", what, status)
+}

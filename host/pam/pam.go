@@ -1,0 +1,68 @@
+// Package pam asks PAM for the passwords of the system's users, by a program of its own: what PAM's
+// modules do, and what they leave in memory, stays out of the host.
+package pam
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Service is the name of PAM's configuration, /etc/pam.d/liveapid.
+const Service = "liveapid"
+
+const (
+	atOnce  = 8                // Programs; PAM has those wait who fail.
+	timeout = 20 * time.Second // Of one.
+)
+
+// Checker runs the program.
+type Checker struct {
+	path  string
+	slots chan struct{}
+}
+
+// New returns a checker by the program at path.
+func New(path string) *Checker { return &Checker{path: path, slots: make(chan struct{}, atOnce)} }
+
+// Verify tells whether a password is a user's. The error says that it can't be told.
+func (c *Checker) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait to ask PAM: %w", ctx.Err())
+	}
+	if strings.ContainsRune(name, 0) || strings.ContainsRune(password.Reveal(), 0) || password.Len() > 512 {
+		return false, nil
+	}
+	if name == "" {
+		name = "nobody's name" // PAM takes its time for a user that is none, too.
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.path)
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, "/"
+	cmd.Stdin = strings.NewReader(Service + "\x00" + name + "\x00" + password.Reveal() + "\x00")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return false, nil
+	}
+	text := said.String()
+	if len(text) > 500 {
+		text = text[:500]
+	}
+	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(text))
+}

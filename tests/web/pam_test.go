@@ -1,0 +1,65 @@
+package web
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// The system's own password, by the real PAM: an account of server mode signs in with it, and not when
+// its user is locked; a session ends with the password.
+func TestPAM(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, 20611)
+	name := fmt.Sprintf("lwpam%d", os.Getpid())
+	const config = "/etc/pam.d/liveapid"
+	text, err := os.ReadFile(filepath.Join(hosttest.Root(t), "packaging", "pam"))
+	require.NoError(t, err)
+	if _, err := os.Stat(config); err != nil {
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.NoError(t, os.WriteFile(config, text, 0o644))
+		t.Cleanup(func() { require.NoError(t, os.Remove(config)) })
+	}
+	hosttest.Output(t, exec.Command("useradd", "--no-create-home", "--uid", "20612", name))
+	t.Cleanup(func() { hosttest.Output(t, exec.Command("userdel", name)) })
+	set := func(password string) {
+		cmd := exec.Command("chpasswd")
+		cmd.Stdin = strings.NewReader(name + ":" + password + "\n")
+		hosttest.Output(t, cmd)
+	}
+	set("The system's 1 & only")
+	home := filepath.Join(filepath.Dir(w.Dir), "home", name)
+	require.NoError(t, os.MkdirAll(filepath.Join(home, "etc", "pam.example"), 0o755))
+	require.NoError(t, os.Chown(home, 20612, 20612))
+	hosttest.Output(t, w.Command(t, "liveapi", "account", "create", name, "--domain", "pam.example", "--home", home))
+	web := w.OpenWeb(t)
+	w.Set(t, "[web]\n", "[web]\npasswords  = \"pam\"\n")
+	host := w.Serve(t)
+	web.Wait(t)
+	ask := func(user, password string) int {
+		return first(web.Ask(t, "GET", web.CPanel+"/execute/Email/list_mail_domains", "", "Authorization: "+basicAuth(user+":"+password)))
+	}
+	require.Equal(t, 200, ask(name, "The system's 1 & only"), "%s", host.Log)
+	require.Equal(t, 401, ask(name, "the system's 1 & only"))
+	require.Equal(t, 401, ask("u20611", "The system's 1 & only"), "an account without a system user has no password")
+	cookie, session := web.SignIn(t, web.CPanel, name, "The system's 1 & only")
+	me := func() int { return first(web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)) }
+	require.Equal(t, 200, me())
+	set("Another one: 2")
+	require.Equal(t, 303, me())
+	require.Equal(t, 200, ask(name, "Another one: 2"))
+	hosttest.Output(t, exec.Command("usermod", "--lock", name))
+	require.Equal(t, 401, ask(name, "Another one: 2"))
+	out, err := w.Command(t, "liveapi", "password", "--user", name).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "passwd")
+	require.NotContains(t, host.Log.String(), "The system's 1")
+}
