@@ -28,7 +28,7 @@ const (
 type message struct {
 	style int32
 	_     int32
-	text  *byte
+	_     *byte // Its text, for people.
 }
 
 type response struct {
@@ -39,7 +39,7 @@ type response struct {
 
 type conversation struct {
 	conv uintptr
-	data unsafe.Pointer
+	_    unsafe.Pointer
 }
 
 // library is what is used of libpam and libc.
