@@ -211,6 +211,16 @@ func TestTokens(t *testing.T) {
 		status, _ := ask(short, "/execute/Email/list_pops")
 		return status == 401
 	}, hosttest.Patience, 200*time.Millisecond)
+	// T7: of the one who had the name before, told by the uid, a token is nobody's.
+	former := w.Token(t, "demo", "--name", "former")
+	path := filepath.Join(web.State, "tokens.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	own := fmt.Sprintf("\"uid\": %d,\n   \"service\": \"cpanel\",\n   \"name\": \"former\"", os.Geteuid())
+	require.Contains(t, string(text), own)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), own, strings.Replace(own, "\"uid\": ", "\"uid\": 4", 1), 1)), 0o600))
+	status, _ = ask(former, "/execute/Email/count_pops")
+	require.Equal(t, 401, status)
 	out := hosttest.Output(t, w.Command(t, "liveapi", "token", "list", "--user", "demo"))
 	require.Contains(t, out, "(past)")
 	require.Contains(t, out, "popaccts")
