@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"github.com/go-crypt/x/yescrypt"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -223,27 +223,5 @@ func Set(path, name string, password protocol.Secret) (was bool, err error) {
 		}
 	}
 	out.WriteString(line)
-	return was, replace(path, out.String())
-}
-
-// replace writes a file anew, whole or not at all.
-func replace(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".passwords-")
-	if err != nil {
-		return fmt.Errorf("passwords: %w", err)
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("passwords: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("passwords: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return was, atomicfile.Write(path, []byte(out.String()), 0o600)
 }

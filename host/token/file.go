@@ -8,12 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
@@ -133,27 +133,5 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 		return fmt.Errorf("%w: the file would have %d bytes", ErrFull, len(text))
 	}
 	s.byID = nil
-	return replace(s.path, append(text, '\n'))
-}
-
-// replace writes the file anew, whole or not at all, and for good.
-func replace(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tokens-")
-	if err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("tokens: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.Write(s.path, append(text, '\n'), 0o600)
 }

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/atomicfile"
 )
 
 const (
@@ -101,26 +103,10 @@ func create(certificate, key string, hosts []string) error {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	// The key first: a certificate without it would be read as broken.
-	if err := write(key, &pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
+	if err := atomicfile.Write(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
 		return err
 	}
-	return write(certificate, &pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
-}
-
-func write(path string, block *pem.Block, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".cert-")
-	if err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	err = errors.Join(pem.Encode(f, block), f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("certificate: %w", err)
-	}
-	return nil
+	return atomicfile.Write(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
 // reload reads the files. It needs mu, or nobody else.
