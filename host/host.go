@@ -156,7 +156,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	}
 	if call.ReadOnly && (fn.Changes || fn.Open) {
 		// What does not describe itself may change anything.
-		return protocol.Failed(protocol.NewError(protocol.KindDenied, "This call may change something: send it by POST, with your session's token."))
+		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change something: send it by POST, with your session's token."))
 	}
 	if call.Quoted {
 		call.Args.Named = fn.Unquote(call.Args.Named)

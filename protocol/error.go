@@ -23,6 +23,8 @@ const (
 	KindNoModule Kind = "no_module"
 	// KindNoFunction is a function that its module does not have.
 	KindNoFunction Kind = "no_function"
+	// KindReadOnly is a call that may change something, and came in a way that must not.
+	KindReadOnly Kind = "read_only"
 	// KindBadRequest is a frame that could be read but is no call.
 	KindBadRequest Kind = "bad_request"
 )

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/pam"
 	"github.com/liveapid/liveapid/host/passfile"
 	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/web/cert"
 )
 
 // web checks the HTTPS API: what it keeps, and that it answers.
@@ -50,6 +54,16 @@ func (d *diagnosis) web(c *config.Config) {
 			}
 		}
 	}
+	var ours []byte
+	certificate := c.Web.Certificate
+	if certificate == "" {
+		certificate = filepath.Join(c.Web.State, cert.SelfSignedFile)
+	}
+	if text, err := os.ReadFile(certificate); err == nil {
+		if block, _ := pem.Decode(text); block != nil {
+			ours = block.Bytes
+		}
+	}
 	for name, at := range map[string]string{"cpanel": c.Web.CPanel, "whm": c.Web.WHM, "webmail": c.Web.Webmail} {
 		if at == "" {
 			continue
@@ -63,7 +77,12 @@ func (d *diagnosis) web(c *config.Config) {
 			d.note("web.%s: nobody answers at %s", name, at)
 			continue
 		}
+		shown := conn.ConnectionState().PeerCertificates[0].Raw
 		_ = conn.Close()
+		if !bytes.Equal(shown, ours) {
+			d.bad("web.%s: who answers at %s shows another certificate: another program has the port, or a proxy is before it", name, at)
+			continue
+		}
 		d.well("web.%s answers at %s", name, at)
 	}
 }

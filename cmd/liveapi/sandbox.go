@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -117,6 +118,7 @@ folders above it, so that nobody else can change what root runs.`,
 				return fmt.Errorf("sandbox: %w", err)
 			}
 			config := filepath.Join(dir, "liveapid.toml")
+			defer warnOfPorts(cmd.OutOrStdout(), config)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), `The sandbox is ready. Next:
 
   export LIVEAPID_CONFIG=%s
@@ -158,10 +160,28 @@ func serverSandbox(dir, helper string, out io.Writer) error {
   liveapid serve &
   cpapi2 --user=NAME Email listpops
 `)
+	if self, err := os.Executable(); err == nil {
+		if untrusted := worker.CheckTrusted(filepath.Join(filepath.Dir(self), "liveapi-email")); untrusted != nil {
+			_, _ = fmt.Fprintf(out, "\nThe programs, too, must lie where nobody but root can change them; copy %s there first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
+		}
+	}
 	if untrusted := worker.CheckTrusted(path); untrusted != nil {
 		_, _ = fmt.Fprintf(out, "\nScript modules here will not be served: %s.\n", untrusted)
 	}
 	return err
+}
+
+// warnOfPorts says which of the sandbox's ports another program has.
+func warnOfPorts(out io.Writer, config string) {
+	for _, port := range []string{"12083", "12087", "12096"} {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = l.Close()
+			continue
+		}
+		_, _ = fmt.Fprintf(out, "\nPort %s is another program's at the moment. Choose others in %s, or what you send there is sent to that program.\n", port, shellWord(config))
+		return
+	}
 }
 
 func mustBeEmpty(dir string) error {

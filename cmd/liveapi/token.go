@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -107,6 +108,9 @@ func createTokenCommand() *cobra.Command {
 			g, err := user.grant(c)
 			if err != nil {
 				return err
+			}
+			if name == "" {
+				return errMisuse{errors.New("--name: give the token a name, by which to find it again")}
 			}
 			if g.Name = name; !token.ValidName(name) {
 				return errMisuse{fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName)}
@@ -242,6 +246,9 @@ func passwordCommand() *cobra.Command {
 		func(c *config.Config, cmd *cobra.Command, _ []string) error {
 			if c.Web.Passwords == config.PAM {
 				return errors.New("web.passwords says that PAM verifies passwords: set the system user's, by passwd")
+			}
+			if filepath.Dir(c.Web.Passwords) != c.Web.State {
+				return fmt.Errorf("web.passwords is %s, which is not liveapid's own: use the tool that writes it (passwd, htpasswd)", c.Web.Passwords)
 			}
 			u := tokenUser{name: user}
 			if _, err := u.grant(c); err != nil && !remove {

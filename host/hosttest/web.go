@@ -136,7 +136,7 @@ func (web *Web) SignIn(t testing.TB, address, user, password string) (cookie, to
 	t.Helper()
 	answer := web.Request(t, http.MethodPost, address+"/login", url.Values{"user": {user}, "pass": {password}}.Encode())
 	defer func() { _ = answer.Body.Close() }()
-	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	require.Equal(t, http.StatusFound, answer.StatusCode)
 	require.Len(t, answer.Cookies(), 1)
 	return answer.Cookies()[0].Name + "=" + answer.Cookies()[0].Value, strings.Trim(answer.Header.Get("Location"), "/")
 }

@@ -123,6 +123,20 @@ func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
 	return subtle.ConstantTimeCompare(made, []byte(hash)) == 1, nil
 }
 
+// own tells whether a file is one that Set may write.
+func own(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("passwords: %w", err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.Count(line, ":") > 1 {
+			return fmt.Errorf("%w: %s", ErrForeign, path)
+		}
+	}
+	return nil
+}
+
 // hashOf returns a name's hash; "" where it has none, or one that is locked or past its time.
 func (f *File) hashOf(name string, now time.Time) (string, error) {
 	text, err := f.read() // Of nobody, too: whether it can be read tells nothing of a name.
@@ -182,7 +196,11 @@ func (f *File) read() ([]byte, error) {
 	return text, nil
 }
 
-// Set gives a name a password; an empty one takes it away. It reports whether there was one.
+// ErrForeign is a file that another program writes.
+var ErrForeign = errors.New("passwords: the file is another program's")
+
+// Set gives a name a password; an empty one takes it away. It reports whether there was one. A file
+// of the system's, with more fields than a name and a hash, is refused: it has its own tools.
 func Set(path, name string, password protocol.Secret) (was bool, err error) {
 	line := ""
 	if password.Len() > 0 {
@@ -198,6 +216,9 @@ func Set(path, name string, password protocol.Secret) (was bool, err error) {
 			return false, fmt.Errorf("password hashes: %w", err)
 		}
 		line = name + ":" + digest.Encode() + "\n"
+	}
+	if err := own(path); err != nil {
+		return false, err
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -80,3 +80,20 @@ func TestForeignLines(t *testing.T) {
 	_, err = f.Verify(t.Context(), "sha", protocol.NewSecret("Old.passw0rd-1"))
 	require.ErrorContains(t, err, "nobody else may write")
 }
+
+// A file of the system's is read, and never written.
+func TestForeignFileIsNotWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shadow")
+	const text = "root:*:20228:0:99999:7:::\nalice:$6$a$b:20228:0:99999:7:::\n"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o640))
+	for _, password := range []string{"a new one 1", ""} {
+		_, err := Set(path, "root", protocol.NewSecret(password))
+		require.ErrorIs(t, err, ErrForeign)
+	}
+	kept, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, text, string(kept))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "no lock file is left: the system's tools have one by that name")
+}

@@ -113,7 +113,7 @@ func (a *AccessLog) write(q *request, start time.Time, took time.Duration) {
 // shownPath is the path without the session's token. One that none of ours could be is not shown:
 // it may hold anything.
 func (q *request) shownPath() string {
-	if q.path.Kind == 0 {
+	if q.unknown {
 		return "[unknown]"
 	}
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")

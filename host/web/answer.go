@@ -79,6 +79,9 @@ func (q *request) sendXML(status int, name string, envelopeJSON []byte) {
 
 // fail answers what is none of an API's: a wrong path, a wrong method.
 func (q *request) fail(status int, message string) {
+	if raw := q.r.RequestURI; q.path.Kind == decode.Unknown && (strings.Contains(raw, "/execute") || strings.Contains(raw, "-api/")) {
+		q.path.Kind = decode.Execute // Its sender reads JSON, whatever it meant.
+	}
 	switch q.path.Kind {
 	case decode.Execute, decode.CPanel, decode.Function:
 		q.refuse(status, message)

@@ -2,9 +2,11 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/protocol"
@@ -38,16 +40,17 @@ func (q *request) call() {
 		q.answer(problem.Status, call.Call, protocol.Failed(protocol.NewError(protocol.KindInvalid, problem.Message)))
 		return
 	}
-	caller, ok := q.callerFor(call.User)
-	if !ok {
-		q.refuse(http.StatusForbidden, "Access denied")
+	caller, why := q.callerFor(call.User)
+	if why != "" {
+		q.refuse(http.StatusForbidden, why)
 		return
 	}
 	q.run(caller, call.Call, q.answer)
 }
 
-// callerFor returns as whom a call runs that names an account, or none.
-func (q *request) callerFor(user string) (protocol.Caller, bool) {
+// callerFor returns as whom a call runs that names an account, or none, or why it may not.
+func (q *request) callerFor(user string) (_ protocol.Caller, why string) {
+	const denied = "Access denied"
 	caller := protocol.Caller{
 		Account: q.who.account, Role: q.who.role, Features: q.who.features, Door: string(q.service),
 		From: q.who.user + " by " + q.who.by + " from " + q.from.String(),
@@ -55,13 +58,25 @@ func (q *request) callerFor(user string) (protocol.Caller, bool) {
 	switch q.service {
 	case Webmail:
 		caller.Mailbox = q.who.user
-		return caller, user == "" || user == q.who.user || user == q.who.account.Name
+		if user != "" && user != q.who.user && user != q.who.account.Name {
+			return caller, denied
+		}
+		return caller, ""
 	case CPanel:
-		return caller, user == "" || user == q.who.user
+		if user != "" && user != q.who.user {
+			return caller, denied
+		}
+		return caller, ""
 	}
-	a, ok := q.owned(user)
+	a, err := q.front.o.Backend.Account(user)
 	caller.Account, caller.Role = a, protocol.RoleAccount
-	return caller, ok
+	switch {
+	case errors.Is(err, account.ErrSuspended) && q.owns(a):
+		return caller, "Access denied: the account “" + user + "” is suspended."
+	case err != nil || !q.owns(a):
+		return caller, denied
+	}
+	return caller, ""
 }
 
 // owned returns an account that WHM's user may speak for.
@@ -94,7 +109,7 @@ func (q *request) run(caller protocol.Caller, call protocol.Call, answer func(in
 	}
 	q.ran = clip(call.Module) + "::" + clip(call.Func)
 	status := http.StatusOK
-	if call.ReadOnly && result.Err != nil && result.Err.Kind == protocol.KindDenied {
+	if result.Err != nil && result.Err.Kind == protocol.KindReadOnly {
 		status = http.StatusForbidden
 	}
 	answer(status, call, result)

@@ -267,7 +267,7 @@ func (q *request) bySession() bool {
 		q.who = who
 		return true
 	}
-	if q.path.Kind == decode.Page || q.path.Kind == decode.Logout {
+	if (q.path.Kind == decode.Page || q.path.Kind == decode.Logout) && !strings.HasSuffix(q.path.Page, ".json") {
 		http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 		return false
 	}

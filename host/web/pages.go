@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,7 +121,7 @@ func (q *request) login() {
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
-		status, message := http.StatusUnauthorized, "The user or the password is wrong."
+		status, message := http.StatusUnauthorized, "The user or the password is wrong, or it was tried too often: then wait a little."
 		if !isDenied(err) {
 			q.front.o.Log.Error("nobody can sign in", "error", err.Error())
 			status, message = http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Try again later."
@@ -140,7 +142,8 @@ func (q *request) login() {
 		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
 		return
 	}
-	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusSeeOther)
+	// A published Perl client follows a 303, and misses the token.
+	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusFound)
 }
 
 // logout ends a browser's session.
@@ -171,7 +174,7 @@ func (q *request) page() {
 		q.render(http.StatusOK, "app.html", map[string]any{"Title": titles[q.service], "User": q.who.user, "Service": string(q.service)})
 	case "/openapi.json":
 		if modules, ok := q.modules(); ok {
-			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, APILevel))
+			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, q.port(), APILevel))
 		}
 	case "/functions.json":
 		if modules, ok := q.modules(); ok {
@@ -186,6 +189,18 @@ func (q *request) page() {
 	default:
 		q.fail(http.StatusNotFound, "There is nothing under this path.")
 	}
+}
+
+// port is what the port of a request has.
+func (q *request) port() describe.Port {
+	switch q.service {
+	case WHM:
+		names := slices.Sorted(maps.Keys(whmFunctions()))
+		return describe.Port{Scheme: string(WHM), Account: true, Functions: names}
+	case Webmail:
+		return describe.Port{}
+	}
+	return describe.Port{Scheme: string(CPanel)}
 }
 
 // me says to the pages whom they are shown to.

@@ -175,6 +175,7 @@ type request struct {
 	w       *writer
 	from    netip.Addr
 	path    decode.Path
+	unknown bool // The path is none that could be ours.
 	who     identity
 	ran     string // Module::function, for the access log.
 }
@@ -209,6 +210,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (q *request) serve() {
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	q.path = decode.ParsePath(raw)
+	q.unknown = q.path.Kind == decode.Unknown
 	switch {
 	case !decode.Method(q.r.Method):
 		q.w.Header().Set("Allow", "GET, HEAD, POST")

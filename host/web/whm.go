@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -26,7 +27,8 @@ func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"
 type whmCall struct {
 	q      *request
 	values decode.Values
-	v1     bool // api.version=1 was asked for.
+	v1     bool           // api.version=1 was asked for.
+	meta   map[string]any // What more the metadata says.
 }
 
 // whmFunctions are those of WHM's functions that its clients ask before they speak for accounts.
@@ -82,9 +84,9 @@ func (c *whmCall) reply(data map[string]any, old map[string]any) {
 		c.send(http.StatusOK, old)
 		return
 	}
-	c.send(http.StatusOK, map[string]any{
-		"metadata": map[string]any{"version": 1, "command": c.q.path.Func, "reason": "OK", "result": 1}, "data": data,
-	})
+	meta := map[string]any{"version": 1, "command": c.q.path.Func, "reason": "OK", "result": 1}
+	maps.Copy(meta, c.meta)
+	c.send(http.StatusOK, map[string]any{"metadata": meta, "data": data})
 }
 
 func (c *whmCall) fail(status int, message string) {
@@ -161,6 +163,16 @@ func (c *whmCall) listAccounts() {
 		c.fail(http.StatusOK, "The ‘search’ argument must be a regular expression.")
 		return
 	}
+	want, problem := c.values.Take("want")
+	if problem != nil {
+		c.fail(problem.Status, problem.Message)
+		return
+	}
+	options, wrong := takeListOptions(c.values)
+	if wrong != nil {
+		c.fail(http.StatusOK, wrong.Message)
+		return
+	}
 	records := []any{}
 	for _, a := range c.own() {
 		record := summary(a)
@@ -168,7 +180,21 @@ func (c *whmCall) listAccounts() {
 			records = append(records, record)
 		}
 	}
-	c.reply(map[string]any{"acct": records}, map[string]any{"acct": records, "status": 1, "statusmsg": "Ok"})
+	shaped, meta := options.apply(records)
+	if fields := strings.Split(want, ","); want != "" {
+		for i, item := range shaped {
+			record, _ := item.(map[string]any)
+			shaped[i] = maps.Collect(func(yield func(string, any) bool) {
+				for _, name := range fields {
+					if value, ok := record[strings.TrimSpace(name)]; ok && !yield(strings.TrimSpace(name), value) {
+						return
+					}
+				}
+			})
+		}
+	}
+	c.meta = meta
+	c.reply(map[string]any{"acct": shaped}, map[string]any{"acct": shaped, "status": 1, "statusmsg": "Ok"})
 }
 
 // accountSummary shows one account, by its name or a domain of its.
@@ -232,9 +258,9 @@ func (c *whmCall) uapi() {
 		c.fail(problem.Status, problem.Message)
 		return
 	}
-	caller, ok := c.q.callerFor(user)
-	if !ok {
-		c.fail(http.StatusForbidden, "Access denied: you have no account “"+clip(user)+"”.")
+	caller, why := c.q.callerFor(user)
+	if why != "" {
+		c.fail(http.StatusForbidden, why)
 		return
 	}
 	call := protocol.Call{API: protocol.UAPI, Module: clip(module), Func: clip(function), Quoted: true, Args: protocol.Args{Named: c.values.Named()}}

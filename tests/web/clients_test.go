@@ -117,6 +117,14 @@ func TestWHMFunctions(t *testing.T) {
 	require.Contains(t, ask("/json-api/listaccts?api.version=1&search=nobody"), `{"data":{"acct":[]},"metadata":{`)
 	require.Contains(t, ask("/json-api/listaccts?search=("), `regular expression`)
 	require.Contains(t, ask("/json-api/listaccts?searchtype=colour"), `‘searchtype’`)
+	// WHM API 1's own names for filter, sort, pages and columns, as @cpanel/api sends them.
+	const v1 = "/json-api/listaccts?api.version=1&"
+	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.verbose=1&api.filter.a.field=user&api.filter.a.type=eq&api.filter.a.arg0=dem"), `{"data":{"acct":[]},"metadata":{"command":"listaccts","filter":{"filtered":1},`)
+	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.a.field=user&api.filter.a.type=contains&api.filter.a.arg0=dem"), `"user":"demo"`)
+	require.Contains(t, ask(v1+"api.chunk.enable=1&api.chunk.verbose=1&api.chunk.start=1&api.chunk.size=2"), `"chunk":{"chunks":1,"current":1,"records":1,"size":2,"start":`)
+	require.Contains(t, ask(v1+"api.chunk.enable=1&api.chunk.start=2&api.chunk.size=2"), `"acct":[]`)
+	require.Contains(t, ask(v1+"api.sort.enable=1&api.sort.a.field=user&api.sort.a.reverse=1&api.columns.enable=1&api.columns.a=user"), `{"data":{"acct":[{"user":"demo"}]}`)
+	require.Contains(t, ask(v1+"want=user,domain"), `{"data":{"acct":[{"domain":"example.com","user":"demo"}]}`)
 	require.Contains(t, ask("/xml-api/listaccts"), "<listaccts><acct><disklimit>")
 	require.Contains(t, ask("/json-api/accountsummary?user=demo"), `"user":"demo"`)
 	require.Contains(t, ask("/json-api/accountsummary?api.version=1&domain=Example.com"), `"user":"demo"`)

@@ -54,7 +54,7 @@ func TestPAM(t *testing.T) {
 	me := func() int { return first(web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)) }
 	require.Equal(t, 200, me())
 	set("Another one: 2")
-	require.Equal(t, 303, me())
+	require.Equal(t, 401, me())
 	require.Equal(t, 200, ask(name, "Another one: 2"))
 	hosttest.Output(t, exec.Command("usermod", "--lock", name))
 	require.Equal(t, 401, ask(name, "Another one: 2"))

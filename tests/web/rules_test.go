@@ -74,6 +74,7 @@ func TestT05_NothingWithoutCredentials(t *testing.T) {
 func TestT04_WhoMayCallWhat(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
+	hosttest.Output(t, w.Command(t, "uapi", "--user=demo", "Email", "add_pop", "email=other", "password=The other's own 1"))
 	token := w.Token(t, "demo")
 	other := w.Token(t, "root")
 	_, body := web.Ask(t, "GET", web.CPanel+"/functions.json", "", "Authorization: cpanel demo:"+token)
@@ -103,6 +104,7 @@ func TestT04_WhoMayCallWhat(t *testing.T) {
 		require.Contains(t, body, `"status":0`, email)
 	}
 	require.True(t, verifies(t, w, sandboxPassword))
+	require.Equal(t, 200, first(web.Ask(t, "GET", web.Webmail+"/me.json", "", "Authorization: "+basicAuth("other@example.com:The other's own 1"))), "it has the password it had")
 
 	for _, tt := range []struct{ address, header string }{
 		{web.CPanel, "cpanel root:" + other}, {web.CPanel, "cpanel demo:" + other}, {web.CPanel, "whm root:" + other}, {web.CPanel, "cpanel demo:" + token + "x"},

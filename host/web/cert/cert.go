@@ -34,6 +34,9 @@ const (
 	look = time.Second
 )
 
+// SelfSignedFile is the name of the certificate that is made here.
+const SelfSignedFile = "self-signed.crt"
+
 // Source is where the certificate comes from.
 type Source struct {
 	certificate, key string
@@ -61,7 +64,7 @@ func Files(certificate, key string, log *slog.Logger) (*Source, error) {
 // SelfSigned returns a certificate of dir, signed by itself, and makes it where it is not there or
 // has not long to live. hosts are further names for it.
 func SelfSigned(dir string, hosts []string, log *slog.Logger) (*Source, error) {
-	s := &Source{certificate: filepath.Join(dir, "self-signed.crt"), key: filepath.Join(dir, "self-signed.key"), own: true, log: log}
+	s := &Source{certificate: filepath.Join(dir, SelfSignedFile), key: filepath.Join(dir, "self-signed.key"), own: true, log: log}
 	err := s.reload()
 	if err == nil && time.Until(s.loaded.Leaf.NotAfter) > lifetime/10 {
 		return s, nil

@@ -110,9 +110,9 @@ func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	switch {
 	case problem != nil:
 	case c.Module == "":
-		problem = bad("Provide the ‘cpanel_jsonapi_module’ argument.")
+		problem = &Error{http.StatusOK, "Provide the ‘cpanel_jsonapi_module’ argument."}
 	case c.Func == "":
-		problem = bad("Provide the ‘cpanel_jsonapi_func’ argument.")
+		problem = &Error{http.StatusOK, "Provide the ‘cpanel_jsonapi_func’ argument."}
 	case len(c.Module) > 64 || len(c.Func) > 64:
 		problem = bad("The names of modules and functions have at most 64 letters.")
 	}

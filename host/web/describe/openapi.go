@@ -4,23 +4,45 @@ import "github.com/liveapid/liveapid/protocol"
 
 type object = map[string]any
 
+// Port is what a document is for.
+type Port struct {
+	Scheme string // Of the header with a token; "" where there are none.
+	// Account says that calls name the account they are for: WHM's port, which has no /execute.
+	Account   bool
+	Functions []string // The port's own, by /json-api/NAME.
+}
+
 // OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, under /execute, and of API 2's,
 // by /json-api/cpanel. version is the API level.
-func OpenAPI(modules []protocol.Module, version string) map[string]any {
+func OpenAPI(modules []protocol.Module, port Port, version string) map[string]any {
 	paths := object{}
 	tags := []any{}
 	for _, m := range modules {
 		tags = append(tags, object{"name": m.Name, "description": m.Help})
 		for _, f := range m.Functions {
-			switch f.API {
-			case protocol.UAPI:
+			// A query in a path key is not allowed; the fragment keeps the functions apart.
+			key := "/json-api/cpanel#" + m.Name + "::" + f.Name
+			switch {
+			case f.API == protocol.UAPI && port.Account:
+				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/UAPI"}, names("3", m.Name, f.Name, true))
+			case f.API == protocol.UAPI:
 				paths["/execute/"+m.Name+"/"+f.Name] = methods(m.Name, f, object{"$ref": "#/components/schemas/Result"}, nil)
-			case protocol.API2:
-				// A query in a path key is not allowed; the fragment keeps the functions apart.
-				key := "/json-api/cpanel#" + m.Name + "::" + f.Name
-				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/API2"}, api2Names(m.Name, f.Name))
+			case f.API == protocol.API2:
+				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/API2"}, names("2", m.Name, f.Name, port.Account))
 			}
 		}
+	}
+	for _, name := range port.Functions {
+		paths["/json-api/"+name] = object{"get": object{
+			"operationId": "whm_" + name, "tags": []any{"WHM"}, "summary": "WHM's own function " + name + ".",
+			"parameters": []any{object{"name": "api.version", "in": "query", "schema": object{"type": "integer", "const": 1}}},
+			"responses":  object{"200": object{"description": "The answer, or why there is none.", "content": object{"application/json": object{"schema": object{"type": "object"}}}}},
+		}}
+	}
+	schemes, security := object{"basic": object{"type": "http", "scheme": "basic"}}, []any{object{"basic": []any{}}}
+	if port.Scheme != "" {
+		schemes["token"] = object{"type": "apiKey", "in": "header", "name": "Authorization", "description": port.Scheme + " USER:TOKEN"}
+		security = append(security, object{"token": []any{}})
 	}
 	return object{
 		"openapi": "3.1.0",
@@ -28,24 +50,21 @@ func OpenAPI(modules []protocol.Module, version string) map[string]any {
 			"title": "liveapid", "version": version, "description": "The functions that this account can call, as their modules describe them.",
 			"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 		},
-		"servers":  []any{object{"url": "/"}},
-		"tags":     tags,
-		"paths":    paths,
-		"security": []any{object{"basic": []any{}}, object{"token": []any{}}},
-		"components": object{
-			"securitySchemes": object{
-				"basic": object{"type": "http", "scheme": "basic"},
-				"token": object{"type": "apiKey", "in": "header", "name": "Authorization", "description": "cpanel USER:TOKEN"},
-			},
-			"schemas": schemas(),
-		},
+		"servers":    []any{object{"url": "/"}},
+		"tags":       tags,
+		"paths":      paths,
+		"security":   security,
+		"components": object{"securitySchemes": schemes, "schemas": schemas()},
 	}
 }
 
-// api2Names are the parameters that name a function of API 2.
-func api2Names(module, function string) []any {
+// names are the parameters that name a function, and the account that it is for.
+func names(api, module, function string, account bool) []any {
 	var out []any
-	for _, p := range [][2]string{{"cpanel_jsonapi_apiversion", "2"}, {"cpanel_jsonapi_module", module}, {"cpanel_jsonapi_func", function}} {
+	if account {
+		out = append(out, object{"name": "cpanel_jsonapi_user", "in": "query", "required": true, "description": "The account.", "schema": object{"type": "string"}})
+	}
+	for _, p := range [][2]string{{"cpanel_jsonapi_apiversion", api}, {"cpanel_jsonapi_module", module}, {"cpanel_jsonapi_func", function}} {
 		out = append(out, object{"name": p[0], "in": "query", "required": true, "schema": object{"type": "string", "const": p[1]}})
 	}
 	return out
@@ -124,6 +143,7 @@ func schemas() object {
 		"Result": object{"type": "object", "required": []any{"status", "data", "errors"}, "properties": object{
 			"status": one, "data": object{}, "errors": texts, "messages": texts, "warnings": texts, "metadata": object{"type": "object"},
 		}},
+		"UAPI": object{"type": "object", "required": []any{"result"}, "properties": object{"result": object{"$ref": "#/components/schemas/Result"}}},
 		"API2": object{"type": "object", "required": []any{"cpanelresult"}, "properties": object{
 			"cpanelresult": object{"type": "object", "properties": object{
 				"apiversion": object{"type": "integer"}, "module": object{"type": "string"}, "func": object{"type": "string"},
