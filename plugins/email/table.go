@@ -262,7 +262,7 @@ func (m *Module) functions() []sdk.Function {
 
 func (op operation) function(api protocol.API, f form) sdk.Function {
 	returns := op.returns
-	if returns == "" {
+	if returns == "" && f.answer == nil {
 		returns = "Nothing."
 		if api == protocol.API2 {
 			returns = "One record: result is 1, or 0 with the reason."

@@ -1,0 +1,102 @@
+package describe_test
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/web/describe"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+func modules() []protocol.Module {
+	account, mailbox := []protocol.Role{protocol.RoleAccount}, []protocol.Role{protocol.RoleAccount, protocol.RoleMailbox}
+	password := protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new one."}
+	return []protocol.Module{
+		{Name: "print", Functions: []protocol.Function{{API: protocol.API1, Name: "print", Roles: account}}},
+		{Name: "Email", Help: "Mailboxes.", Functions: []protocol.Function{
+			{API: protocol.UAPI, Name: "passwd_pop", Help: "Change it.", Changes: true, Roles: mailbox, Feature: "popaccts", Params: []protocol.Param{{Name: "email", Required: true}, password}},
+			{API: protocol.API2, Name: "passwdpop", Changes: true, Roles: mailbox, Feature: "popaccts", Params: []protocol.Param{password}},
+			{API: protocol.UAPI, Name: "list_pops", Roles: account, Feature: "popaccts", Params: []protocol.Param{
+				{Name: "n", Type: protocol.TypeInteger}, {Name: "f", Type: protocol.TypeFlag}, {Name: "a", Type: protocol.TypeAny}}},
+			{API: protocol.API1, Name: "addpop", Roles: account},
+			{API: protocol.UAPI, Name: "mail_server_lookup", Roles: []protocol.Role{protocol.RoleMailServer}},
+		}},
+		{Name: "Free", Functions: []protocol.Function{{API: protocol.UAPI, Name: "say", Open: true, Roles: account}}},
+	}
+}
+
+func names(list []protocol.Module) (out []string) {
+	for _, f := range describe.Functions(list) {
+		out = append(out, f.Module+"::"+f.Name)
+	}
+	return out
+}
+
+func TestFor(t *testing.T) {
+	caller := protocol.Caller{Role: protocol.RoleAccount}
+	require.Equal(t, []string{"Email::addpop", "Email::list_pops", "Email::passwd_pop", "Email::passwdpop", "Free::say"}, names(describe.For(modules(), caller)))
+	caller.Features = []string{"popaccts"}
+	require.Equal(t, []string{"Email::list_pops", "Email::passwd_pop", "Email::passwdpop"}, names(describe.For(modules(), caller)), "a limited token's")
+	caller = protocol.Caller{Role: protocol.RoleMailbox}
+	require.Equal(t, []string{"Email::passwd_pop", "Email::passwdpop"}, names(describe.For(modules(), caller)))
+	caller.Account.Features = []string{}
+	require.Empty(t, describe.For(modules(), caller))
+	for _, p := range describe.Pages(describe.For(modules(), protocol.Caller{Role: protocol.RoleAccount})) {
+		for _, f := range p.Functions {
+			require.Regexp(t, `^[a-z0-9_-]+$`, f.Anchor)
+		}
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	own := describe.For(modules(), protocol.Caller{Role: protocol.RoleAccount})
+	for name, port := range map[string]describe.Port{"cpanel": {Scheme: "cpanel"}, "webmail": {}, "whm": {Scheme: "whm", Account: true, Functions: []string{"version"}}} {
+		text, err := json.Marshal(describe.OpenAPI(own, port, "1"))
+		require.NoError(t, err)
+		var d struct {
+			OpenAPI    string
+			Security   []map[string]any
+			Components struct{ Schemas, SecuritySchemes map[string]any }
+			Paths      map[string]map[string]struct {
+				OperationID string
+				Parameters  []struct{ Name string }
+				Responses   map[string]any
+			}
+		}
+		require.NoError(t, json.Unmarshal(text, &d))
+		require.Equal(t, "3.1.0", d.OpenAPI)
+		seen := map[string]bool{}
+		for path, methods := range d.Paths {
+			for method, op := range methods {
+				require.False(t, seen[op.OperationID], op.OperationID)
+				seen[op.OperationID] = true
+				require.NotEmpty(t, op.Responses)
+				if method == "get" {
+					require.NotContains(t, strings.ToLower(path), "passwd", "no password in a URL")
+				}
+			}
+		}
+		for _, ref := range regexp.MustCompile(`"#/components/schemas/([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
+			require.Contains(t, d.Components.Schemas, ref[1])
+		}
+		for _, s := range d.Security {
+			for scheme := range s {
+				require.Contains(t, d.Components.SecuritySchemes, scheme)
+			}
+		}
+		require.NotContains(t, string(text), "mail_server_lookup")
+		if name == "whm" {
+			require.NotContains(t, string(text), `"/execute/`)
+			require.Contains(t, d.Paths, "/json-api/version")
+			require.Equal(t, "cpanel_jsonapi_user", d.Paths["/json-api/cpanel#Email::passwd_pop"]["post"].Parameters[0].Name)
+		} else {
+			require.Contains(t, d.Paths["/execute/Email/list_pops"], "get")
+			require.NotContains(t, d.Paths["/execute/Email/passwd_pop"], "get")
+			require.NotContains(t, d.Paths["/execute/Free/say"], "get", "it may change anything")
+		}
+	}
+}
