@@ -21,6 +21,7 @@ func TestDebianPackage(t *testing.T) {
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("this is no Debian")
 	}
+	hosttest.Alone(t, "package")
 	for _, path := range []string{"/usr/sbin/liveapid", "/etc/liveapid"} {
 		if _, err := os.Lstat(path); err == nil {
 			t.Skip(path, " is there: liveapid is installed on this machine")

@@ -69,8 +69,11 @@ func (d *diagnosis) web(c *config.Config) {
 			continue
 		}
 		host, port, _ := net.SplitHostPort(at)
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "localhost"
+		switch host { // All addresses: loopback is one of them, by whatever name.
+		case "", "0.0.0.0":
+			host = "127.0.0.1"
+		case "::":
+			host = "::1"
 		}
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", net.JoinHostPort(host, port), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // Whether it answers is the question.
 		if err != nil {

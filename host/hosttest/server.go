@@ -155,3 +155,13 @@ func dialUID(path string, uid int) (net.Conn, error) {
 	}
 	return net.FileConn(file)
 }
+
+// Alone keeps the tests that change one thing of the system, in whatever package they are, from
+// running together.
+func Alone(t testing.TB, what string) {
+	t.Helper()
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "liveapid-test-"+what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	t.Cleanup(func() { _ = lock.Close() })
+}

@@ -18,6 +18,7 @@ import (
 // its user is locked; a session ends with the password.
 func TestPAM(t *testing.T) {
 	t.Parallel()
+	hosttest.Alone(t, "package") // A package has /etc/pam.d/liveapid, too.
 	w := hosttest.Server(t, 20611)
 	name := fmt.Sprintf("lwpam%d", os.Getpid())
 	const config = "/etc/pam.d/liveapid"
