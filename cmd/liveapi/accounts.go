@@ -303,7 +303,7 @@ func deleteCommand() *cobra.Command {
 			}
 			if c.Web.On() {
 				// A running host does so, too; one that starts later may find another account by the name.
-				if err := token.Open(c.Web.Tokens()).RevokeUser(words[0]); err != nil {
+				if err := token.Open(c.Web.Tokens()).RevokeUser(words[0], -1); err != nil {
 					return fmt.Errorf("%s is no account any more, but its tokens are left: %w", words[0], err)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -50,6 +51,10 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	cmd := exec.CommandContext(ctx, c.path)
 	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, "/"
 	cmd.Stdin = strings.NewReader(Service + "\x00" + name + "\x00" + password.Reveal() + "\x00")
+	// What a module of PAM's started ends with it, and holds nothing open.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	err := cmd.Run()
@@ -59,6 +64,8 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 		return true, nil
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return false, nil
+	case errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == 0:
+		return true, nil // It said so; only something it started lives on.
 	}
 	text := said.String()
 	if len(text) > 500 {

@@ -123,6 +123,24 @@ func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
 	return subtle.ConstantTimeCompare(made, []byte(hash)) == 1, nil
 }
 
+// Names returns the names that have a line.
+func Names(path string) ([]string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("passwords: %w", err)
+	}
+	var names []string
+	for _, line := range strings.Split(string(text), "\n") {
+		if name, _, ok := strings.Cut(line, ":"); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // own tells whether a file is one that Set may write.
 func own(path string) error {
 	text, err := os.ReadFile(path)

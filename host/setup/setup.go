@@ -47,7 +47,7 @@ type Runtime struct {
 	audit       *audit.Log        // Nil where there is none.
 	top         *usage
 	lookups     lookups        // Of the mail server.
-	signIns     lookups        // Of mailboxes' users, at the webmail port.
+	signIns     signIns        // Of mailboxes' users, at the webmail port.
 	tokens      *token.Store   // Nil where there is no HTTPS API.
 	front       *web.Front     // The same.
 	access      *web.AccessLog // Nil where there is none.

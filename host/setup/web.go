@@ -175,12 +175,20 @@ func (rt *Runtime) endTokens(name string) {
 	if _, err := rt.accounts.ByName(name); errors.Is(err, account.ErrSuspended) {
 		return
 	}
-	if err := rt.tokens.RevokeUser(name); err != nil {
+	if err := rt.tokens.RevokeUser(name, rt.uidOf(name)); err != nil {
 		rt.log.Error("an account ended, and its tokens can't be", "account", name, "error", err.Error())
 	}
 	if err := EndPassword(&rt.config.Web, name); err != nil {
 		rt.log.Error("an account ended, and its password can't be", "account", name, "error", err.Error())
 	}
+}
+
+// uidOf returns the uid of whoever has a name now; -1 where nobody has.
+func (rt *Runtime) uidOf(name string) int {
+	if a, err := rt.accounts.ByName(name); err == nil {
+		return a.UID
+	}
+	return -1
 }
 
 // EndPassword takes a name's password out of the file that is the HTTPS API's own; /etc/shadow is
@@ -207,6 +215,18 @@ func (rt *Runtime) endUnknownTokens() {
 		a, err := rt.accounts.ByName(t.User)
 		if t.User != "root" && (errors.Is(err, account.ErrUnknown) || a.UID != t.UID && !errors.Is(err, account.ErrUnknown)) && !rt.accounts.Unreadable(t.User) {
 			rt.endTokens(t.User)
+		}
+	}
+	if filepath.Dir(rt.config.Web.Passwords) != rt.config.Web.State {
+		return
+	}
+	names, err := passfile.Names(rt.config.Web.Passwords)
+	if err != nil {
+		rt.log.Error("the passwords can't be looked through", "error", err.Error())
+	}
+	for _, name := range names {
+		if _, err := rt.accounts.ByName(name); name != "root" && errors.Is(err, account.ErrUnknown) && !rt.accounts.Unreadable(name) {
+			rt.endTokens(name)
 		}
 	}
 }
@@ -279,7 +299,7 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 	if err != nil {
 		return a, false, err
 	}
-	leave, err := b.rt.signIns.enter(a.Name)
+	leave, err := b.rt.signIns.enter(ctx, a.Name)
 	if err != nil {
 		return a, false, err
 	}
@@ -313,4 +333,65 @@ func hasDomain(a protocol.Account, domain string) bool {
 		}
 	}
 	return false
+}
+
+// signIns shares the verifying of mailboxes' passwords out among the accounts: so many of one at once,
+// the others wait.
+type signIns struct {
+	mu       sync.Mutex
+	accounts map[string]*signInsOf
+}
+
+type signInsOf struct {
+	places   chan struct{}
+	users    int
+	restTill time.Time
+}
+
+// signInsEach is how many of one account are verified at once.
+const signInsEach = 4
+
+// enter waits for a place. The caller must call leave, and say whether no answer came in time.
+func (s *signIns) enter(ctx context.Context, name string) (leave func(late bool), err error) {
+	s.mu.Lock()
+	if s.accounts == nil {
+		s.accounts = make(map[string]*signInsOf)
+	}
+	a := s.accounts[name]
+	if a == nil {
+		a = &signInsOf{places: make(chan struct{}, signInsEach)}
+		s.accounts[name] = a
+	}
+	resting := time.Now().Before(a.restTill)
+	a.users++
+	s.mu.Unlock()
+	gone := func(late bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		a.users--
+		if late {
+			a.restTill = time.Now().Add(lookupRest)
+		} else if a.users == 0 && !time.Now().Before(a.restTill) {
+			delete(s.accounts, name)
+		}
+	}
+	if resting {
+		gone(false)
+		return nil, fmt.Errorf("account %s: its worker did not answer a moment ago", name)
+	}
+	timer := time.NewTimer(verifyTime)
+	defer timer.Stop()
+	select {
+	case a.places <- struct{}{}:
+	case <-timer.C:
+		gone(false)
+		return nil, fmt.Errorf("account %s: too many sign in at once", name)
+	case <-ctx.Done():
+		gone(false)
+		return nil, ctx.Err()
+	}
+	return func(late bool) {
+		<-a.places
+		gone(late)
+	}, nil
 }

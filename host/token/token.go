@@ -170,11 +170,12 @@ func (s *Store) Revoke(user string, uid int, service Service, name string) error
 	})
 }
 
-// RevokeUser ends all tokens of a user: one who is no more, or is another one now.
-func (s *Store) RevokeUser(user string) error {
+// RevokeUser ends the tokens of a user who is no more, or is another one now: whose uid is keep, or
+// nobody where it is -1.
+func (s *Store) RevokeUser(user string, keep int) error {
 	err := s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
-		all = slices.DeleteFunc(all, func(t Token) bool { return t.User == user })
+		all = slices.DeleteFunc(all, func(t Token) bool { return t.User == user && t.UID != keep })
 		if len(all) == before {
 			return nil, ErrNone // Nothing to write.
 		}

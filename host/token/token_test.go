@@ -94,10 +94,13 @@ func TestLifeOfAToken(t *testing.T) {
 
 	text, _, err = s.Create(grant("gone"))
 	require.NoError(t, err)
-	require.NoError(t, s.RevokeUser("alice"))
+	require.NoError(t, s.RevokeUser("alice", 1001))
+	_, err = s.Find(text, "alice", CPanel)
+	require.NoError(t, err, "of who has the name now")
+	require.NoError(t, s.RevokeUser("alice", -1))
 	_, err = s.Find(text, "alice", CPanel)
 	require.ErrorIs(t, err, ErrNone)
-	require.NoError(t, s.RevokeUser("alice"))
+	require.NoError(t, s.RevokeUser("alice", -1))
 }
 
 func TestAccessHash(t *testing.T) {

@@ -37,7 +37,7 @@ const minFailure = 300 * time.Millisecond
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("the API is closed")
-	errGone   = errors.New("the client is gone")
+	errGone   = errors.New("it can't be told now") // The client is gone, or has to come again.
 )
 
 // authenticate is the gate: it says who the request is of, or answers that it is nobody's.
@@ -67,7 +67,8 @@ func (q *request) authenticate() bool {
 		q.denyLate(start, wait, "Access denied")
 		return false
 	case errors.Is(err, errGone):
-		q.refuse(http.StatusServiceUnavailable, "The request was given up.")
+		q.w.Header().Set("Retry-After", "5")
+		q.refuse(http.StatusServiceUnavailable, "Who you are can't be verified at the moment. Try again.")
 		return false
 	case err != nil:
 		q.closed(err)
@@ -117,6 +118,12 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 			q.front.o.Log.Info("token refused", "service", string(q.service), "user", clip(name), "from", q.from.String())
 		}
 		return who, 0, err
+	}
+	if q.path.Kind != decode.Login { // Who signs in has been counted before the body was read.
+		if !q.front.proofs.enter(proofBounds, q.from) {
+			return who, 0, errGone
+		}
+		defer q.front.proofs.leave(q.from)
 	}
 	service := string(q.service)
 	wait, done, err := q.front.throttle.Try(q.r.Context(), service, name, q.from)
@@ -181,8 +188,8 @@ func (q *request) byPassword(name string, secret protocol.Secret) (identity, err
 		asked = "" // Whoever is no user has no password here, but the work is the same.
 	}
 	ok, err := q.front.o.Passwords.Verify(q.r.Context(), asked, secret)
-	switch {
-	case q.r.Context().Err() != nil:
+	switch { // Who hangs up when the answer is slow has still failed.
+	case err != nil && q.r.Context().Err() != nil:
 		return identity{}, errGone
 	case err != nil:
 		return identity{}, errors.Join(errClosed, err)
@@ -194,13 +201,13 @@ func (q *request) byPassword(name string, secret protocol.Secret) (identity, err
 }
 
 func (q *request) byMailbox(name string, secret protocol.Secret) (identity, error) {
-	address := login.Canonical(name)
+	address := strings.ToLower(strings.TrimSpace(name))
 	a, ok, err := q.front.o.Backend.VerifyMailbox(q.r.Context(), address, secret)
 	switch {
 	case err != nil:
 		// Its account's worker does not answer; of the others nothing is wrong.
 		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
-		return identity{}, errors.Join(errClosed, err)
+		return identity{}, errGone
 	case !ok:
 		return identity{}, errDenied
 	}

@@ -132,3 +132,11 @@ func (c *boundedConn) Close() error {
 	c.leave()
 	return err
 }
+
+// CloseWrite is for net/http, which has a client read an answer that comes before the request's end.
+func (c *boundedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

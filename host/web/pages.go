@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"html/template"
 	"maps"
 	"mime"
@@ -38,6 +39,10 @@ func (q *request) render(status int, name string, data any) {
 // public serves what needs no sign-in: the page to sign in on, and what pages are made of. It
 // reports whether it answered.
 func (q *request) public() bool {
+	if q.path.Kind == decode.Login || q.path.Kind == decode.Page {
+		// What strangers are sent is small: who does not take it is not waited for.
+		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
+	}
 	switch q.path.Kind {
 	case decode.Login:
 		if !q.hostAllowed() {
@@ -61,8 +66,18 @@ func (q *request) public() bool {
 			return true
 		}
 	}
+	if q.path.Kind == decode.Page {
+		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(pageTime))
+	}
 	return false
 }
+
+// publicTime is how long an answer to a stranger may take, and pageTime one to somebody who is signed
+// in.
+const (
+	publicTime = 15 * time.Second
+	pageTime   = 90 * time.Second
+)
 
 // asset serves a file of the pages.
 func (q *request) asset(name string) {
@@ -104,6 +119,12 @@ func (q *request) login() {
 		}
 		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
 	}
+	if !q.front.proofs.enter(proofBounds, q.from) {
+		q.w.Header().Set("Retry-After", "5")
+		refuse(http.StatusServiceUnavailable, "", "The server has as many people signing in as it takes. Try again.")
+		return
+	}
+	defer q.front.proofs.leave(q.from)
 	// Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
 	// in logs and histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
@@ -118,12 +139,15 @@ func (q *request) login() {
 		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
 		return
 	}
+	stamp := q.stamp(user) // Before: a change meanwhile must not count as what was proved.
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
 		status, message := http.StatusUnauthorized, "The user or the password is wrong, or it was tried too often: then wait a little."
 		if !isDenied(err) {
-			q.front.o.Log.Error("nobody can sign in", "error", err.Error())
+			if !errors.Is(err, errGone) {
+				q.front.o.Log.Error("nobody can sign in", "error", err.Error())
+			}
 			status, message = http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Try again later."
 		} else if wait > 0 {
 			q.w.Header().Set("Retry-After", seconds(wait))
@@ -133,7 +157,7 @@ func (q *request) login() {
 	}
 	q.who = who
 	secret, session := q.front.sessions.Begin(login.Session{
-		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: q.stamp(who.user),
+		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: stamp,
 	})
 	http.SetCookie(q.w, &http.Cookie{
 		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
@@ -232,8 +256,8 @@ func (q *request) modules() ([]protocol.Module, bool) {
 				return nil, false
 			}
 			caller.Account = a
-		} else if len(own) > 0 {
-			caller.Account = own[0]
+		} else if i := slices.IndexFunc(own, func(a protocol.Account) bool { return !a.Suspended }); i >= 0 {
+			caller.Account = own[i]
 		}
 	}
 	modules, err := q.front.o.Backend.Modules(q.r.Context(), caller.Account)

@@ -77,38 +77,52 @@ type Front struct {
 	sessions *login.Sessions
 	origin   *http.CrossOriginProtection
 
-	mu       sync.Mutex
-	requests int            // Under way,
-	each     map[string]int // and of one client.
+	requests counter // Under way.
+	proofs   counter // Of those, who is trying to prove who it is by a password.
 }
 
-const (
-	// maxRequests bounds the requests under way, and maxRequestsEach those of one client; those beyond
-	// it are told to come again. Loopback is where all tenants' programs are, and proxies.
-	maxRequests     = 1024
-	maxRequestsEach = 128
+// The bounds of what is under way: of requests, and of those that try a password, which are
+// strangers'. Loopback is where all tenants' programs are, and proxies.
+var (
+	requestBounds = bounds{all: 1024, each: 128, local: 512}
+	proofBounds   = bounds{all: 256, each: 32, local: 128}
 )
 
-// enter counts a request in, or reports that there are too many.
-func (f *Front) enter(from netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	client := login.Source(from)
-	if f.requests >= maxRequests || !from.IsLoopback() && f.each[client] >= maxRequestsEach {
+type bounds struct{ all, each, local int }
+
+// counter counts what is under way, in all and of each client.
+type counter struct {
+	mu   sync.Mutex
+	all  int
+	each map[string]int
+}
+
+// enter counts in, or reports that there are too many.
+func (c *counter) enter(b bounds, from netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	client, most := login.Source(from), b.each
+	if from.IsLoopback() {
+		most = b.local
+	}
+	if c.all >= b.all || c.each[client] >= most {
 		return false
 	}
-	f.requests++
-	f.each[client]++
+	if c.each == nil {
+		c.each = make(map[string]int)
+	}
+	c.all++
+	c.each[client]++
 	return true
 }
 
-func (f *Front) leave(from netip.Addr) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (c *counter) leave(from netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	client := login.Source(from)
-	f.requests--
-	if f.each[client]--; f.each[client] == 0 {
-		delete(f.each, client)
+	c.all--
+	if c.each[client]--; c.each[client] == 0 {
+		delete(c.each, client)
 	}
 }
 
@@ -117,7 +131,7 @@ func New(o Options) *Front {
 	if o.Observe == nil {
 		o.Observe = func(Service, int, time.Duration) {}
 	}
-	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(), each: make(map[string]int)}
+	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection()}
 }
 
 // EndAccount signs out everybody of an account.
@@ -144,12 +158,12 @@ func (f *Front) Handler(s Service) http.Handler {
 			f.o.Access.write(q, start, took)
 		}()
 		secure(q.w.Header())
-		if !f.enter(q.from) {
+		if !f.requests.enter(requestBounds, q.from) {
 			q.w.Header().Set("Retry-After", "1")
 			q.fail(http.StatusServiceUnavailable, "The server has as many requests under way as it takes. Try again later.")
 			return
 		}
-		defer f.leave(q.from)
+		defer f.requests.leave(q.from)
 		q.serve()
 	})
 }

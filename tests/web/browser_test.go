@@ -138,9 +138,9 @@ func (b *tab) signIn(address, user, password string) {
 		chromedp.SendKeys("#user", user), chromedp.SendKeys("#pass", password))
 }
 
-// The whole of the pages, as a person uses them.
+// The whole of the pages, as a person uses them. These tests run one after another: a browser takes a
+// machine.
 func TestPagesInChromium(t *testing.T) {
-	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
 	password := w.SetPassword(t, "demo")
@@ -243,7 +243,6 @@ func TestPagesInChromium(t *testing.T) {
 
 // The same pages in the dark, as wide as a telephone: nothing is wider than the page.
 func TestPagesOnATelephone(t *testing.T) {
-	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
 	password := w.SetPassword(t, "demo")
@@ -275,7 +274,6 @@ func TestPagesOnATelephone(t *testing.T) {
 
 // The server's operator chooses an account, and calls for it.
 func TestPagesOfWHM(t *testing.T) {
-	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
 	password := w.SetPassword(t, "root")

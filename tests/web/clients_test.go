@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -138,6 +139,28 @@ func TestWHMFunctions(t *testing.T) {
 	require.Contains(t, ask("/json-api/cpanel?cpanel_jsonapi_user=demo&cpanel_jsonapi_apiversion=1&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=getpopquota&arg-0=user&arg-1=example.com"),
 		`"data":{"result":"unlimited"},"event":{"result":1}`)
 	require.Contains(t, ask("/json-api/cpanel?cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops"), `Provide the ‘cpanel_jsonapi_user’ argument`)
+}
+
+// Programs that prove themselves with each request may send many at once: each is answered.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[string]int{}
+	for range 40 {
+		for address, credentials := range map[string]string{web.Webmail: "user@example.com:" + sandboxPassword, web.CPanel: "demo:" + password} {
+			all.Go(func() {
+				status, _ := web.Ask(t, "GET", address+"/me.json", "", "Authorization: "+basicAuth(credentials))
+				mu.Lock()
+				defer mu.Unlock()
+				seen[fmt.Sprint(address == web.Webmail, " ", status)]++
+			})
+		}
+	}
+	all.Wait()
+	require.Equal(t, map[string]int{"true 200": 40, "false 200": 40}, seen)
 }
 
 // Roundcube's password plugin, as Debian ships it, its save() called by a PHP program.

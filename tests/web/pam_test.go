@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,6 +53,20 @@ func TestPAM(t *testing.T) {
 	require.Equal(t, 200, ask(name, "The system's 1 & only"), "%s", host.Log)
 	require.Equal(t, 401, ask(name, "the system's 1 & only"))
 	require.Equal(t, 401, ask("u20611", "The system's 1 & only"), "an account without a system user has no password")
+	// Who hangs up while PAM takes its time over a wrong password has failed all the same.
+	for i := range 3 {
+		conn, err := tls.Dial("tcp", web.WHM, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // It signs itself.
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "GET /json-api/version HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n\r\n", basicAuth(fmt.Sprint("root:guess", i)))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, conn.Close())
+	}
+	require.Eventually(t, func() bool {
+		return strings.Count(host.Log.String(), `msg="sign-in refused" service=whm user=root`) == 3
+	}, hosttest.Patience, hosttest.Tick)
 	cookie, session := web.SignIn(t, web.CPanel, name, "The system's 1 & only")
 	me := func() int { return first(web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)) }
 	require.Equal(t, 200, me())

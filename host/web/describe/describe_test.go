@@ -23,6 +23,8 @@ func modules() []protocol.Module {
 			{API: protocol.UAPI, Name: "list_pops", Roles: account, Feature: "popaccts", Params: []protocol.Param{
 				{Name: "n", Type: protocol.TypeInteger}, {Name: "f", Type: protocol.TypeFlag}, {Name: "a", Type: protocol.TypeAny}}},
 			{API: protocol.API1, Name: "addpop", Roles: account},
+			{API: protocol.API2, Name: "both", Roles: account},
+			{API: protocol.UAPI, Name: "both", Roles: account},
 			{API: protocol.UAPI, Name: "mail_server_lookup", Roles: []protocol.Role{protocol.RoleMailServer}},
 		}},
 		{Name: "Free", Functions: []protocol.Function{{API: protocol.UAPI, Name: "say", Open: true, Roles: account}}},
@@ -38,7 +40,7 @@ func names(list []protocol.Module) (out []string) {
 
 func TestFor(t *testing.T) {
 	caller := protocol.Caller{Role: protocol.RoleAccount}
-	require.Equal(t, []string{"Email::addpop", "Email::list_pops", "Email::passwd_pop", "Email::passwdpop", "Free::say"}, names(describe.For(modules(), caller)))
+	require.Equal(t, []string{"Email::addpop", "Email::both", "Email::both", "Email::list_pops", "Email::passwd_pop", "Email::passwdpop", "Free::say"}, names(describe.For(modules(), caller)))
 	caller.Features = []string{"popaccts"}
 	require.Equal(t, []string{"Email::list_pops", "Email::passwd_pop", "Email::passwdpop"}, names(describe.For(modules(), caller)), "a limited token's")
 	caller = protocol.Caller{Role: protocol.RoleMailbox}
@@ -90,9 +92,10 @@ func TestOpenAPI(t *testing.T) {
 		}
 		require.NotContains(t, string(text), "mail_server_lookup")
 		if name == "whm" {
+			require.Len(t, d.Paths, 7, "six of UAPI and API 2, and its own")
 			require.NotContains(t, string(text), `"/execute/`)
 			require.Contains(t, d.Paths, "/json-api/version")
-			require.Equal(t, "cpanel_jsonapi_user", d.Paths["/json-api/cpanel#Email::passwd_pop"]["post"].Parameters[0].Name)
+			require.Equal(t, "cpanel_jsonapi_user", d.Paths["/json-api/cpanel#3/Email::passwd_pop"]["post"].Parameters[0].Name)
 		} else {
 			require.Contains(t, d.Paths["/execute/Email/list_pops"], "get")
 			require.NotContains(t, d.Paths["/execute/Email/passwd_pop"], "get")

@@ -1,6 +1,10 @@
 package describe
 
-import "github.com/liveapid/liveapid/protocol"
+import (
+	"fmt"
+
+	"github.com/liveapid/liveapid/protocol"
+)
 
 type object = map[string]any
 
@@ -21,7 +25,7 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 		tags = append(tags, object{"name": m.Name, "description": m.Help})
 		for _, f := range m.Functions {
 			// A query in a path key is not allowed; the fragment keeps the functions apart.
-			key := "/json-api/cpanel#" + m.Name + "::" + f.Name
+			key := fmt.Sprintf("/json-api/cpanel#%d/", f.API) + m.Name + "::" + f.Name
 			switch {
 			case f.API == protocol.UAPI && port.Account:
 				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/UAPI"}, names("3", m.Name, f.Name, true))

@@ -89,6 +89,18 @@ func TestBackOff(t *testing.T) {
 	require.Zero(t, fail(t, th, "somebody", here))
 	require.Zero(t, th.Wait("cpanel", "somebody", here), "what was an hour ago is forgotten")
 
+	// Who proved the password a while ago waits for nobody's tries from elsewhere; the others do, in the
+	// order in which they came.
+	th, _ = throttle()
+	_, done, err = th.Try(t.Context(), "cpanel", "alice", here)
+	require.NoError(t, err)
+	done(Succeeded)
+	for i := range ofAccount.free + 1 {
+		fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
+	}
+	require.NotZero(t, th.Wait("cpanel", "alice", there))
+	require.Zero(t, th.Wait("cpanel", "alice", here))
+
 	// All tenants' programs come from loopback.
 	th, _ = throttle()
 	for i := range 100 {
@@ -139,6 +151,41 @@ func TestTogether(t *testing.T) {
 	cancel()
 	_, _, err := th.Try(ctx, "cpanel", "alice", here)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Turns come in the order of asking: who asks again and again does not keep others from theirs.
+func TestTurns(t *testing.T) {
+	th, _ := throttle()
+	for i := range ofAccount.free - 1 { // One try at a time is left.
+		fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
+	}
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for i := range 8 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, done, err := th.Try(context.Background(), "cpanel", "alice", netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})); err == nil && done != nil {
+					runtime.Gosched()
+					done(Undecided)
+				}
+			}
+		})
+	}
+	for range 20 {
+		wait, done, err := th.Try(t.Context(), "cpanel", "alice", here)
+		require.NoError(t, err)
+		require.Zero(t, wait)
+		done(Undecided)
+	}
+	close(stop)
+	busy.Wait()
+	require.Empty(t, th.trying)
+	require.Empty(t, th.waiting)
 }
 
 // T36: one spelling for each account, one network for each customer, and a bounded table.

@@ -5,7 +5,9 @@ package login
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +35,20 @@ var (
 	ofClient = rule{20, 5 * time.Minute}
 	// Of one account, wherever it is tried from: that strangers keep its owner out is worse.
 	ofAccount = rule{30, 30 * time.Second}
+	// Of one account from loopback, where all tenants' programs are.
+	ofLocal = rule{5, 30 * time.Second}
 )
+
+const (
+	// longestTurn is how long a try waits for others to be over.
+	longestTurn = 10 * time.Second
+	// knownFor is how long who proved an account's password from an address does not wait for those
+	// who try the account from elsewhere.
+	knownFor = 24 * time.Hour
+)
+
+// ErrBusy is a try whose turn did not come.
+var ErrBusy = errors.New("login: too many tries are under way")
 
 // Throttle has those wait who fail to prove who they are by a password: by the account they name,
 // whether there is one or not, and by where they come from. It is for the network alone: nobody on
@@ -45,8 +60,11 @@ type Throttle struct {
 	table   map[string]*list.Element
 	order   *list.List // Of *failures, the latest last.
 	trying  map[string]int
-	changed chan struct{} // Closed when a try is over.
+	waiting map[string]*list.List // By account: of *waiter, who came first at the front.
 }
+
+// waiter is a try whose turn is to come.
+type waiter struct{ look chan struct{} }
 
 type failures struct {
 	key   string
@@ -58,7 +76,7 @@ type failures struct {
 // NewThrottle returns a throttle that knows of no failure.
 func NewThrottle() *Throttle {
 	return &Throttle{
-		now: time.Now, table: make(map[string]*list.Element), order: list.New(), trying: make(map[string]int), changed: make(chan struct{}),
+		now: time.Now, table: make(map[string]*list.Element), order: list.New(), trying: make(map[string]int), waiting: make(map[string]*list.List),
 	}
 }
 
@@ -87,12 +105,21 @@ type key struct {
 	rule rule
 }
 
-// keysOf returns a try's keys. All tenants' programs come from loopback: there is no one client.
+// keysOf returns a try's keys: of the account and the client, of the account, of the client. All
+// tenants' programs come from loopback: there is no one client.
 func keysOf(service, name string, from netip.Addr) []key {
 	account, client := service+" "+Canonical(name), Source(from)
-	keys := []key{{"both " + client + " " + account, ofBoth}, {"account " + account, ofAccount}}
-	if !from.IsLoopback() {
-		keys = append(keys, key{"client " + client, ofClient})
+	both := "both " + client + " " + account
+	if from.IsLoopback() {
+		return []key{{both, ofLocal}, {"account " + account, ofAccount}}
+	}
+	return []key{{both, ofBoth}, {"account " + account, ofAccount}, {"client " + client, ofClient}}
+}
+
+// counting returns those of a try's keys that hold it up. It needs mu.
+func (t *Throttle) counting(keys []key) []key {
+	if e, ok := t.table["known "+keys[0].name]; ok && t.now().Sub(e.Value.(*failures).last) < knownFor {
+		return slices.Delete(slices.Clone(keys), 1, 2)
 	}
 	return keys
 }
@@ -109,29 +136,48 @@ const (
 
 // Try lets somebody try who names an account from an address. wait is how long it has to be put off;
 // where it is 0, the caller tries, and calls done with what came of it. As many may try at once as
-// may still fail: guesses that are made together are no cheaper. The error is ctx's.
+// may still fail, so that guesses that are made together are no cheaper; the others have their turns
+// in the order in which they came. The error is ctx's, or ErrBusy.
 func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Addr) (wait time.Duration, done func(Outcome), err error) {
 	keys := keysOf(service, name, from)
+	account := keys[1].name
+	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, ErrBusy)
+	defer cancel()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	queue := t.waiting[account]
+	if queue == nil {
+		queue = list.New()
+		t.waiting[account] = queue
+	}
+	own := &waiter{look: make(chan struct{}, 1)}
+	place := queue.PushBack(own)
+	defer func() {
+		queue.Remove(place)
+		if queue.Len() == 0 && t.waiting[account] == queue {
+			delete(t.waiting, account)
+		}
+		t.wake() // The next one may have room, too.
+	}()
 	for {
-		full := false
-		for _, k := range keys {
-			wait = max(wait, t.wait(k.name))
-			full = full || t.trying[k.name] >= max(1, k.rule.free-t.failed(k.name))
+		if queue.Front() == place {
+			full := false
+			for _, k := range t.counting(keys) {
+				wait = max(wait, t.wait(k.name))
+				full = full || t.trying[k.name] >= max(1, k.rule.free-t.failed(k.name))
+			}
+			if wait > 0 {
+				return wait, nil, nil
+			}
+			if !full {
+				break
+			}
 		}
-		if wait > 0 {
-			return wait, nil, nil
-		}
-		if !full {
-			break
-		}
-		changed := t.changed
 		t.mu.Unlock()
 		select {
-		case <-changed:
+		case <-own.look:
 		case <-ctx.Done():
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		t.mu.Lock()
 		if err != nil {
@@ -142,6 +188,18 @@ func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Add
 		t.trying[k.name]++
 	}
 	return 0, func(o Outcome) { t.over(keys, o) }, nil
+}
+
+// wake has those look whose turn it is. It needs mu.
+func (t *Throttle) wake() {
+	for _, queue := range t.waiting {
+		if front := queue.Front(); front != nil {
+			select {
+			case front.Value.(*waiter).look <- struct{}{}:
+			default: // It is about to look.
+			}
+		}
+	}
 }
 
 // over notes what came of a try.
@@ -161,8 +219,10 @@ func (t *Throttle) over(keys []key, o Outcome) {
 			t.forget(k.name)
 		}
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
+	if o == Succeeded {
+		t.note("known " + keys[0].name)
+	}
+	t.wake()
 }
 
 // Wait returns how long who names an account from an address has to wait before a try; 0 is not at
@@ -170,7 +230,7 @@ func (t *Throttle) over(keys []key, o Outcome) {
 func (t *Throttle) Wait(service, name string, from netip.Addr) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, k := range keysOf(service, name, from) {
+	for _, k := range t.counting(keysOf(service, name, from)) {
 		wait = max(wait, t.wait(k.name))
 	}
 	return wait
@@ -197,29 +257,34 @@ func (t *Throttle) forget(name string) {
 	}
 }
 
-func (t *Throttle) count(k key) {
-	now := t.now()
-	e, ok := t.table[k.name]
+// note returns what is kept under a name, which is the latest now.
+func (t *Throttle) note(name string) *failures {
+	e, ok := t.table[name]
 	if !ok {
 		for len(t.table) >= maxKeys {
 			t.forget(t.order.Front().Value.(*failures).key)
 		}
-		e = t.order.PushBack(&failures{key: k.name})
-		t.table[k.name] = e
+		e = t.order.PushBack(&failures{key: name})
+		t.table[name] = e
 	}
 	f := e.Value.(*failures)
-	if now.Sub(f.last) > forgetAfter {
+	if t.now().Sub(f.last) > forgetAfter {
 		f.count = 0
 	}
-	f.count++
-	f.last = now
+	f.last = t.now()
 	t.order.MoveToBack(e)
+	return f
+}
+
+func (t *Throttle) count(k key) {
+	f := t.note(k.name)
+	f.count++
 	if over := f.count - k.rule.free; over > 0 {
 		wait := k.rule.most
 		if over < 16 {
 			wait = min(wait, firstWait<<(over-1))
 		}
-		f.until = now.Add(wait)
+		f.until = t.now().Add(wait)
 	}
 }
 
