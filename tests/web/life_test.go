@@ -1,7 +1,9 @@
 package web
 
 import (
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,3 +143,44 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 }
 
 func first(status int, _ string) int { return status }
+
+// What an operator looks at: metrics, and an access log that goes on in a new file where the old one was
+// moved away, without a session's token and without what stood in a query.
+func TestMetricsAndAccessLog(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	metrics := hosttest.FreePort(t)
+	w.Set(t, "modules  =", "metrics = \""+metrics+"\"\nmodules  =")
+	password := w.SetPassword(t, "demo")
+	host := w.Serve(t)
+	web.Wait(t)
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	_, body := web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops?regex=secretive", "", "Cookie: "+cookie)
+	require.Contains(t, body, `"status":1`)
+	_, _ = web.Ask(t, "GET", web.WHM+"/json-api/version", "")
+	answer, err := http.Get("http://" + metrics + "/metrics") //nolint:noctx // A test's.
+	require.NoError(t, err)
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	_ = answer.Body.Close()
+	require.Contains(t, string(text), `liveapid_http_request_seconds_count{service="cpanel",status="200"} 1`)
+	require.Contains(t, string(text), `liveapid_http_request_seconds_count{service="cpanel",status="302"} 1`)
+	require.Contains(t, string(text), `liveapid_http_request_seconds_count{service="whm",status="401"} 1`)
+	require.Contains(t, string(text), `liveapid_calls_total{api="UAPI",function="list_pops",module="Email",result="ok"} 1`)
+
+	path := filepath.Join(web.State, "access.log")
+	log, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Regexp(t, `"user":"demo","by":"session","method":"GET","path":"/cpsess\[masked\]/execute/Email/list_pops","query":"\[masked\]","call":"Email::list_pops","proto":"HTTP/2.0","status":200,`, string(log))
+	require.NotContains(t, string(log), session)
+	require.NotContains(t, string(log), "secretive")
+	require.NoError(t, os.Rename(path, path+".1"))
+	require.NoError(t, host.Process.Signal(syscall.SIGHUP))
+	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, hosttest.Patience, hosttest.Tick)
+	_, _ = web.Ask(t, "GET", web.CPanel+"/login", "")
+	require.Eventually(t, func() bool {
+		log, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(log), `"path":"/login"`)
+	}, hosttest.Patience, hosttest.Tick)
+}
