@@ -7,14 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/pam"
 	"github.com/liveapid/liveapid/host/passfile"
@@ -24,16 +22,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// verifyTime is how long verifying a mailbox's password may take.
-const verifyTime = 10 * time.Second
-
 // retryListen is how often a port that another program has is tried again.
 const retryListen = 5 * time.Second
 
 // ServeWeb serves the HTTPS API, which was opened, until ctx ends, then drains for at most grace. A
 // port that can't be had is an error in the log: the socket is served all the same.
 func (rt *Runtime) ServeWeb(ctx context.Context, grace time.Duration) {
-	c := rt.config.Web
+	c := rt.webConfig()
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, l := range []struct {
@@ -83,9 +78,16 @@ func (rt *Runtime) listenWeb(ctx context.Context, service, at string) net.Listen
 	}
 }
 
+// webConfig is the part of the configuration, which a reload replaces.
+func (rt *Runtime) webConfig() config.Web {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.config.Web
+}
+
 // OpenWeb makes the front of the HTTPS API, and what it keeps. Call it before anything is served.
 func (rt *Runtime) OpenWeb() error {
-	c := rt.config.Web
+	c := rt.webConfig()
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return fmt.Errorf("web.state: %w", err)
 	}
@@ -178,7 +180,7 @@ func (rt *Runtime) endTokens(name string) {
 	if err := rt.tokens.RevokeUser(name, rt.uidOf(name)); err != nil {
 		rt.log.Error("an account ended, and its tokens can't be", "account", name, "error", err.Error())
 	}
-	if err := EndPassword(&rt.config.Web, name); err != nil {
+	if err := EndPassword(rt.webConfig(), name); err != nil {
 		rt.log.Error("an account ended, and its password can't be", "account", name, "error", err.Error())
 	}
 }
@@ -193,7 +195,7 @@ func (rt *Runtime) uidOf(name string) int {
 
 // EndPassword takes a name's password out of the file that is the HTTPS API's own; /etc/shadow is
 // the system's.
-func EndPassword(c *config.Web, name string) error {
+func EndPassword(c config.Web, name string) error {
 	if filepath.Dir(c.Passwords) != c.State {
 		return nil
 	}
@@ -217,10 +219,11 @@ func (rt *Runtime) endUnknownTokens() {
 			rt.endTokens(t.User)
 		}
 	}
-	if filepath.Dir(rt.config.Web.Passwords) != rt.config.Web.State {
+	c := rt.webConfig()
+	if filepath.Dir(c.Passwords) != c.State {
 		return
 	}
-	names, err := passfile.Names(rt.config.Web.Passwords)
+	names, err := passfile.Names(c.Passwords)
 	if err != nil {
 		rt.log.Error("the passwords can't be looked through", "error", err.Error())
 	}
@@ -229,169 +232,4 @@ func (rt *Runtime) endUnknownTokens() {
 			rt.endTokens(name)
 		}
 	}
-}
-
-// backend is what the HTTPS API asks of the host.
-type backend struct{ rt *Runtime }
-
-var _ web.Backend = backend{}
-
-// Do implements web.Backend.
-func (b backend) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
-	return b.rt.door().Do(ctx, caller, call)
-}
-
-// Account implements web.Backend.
-func (b backend) Account(name string) (protocol.Account, error) {
-	if b.rt.accounts != nil {
-		a, err := b.rt.accounts.ByName(name)
-		if err == nil && b.rt.isRefused(a.UID) {
-			err = fmt.Errorf("%w: it is refused by the configuration", account.ErrUnknown)
-		}
-		return a, err
-	}
-	a, err := b.rt.account()
-	if err == nil && a.Name != name {
-		err = fmt.Errorf("%w: name %.40q", account.ErrUnknown, name)
-	}
-	return a, err
-}
-
-// Accounts implements web.Backend.
-func (b backend) Accounts() []protocol.Account {
-	if b.rt.accounts != nil {
-		var all []protocol.Account
-		for _, name := range b.rt.accounts.Names() {
-			if a, err := b.rt.accounts.ByName(name); err == nil || errors.Is(err, account.ErrSuspended) {
-				all = append(all, a)
-			}
-		}
-		return all
-	}
-	a, err := b.rt.account()
-	if err != nil {
-		return nil
-	}
-	return []protocol.Account{a}
-}
-
-// Modules implements web.Backend.
-func (b backend) Modules(ctx context.Context, a protocol.Account) ([]protocol.Module, error) {
-	return b.rt.Host.Modules(ctx, a)
-}
-
-// VerifyMailbox implements web.Backend. What strangers try does not count against the account's own
-// calls.
-func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error) {
-	at := strings.LastIndexByte(address, '@')
-	if at < 1 {
-		return a, false, nil
-	}
-	domain := account.ASCIIDomain(address[at+1:])
-	if b.rt.accounts != nil {
-		a, err = b.rt.accounts.ByDomain(domain)
-	} else if a, err = b.rt.account(); err == nil && !hasDomain(a, domain) {
-		err = account.ErrUnknown
-	}
-	if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {
-		return a, false, nil
-	}
-	if err != nil {
-		return a, false, err
-	}
-	leave, err := b.rt.signIns.enter(ctx, a.Name)
-	if err != nil {
-		return a, false, err
-	}
-	// Who hangs up must not look like a worker that does not answer.
-	ctx, end := budget.Scope(context.WithoutCancel(ctx))
-	defer end()
-	ctx, cancel := context.WithTimeout(ctx, verifyTime)
-	defer cancel()
-	defer func() { leave(ctx.Err() != nil) }()
-	result := b.rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "webmail"}, protocol.Call{
-		API: protocol.UAPI, Module: "Email", Func: "verify_password",
-		Args: protocol.Args{Named: map[string]any{"email": address, "password": password.Reveal()}},
-	})
-	switch {
-	case result.Err == nil:
-		n, isNumber := result.Data.(int64)
-		if u, isUnsigned := result.Data.(uint64); isUnsigned {
-			n, isNumber = int64(u&1), true
-		}
-		return a, isNumber && n == 1, nil
-	case result.Err.Kind == protocol.KindUnavailable, result.Err.Kind == protocol.KindInternal:
-		return a, false, result.Err
-	}
-	return a, false, nil
-}
-
-func hasDomain(a protocol.Account, domain string) bool {
-	for _, own := range a.Domains {
-		if own == domain {
-			return true
-		}
-	}
-	return false
-}
-
-// signIns shares the verifying of mailboxes' passwords out among the accounts: so many of one at once,
-// the others wait.
-type signIns struct {
-	mu       sync.Mutex
-	accounts map[string]*signInsOf
-}
-
-type signInsOf struct {
-	places   chan struct{}
-	users    int
-	restTill time.Time
-}
-
-// signInsEach is how many of one account are verified at once.
-const signInsEach = 4
-
-// enter waits for a place. The caller must call leave, and say whether no answer came in time.
-func (s *signIns) enter(ctx context.Context, name string) (leave func(late bool), err error) {
-	s.mu.Lock()
-	if s.accounts == nil {
-		s.accounts = make(map[string]*signInsOf)
-	}
-	a := s.accounts[name]
-	if a == nil {
-		a = &signInsOf{places: make(chan struct{}, signInsEach)}
-		s.accounts[name] = a
-	}
-	resting := time.Now().Before(a.restTill)
-	a.users++
-	s.mu.Unlock()
-	gone := func(late bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		a.users--
-		if late {
-			a.restTill = time.Now().Add(lookupRest)
-		} else if a.users == 0 && !time.Now().Before(a.restTill) {
-			delete(s.accounts, name)
-		}
-	}
-	if resting {
-		gone(false)
-		return nil, fmt.Errorf("account %s: its worker did not answer a moment ago", name)
-	}
-	timer := time.NewTimer(verifyTime)
-	defer timer.Stop()
-	select {
-	case a.places <- struct{}{}:
-	case <-timer.C:
-		gone(false)
-		return nil, fmt.Errorf("account %s: too many sign in at once", name)
-	case <-ctx.Done():
-		gone(false)
-		return nil, ctx.Err()
-	}
-	return func(late bool) {
-		<-a.places
-		gone(late)
-	}, nil
 }

@@ -39,7 +39,7 @@ func (q *request) render(status int, name string, data any) {
 // public serves what needs no sign-in: the page to sign in on, and what pages are made of. It
 // reports whether it answered.
 func (q *request) public() bool {
-	if q.path.Kind == decode.Login || q.path.Kind == decode.Page {
+	if q.path.Kind == decode.Page || q.path.Kind == decode.Login && q.r.Method != http.MethodPost {
 		// What strangers are sent is small: who does not take it is not waited for.
 		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
 	}
@@ -129,6 +129,8 @@ func (q *request) login() {
 	// in logs and histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
 	values, problem := decode.ReadBody(q.r, maxLogin)
+	// net/http reads on, and takes the end of the time for the client's.
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return
