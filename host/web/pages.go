@@ -129,12 +129,12 @@ func (q *request) login() {
 	// in logs and histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
 	values, problem := decode.ReadBody(q.r, maxLogin)
-	// net/http reads on, and takes the end of the time for the client's.
-	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return
 	}
+	// net/http reads on, and takes the end of the time for the client's.
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
 	user, problem := values.Take("user")
 	pass, ok := values.Named()["pass"].(string)
 	if problem != nil || !ok || user == "" || pass == "" {
