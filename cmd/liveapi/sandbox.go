@@ -31,6 +31,16 @@ const (
 	sandboxPassword = "Old.passw0rd-1"
 )
 
+const sandboxWeb = `
+# The HTTPS API and its pages: https://127.0.0.1:12083/
+[web]
+state      = "web"              # tokens, and a certificate that signs itself
+cpanel     = "127.0.0.1:12083"
+whm        = "127.0.0.1:12087"
+webmail    = "127.0.0.1:12096"
+access_log = "web/access.log"
+`
+
 const sandboxConfig = `# A sandbox: one account, served to your own user alone.
 # liveapid serve --config %[1]s
 mode     = "personal"
@@ -39,15 +49,7 @@ accounts = "accounts"
 socket   = "run/liveapi.sock"
 run_dir  = "run"
 modules  = "modules"
-
-# The HTTPS API and its pages: https://127.0.0.1:12083/
-[web]
-state      = "web"              # tokens, and a certificate that signs itself
-cpanel     = "127.0.0.1:12083"
-whm        = "127.0.0.1:12087"
-webmail    = "127.0.0.1:12096"
-access_log = "web/access.log"
-
+` + sandboxWeb + `
 # The Email plugin beside liveapid.
 [[plugin]]
 # path   = "/usr/lib/liveapid/liveapi-email"
@@ -72,15 +74,7 @@ run_dir  = "run"
 control  = "run/control.sock"   # liveapi status, liveapi top
 audit    = "audit.log"          # liveapi audit verify
 modules  = "modules"
-
-# The HTTPS API and its pages: https://127.0.0.1:12083/
-[web]
-state      = "web"              # tokens, and a certificate that signs itself
-cpanel     = "127.0.0.1:12083"
-whm        = "127.0.0.1:12087"
-webmail    = "127.0.0.1:12096"
-access_log = "web/access.log"
-
+` + sandboxWeb + `
 # The Email plugin beside liveapid.
 [[plugin]]
 [plugin.settings]

@@ -115,7 +115,6 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("tokens: lock: %w", err)
 	}
-	s.byID = nil // What is in memory may be another process's past.
 	if err := s.load(); err != nil {
 		return err
 	}
@@ -132,6 +131,5 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	if len(text) >= maxFile {
 		return fmt.Errorf("%w: the file would have %d bytes", ErrFull, len(text))
 	}
-	s.byID = nil
 	return atomicfile.Write(s.path, append(text, '\n'), 0o600)
 }

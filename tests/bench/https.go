@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chromedp/chromedp"
@@ -103,38 +101,15 @@ func (w *world) tool(stdin string, args ...string) (string, error) {
 
 // httpsChanges lets clients change passwords for a while.
 func httpsChanges(address, token string, clients, mailboxes int, length time.Duration, keep, http2 bool) (float64, samples, error) {
-	var (
-		mu    sync.Mutex
-		all   samples
-		group sync.WaitGroup
-		fail  atomic.Value
-	)
-	start := time.Now()
-	for k := range clients {
-		group.Go(func() {
-			config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It signs itself.
-			transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: !keep, ForceAttemptHTTP2: http2, MaxIdleConnsPerHost: 1}
-			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: time.Minute}
-			var own samples
-			for n := 0; time.Since(start) < length; n++ {
-				at := time.Now()
-				if err := httpsChange(client, address, token, fmt.Sprintf("b%d", (k+n*clients)%(mailboxes-1)), n); err != nil {
-					fail.Store(err)
-					return
-				}
-				own = append(own, time.Since(at))
-			}
-			mu.Lock()
-			all = append(all, own...)
-			mu.Unlock()
-		})
-	}
-	group.Wait()
-	if err, ok := fail.Load().(error); ok {
-		return 0, nil, err
-	}
-	return float64(len(all)) / time.Since(start).Seconds(), all, nil
+	return together(clients, mailboxes, length, func() (caller, error) {
+		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It signs itself.
+		transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: !keep, ForceAttemptHTTP2: http2, MaxIdleConnsPerHost: 1}
+		client := &http.Client{Transport: transport, Timeout: time.Minute}
+		return caller{
+			change: func(box string, n int) error { return httpsChange(client, address, token, box, n) },
+			end:    transport.CloseIdleConnections,
+		}, nil
+	})
 }
 
 func httpsChange(client *http.Client, address, token, box string, n int) error {

@@ -48,13 +48,8 @@ func (b *bench) passwdpop() error {
 	return nil
 }
 
-// changes lets callers change passwords for a while.
+// changes lets callers change passwords over the socket for a while.
 func (w *world) changes(callers, mailboxes int, length time.Duration) (rate float64, all samples, err error) {
-	var (
-		mu    sync.Mutex
-		group sync.WaitGroup
-		fail  atomic.Value
-	)
 	warm, err := w.dial()
 	if err != nil {
 		return 0, nil, err
@@ -63,19 +58,41 @@ func (w *world) changes(callers, mailboxes int, length time.Duration) (rate floa
 		return 0, nil, err
 	}
 	defer func() { _ = warm.Close() }()
+	return together(callers, mailboxes, length, func() (caller, error) {
+		c, err := w.dial()
+		return caller{
+			change: func(box string, n int) error { return change(c, box, n) },
+			end:    func() { _ = c.Close() },
+		}, err
+	})
+}
+
+// caller is one of those who change passwords.
+type caller struct {
+	change func(box string, n int) error
+	end    func()
+}
+
+// together lets callers change passwords for a while, each those of mailboxes of its own.
+func together(callers, mailboxes int, length time.Duration, open func() (caller, error)) (rate float64, all samples, err error) {
+	var (
+		mu    sync.Mutex
+		group sync.WaitGroup
+		fail  atomic.Value
+	)
 	start := time.Now()
 	for k := range callers {
 		group.Go(func() {
-			c, err := w.dial()
+			c, err := open()
 			if err != nil {
 				fail.Store(err)
 				return
 			}
-			defer func() { _ = c.Close() }()
+			defer c.end()
 			var own samples
 			for n := 0; time.Since(start) < length; n++ {
 				at := time.Now()
-				if err := change(c, fmt.Sprintf("b%d", (k+n*callers)%(mailboxes-1)), n); err != nil {
+				if err := c.change(fmt.Sprintf("b%d", (k+n*callers)%(mailboxes-1)), n); err != nil {
 					fail.Store(err)
 					return
 				}

@@ -83,6 +83,14 @@ func (b *tab) text(selector string) string {
 	return b.js("document.querySelector(" + quote(selector) + ")?.innerText ?? ''")
 }
 
+// choose opens the API Shell at the one function that a search finds.
+func (b *tab) choose(search string) {
+	b.t.Helper()
+	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", search))
+	b.until(`document.getElementById("found").textContent === "One function."`)
+	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"))
+}
+
 // run presses the API Shell's button.
 var run = chromedp.Click("#call button[type=submit]")
 
@@ -243,21 +251,15 @@ func TestPagesInChromium(t *testing.T) {
 
 // The same pages in the dark, as wide as a telephone: nothing is wider than the page.
 func TestPagesOnATelephone(t *testing.T) {
-	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
-	password := w.SetPassword(t, "demo")
-	w.Start(t)
-	web.Wait(t)
+	w, web := open(t)
 	b := newTab(t, 360, 740, true)
-	b.signIn(web.CPanel, "demo", password)
+	b.signIn(web.CPanel, "demo", w.SetPassword(t, "demo"))
 	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"))
 	fits := `document.documentElement.scrollWidth <= innerWidth`
 	b.until(fits)
 	b.accessible("dashboard in the dark")
 	b.picture("telephone-dashboard")
-	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", "passwd_pop"))
-	b.until(`document.getElementById("found").textContent === "One function."`)
-	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"))
+	b.choose("passwd_pop")
 	b.until(fits)
 	b.accessible("shell in the dark")
 	b.picture("telephone-shell")
@@ -274,18 +276,13 @@ func TestPagesOnATelephone(t *testing.T) {
 
 // The server's operator chooses an account, and calls for it.
 func TestPagesOfWHM(t *testing.T) {
-	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
-	password := w.SetPassword(t, "root")
-	w.Start(t)
-	web.Wait(t)
+	w, web := open(t)
 	b := newTab(t, 1000, 800, false)
-	b.signIn(web.WHM, "root", password)
+	b.signIn(web.WHM, "root", w.SetPassword(t, "root"))
 	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"))
 	require.Equal(t, "demo", b.js(`document.getElementById("account").value`))
-	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", "count_pops"))
-	b.until(`document.getElementById("found").textContent === "One function."`)
-	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"), run)
+	b.choose("count_pops")
+	b.do(run)
 	b.until(`document.getElementById("verdict").textContent.startsWith("Done.")`)
 	require.Contains(t, b.js(`document.getElementById("snippet").textContent`), "$cpanel->uapi(")
 	b.accessible("server")

@@ -474,11 +474,12 @@ func TestR15_SlowRequests(t *testing.T) {
 				defer func() { _ = conn.Close() }()
 				_, _ = io.WriteString(conn, head)
 				go func() {
-					for { // Its end is the server's doing.
+					pace := time.NewTicker(100 * time.Millisecond)
+					defer pace.Stop()
+					for range pace.C { // Its end is the server's doing.
 						if _, err := io.WriteString(conn, "a"); err != nil {
 							return
 						}
-						time.Sleep(100 * time.Millisecond)
 					}
 				}()
 				_, _ = io.Copy(io.Discard, conn)

@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -168,29 +169,17 @@ func unescape(s string) (_ string, ok bool) {
 			if i+2 >= len(s) {
 				return "", false
 			}
-			high, low := unhex(s[i+1]), unhex(s[i+2])
-			if high < 0 || low < 0 {
+			c, err := hex.DecodeString(s[i+1 : i+3])
+			if err != nil {
 				return "", false
 			}
-			b.WriteByte(byte(high<<4 | low))
+			b.WriteByte(c[0])
 			i += 2
 		default:
 			b.WriteByte(s[i])
 		}
 	}
 	return b.String(), true
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // addJSON reads an object of parameters.

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"net/netip"
@@ -264,4 +265,54 @@ func TestSessions(t *testing.T) {
 	require.Equal(t, maxEach, s.Count())
 	_, ok = s.Find(first, "cpanel")
 	require.False(t, ok, "the one used longest ago made room")
+}
+
+// Who came first has the first turn, and a client that has all its own tries under way holds up nobody
+// else.
+func TestOrder(t *testing.T) {
+	th, _ := throttle()
+	for range ofBoth.free {
+		_, _, err := th.Try(t.Context(), "cpanel", "alice", there)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	sixth := make(chan error, 1)
+	go func() {
+		_, _, err := th.Try(ctx, "cpanel", "alice", there)
+		sixth <- err
+	}()
+	waiting := func() int {
+		th.mu.Lock()
+		defer th.mu.Unlock()
+		n := 0
+		for _, queue := range th.waiting {
+			n += queue.Len()
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return waiting() == 1 }, time.Minute, time.Millisecond)
+	_, done, err := th.Try(t.Context(), "cpanel", "alice", here)
+	require.NoError(t, err, "another client's turn is its own")
+	done(Succeeded)
+	cancel()
+	require.ErrorIs(t, <-sixth, context.Canceled)
+
+	// One who is before, and for whom there is room, goes first.
+	th, _ = throttle()
+	queue := list.New()
+	first := queue.PushBack(&waiter{keys: keysOf("cpanel", "alice", there), look: make(chan struct{}, 1)})
+	th.waiting[keysOf("cpanel", "alice", there)[1].name] = queue
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() {
+		_, _, err := th.Try(ctx, "cpanel", "alice", here)
+		sixth <- err
+	}()
+	require.Eventually(t, func() bool { return waiting() == 2 }, time.Minute, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-sixth, context.Canceled)
+	th.mu.Lock()
+	queue.Remove(first)
+	th.mu.Unlock()
+	_, _, err = th.Try(t.Context(), "cpanel", "alice", here)
+	require.NoError(t, err)
 }

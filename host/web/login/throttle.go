@@ -64,7 +64,10 @@ type Throttle struct {
 }
 
 // waiter is a try whose turn is to come.
-type waiter struct{ look chan struct{} }
+type waiter struct {
+	keys []key
+	look chan struct{}
+}
 
 type failures struct {
 	key   string
@@ -150,7 +153,7 @@ func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Add
 		queue = list.New()
 		t.waiting[account] = queue
 	}
-	own := &waiter{look: make(chan struct{}, 1)}
+	own := &waiter{keys: keys, look: make(chan struct{}, 1)}
 	place := queue.PushBack(own)
 	defer func() {
 		queue.Remove(place)
@@ -160,18 +163,14 @@ func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Add
 		t.wake() // The next one may have room, too.
 	}()
 	for {
-		if queue.Front() == place {
-			full := false
-			for _, k := range t.counting(keys) {
-				wait = max(wait, t.wait(k.name))
-				full = full || t.trying[k.name] >= max(1, k.rule.free-t.failed(k.name))
-			}
-			if wait > 0 {
-				return wait, nil, nil
-			}
-			if !full {
-				break
-			}
+		for _, k := range t.counting(keys) {
+			wait = max(wait, t.wait(k.name))
+		}
+		if wait > 0 {
+			return wait, nil, nil
+		}
+		if t.next(queue) == place {
+			break
 		}
 		t.mu.Unlock()
 		select {
@@ -190,12 +189,27 @@ func (t *Throttle) Try(ctx context.Context, service, name string, from netip.Add
 	return 0, func(o Outcome) { t.over(keys, o) }, nil
 }
 
+// next returns the one of a queue whose turn it is: who came first of those for whom there is room. A
+// client that has all its own tries under way holds up itself alone. It needs mu.
+func (t *Throttle) next(queue *list.List) *list.Element {
+	for e := queue.Front(); e != nil; e = e.Next() {
+		full := false
+		for _, k := range t.counting(e.Value.(*waiter).keys) {
+			full = full || t.trying[k.name] >= max(1, k.rule.free-t.failed(k.name))
+		}
+		if !full {
+			return e
+		}
+	}
+	return nil
+}
+
 // wake has those look whose turn it is. It needs mu.
 func (t *Throttle) wake() {
 	for _, queue := range t.waiting {
-		if front := queue.Front(); front != nil {
+		if e := t.next(queue); e != nil {
 			select {
-			case front.Value.(*waiter).look <- struct{}{}:
+			case e.Value.(*waiter).look <- struct{}{}:
 			default: // It is about to look.
 			}
 		}

@@ -12,7 +12,7 @@ use Socket ();
 sub new {
     my ($class) = @_;
     my $bin  = $ENV{LIVEAPI_BIN} or return;
-    my $temp = File::Temp->newdir('lwXXXXXX', TMPDIR => 1);
+    my $temp = File::Temp->newdir(TMPDIR => 1);
     my $self = bless {bin => $bin, temp => $temp, dir => "$temp/s", owner => $$}, $class;
     $self->run('liveapi', 'sandbox', $self->{dir});
     $self->no_policy("$self->{dir}/liveapid.toml");
