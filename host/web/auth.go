@@ -115,7 +115,7 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		// Nobody guesses 260 bits: programs need not wait for those who guess at passwords.
 		who, err = q.byToken(name, secret)
 		if errors.Is(err, errDenied) {
-			q.front.o.Log.Info("token refused", "service", string(q.service), "user", clip(name), "from", q.from.String())
+			q.front.o.Log.Info("token refused", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
 		}
 		return who, 0, err
 	}
@@ -147,10 +147,18 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		outcome = login.Failed
 		done(outcome)
 		done = func(login.Outcome) {}
-		q.front.o.Log.Info("sign-in refused", "service", service, "user", clip(name), "from", q.from.String())
+		q.front.o.Log.Info("sign-in refused", "service", service, "user", q.shown(name), "from", q.from.String())
 		return who, q.front.throttle.Wait(service, name, q.from), err
 	}
 	return who, 0, err
+}
+
+// shown is a name as the log may have it: people type passwords where names belong.
+func (q *request) shown(name string) string {
+	if _, err := q.userOf(name); err == nil || q.service == Webmail && strings.Contains(name, "@") {
+		return clip(name)
+	}
+	return "[unknown]"
 }
 
 // userOf returns a user of the cPanel or the WHM port.
