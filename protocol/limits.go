@@ -42,7 +42,7 @@ const (
 	IdleTimeout = time.Hour
 	// CallTimeout bounds one call.
 	CallTimeout = 60 * time.Second
-	// WorkerStartTimeout and WorkerKillTimeout bound a worker's start and its end.
+	// WorkerStartTimeout bounds a worker's start, and WorkerKillTimeout its end.
 	WorkerStartTimeout = 5 * time.Second
 	WorkerKillTimeout  = 2 * time.Second
 )

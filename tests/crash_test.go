@@ -114,20 +114,43 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 	addMailboxes(t, w, 20)
 	h := w.Serve(t)
 	counts := map[string]int{}
+	stdio := func(box, password string) *exec.Cmd {
+		cmd := w.Command(t, "perl", "-e", strings.ReplaceAll(perlChange, "'user'", "'"+box+"'"))
+		cmd.Env = append(w.Env(t), "NEW="+password)
+		return cmd
+	}
+	count := func(ctx context.Context, c *client.Client) { // A call that starts the worker.
+		_, err := c.Call(ctx, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "count_pops"})
+		require.NoError(t, err)
+	}
+	// How long each takes on this machine: the kills fall within it.
+	took := map[string]time.Duration{}
+	measure := func(what string, f func()) {
+		start := time.Now()
+		f()
+		took[what] = time.Since(start)
+	}
+	measure("stdio", func() { hosttest.Output(t, stdio("b0", "first")) })
+	ctx, cancel := context.WithTimeout(t.Context(), hosttest.Patience)
+	c, err := client.Dial(ctx, w.Socket)
+	require.NoError(t, err)
+	measure("start", func() { count(ctx, c) })
+	measure("change", func() {
+		_, err := c.Call(ctx, passwdPop("b0", "second"))
+		require.NoError(t, err)
+	})
+	_ = c.Close()
+	cancel()
+	t.Log(took)
 	for i := range 300 {
 		box := fmt.Sprintf("b%d", i%20)
 		before := hashes(t, w)
 		victim := []string{"worker", "host", "stdio"}[i%3]
 		ctx, cancel := context.WithTimeout(t.Context(), hosttest.Patience)
-		var c *client.Client
-		var err error
-		var kill func()
 		if victim == "stdio" {
-			cmd := w.Command(t, "perl", "-e", perlChange)
-			cmd.Env = append(w.Env(t), "NEW=by stdio "+strconv.Itoa(i))
-			cmd.Args[2] = strings.ReplaceAll(perlChange, "'user'", "'"+box+"'")
+			cmd := stdio(box, "by stdio "+strconv.Itoa(i))
 			require.NoError(t, cmd.Start())
-			wait := time.NewTimer(rand.N(80 * time.Millisecond))
+			wait := time.NewTimer(rand.N(took["stdio"] * 3 / 2))
 			<-wait.C
 			for _, host := range workersOf(cmd.Process.Pid) { // The shim's own host.
 				_ = syscall.Kill(host, syscall.SIGKILL)
@@ -137,18 +160,24 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 				require.NotEqual(t, before[box], hashes(t, w)[box], "an acknowledged change is there")
 			}
 		} else {
-			c, err = client.Dial(ctx, w.Socket)
+			c, err := client.Dial(ctx, w.Socket)
 			require.NoError(t, err)
-			if victim == "host" {
-				kill = func() { _ = h.Process.Kill() }
-			} else {
+			process := h.Process
+			kill := func() { _ = process.Kill() }
+			if victim == "worker" {
 				kill = func() {
-					for _, pid := range workersOf(h.Process.Pid) {
+					for _, pid := range workersOf(process.Pid) {
 						_ = syscall.Kill(pid, syscall.SIGKILL)
 					}
 				}
 			}
-			timer := time.AfterFunc(rand.N(map[string]time.Duration{"worker": 8, "host": 60}[victim]*time.Millisecond), kill)
+			span := took["change"] * 3 / 2
+			if i%2 == 0 {
+				count(ctx, c)
+			} else { // The host is new, and starts a worker first.
+				span += took["start"]
+			}
+			timer := time.AfterFunc(rand.N(span), kill)
 			answer, err := c.Call(ctx, passwdPop(box, "N3w "+strconv.Itoa(i)))
 			timer.Stop()
 			_ = c.Close()
@@ -188,9 +217,9 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 	t.Log(counts)
 	require.Positive(t, counts["worker clear error"], "no kill hit a call: %v", counts)
 	require.Positive(t, counts["stdio acknowledged"]+counts["worker acknowledged"], "every kill hit a call: %v", counts)
-	ctx, cancel := context.WithTimeout(t.Context(), hosttest.Patience)
+	ctx, cancel = context.WithTimeout(t.Context(), hosttest.Patience)
 	defer cancel()
-	c, err := client.Dial(ctx, w.Socket)
+	c, err = client.Dial(ctx, w.Socket)
 	require.NoError(t, err)
 	defer func() { _ = c.Close() }()
 	require.Eventually(t, func() bool {

@@ -28,14 +28,14 @@ import (
 	"github.com/liveapid/liveapid/protocol/live"
 )
 
-// load keeps clients changing passwords, one mailbox each, until stop is called, which returns
-// how many changes were acknowledged. refused judges what else is answered, or went wrong.
-func load(t *testing.T, w *hosttest.World, clients int, refused func(answer string, err error)) (stop func() int) {
+// load keeps clients changing passwords, one mailbox each, until stop is called. made is how many
+// changes were acknowledged so far. refused judges what else is answered, or went wrong.
+func load(t *testing.T, w *hosttest.World, clients int, refused func(answer string, err error)) (made *atomic.Int64, stop func()) {
 	t.Helper()
 	addMailboxes(t, w, clients)
 	var all sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
-	var done atomic.Int64
+	made = new(atomic.Int64)
 	last := make([]string, clients)
 	for i := range clients {
 		all.Go(func() {
@@ -66,7 +66,7 @@ func load(t *testing.T, w *hosttest.World, clients int, refused func(answer stri
 					continue
 				}
 				if changed, _ := outcome(t, answer); changed {
-					done.Add(1)
+					made.Add(1)
 					last[i] = password
 					continue
 				}
@@ -77,7 +77,7 @@ func load(t *testing.T, w *hosttest.World, clients int, refused func(answer stri
 			}
 		})
 	}
-	return func() int {
+	return made, func() {
 		cancel()
 		all.Wait()
 		for i, password := range last {
@@ -85,7 +85,6 @@ func load(t *testing.T, w *hosttest.World, clients int, refused func(answer stri
 				require.Contains(t, hosttest.Output(t, verify(t, w, fmt.Sprintf("b%d", i), password)), `"data":1`, "what was acknowledged is there")
 			}
 		}
-		return int(done.Load())
 	}
 }
 
@@ -118,7 +117,7 @@ func TestR18_RestartsRefuseNobody(t *testing.T) {
 	var mu sync.Mutex
 	var wrong []string
 	cut := 0
-	stop := load(t, w, 8, func(answer string, err error) {
+	made, stop := load(t, w, 8, func(answer string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -131,14 +130,15 @@ func TestR18_RestartsRefuseNobody(t *testing.T) {
 		}
 	})
 	for range 15 {
+		before := made.Load()
+		require.Eventually(t, func() bool { return made.Load() > before }, hosttest.Patience, time.Millisecond, "it is busy")
 		h.Stop(t)
 		h = start()
 	}
-	done := stop()
+	stop()
 	require.Empty(t, wrong)
-	require.Positive(t, done)
 	require.FileExists(t, w.Socket, "the socket is whoever's made it")
-	t.Logf("%d changes, %d sessions ended by restarts", done, cut)
+	t.Logf("%d changes, %d sessions ended by restarts", made.Load(), cut)
 }
 
 // A reload serves the program that was put in the old one's place, and no call notices.
@@ -158,7 +158,7 @@ func TestReload(t *testing.T) {
 	w.Set(t, "modules  =", "control = \"run/control.sock\"\nmodules  =")
 	h := w.Serve(t)
 	pids := make(map[int]bool)
-	stop := load(t, w, 8, func(answer string, err error) { t.Errorf("%s %v", answer, err) })
+	made, stop := load(t, w, 8, func(answer string, err error) { t.Errorf("%s %v", answer, err) })
 	for i := range 6 {
 		require.Eventually(t, func() bool {
 			pid := workersOf(h.Process.Pid)
@@ -171,14 +171,15 @@ func TestReload(t *testing.T) {
 		require.NoError(t, h.Process.Signal(syscall.SIGHUP))
 		require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") > i }, hosttest.Patience, 5*time.Millisecond)
 	}
-	require.Positive(t, stop())
+	stop()
+	require.Positive(t, made.Load())
 	require.Contains(t, h.Log.String(), "plugin replaced")
 	require.Eventually(t, func() bool { return len(workersOf(h.Process.Pid)) == 1 }, hosttest.Patience, 10*time.Millisecond, "the old ones are gone")
 
 	// What is the same stays; what is broken changes nothing.
 	before := workersOf(h.Process.Pid)
 	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
-	require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") == 7 }, hosttest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") == 7 }, hosttest.Patience, hosttest.Tick)
 	require.Equal(t, before, workersOf(h.Process.Pid))
 	w.Set(t, "[[plugin]]", "[[plugin]")
 	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
@@ -260,6 +261,7 @@ func TestSystemdIsTold(t *testing.T) {
 	until("RELOADING=1\nMONOTONIC_USEC=", "READY=1")
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	until("STOPPING=1")
+	go func() { _, _ = io.Copy(io.Discard, told) }() // What is not read would hold it up.
 	require.NoError(t, h.Wait(t))
 }
 
@@ -270,7 +272,7 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 	uids := []int{20021, 20022, 20023, 20024}
 	const spared = 20025
 	w := hosttest.Server(t, append(uids, spared)...)
-	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	w.Limits(t, "account_rate = -1")
 	h := w.Serve(t)
 	var all sync.WaitGroup
 	stop := make(chan struct{})
@@ -320,7 +322,7 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 		}
 	})
 	kills := 0
-	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(8 * time.Second); kills == 0 || time.Now().Before(end); {
 		if pid := workerPID(t, h, uids[rand.IntN(4)]); pid != 0 {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			kills++
@@ -332,12 +334,11 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
-	require.Positive(t, kills)
 	t.Logf("%d calls, %d not done, %d kills", answered.Load(), unclear.Load(), kills)
 	for _, uid := range append(uids, spared) {
 		require.Eventually(t, func() bool {
 			return strings.Contains(ask(t, w, uid, "passwd_pop", `{"email":"user","password":"the end"}`), `"status":1`)
-		}, hosttest.Patience, 100*time.Millisecond)
+		}, 3*hosttest.Patience, 100*time.Millisecond)
 		require.Contains(t, ask(t, w, uid, "verify_password", fmt.Sprintf(`{"email":"user@%s.example","password":"the end"}`, hosttest.Name(uid))), `"data":1`)
 		entries, err := os.ReadDir(filepath.Join(w.Home(uid), "etc", hosttest.Name(uid)+".example"))
 		require.NoError(t, err)
@@ -352,11 +353,12 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 func TestT44_AuditOfAKilledHost(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20031)
-	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	w.Limits(t, "account_rate = -1")
 	acknowledged := 0
 	for range 4 {
 		h := w.Serve(t)
 		c := w.DialUID(t, 20031)
+		require.NoError(t, c.SetDeadline(time.Now().Add(hosttest.Patience)))
 		answers, before := bufio.NewReader(c), acknowledged
 		var timer *time.Timer
 		for n := 0; ; n++ {
@@ -432,11 +434,10 @@ func TestBrokenAccountFile(t *testing.T) {
 	w := hosttest.Server(t, 20041, 20042)
 	require.NoError(t, os.WriteFile(w.AccountFile(20041), []byte("uid = "), 0o644))
 	h := w.Serve(t)
-	require.Contains(t, h.Log.String(), "u20041.toml")
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "u20041.toml") }, hosttest.Patience, hosttest.Tick)
 	require.Contains(t, ask(t, w, 20042, "count_pops", `{}`), `"data":1`)
 	require.Contains(t, w.DialUID(t, 20041).Answer(), "has no account")
-	cmd := w.Command(t, "liveapi", "account", "check")
-	out, err := cmd.CombinedOutput()
+	out, err := w.Command(t, "liveapi", "account", "check").CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "u20041.toml")
 	out, err = w.Command(t, "liveapi", "doctor").CombinedOutput()
@@ -473,20 +474,25 @@ func TestMetrics(t *testing.T) {
 	c.Call("uapi", "Email", "count_pops", `{}`)
 	c.Call("uapi", "Email", "verify_password", `{"email":"nobody@example.com","password":"c4n4ry"}`)
 	c.Call("uapi", "Nonsense", "c4n4ry", `{}`)
-	answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
-	require.NoError(t, err)
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	require.NoError(t, err)
+	var text string
+	require.Eventually(t, func() bool { // The look whether it listens may count for a moment.
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+		require.NoError(t, err)
+		defer func() { _ = answer.Body.Close() }()
+		page, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		text = string(page)
+		return strings.Contains(text, "liveapid_sessions 1\n")
+	}, hosttest.Patience, hosttest.Tick)
 	for _, line := range []string{
 		`liveapid_calls_total{api="UAPI",function="count_pops",module="Email",result="ok"} 1`,
 		`liveapid_calls_total{api="UAPI",function="verify_password",module="Email",result="not_found"} 1`,
 		`liveapid_calls_total{api="unknown",function="unknown",module="unknown",result="no_module"} 1`,
-		`liveapid_sessions 1`, `liveapid_workers{plugin="liveapi-email"} 1`, `liveapid_call_seconds_count{module="Email"} 2`, "liveapid_accounts 1",
+		`liveapid_workers{plugin="liveapi-email"} 1`, `liveapid_call_seconds_count{module="Email"} 2`, "liveapid_accounts 1",
 	} {
-		require.Contains(t, string(text), line)
+		require.Contains(t, text, line)
 	}
-	require.NotContains(t, string(text), "c4n4ry")
+	require.NotContains(t, text, "c4n4ry")
 	w.Set(t, "127.0.0.1:", "0.0.0.0:")
 	out, err := w.Command(t, "liveapid", "serve").CombinedOutput()
 	require.Error(t, err)

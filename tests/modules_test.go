@@ -121,7 +121,7 @@ func TestR18_FaultyScripts(t *testing.T) {
 			w := hosttest.Sandbox(t)
 			addModule(t, w, "Faulty", file, text)
 			addModule(t, w, "Broken", "module.pl", "die 'it does not even start'")
-			appendConfig(t, w, "[limits]\ncall = \"3s\"\n")
+			w.Limits(t, "call = \"15s\"")
 			host := w.Serve(t)
 			c := w.Dial(t)
 			run := func(how string) string {
@@ -146,7 +146,7 @@ func TestR18_FaultyScripts(t *testing.T) {
 			require.Contains(t, run("exit"), "The Faulty module stopped while it ran this call. Whether the change was made is not known")
 			second := pid()
 			require.NotEqual(t, first, second)
-			require.Contains(t, run("hang"), "The Faulty module did not answer within 3s.")
+			require.Contains(t, run("hang"), "The Faulty module did not answer within 15s.")
 			third := pid()
 			require.NotEqual(t, second, third)
 			gone := func(pid int) {

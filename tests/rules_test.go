@@ -125,9 +125,7 @@ func TestT45_Toolchain(t *testing.T) {
 func TestR15_SlowClients(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	config, err := os.ReadFile(w.Config)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(w.Config, append(config, "\n[limits]\nframe_time = \"2s\"\naccount_sessions = 600\n"...), 0o644))
+	w.Limits(t, "frame_time = \"2s\"\naccount_sessions = 600")
 	w.Serve(t)
 	var slow sync.WaitGroup
 	for range 300 {

@@ -96,6 +96,7 @@ type Limits struct {
 	Call            Duration `toml:"call"`             //
 	Sessions        int      `toml:"sessions"`         //
 	AccountSessions int      `toml:"account_sessions"` //
+	WorkerStart     Duration `toml:"worker_start"`     // A worker that takes longer to start is given up.
 	WorkerIdle      Duration `toml:"worker_idle"`      // Default 5m; a worker stops after so long without calls.
 	Workers         int      `toml:"workers"`          // At once, of all plugins.
 	WorkerMemory    int      `toml:"worker_memory"`    // MiB that a worker may hold. Server mode.

@@ -89,7 +89,7 @@ func SandboxAs(t testing.TB, uid int) *World {
 	w := newWorld(dir)
 	w.uid, w.bin = uid, bin
 	Output(t, w.Command(t, "liveapi", "sandbox", dir))
-	w.closeWeb(t)
+	w.settle(t)
 	return w
 }
 
@@ -119,7 +119,7 @@ func SandboxIn(t testing.TB, parent string) *World {
 	w := newWorld(dir)
 	// Tests of other things use passwords that are easy to tell apart.
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
-	w.closeWeb(t)
+	w.settle(t)
 	return w
 }
 
@@ -130,6 +130,21 @@ func (w *World) Set(t testing.TB, old, text string) {
 	require.NoError(t, err)
 	require.Contains(t, string(config), old)
 	require.NoError(t, os.WriteFile(w.Config, []byte(strings.Replace(string(config), old, text, 1)), 0o644))
+}
+
+const settings = "# The Email plugin" // What stands before a sandbox's plugin.
+
+// settle makes a sandbox one of many on a machine that may be slow.
+func (w *World) settle(t testing.TB) {
+	t.Helper()
+	w.closeWeb(t)
+	w.Set(t, settings, fmt.Sprintf("[limits]\nworker_start = %q\n\n%s", Patience, settings))
+}
+
+// Limits adds lines to the world's limits.
+func (w *World) Limits(t testing.TB, lines string) {
+	t.Helper()
+	w.Set(t, "[limits]\n", "[limits]\n"+lines+"\n")
 }
 
 // Env is the environment in which programs find the world, and it alone.
@@ -295,17 +310,23 @@ func (w *World) Dial(t testing.TB) *Conn {
 	return NewConn(t, conn)
 }
 
-// NewConn wraps a connection. It is closed with the test.
+// NewConn wraps a connection. It is closed with the test. Each thing that is sent or read on
+// it has Patience, however many there are.
 func NewConn(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(Patience)))
 	return &Conn{t: t, Conn: conn, r: bufio.NewReader(conn)}
+}
+
+func (c *Conn) patience() {
+	c.t.Helper()
+	require.NoError(c.t, c.SetDeadline(time.Now().Add(Patience)))
 }
 
 // Raw sends bytes as they are.
 func (c *Conn) Raw(text string) {
 	c.t.Helper()
+	c.patience()
 	_, err := io.WriteString(c.Conn, text)
 	require.NoError(c.t, err)
 }
@@ -329,6 +350,7 @@ func (c *Conn) Answer() string {
 // AnswerText reads one answer of whatever form.
 func (c *Conn) AnswerText() string {
 	c.t.Helper()
+	c.patience()
 	head, err := c.r.ReadString('\n')
 	require.NoError(c.t, err, "%q", head)
 	require.Equal(c.t, "<?xml version=\"1.0\" ?>\n", head)
@@ -344,6 +366,7 @@ func (c *Conn) AnswerText() string {
 // Frame reads one answer of a MessagePack session.
 func (c *Conn) Frame() string {
 	c.t.Helper()
+	c.patience()
 	line, err := c.r.ReadString('\n')
 	require.NoError(c.t, err, "%q", line)
 	size, err := strconv.Atoi(strings.TrimSuffix(line, "\n"))
@@ -375,6 +398,7 @@ func Action(api, module, function, args string) string {
 // Ended requires that the host closes the session without a further byte.
 func (c *Conn) Ended() {
 	c.t.Helper()
+	c.patience()
 	rest, err := io.ReadAll(c.r)
 	require.NoError(c.t, err)
 	require.Empty(c.t, string(rest))

@@ -41,7 +41,7 @@ func Server(t testing.TB, uids ...int) *World {
 	w.bin = bin
 	Output(t, w.Command(t, "liveapi", "sandbox", "--server", "--helper="+Helper, dir))
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
-	w.closeWeb(t)
+	w.settle(t)
 	for _, uid := range uids {
 		w.AddAccount(t, uid)
 	}

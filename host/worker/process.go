@@ -31,6 +31,7 @@ type process struct {
 	handed  bool   // The directory is the worker's own until then.
 	spawner *Spawner
 	log     *lineLog
+	start   time.Duration // Bounds its start.
 
 	pid     int
 	pidfd   *os.File       // Readable when the process has ended, whoever traces it.
@@ -101,7 +102,7 @@ func (p *process) Start(context.Context) error {
 	p.pid = p.cmd.Process.Pid
 	p.pidfd = os.NewFile(uintptr(*p.cmd.SysProcAttr.PidFD), "pidfd")
 	_ = p.cmd.Process.Release() // It is reaped here.
-	p.late = time.AfterFunc(protocol.WorkerStartTimeout, func() {
+	p.late = time.AfterFunc(p.start, func() {
 		_ = p.kill()
 		p.tooLate()
 	})

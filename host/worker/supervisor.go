@@ -42,6 +42,7 @@ type Options struct {
 	// and gets the secrets of calls and settings. Nil has none: then workers do it all.
 	Helper  *protocol.Account
 	Pool    *Pool          // Bounds the workers of all plugins; nil sets no bound.
+	Start   time.Duration  // Bounds a worker's start; 0 means protocol.WorkerStartTimeout.
 	Cgroups *Cgroups       // Bounds each worker; nil has none.
 	Memory  int64          // Bytes that a worker may hold; 0 sets no bound.
 	Budget  *budget.Budget // Of large answers; nil sets no bound.
@@ -76,6 +77,9 @@ var _ host.Plugin = (*Supervisor)(nil)
 // New returns a supervisor. It starts nothing before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
+	if o.Start <= 0 {
+		o.Start = protocol.WorkerStartTimeout
+	}
 	s := &Supervisor{o: o, log: log, gate: newGate(hardWork), shared: newGate(sharedWork), mail: newGate(mailWork), slots: make(map[identity]*slot)}
 	if o.Helper != nil {
 		s.helper = &slot{s: s, account: *o.Helper, helper: true}

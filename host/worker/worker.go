@@ -46,7 +46,7 @@ type worker struct {
 }
 
 // startWorker starts the supervisor's plugin for a slot. It takes little more than
-// protocol.WorkerStartTimeout, whatever the plugin does.
+// Options.Start, whatever the plugin does.
 func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 	account := sl.account
 	binary, err := openBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
@@ -74,7 +74,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		AutoMTLS:         s.o.TLS,
 		SkipHostEnv:      true,
-		StartTimeout:     protocol.WorkerStartTimeout,
+		StartTimeout:     s.o.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
 		// Off, not merely quiet: go-plugin parses a worker's lines for any other level.
 		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
@@ -97,7 +97,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 				}
 				p.as(credential, cgroup)
 			}
-			p.tls, p.spawner, p.log = s.o.TLS, s.o.Spawner, w.stderr
+			p.tls, p.spawner, p.log, p.start = s.o.TLS, s.o.Spawner, w.stderr, s.o.Start
 			p.tooLate = w.conn.shut
 			w.process = p
 			return p, nil
@@ -110,7 +110,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 			return w.conn.once(func() (net.Conn, error) { return dialAs(ctx, socket, uid) })
 		}),
 	})
-	if err := w.connectInTime(s.settings(sl)); err != nil {
+	if err := w.connectInTime(s.o.Start, s.settings(sl)); err != nil {
 		if w.process == nil {
 			_ = binary.Close()
 		} else if _, refused := w.process.handshake(); refused != nil {
@@ -178,18 +178,18 @@ func (s *Supervisor) environment(handshake []string) []string {
 	}, handshake...)
 }
 
-// connectInTime connects within protocol.WorkerStartTimeout. go-plugin opens a stream
+// connectInTime connects within limit. go-plugin opens a stream
 // without a deadline, and holds its lock meanwhile; only the end of the connection, which
 // a grandchild may keep open, ends that.
-func (w *worker) connectInTime(settings map[string]any) error {
-	err := w.connect(settings)
+func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
+	err := w.connect(limit, settings)
 	if w.process != nil && w.process.late != nil && !w.process.late.Stop() {
-		return fmt.Errorf("the plugin did not start within %s", protocol.WorkerStartTimeout)
+		return fmt.Errorf("the plugin did not start within %s", limit)
 	}
 	return err
 }
 
-func (w *worker) connect(settings map[string]any) error {
+func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	protocolClient, err := w.client.Client()
 	if err != nil {
 		return fmt.Errorf("start the plugin: %w", clipped(err))
@@ -203,7 +203,7 @@ func (w *worker) connect(settings map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("the plugin's settings: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), protocol.WorkerStartTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	answer, err := w.rpc.Describe(ctx, &pluginpb.Payload{Msgpack: ask})
 	if err != nil {

@@ -73,7 +73,7 @@ func TestR14_IdleSessions(t *testing.T) {
 	limits(t)
 	w := hosttest.Server(t, 20001)
 	n := scale(10_000)
-	w.Set(t, "# The Email plugin", fmt.Sprintf("[limits]\nsessions = %d\naccount_sessions = %d\n# The Email plugin", n+10, n+10))
+	w.Limits(t, fmt.Sprintf("sessions = %d\naccount_sessions = %d", n+10, n+10))
 	h := w.Serve(t)
 	require.Contains(t, w.DialUID(t, 20001).Call("uapi", "Email", "count_pops", `{}`), `"data":1`)
 	before := memory(t, h.Process.Pid)
@@ -110,7 +110,7 @@ func TestManyAccounts(t *testing.T) {
 		uids[i] = 21_000 + i
 	}
 	w := hosttest.Server(t, uids...)
-	w.Set(t, "# The Email plugin", "[limits]\nworkers = 100\n# The Email plugin")
+	w.Limits(t, "workers = 100")
 	h := w.Serve(t)
 	before := memory(t, h.Process.Pid)
 	start := time.Now()
@@ -144,7 +144,7 @@ func TestManyAccounts(t *testing.T) {
 // R21: a million frames, most of them broken, and the memory stays where it was.
 func TestR21_AMillionFrames(t *testing.T) {
 	w := hosttest.Server(t, 20001)
-	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	w.Limits(t, "account_rate = -1")
 	h := w.Serve(t)
 	n := scale(1_000_000)
 	var sent atomic.Int64
@@ -224,7 +224,7 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 func TestR09_KilledForAMinute(t *testing.T) {
 	uids := []int{20021, 20022, 20023, 20024}
 	w := hosttest.Server(t, uids...)
-	w.Set(t, "# The Email plugin", "[limits]\naccount_rate = -1\n# The Email plugin")
+	w.Limits(t, "account_rate = -1")
 	h := w.Serve(t)
 	var host atomic.Pointer[os.Process]
 	host.Store(h.Process)
