@@ -66,7 +66,7 @@ func TestClientSettings(t *testing.T) {
 	}
 
 	port, messages := startSMTP(t)
-	w.Set(t, "# scheme", fmt.Sprintf("smtp = \"127.0.0.1:%d\"\nmail_from = \"post@example.com\"\nmail_host = \"imap.example.com\"\nplaintext_login = true\n# scheme", port))
+	w.Set(t, "# scheme", fmt.Sprintf("smtp = \"127.0.0.1:%d\"\nmail_timeout = \"1m\"\nmail_from = \"post@example.com\"\nmail_host = \"imap.example.com\"\nplaintext_login = true\n# scheme", port))
 	for _, to := range []string{"", "x", "x@", "Me <x@example.org>", "x@example.org,y@example.org", "x@example.org%0ABcc:y@example.org", "<x@example.org>", strings.Repeat("x", 260) + "@example.org"} {
 		require.Contains(t, c("dispatch_client_settings", "account=user@example.com", "to="+to), `"status":0`, to)
 	}

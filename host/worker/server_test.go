@@ -78,7 +78,7 @@ func serverRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig 
 }
 
 func (r *rig) callAs(uid int, name string, args map[string]any) (*protocol.Result, error) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	a := protocol.Account{Name: fmt.Sprintf("u%d", uid), UID: uid, GID: uid}
 	if _, err := r.s.Modules(ctx, a); err != nil {
@@ -136,7 +136,7 @@ func TestR13_Memory(t *testing.T) {
 	other := toInt(r.mustAs(20002, "pid", nil).Data)
 	_, err := r.callAs(20001, "eat", nil)
 	require.ErrorIs(t, err, host.ErrOutcomeUnknown)
-	require.Contains(t, r.log.String(), "takes more memory than it may and is killed")
+	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "takes more memory than it may and is killed") }, patience, time.Millisecond)
 	require.Equal(t, other, toInt(r.mustAs(20002, "pid", nil).Data))
 	st := r.s.Status()
 	require.EqualValues(t, 1, st.Overweight)
@@ -170,7 +170,7 @@ func TestPool(t *testing.T) {
 			n += w.Calls
 		}
 		return n == 2
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	_, err := r.callAs(20004, "pid", nil)
 	require.ErrorIs(t, err, host.ErrNotRun)
 	cancel()
@@ -212,7 +212,7 @@ func TestT12_WhatIsLeftInAWorkersFolder(t *testing.T) {
 	require.Eventually(t, func() bool {
 		dirs, _ := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 		return len(dirs) == 1
-	}, 10*time.Second, 10*time.Millisecond, "the dead one's folder is gone")
+	}, patience, 10*time.Millisecond, "the dead one's folder is gone")
 	require.FileExists(t, filepath.Join(outside, "file"))
 }
 
@@ -245,7 +245,7 @@ func TestT19_ControlGroups(t *testing.T) {
 		mount := filepath.Dir(root)
 		require.NoError(t, os.WriteFile(filepath.Join(mount, before, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0))
 		require.NoError(t, os.Remove(filepath.Join(root, "host")))
-		require.NoError(t, os.Remove(root), "no group is left")
+		require.Eventually(t, func() bool { return os.Remove(root) == nil }, patience, time.Millisecond, "no group is left")
 	}()
 	r := serverRig(t, "good", func(o *worker.Options) { o.Cgroups, o.Memory = groups, 256<<20 })
 	pid := int(toInt(r.mustAs(20001, "pid", nil).Data))
@@ -293,7 +293,7 @@ func TestR12_RestsAloud(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := r.call(t.Context(), "pid", nil)
 		return errors.As(err, &resting)
-	}, 20*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.GreaterOrEqual(t, resting.Times, 4)
 	require.Positive(t, resting.For)
 }
@@ -319,12 +319,12 @@ time.sleep(300)`, pid))
 		require.Eventually(t, func() bool {
 			_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
 			return os.IsNotExist(err)
-		}, 10*time.Second, 10*time.Millisecond, "it is reaped when the tracer is gone")
+		}, patience, 10*time.Millisecond, "it is reaped when the tracer is gone")
 	}()
 	require.Equal(t, "held", readLine(t, out))
 	require.NoError(t, syscall.Kill(int(pid), syscall.SIGKILL))
 	require.Eventually(t, func() bool {
 		result, err := r.callAs(20001, "pid", nil)
 		return err == nil && toInt(result.Data) != pid
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/sdk"
@@ -46,12 +47,13 @@ func (m *Module) tell(kind change) part {
 // notify tells the mail server, where there is one to tell. The change was made: that it could
 // not be told is a warning.
 func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, kind change) {
-	n := m.now().notifier
+	set := m.now()
+	n := set.notifier
 	if n == nil {
 		return
 	}
 	// Also where the caller has left: the change was made.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notifyTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), set.settings.MailTimeout)
 	defer cancel()
 	if err := n.changed(ctx, box, kind); err != nil {
 		call.Log("tell the mail server of " + box.String() + ": " + err.Error())
@@ -68,11 +70,11 @@ type doveadm struct {
 	client *http.Client
 }
 
-func newDoveadm(address string, key protocol.Secret, kick bool) *doveadm {
+func newDoveadm(address string, key protocol.Secret, kick bool, timeout time.Duration) *doveadm {
 	return &doveadm{
 		url: strings.TrimRight(address, "/") + "/doveadm/v1", key: key, kick: kick,
 		client: &http.Client{
-			Timeout: notifyTimeout,
+			Timeout: timeout,
 			// The key goes to the address that was configured, and nowhere else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -35,15 +35,19 @@ type Settings struct {
 	SMTP             string // host:port of the server that takes this module's messages; "" sends none.
 	MailFrom         string // Their sender; "" is no-reply at the account's main domain.
 	Queue            string // Socket of the agent that works on the mail queue; "" has none.
+	// MailTimeout is how long the mail server may take to be told of a change, or to take a message.
+	MailTimeout time.Duration
 }
 
 // FilesStore is the default store.
 const FilesStore = "files"
 
+const defaultMailTimeout = 3 * time.Second
+
 // ParseSettings reads the settings. Its errors name the setting and quote no value of those that
 // hold passwords.
 func ParseSettings(raw map[string]any) (Settings, error) {
-	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore}
+	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore, MailTimeout: defaultMailTimeout}
 	for name, value := range raw {
 		var ok bool
 		want := ""
@@ -102,6 +106,12 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 			s.MailFrom, ok = value.(string)
 			_, err := recipient(s.MailFrom)
 			want, ok = "an address, such as no-reply@example.com", ok && err == nil
+		case "mail_timeout":
+			var text string
+			text, ok = value.(string)
+			d, err := time.ParseDuration(text)
+			s.MailTimeout = d
+			want, ok = "a time up to a minute, such as 3s", ok && err == nil && d > 0 && d <= time.Minute
 		case "kick":
 			s.Kick, ok = value.(bool)
 			want = "true or false"
@@ -164,7 +174,7 @@ func (s Settings) build() (*active, error) {
 	}
 	a.policy = policy.New(s.RequiredStrength, list)
 	if s.Doveadm != "" {
-		a.notifier = newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick)
+		a.notifier = newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick, s.MailTimeout)
 	}
 	if s.Queue != "" {
 		a.queue = &queue{socket: s.Queue}
@@ -175,6 +185,3 @@ func (s Settings) build() (*active, error) {
 	a.open, a.close, err = s.Open()
 	return a, err
 }
-
-// notifyTimeout is how long a mail server may take to be told of a change.
-const notifyTimeout = 3 * time.Second

@@ -56,7 +56,7 @@ func (s *server) describe(t *testing.T, settings map[string]any) error {
 	t.Helper()
 	doc, err := payload.EncodeSettings(settings)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = s.Describe(ctx, &pluginpb.Payload{Msgpack: doc})
 	return err
@@ -130,6 +130,7 @@ func TestErrorsOfTheModule(t *testing.T) {
 // R18: a script that can't be talked to ends its worker, whatever it did.
 func TestR18_BrokenScripts(t *testing.T) {
 	t.Parallel()
+	const late = "it does not answer in time"
 	for name, c := range map[string]struct{ code, says string }{
 		"it prints":                      {`print "hello\n";`, "does not begin with its length"},
 		"it ends":                        {`exit 3;`, "exit status 3"},
@@ -139,23 +140,19 @@ func TestR18_BrokenScripts(t *testing.T) {
 		"its answer is too long":         {`print "16777217\n";`, "at most 16777216"},
 		"its length is too long":         {`print "11111111111111111111";`, "does not begin with its length"},
 		"its answer is another call's":   {`answer('{"id":"other","data":1}');`, "for another call"},
-		"it does not answer in time":     {`sleep 60;`, "did not come in time"},
+		late:                             {`sleep 60;`, "did not come in time"},
 		"it answers a bit at a time":     {`while (1) { print "0"; select undef, undef, undef, 0.01 }`, "does not begin with its length"},
-		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 60;`, "script ended"},
+		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 8;`, "script ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, c.code)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			if strings.Contains(name, "time") {
-				cancel()
-				ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
-			}
+			ctx, cancel := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 300 * time.Millisecond, false: time.Minute}[name == late])
 			defer cancel()
 			_, err := call(ctx, t, s, map[string]any{"password": "c4n4ry"})
 			require.Error(t, err)
 			require.Equal(t, 1, <-s.exited)
-			require.Eventually(t, func() bool { return strings.Contains(s.logged(t), c.says) }, 10*time.Second, time.Millisecond, "%s", c.says)
+			require.Eventually(t, func() bool { return strings.Contains(s.logged(t), c.says) }, time.Minute, time.Millisecond, "%s", c.says)
 			require.NotContains(t, s.logged(t), "c4n4ry")
 			s.process.kill()
 		})
@@ -189,7 +186,7 @@ func TestTwoAnswers(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err = call(t.Context(), t, s, nil)
 		return err != nil
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.Equal(t, 1, <-s.exited)
 	require.Contains(t, s.logged(t), "more than one answer")
 }
@@ -207,8 +204,8 @@ func TestLastAnswer(t *testing.T) {
 // The time that a call waits for others is not taken from the script's.
 func TestWaitingIsNotTheScripts(t *testing.T) {
 	t.Parallel()
-	s := start(t, `select undef, undef, undef, 1; answer('{"data":1}');`)
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	s := start(t, `sleep 4; answer('{"data":1}');`)
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 	defer cancel()
 	done := make(chan error, 2)
 	for range 2 {
@@ -232,7 +229,7 @@ func TestBusy(t *testing.T) {
 		_, err := call(t.Context(), t, s, nil)
 		first <- err
 	}()
-	require.Eventually(t, func() bool { return len(s.busy) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.busy) == 0 }, time.Minute, time.Millisecond)
 	cancel()
 	result, err := call(ctx, t, s, nil)
 	require.NoError(t, err)

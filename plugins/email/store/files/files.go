@@ -20,6 +20,8 @@ type Store struct {
 	group int
 	disk  disk
 	now   func() time.Time
+	// settle waits for settleTime.
+	settle func()
 
 	mu     sync.Mutex
 	queues map[string]*queue // By domain; those with changes under way.
@@ -32,7 +34,7 @@ func New(home string) *Store { return NewFor(home, os.Geteuid(), os.Getegid()) }
 
 // NewFor returns the store below home, whose files belong to another user: to look into it.
 func NewFor(home string, uid, gid int) *Store {
-	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, queues: make(map[string]*queue)}
+	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, settle: func() { time.Sleep(settleTime) }, queues: make(map[string]*queue)}
 }
 
 // queue holds the changes to one domain that wait for the commit under way.

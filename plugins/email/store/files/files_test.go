@@ -152,7 +152,7 @@ func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, oneUser)
 			c.spoil(t, w)
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			require.ErrorIs(t, New(w.home).SetHash(ctx, box(t, "user"), "$6$new"), store.ErrUnsafe)
 			if !strings.Contains(c.name, "lock") {
@@ -336,7 +336,7 @@ func TestSetHashContext(t *testing.T) {
 		defer s.mu.Unlock()
 		q := s.queues[domain]
 		return q != nil && len(q.waiting) == 0
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 
 	short, cancelShort := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancelShort()
@@ -346,7 +346,7 @@ func TestSetHashContext(t *testing.T) {
 	require.ErrorIs(t, <-first, store.ErrUnknown)
 
 	require.NoError(t, lock.Close())
-	require.Eventually(t, func() bool { return strings.Contains(w.read(t), "$6$first") }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(w.read(t), "$6$first") }, time.Minute, time.Millisecond)
 	require.NotContains(t, w.read(t), "$6$second")
 }
 

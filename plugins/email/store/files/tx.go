@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -146,7 +145,7 @@ func (t *tx) settled(f *txFile) bool {
 	if bytes.HasSuffix(f.before, []byte{'\n'}) {
 		return true
 	}
-	time.Sleep(settleTime)
+	t.s.settle()
 	return t.untouched(f)
 }
 
