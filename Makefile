@@ -17,7 +17,7 @@ demo: build ## Change a real mailbox's password by every front door.
 	@scripts/demo.sh $(BIN)
 
 test: deps lint build npm ## Install what the tests need, then run all of them.
-	$(GO) test -race -timeout 9m ./...
+	$(GO) test -race -timeout 30m ./...
 	@scripts/test-bindings.sh
 
 lint: tools ## gofmt, go vet, staticcheck.

@@ -57,8 +57,7 @@ web=127.0.0.1:$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen =
 sed -i -e "s/\"127.0.0.1:12083\"/\"$web\"/" -e 's/"127.0.0.1:12087"/"off"/' -e 's/"127.0.0.1:12096"/"off"/' "$world/liveapid.toml"
 liveapid serve 2>"$world/host.log" &
 host=$!
-for _ in $(seq 200); do
-  [ -S "$socket" ] && break
+until [ -S "$socket" ]; do
   kill -0 "$host" 2>/dev/null || { cat "$world/host.log" >&2; exit 1; }
   sleep 0.02
 done

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // dovecot is a real Dovecot on loopback that reads a sandbox's store.
@@ -87,7 +88,7 @@ func runDovecot(t *testing.T, configure func(dir string, port int) string) *dove
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
-	port := freePort(t)
+	port := ports.Free(t)
 	conf := filepath.Join(dir, "dovecot.conf")
 	require.NoError(t, os.WriteFile(conf, []byte(configure(dir, port)), 0o644))
 	cmd := exec.Command("dovecot", "-F", "-c", conf)
@@ -111,14 +112,6 @@ func runDovecot(t *testing.T, configure func(dir string, port int) string) *dove
 		return err == nil
 	}, hosttest.Patience, 10*time.Millisecond, "Dovecot does not listen: %s", out)
 	return d
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // login tells whether IMAP LOGIN works.

@@ -26,6 +26,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // load keeps clients changing passwords, one mailbox each, until stop is called. made is how many
@@ -467,7 +468,7 @@ func TestBrokenAccountFile(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	port := freePort(t)
+	port := ports.Free(t)
 	w.Set(t, "modules  =", fmt.Sprintf("metrics = \"127.0.0.1:%d\"\nmodules  =", port))
 	w.Serve(t)
 	c := w.Dial(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // One Dovecot, configured as printed, serves the files of many accounts: it asks the host, and
@@ -26,7 +27,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(refused), "set mail_door =")
 	w.Set(t, "control  =", "mail_door = \"run/mail.sock\"\ncontrol  =")
-	http := freePort(t)
+	http := ports.Free(t)
 	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", http))
 	h := w.Serve(t)
 	conf := t.TempDir()

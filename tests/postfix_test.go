@@ -14,6 +14,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/hosttest"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore/dbtest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 const postfixMaster = `127.0.0.1:%d inet n - n - - smtpd
@@ -43,7 +44,7 @@ postlog unix-dgram n - n - 1 postlogd
 // wrote into conf, and returns its port. What it accepts for elsewhere it discards.
 func startPostfix(t *testing.T, dir, conf string) (port int) {
 	t.Helper()
-	port = freePort(t)
+	port = ports.Free(t)
 	printed, err := os.ReadFile(filepath.Join(conf, "liveapi-postfix.cf"))
 	require.NoError(t, err)
 	main := fmt.Sprintf(`compatibility_level = 3.6
@@ -108,7 +109,7 @@ func TestHeldMail(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "queue", "private"), 0o755))
 	hosttest.Output(t, exec.Command("chown", "postfix", filepath.Join(dir, "queue", "private")))
 	require.NoError(t, os.Chmod(filepath.Join(dir, "queue", "private"), 0o700))
-	m := startMailServer(t, filepath.Join(conf, "liveapi-dovecot.conf"), freePort(t))
+	m := startMailServer(t, filepath.Join(conf, "liveapi-dovecot.conf"), ports.Free(t))
 	port := startPostfix(t, dir, conf)
 	for _, name := range []string{"bob", "eve"} {
 		uapiOK(t, w, "add_pop", "email="+name, "password=12345luggage")

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // startSMTP starts Postfix's own program that takes mail and keeps it in files.
 func startSMTP(t *testing.T) (port int, messages func() []string) {
 	t.Helper()
 	dir := t.TempDir()
-	port = freePort(t)
+	port = ports.Free(t)
 	cmd := exec.Command("/usr/sbin/smtp-sink", "-c", "-u", vmailUser, "-d", "message.%H%M%S.", fmt.Sprintf("127.0.0.1:%d", port), "10")
 	cmd.Dir = dir
 	require.NoError(t, os.Chown(dir, vmailUID(t), -1))
@@ -27,6 +29,13 @@ func startSMTP(t *testing.T) (port int, messages func() []string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", ports.Address(port))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, hosttest.Patience, hosttest.Tick, "smtp-sink does not listen")
 	return port, func() (all []string) {
 		paths, err := filepath.Glob(filepath.Join(dir, "message.*"))
 		require.NoError(t, err)
@@ -82,7 +91,7 @@ func TestClientSettings(t *testing.T) {
 	require.Contains(t, all[0], "Incoming server:  imap.example.com, IMAP, port 993, with TLS")
 	require.NotContains(t, all[0]+all[1], "luggage")
 
-	w.Set(t, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	w.Set(t, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", ports.Free(t)))
 	require.Contains(t, c("dispatch_client_settings", "account=user@example.com", "to=x@example.org"), "The mail server did not take the message")
 	require.Contains(t, c("add_pop", "email=two", "password=12345luggage", "send_welcome_email=1"), `"warnings":["The mailbox was created. The mail server did not take`)
 }

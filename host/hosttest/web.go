@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // Web is a world's HTTPS API.
@@ -41,7 +43,7 @@ func (w *World) OpenWeb(t testing.TB) *Web {
 	web := &Web{State: w.Dir + "/web", Log: &Buffer{}}
 	w.log = web.Log
 	for name, at := range map[string]*string{"12083": &web.CPanel, "12087": &web.WHM, "12096": &web.Webmail} {
-		*at = FreePort(t)
+		*at = ports.Address(ports.Free(t))
 		w.Set(t, "127.0.0.1:"+name+`"`, *at+`"`)
 	}
 	transport := &http.Transport{
@@ -54,15 +56,6 @@ func (w *World) OpenWeb(t testing.TB) *Web {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return web
-}
-
-// FreePort returns a loopback address that nobody listens on.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Wait waits until the services listen.

@@ -17,8 +17,8 @@ import (
 
 // The limits of a connection.
 const (
-	headerTime  = 5 * time.Second
-	readTime    = 15 * time.Second // Of header and body.
+	headerTime  = 10 * time.Second
+	readTime    = 20 * time.Second // Of header and body.
 	idleTime    = 2 * time.Minute
 	maxHeader   = 16 << 10
 	maxStreams  = 100 // Of one HTTP/2 connection.

@@ -35,14 +35,14 @@ func newTab(t *testing.T, width, height int64, dark bool) *tab {
 		require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, hosttest.Patience, hosttest.Tick)
 	})
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
+		chromedp.ExecPath("/usr/bin/chromium"), chromedp.WSURLReadTimeout(hosttest.Patience), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 		chromedp.UserDataDir(profile), chromedp.Env("TMPDIR="+profile), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
 	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, end := chromedp.NewContext(ctx)
 	t.Cleanup(end)
-	ctx, late := context.WithTimeout(ctx, 2*hosttest.Patience)
+	ctx, late := context.WithTimeout(ctx, 4*hosttest.Patience)
 	t.Cleanup(late)
 	b := &tab{t, ctx}
 	scheme := "light"

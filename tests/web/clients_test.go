@@ -149,7 +149,8 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	seen := map[string]int{}
-	for range 40 {
+	const each = 20
+	for range each {
 		for address, credentials := range map[string]string{web.Webmail: "user@example.com:" + sandboxPassword, web.CPanel: "demo:" + password} {
 			all.Go(func() {
 				status, _ := web.Ask(t, "GET", address+"/me.json", "", "Authorization: "+basicAuth(credentials))
@@ -160,7 +161,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	all.Wait()
-	require.Equal(t, map[string]int{"true 200": 40, "false 200": 40}, seen)
+	require.Equal(t, map[string]int{"true 200": each, "false 200": each}, seen)
 }
 
 // Roundcube's password plugin, as Debian ships it, its save() called by a PHP program.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/control"
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // R16: a call that runs when the host is told to end is answered.
@@ -150,7 +151,7 @@ func TestMetricsAndAccessLog(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
-	metrics := hosttest.FreePort(t)
+	metrics := ports.Address(ports.Free(t))
 	w.Set(t, "modules  =", "metrics = \""+metrics+"\"\nmodules  =")
 	password := w.SetPassword(t, "demo")
 	host := w.Serve(t)

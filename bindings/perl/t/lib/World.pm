@@ -58,7 +58,7 @@ sub serve {
         exec {"$self->{bin}/liveapid"} 'liveapid', 'serve' or die "liveapid: $!";
     }
     $self->{host} = $pid;
-    for (1 .. 1000) {
+    for (1 .. 3000) {
         return if IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(), Peer => $self->{socket});
         select undef, undef, undef, 0.02;
     }

@@ -118,8 +118,10 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	// A domain whose passwords end.
 	server.Exec(dsn, "UPDATE domain SET password_expiry = 30")
 	server.Exec(dsn, "UPDATE mailbox SET password_expiry = '2001-01-01 00:00:00'")
+	month := func() string { return time.Now().UTC().AddDate(0, 0, 30).Format("2006-01") }
+	before := month()
 	require.NoError(t, s.SetHash(ctx, box, storetest.Hash(2)))
-	require.Equal(t, time.Now().UTC().AddDate(0, 0, 30).Format("2006-01"), server.Value(dsn, "SELECT password_expiry FROM mailbox")[:7])
+	require.Contains(t, []string{before, month()}, server.Value(dsn, "SELECT password_expiry FROM mailbox")[:7])
 
 	// An alias that leads elsewhere is somebody's.
 	server.Exec(dsn, "UPDATE alias SET "+goTo+" = 'elsewhere@example.net'")

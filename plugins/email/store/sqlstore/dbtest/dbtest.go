@@ -23,6 +23,8 @@ import (
 	_ "github.com/go-sql-driver/mysql" // The driver mysql.
 	_ "github.com/jackc/pgx/v5/stdlib" // The driver pgx.
 	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // patience bounds the wait for a server. It decides no verdict but that of a hang.
@@ -112,7 +114,7 @@ func newServer(t testing.TB, kind, owner string) *Server {
 	dir, err := os.MkdirTemp("", "db")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Server{t: t, kind: kind, dir: dir, log: &buffer{}, Port: freePort(t)}
+	s := &Server{t: t, kind: kind, dir: dir, log: &buffer{}, Port: ports.Free(t)}
 	if os.Geteuid() == 0 { // The servers do not run as root.
 		u, err := user.Lookup(owner)
 		require.NoError(t, err, "install %s (make deps)", kind)
@@ -122,14 +124,6 @@ func newServer(t testing.TB, kind, owner string) *Server {
 		s.id = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	return s
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
@@ -195,9 +189,9 @@ func (s *Server) Database() string {
 // dsn is the address of a database.
 func (s *Server) dsn(name string) string {
 	if s.kind == "postgresql" {
-		return fmt.Sprintf("host=127.0.0.1 port=%d user=liveapi password='%s' dbname=%s sslmode=disable", s.Port, Password, name)
+		return fmt.Sprintf("host=127.0.0.1 port=%d user=liveapi password='%s' dbname=%s sslmode=disable connect_timeout=60", s.Port, Password, name)
 	}
-	return fmt.Sprintf("liveapi:%s@tcp(127.0.0.1:%d)/%s", Password, s.Port, name)
+	return fmt.Sprintf("liveapi:%s@tcp(127.0.0.1:%d)/%s?timeout=60s", Password, s.Port, name)
 }
 
 // open connects, for statements of the tests' own.
