@@ -27,10 +27,11 @@ func (b *bench) https() error {
 	if err != nil {
 		return err
 	}
-	address, err := w.movePort()
+	at, err := w.movePorts("12083")
 	if err != nil {
 		return err
 	}
+	address := at[0]
 	if err := w.serve(); err != nil {
 		return err
 	}
@@ -69,25 +70,27 @@ func (b *bench) https() error {
 	return w.pages(address)
 }
 
-// movePort gives a world a port of its own for the account's service, and takes the others away.
-func (w *world) movePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", err
-	}
+// movePorts gives those of a sandbox's ports free ones, in their order, and takes the others away.
+func (w *world) movePorts(keep ...string) (at []string, err error) {
 	path := filepath.Join(w.dir, "liveapid.toml")
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	for old, to := range map[string]string{"127.0.0.1:12083": address, "127.0.0.1:12087": "off", "127.0.0.1:12096": "off"} {
-		text = bytes.Replace(text, []byte(`"`+old+`"`), []byte(`"`+to+`"`), 1)
+	to := map[string]string{"12083": "off", "12087": "off", "12096": "off"}
+	for _, port := range keep {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }()
+		to[port] = l.Addr().String()
+		at = append(at, to[port])
 	}
-	return address, os.WriteFile(path, text, 0o644)
+	for port, address := range to {
+		text = bytes.Replace(text, []byte(`"127.0.0.1:`+port+`"`), []byte(`"`+address+`"`), 1)
+	}
+	return at, os.WriteFile(path, text, 0o644)
 }
 
 // tool runs liveapi and returns the last line that it prints.

@@ -29,7 +29,7 @@ func main() {
 	b := bench{}
 	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
 	flag.BoolVar(&b.quick, "quick", false, "a tenth of the repetitions")
-	only := flag.String("only", "", "a part alone: hash, passwdpop, call, encoding, process, https")
+	only := flag.String("only", "", "a part alone: hash, passwdpop, call, encoding, process, https, signin")
 	flag.Parse()
 	if err := b.run(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -52,7 +52,7 @@ func (b *bench) run(only string) (err error) {
 	for _, part := range []struct {
 		name string
 		do   func() error
-	}{{"hash", b.hash}, {"passwdpop", b.passwdpop}, {"call", b.call}, {"encoding", b.encoding}, {"process", b.process}, {"https", b.https}} {
+	}{{"hash", b.hash}, {"passwdpop", b.passwdpop}, {"call", b.call}, {"encoding", b.encoding}, {"process", b.process}, {"https", b.https}, {"signin", b.signin}} {
 		if only != "" && only != part.name {
 			continue
 		}
