@@ -27,19 +27,12 @@ func (b *bench) https() error {
 	if err != nil {
 		return err
 	}
-	at, err := w.movePorts("12083")
+	at, token, err := w.serveAPI("12083")
+	defer w.stop()
 	if err != nil {
 		return err
 	}
 	address := at[0]
-	if err := w.serve(); err != nil {
-		return err
-	}
-	defer w.stop()
-	token, err := w.tool("", "token", "create", "--user=demo", "--name=bench")
-	if err != nil {
-		return err
-	}
 	length := 4 * time.Second
 	if b.quick {
 		length = time.Second
@@ -68,6 +61,18 @@ func (b *bench) https() error {
 		return err
 	}
 	return w.pages(address)
+}
+
+// serveAPI serves a world with those of its ports, and returns where they are now and a token.
+func (w *world) serveAPI(ports ...string) (at []string, token string, err error) {
+	if at, err = w.movePorts(ports...); err != nil {
+		return nil, "", err
+	}
+	if err := w.serve(); err != nil {
+		return nil, "", err
+	}
+	token, err = w.tool("", "token", "create", "--user=demo", "--name=bench")
+	return at, token, err
 }
 
 // movePorts gives those of a sandbox's ports free ones, in their order, and takes the others away.

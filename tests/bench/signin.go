@@ -24,15 +24,8 @@ func (b *bench) signin() error {
 	if err != nil {
 		return err
 	}
-	at, err := w.movePorts("12083", "12096")
-	if err != nil {
-		return err
-	}
-	if err := w.serve(); err != nil {
-		return err
-	}
+	at, token, err := w.serveAPI("12083", "12096")
 	defer w.stop()
-	token, err := w.tool("", "token", "create", "--user=demo", "--name=bench")
 	if err != nil {
 		return err
 	}
