@@ -4,15 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Knowing is a plugin that can say without being asked what it does not serve.
+// Knowing is a plugin of which is known, without asking it, what it does not serve.
 type Knowing interface {
-	// MayServe reports whether the plugin could serve a module.
-	MayServe(module string) bool
+	// Serves returns the modules that the plugin could serve; nil where only itself knows.
+	Serves() []string
+}
+
+// serves returns the modules that a plugin could serve; nil where only itself knows.
+func serves(p Plugin) []string {
+	if known, ok := p.(Knowing); ok {
+		return known.Serves()
+	}
+	return nil
 }
 
 // Resting is a plugin that stopped so often that it is not started for a while. Calls meanwhile
@@ -51,7 +60,7 @@ type found struct {
 func find(ctx context.Context, plugins []Plugin, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
 	for _, p := range plugins {
-		if known, ok := p.(Knowing); ok && !known.MayServe(call.Module) {
+		if known := serves(p); known != nil && !slices.Contains(known, call.Module) {
 			continue
 		}
 		modules, err := p.Modules(ctx, account)
@@ -78,17 +87,24 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 	return found{}, protocol.NewError(protocol.KindNoModule, "No module "+call.Module+".")
 }
 
-// Modules describes everything that account can reach, for help and documents.
-func (h *Host) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
+// Missing is a plugin that can't be asked what it serves.
+type Missing struct {
+	Modules []string // Those that it would serve; none where only itself knows.
+	Err     error
+}
+
+// Modules describes everything that account can reach, for help and documents, and says what is
+// missing there: one broken plugin hides no other.
+func (h *Host) Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []Missing) {
 	plugins, leave := h.enter()
 	defer leave()
-	var all []protocol.Module
 	for _, p := range plugins {
 		modules, err := p.Modules(ctx, account)
 		if err != nil {
-			return nil, err
+			missing = append(missing, Missing{Modules: serves(p), Err: err})
+			continue
 		}
 		all = append(all, modules...)
 	}
-	return all, nil
+	return all, missing
 }

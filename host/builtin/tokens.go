@@ -20,8 +20,8 @@ var (
 	_ host.Knowing = Tokens{}
 )
 
-// MayServe implements host.Knowing.
-func (Tokens) MayServe(module string) bool { return module == "Tokens" }
+// Serves implements host.Knowing.
+func (Tokens) Serves() []string { return []string{"Tokens"} }
 
 // Modules implements host.Plugin.
 func (Tokens) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
@@ -36,10 +36,11 @@ func (Tokens) Modules(context.Context, protocol.Account) ([]protocol.Module, err
 	return []protocol.Module{{
 		Name: "Tokens", Help: "Tokens by which programs call over HTTPS.",
 		Functions: []protocol.Function{
-			function("create_full_access", "Create a token that may do all that the account may.", "The token, which can't be shown again, and create_time.", true, name, expires),
+			function("create_full_access", "Create a token that may do all that the account may.", "The token, which can't be shown again, and create_time.", true, name, expires,
+				protocol.Param{Name: "readonly", Type: protocol.TypeFlag, Help: "0 alone: this server makes no tokens that can only read."}),
 			function("list", "List the account's tokens.", "A record for each: name, create_time, expires_at, has_full_access, features.", false),
-			function("revoke", "End a token.", "1.", true, name),
-			function("rename", "Give a token another name.", "1.", true, name,
+			function("revoke", "End a token.", "1, also where there is none of this name.", true, name),
+			function("rename", "Give a token another name.", "Nothing.", true, name,
 				protocol.Param{Name: "new_name", Required: true, Help: "Its new name."}),
 		},
 	}}, nil
@@ -55,14 +56,23 @@ func (p Tokens) Call(_ context.Context, _ string, caller protocol.Caller, call p
 	name, _ := call.Args.Named["name"].(string)
 	switch call.Func {
 	case "create_full_access":
+		if flag, ok := call.Args.Named["readonly"]; ok && flag != "0" {
+			return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The ‘readonly’ argument must be 0: this server makes no tokens that can only read.")), nil
+		}
 		return p.create(a, name, call.Args.Named["expires_at"]), nil
 	case "list":
 		return p.list(a), nil
 	case "revoke":
-		return done(name, p.Store.Revoke(a.Name, a.UID, token.CPanel, name)), nil
+		err := p.Store.Revoke(a.Name, a.UID, token.CPanel, name)
+		if errors.Is(err, token.ErrNone) { // What was asked for is so.
+			return &protocol.Result{Data: int64(1), Messages: []string{noToken}}, nil
+		}
+		return done(name, err), nil
 	}
 	to, _ := call.Args.Named["new_name"].(string)
-	return done(to, p.Store.Rename(a.Name, a.UID, token.CPanel, name, to)), nil
+	result := done(to, p.Store.Rename(a.Name, a.UID, token.CPanel, name, to))
+	result.Data = nil
+	return result, nil
 }
 
 func (p Tokens) create(a protocol.Account, name string, expires any) *protocol.Result {
@@ -91,7 +101,7 @@ func (p Tokens) list(a protocol.Account) *protocol.Result {
 		if t.UID != a.UID || t.Service != token.CPanel {
 			continue
 		}
-		record := map[string]any{"name": t.Name, "create_time": t.Created, "expires_at": nil, "has_full_access": int64(0), "features": nil}
+		record := map[string]any{"name": t.Name, "create_time": t.Created, "expires_at": nil, "has_full_access": int64(0), "features": []any{}}
 		if t.Expires != 0 {
 			record["expires_at"] = t.Expires
 		}
@@ -109,6 +119,8 @@ func (p Tokens) list(a protocol.Account) *protocol.Result {
 	return &protocol.Result{Data: records, Metadata: map[string]any{"transformed": int64(1)}}
 }
 
+const noToken = "You have no API token with this name."
+
 // done is the result of a change, or why it was not made.
 func done(name string, err error) *protocol.Result {
 	fail := func(kind protocol.Kind, message string) *protocol.Result {
@@ -118,7 +130,7 @@ func done(name string, err error) *protocol.Result {
 	case err == nil:
 		return &protocol.Result{Data: int64(1)}
 	case errors.Is(err, token.ErrNone):
-		return fail(protocol.KindNotFound, "You have no API token with this name.")
+		return fail(protocol.KindNotFound, noToken)
 	case errors.Is(err, token.ErrExists):
 		return fail(protocol.KindInvalid, "You have an API token “"+name+"” already.")
 	case errors.Is(err, token.ErrFull):

@@ -32,6 +32,10 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 			return protocol.Failed(refusal(err))
 		}
 		caller.Account = a
+	} else if a, err := d.rt.acting(); err == nil {
+		caller.Account = a
+	} else if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {
+		return protocol.Failed(refusal(err))
 	}
 	d.rt.mu.Lock()
 	limiter := d.rt.limiter
@@ -70,8 +74,11 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 		if uid != os.Geteuid() {
 			return denied("This host serves its own user only.")
 		}
-		a, err := rt.account()
-		return caller(a), err
+		a, err := rt.acting()
+		if err != nil {
+			return protocol.Caller{}, refusal(err)
+		}
+		return caller(a), nil
 	}
 	switch {
 	case uid < worker.MinTenantID || uid == 65534:
@@ -84,6 +91,15 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 		return protocol.Caller{}, refusal(err)
 	}
 	return caller(a), nil
+}
+
+// acting returns personal mode's account, or an error that says why it may not act.
+func (rt *Runtime) acting() (protocol.Account, error) {
+	a, err := rt.account()
+	if err == nil && a.Suspended {
+		err = fmt.Errorf("%w: %s", account.ErrSuspended, a.Name)
+	}
+	return a, err
 }
 
 func (rt *Runtime) isRefused(uid int) bool {

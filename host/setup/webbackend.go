@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ func (b backend) Account(name string) (protocol.Account, error) {
 		}
 		return a, err
 	}
-	a, err := b.rt.account()
-	if err == nil && a.Name != name {
+	a, err := b.rt.acting()
+	if a.Name != "" && a.Name != name {
 		err = fmt.Errorf("%w: name %.40q", account.ErrUnknown, name)
 	}
 	return a, err
@@ -62,8 +63,13 @@ func (b backend) Accounts() []protocol.Account {
 }
 
 // Modules implements web.Backend.
-func (b backend) Modules(ctx context.Context, a protocol.Account) ([]protocol.Module, error) {
-	return b.rt.Host.Modules(ctx, a)
+func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protocol.Module, missing []string) {
+	all, broken := b.rt.Host.Modules(ctx, a)
+	for _, m := range broken {
+		b.rt.log.Error("a module can't be described", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
+		missing = append(missing, cmp.Or(strings.Join(m.Modules, ", "), "a module that can't say its name"))
+	}
+	return all, missing
 }
 
 // VerifyMailbox implements web.Backend. What strangers try does not count against the account's own
@@ -76,7 +82,7 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 	domain := account.ASCIIDomain(address[at+1:])
 	if b.rt.accounts != nil {
 		a, err = b.rt.accounts.ByDomain(domain)
-	} else if a, err = b.rt.account(); err == nil && !hasDomain(a, domain) {
+	} else if a, err = b.rt.acting(); err == nil && !hasDomain(a, domain) {
 		err = account.ErrUnknown
 	}
 	if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {

@@ -37,7 +37,10 @@ func (f *Front) Server(s Service, certificate func(*tls.ClientHelloInfo) (*tls.C
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
 	if certificate != nil {
-		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate}
+		server.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: certificate,
+			NextProtos: []string{"h2", "http/1.1", "http/1.0"}, // The last is what curl and PHP offer where they are told to speak it.
+		}
 	}
 	return server
 }

@@ -199,16 +199,18 @@ func (q *request) page() {
 	case "/":
 		q.render(http.StatusOK, "app.html", map[string]any{"Title": titles[q.service], "User": q.who.user, "Service": string(q.service)})
 	case "/openapi.json":
-		if modules, ok := q.modules(); ok {
-			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, q.port(), APILevel))
+		if modules, missing, ok := q.modules(); ok {
+			port := q.port()
+			port.Missing = missing
+			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, port, APILevel))
 		}
 	case "/functions.json":
-		if modules, ok := q.modules(); ok {
-			q.sendJSON(http.StatusOK, describe.Functions(modules))
+		if modules, missing, ok := q.modules(); ok {
+			q.sendJSON(http.StatusOK, map[string]any{"functions": describe.Functions(modules), "missing": missing})
 		}
 	case "/docs", "/docs/":
-		if modules, ok := q.modules(); ok {
-			q.render(http.StatusOK, "docs.html", map[string]any{"Modules": describe.Pages(modules)})
+		if modules, missing, ok := q.modules(); ok {
+			q.render(http.StatusOK, "docs.html", map[string]any{"Modules": describe.Pages(modules), "Missing": missing})
 		}
 	case "/me.json":
 		q.sendJSON(http.StatusOK, q.me())
@@ -221,8 +223,11 @@ func (q *request) page() {
 func (q *request) port() describe.Port {
 	switch q.service {
 	case WHM:
-		names := slices.Sorted(maps.Keys(whmFunctions()))
-		return describe.Port{Scheme: string(WHM), Account: true, Functions: names}
+		port := describe.Port{Scheme: string(WHM), Account: true}
+		for _, name := range slices.Sorted(maps.Keys(whmFunctions())) {
+			port.Functions = append(port.Functions, whmFunctions()[name].Function)
+		}
+		return port
 	case Webmail:
 		return describe.Port{}
 	}
@@ -244,8 +249,9 @@ func (q *request) me() map[string]any {
 	return out
 }
 
-// modules returns what the caller can call, or answers why that can't be told.
-func (q *request) modules() ([]protocol.Module, bool) {
+// modules returns what the caller can call, and the modules of which that is not known; or it answers
+// why that can't be told.
+func (q *request) modules() (all []protocol.Module, missing []string, ok bool) {
 	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
 	if q.service == WHM {
 		// As an account's, of whichever: they can all call the same.
@@ -255,18 +261,13 @@ func (q *request) modules() ([]protocol.Module, bool) {
 			a, ok := q.owned(name)
 			if !ok {
 				q.fail(http.StatusForbidden, "Access denied")
-				return nil, false
+				return nil, nil, false
 			}
 			caller.Account = a
 		} else if i := slices.IndexFunc(own, func(a protocol.Account) bool { return !a.Suspended }); i >= 0 {
 			caller.Account = own[i]
 		}
 	}
-	modules, err := q.front.o.Backend.Modules(q.r.Context(), caller.Account)
-	if err != nil {
-		q.front.o.Log.Error("the modules can't be described", "error", err.Error())
-		q.fail(http.StatusServiceUnavailable, "The modules can't be described at the moment. Try again later.")
-		return nil, false
-	}
-	return describe.For(modules, caller), true
+	all, missing = q.front.o.Backend.Modules(q.r.Context(), caller.Account)
+	return describe.For(all, caller), missing, true
 }

@@ -30,7 +30,7 @@ type Backend interface {
 	// Accounts returns all, suspended ones too.
 	Accounts() []protocol.Account
 	// Modules describes what an account can call.
-	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
+	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
 	// VerifyMailbox tells whose account a mailbox is and whether a password is its own. Where there
 	// is no such mailbox, ok is false. The error is for the log.
 	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error)

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/protocol"
@@ -31,12 +33,34 @@ type whmCall struct {
 	meta   map[string]any // What more the metadata says.
 }
 
+// whmFunction is one of WHM's own functions.
+type whmFunction struct {
+	protocol.Function
+	do func(*whmCall)
+}
+
 // whmFunctions are those of WHM's functions that its clients ask before they speak for accounts.
-func whmFunctions() map[string]func(*whmCall) {
-	return map[string]func(*whmCall){
-		"version": (*whmCall).version, "listaccts": (*whmCall).listAccounts, "accountsummary": (*whmCall).accountSummary,
-		"uapi_cpanel": (*whmCall).uapi, "applist": (*whmCall).appList,
+func whmFunctions() map[string]whmFunction {
+	all := make(map[string]whmFunction)
+	add := func(name, help string, do func(*whmCall), params ...protocol.Param) {
+		// Of listaccts the api.* parameters, of uapi_cpanel those of what it calls are further ones.
+		open := name == "listaccts" || name == "uapi_cpanel"
+		all[name] = whmFunction{protocol.Function{Name: name, Help: help, Params: params, Open: open, Changes: name == "uapi_cpanel"}, do}
 	}
+	add("version", "The server's API level.", (*whmCall).version)
+	add("applist", "The functions of this port.", (*whmCall).appList)
+	add("listaccts", "The accounts that the caller may see.", (*whmCall).listAccounts,
+		protocol.Param{Name: "search", Help: "A regular expression. Default: all accounts."},
+		protocol.Param{Name: "searchtype", Help: "What it is held against: domain (the default), owner, user, ip or package."},
+		protocol.Param{Name: "searchmethod", Help: "regex (the default) or exact."},
+		protocol.Param{Name: "want", Help: "The fields to return, with commas. Default: all."})
+	add("accountsummary", "One account, by its name or by one of its domains.", (*whmCall).accountSummary,
+		protocol.Param{Name: "user", Help: "The account's name."}, protocol.Param{Name: "domain", Help: "A domain of its, where no name is given."})
+	add("uapi_cpanel", "Call a UAPI function for an account.", (*whmCall).uapi,
+		protocol.Param{Name: "cpanel.user", Required: true, Help: "The account."},
+		protocol.Param{Name: "cpanel.module", Required: true, Help: "The function's module."},
+		protocol.Param{Name: "cpanel.function", Required: true, Help: "The function."})
+	return all
 }
 
 // whm serves /json-api/NAME and its XML twin.
@@ -49,9 +73,12 @@ func (q *request) whm() {
 	if q.service != WHM {
 		if q.service == CPanel && q.path.Func == "version" {
 			// As a server answers a login that has no WHM.
-			q.sendJSON(http.StatusOK, map[string]any{"cpanelresult": map[string]any{
-				"apiversion": "2", "data": map[string]any{"version": APILevel}, "type": "text",
-			}})
+			body := map[string]any{"apiversion": "2", "data": map[string]any{"version": APILevel}, "type": "text"}
+			if q.path.XML {
+				(&whmCall{q: q}).sendAs(http.StatusOK, "cpanelresult", body)
+			} else {
+				q.sendJSON(http.StatusOK, map[string]any{"cpanelresult": body})
+			}
 			return
 		}
 		q.refuse(http.StatusForbidden, "Access denied: this is a function of WHM's port.")
@@ -61,19 +88,20 @@ func (q *request) whm() {
 	c := &whmCall{q: q, values: values}
 	version, more := values.Take("api.version")
 	c.v1 = version == "1" || version == "" && q.path.Func == "uapi_cpanel"
-	switch do := whmFunctions()[q.path.Func]; {
+	function, is := whmFunctions()[q.path.Func]
+	switch {
 	case problem != nil:
 		c.fail(problem.Status, problem.Message)
 	case more != nil:
 		c.fail(more.Status, more.Message)
 	case q.who.features != nil && !slices.Contains(forLimited(), q.path.Func):
 		c.fail(http.StatusForbidden, "Access denied: this token is limited to features, and this function is none of one.")
-	case do == nil && c.v1:
+	case !is && c.v1:
 		c.fail(http.StatusOK, "Unknown app (“"+q.path.Func+"”) requested for this version (1) of the API.")
-	case do == nil:
+	case !is:
 		c.send(http.StatusOK, map[string]any{"error": "Unknown App Requested: " + q.path.Func})
 	default:
-		do(c)
+		function.do(c)
 		q.ran = cmp.Or(q.ran, "WHM::"+q.path.Func)
 	}
 }
@@ -98,15 +126,23 @@ func (c *whmCall) fail(status int, message string) {
 }
 
 func (c *whmCall) send(status int, body map[string]any) {
-	if !c.q.path.XML {
+	switch {
+	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
-		return
+	case c.v1: // So says its documentation; the function's name is version 0's.
+		c.sendAs(status, "result", body)
+	default:
+		c.sendAs(status, c.q.path.Func, body)
 	}
+}
+
+// sendAs answers in XML, within an element of a name.
+func (c *whmCall) sendAs(status int, name string, body map[string]any) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		text = []byte("{}")
 	}
-	c.q.sendXML(status, c.q.path.Func, text)
+	c.q.sendXML(status, name, text)
 }
 
 func (c *whmCall) version() {
@@ -151,7 +187,7 @@ func (c *whmCall) listAccounts() {
 		c.fail(http.StatusOK, "The ‘searchtype’ argument must be domain, owner, user, ip or package.")
 		return
 	}
-	if method == "exact" {
+	if method == "exact" && search != "" {
 		search = "^" + regexp.QuoteMeta(search) + "$"
 	}
 	var pattern *regexp.Regexp
@@ -223,19 +259,27 @@ func (c *whmCall) accountSummary() {
 }
 
 // summary is what WHM's clients are shown of an account. What this server does not count is said
-// as unlimited or 0, in the words that clients expect.
+// as unlimited or 0, in the words that clients expect: fields and forms are those of the documentation
+// of WHM API 1's accountsummary.
 func summary(a protocol.Account) map[string]any {
-	suspended := 0
+	suspended, reason := 0, "not suspended"
 	if a.Suspended {
-		suspended = 1
+		suspended, reason = 1, "Unknown"
+	}
+	started, day := int64(0), "unknown"
+	if at, err := strconv.ParseInt(a.Data["STARTDATE"], 10, 64); err == nil {
+		started, day = at, time.Unix(at, 0).UTC().Format("06 Jan 02 15:04")
 	}
 	return map[string]any{
 		"user": a.Name, "domain": a.MainDomain(), "owner": cmp.Or(a.Data["OWNER"], root), "email": cmp.Or(a.Data["CONTACTEMAIL"], "*unknown*"),
 		"plan": cmp.Or(a.Data["PLAN"], "default"), "ip": a.Data["IP"], "theme": cmp.Or(a.Data["THEME"], a.Data["RS"]), "uid": a.UID,
-		"suspended": suspended, "suspendreason": "not suspended", "is_locked": 0, "shell": "", "partition": "",
+		"suspended": suspended, "suspendreason": reason, "suspendtime": nil, "is_locked": 0, "shell": "", "partition": "",
+		"outgoing_mail_suspended": 0, "outgoing_mail_hold": 0, "mailbox_format": "maildir", "backup": 0, "legacy_backup": 0,
+		"ipv6": []any{}, "child_nodes": []any{}, "inodesused": 0, "inodeslimit": "unlimited", "max_emailacct_quota": "unlimited",
+		"max_email_per_hour": "unlimited", "max_defer_fail_percentage": "unlimited", "min_defer_fail_to_trigger_protection": "5",
 		"diskused": "none", "disklimit": "unlimited", "maxpop": cmp.Or(a.Data["MAXPOP"], "unlimited"), "maxsub": "unlimited",
 		"maxftp": "unlimited", "maxlst": "unlimited", "maxsql": "unlimited", "maxaddons": "unlimited", "maxparked": "unlimited",
-		"startdate": "", "unix_startdate": "",
+		"startdate": day, "unix_startdate": started,
 	}
 }
 

@@ -109,11 +109,9 @@ func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]p
 	return w.modules, nil
 }
 
-// MayServe implements host.Knowing: a worker whose modules are known is not started to be
+// Serves implements host.Knowing: a worker whose modules are known is not started to be
 // asked for another.
-func (s *Supervisor) MayServe(module string) bool {
-	return s.o.Serves == nil || slices.Contains(s.o.Serves, module)
-}
+func (s *Supervisor) Serves() []string { return s.o.Serves }
 
 // maxTries is how many workers a call is offered to that die before it reaches them.
 const maxTries = 3

@@ -79,9 +79,9 @@ func readBody(r *http.Request, most int64) ([]byte, *Error) {
 		return nil, nil
 	}
 	var in io.Reader = http.MaxBytesReader(nil, r.Body, most)
-	switch r.Header.Get("Content-Encoding") {
+	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "", "identity":
-	case "gzip":
+	case "gzip", "x-gzip":
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, bodyError(err)

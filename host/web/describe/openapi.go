@@ -1,7 +1,9 @@
 package describe
 
 import (
-	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -13,35 +15,43 @@ type Port struct {
 	Scheme string // Of the header with a token; "" where there are none.
 	// Account says that calls name the account they are for: WHM's port, which has no /execute.
 	Account   bool
-	Functions []string // The port's own, by /json-api/NAME.
+	Functions []protocol.Function // The port's own, by /json-api/NAME.
+	Missing   []string            // Modules of which it is not known at the moment what they serve.
 }
 
-// OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, under /execute, and of API 2's,
+// path is where functions are called by their names, of which there is one for all of them: a path
+// in OpenAPI holds no query.
+const path = "/json-api/cpanel"
+
+// OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, each under /execute, and of API 2's,
 // by /json-api/cpanel. version is the API level.
 func OpenAPI(modules []protocol.Module, port Port, version string) map[string]any {
-	paths := object{}
+	paths, schemas := object{}, schemas()
 	tags := []any{}
+	named := named{account: port.Account}
 	for _, m := range modules {
 		tags = append(tags, object{"name": m.Name, "description": m.Help})
 		for _, f := range m.Functions {
-			// A query in a path key is not allowed; the fragment keeps the functions apart.
-			key := fmt.Sprintf("/json-api/cpanel#%d/", f.API) + m.Name + "::" + f.Name
 			switch {
-			case f.API == protocol.UAPI && port.Account:
-				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/UAPI"}, names("3", m.Name, f.Name, true))
-			case f.API == protocol.UAPI:
-				paths["/execute/"+m.Name+"/"+f.Name] = methods(m.Name, f, object{"$ref": "#/components/schemas/Result"}, nil)
-			case f.API == protocol.API2:
-				paths[key] = methods(m.Name, f, object{"$ref": "#/components/schemas/API2"}, names("2", m.Name, f.Name, port.Account))
+			case f.API == protocol.UAPI && !port.Account:
+				paths["/execute/"+m.Name+"/"+f.Name] = methods(m.Name, f)
+			case f.API == protocol.UAPI, f.API == protocol.API2:
+				named.add(m.Name, f, schemas)
 			}
 		}
 	}
-	for _, name := range port.Functions {
-		paths["/json-api/"+name] = object{"get": object{
-			"operationId": "whm_" + name, "tags": []any{"WHM"}, "summary": "WHM's own function " + name + ".",
-			"parameters": []any{object{"name": "api.version", "in": "query", "schema": object{"type": "integer", "const": 1}}},
-			"responses":  object{"200": object{"description": "The answer, or why there is none.", "content": object{"application/json": object{"schema": object{"type": "object"}}}}},
-		}}
+	if len(named.all) > 0 {
+		paths[path] = named.methods()
+	}
+	if len(port.Functions) > 0 {
+		tags = append(tags, object{"name": "WHM", "description": "The port's own functions."})
+	}
+	for _, f := range port.Functions {
+		paths["/json-api/"+f.Name] = own(f)
+	}
+	description := "The functions that this account can call, as their modules describe them."
+	if len(port.Missing) > 0 {
+		description += " Missing, since it can't be started at the moment: " + strings.Join(port.Missing, "; ") + "."
 	}
 	schemes, security := object{"basic": object{"type": "http", "scheme": "basic"}}, []any{object{"basic": []any{}}}
 	if port.Scheme != "" {
@@ -51,43 +61,123 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 	return object{
 		"openapi": "3.1.0",
 		"info": object{
-			"title": "liveapid", "version": version, "description": "The functions that this account can call, as their modules describe them.",
+			"title": "liveapid", "version": version, "description": description,
 			"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 		},
 		"servers":    []any{object{"url": "/"}},
 		"tags":       tags,
 		"paths":      paths,
 		"security":   security,
-		"components": object{"securitySchemes": schemes, "schemas": schemas()},
+		"components": object{"securitySchemes": schemes, "schemas": schemas},
 	}
 }
 
-// names are the parameters that name a function, and the account that it is for.
-func names(api, module, function string, account bool) []any {
-	var out []any
-	if account {
-		out = append(out, object{"name": "cpanel_jsonapi_user", "in": "query", "required": true, "description": "The account.", "schema": object{"type": "string"}})
+// named are the functions that are called by their names, at one path.
+type named struct {
+	account bool
+	all     []any // References to their schemas.
+	apis    []any
+	// Of those that change nothing, which GET may call, too.
+	modules, functions []any
+}
+
+func addNew(list []any, value any) []any {
+	if slices.Contains(list, value) {
+		return list
 	}
-	for _, p := range [][2]string{{"cpanel_jsonapi_apiversion", api}, {"cpanel_jsonapi_module", module}, {"cpanel_jsonapi_func", function}} {
-		out = append(out, object{"name": p[0], "in": "query", "required": true, "schema": object{"type": "string", "const": p[1]}})
+	return append(list, value)
+}
+
+// add describes a function as one form that the path takes.
+func (n *named) add(module string, f protocol.Function, schemas object) {
+	api := strconv.Itoa(int(f.API))
+	fields, required := object{}, []any{}
+	if n.account {
+		fields["cpanel_jsonapi_user"] = object{"type": "string", "description": "The account."}
+		required = append(required, "cpanel_jsonapi_user")
+	}
+	for _, p := range [][2]string{{"cpanel_jsonapi_apiversion", api}, {"cpanel_jsonapi_module", module}, {"cpanel_jsonapi_func", f.Name}} {
+		fields[p[0]] = object{"type": "string", "const": p[1]}
+		required = append(required, p[0])
+	}
+	name := module + "_" + f.Name + "_" + api
+	body := bodyOf(f, fields, required)
+	body["title"], body["description"] = module+"::"+f.Name, f.Help
+	schemas[name] = body
+	n.all = append(n.all, object{"$ref": "#/components/schemas/" + name})
+	n.apis = addNew(n.apis, api)
+	if readsOnly(f) {
+		n.modules, n.functions = addNew(n.modules, module), addNew(n.functions, f.Name)
+	}
+}
+
+// methods describes the path.
+func (n *named) methods() object {
+	answers := []any{}
+	for _, api := range n.apis {
+		answers = append(answers, object{"$ref": "#/components/schemas/" + map[any]string{"2": "API2", "3": "UAPI"}[api]})
+	}
+	post := operation("cpanel_call", "API", "Call a function by its name.", "", object{"oneOf": answers})
+	post["requestBody"] = bodies(object{"oneOf": n.all}, true)
+	out := object{"post": post}
+	if len(n.functions) == 0 {
+		return out
+	}
+	get := operation("cpanel_call_get", "API", "Call by its name a function that changes nothing.", "", object{"oneOf": answers})
+	params := []any{}
+	if n.account {
+		params = append(params, object{"name": "cpanel_jsonapi_user", "in": "query", "required": true, "description": "The account.", "schema": object{"type": "string"}})
+	}
+	for _, p := range []struct {
+		name   string
+		values []any
+	}{{"cpanel_jsonapi_apiversion", n.apis}, {"cpanel_jsonapi_module", n.modules}, {"cpanel_jsonapi_func", n.functions}} {
+		params = append(params, object{"name": p.name, "in": "query", "required": true, "schema": object{"type": "string", "enum": p.values}})
+	}
+	get["parameters"] = append(params, further())
+	out["get"] = get
+	return out
+}
+
+// further are arguments of whatever names.
+func further() object {
+	return object{
+		"name": "arguments", "in": "query", "style": "form", "explode": true, "description": "The function's own arguments, by their names.",
+		"schema": object{"type": "object", "additionalProperties": object{"type": "string"}},
+	}
+}
+
+// own describes one of the port's own functions.
+func own(f protocol.Function) object {
+	version := object{"name": "api.version", "in": "query", "required": true, "schema": object{"type": "integer", "const": 1}}
+	post := operation("whm_"+f.Name+"_post", "WHM", f.Help, f.Returns, object{"type": "object"})
+	post["parameters"] = []any{version}
+	post["requestBody"] = bodies(bodyOf(f, object{}, []any{}), false)
+	out := object{"post": post}
+	if !f.Changes {
+		get := operation("whm_"+f.Name, "WHM", f.Help, f.Returns, object{"type": "object"})
+		params := append([]any{version}, queryOf(f)...)
+		if f.Open {
+			params = append(params, further())
+		}
+		get["parameters"] = params
+		out["get"] = get
 	}
 	return out
 }
 
-// methods describes a function: by GET where it changes nothing, and by POST.
-func methods(module string, f protocol.Function, answer object, named []any) object {
-	operation := func(id string) object {
-		return object{
-			"operationId": id, "tags": []any{module}, "summary": f.Help, "description": f.Returns,
-			"responses": object{
-				"200": object{"description": "The call ran, or failed: its status says which.", "content": object{"application/json": object{"schema": answer}}},
-				"401": object{"description": "Nobody, or somebody else."}, "403": object{"description": "Not allowed."},
-			},
-		}
+func operation(id, tag, summary, description string, answer object) object {
+	return object{
+		"operationId": id, "tags": []any{tag}, "summary": summary, "description": description,
+		"responses": object{
+			"200": object{"description": "The call ran, or failed: its status says which.", "content": object{"application/json": object{"schema": answer}}},
+			"401": object{"description": "Nobody, or somebody else."}, "403": object{"description": "Not allowed."},
+		},
 	}
-	id := module + "_" + f.Name + "_" + map[protocol.API]string{protocol.API2: "2", protocol.UAPI: "uapi"}[f.API]
-	fields, required := object{}, []any{}
-	query := append([]any{}, named...)
+}
+
+// bodyOf describes a function's arguments as a form, beside fields that it has already.
+func bodyOf(f protocol.Function, fields object, required []any) object {
 	for _, p := range f.Params {
 		schema := schemaOf(p)
 		schema["description"] = p.Help
@@ -95,27 +185,47 @@ func methods(module string, f protocol.Function, answer object, named []any) obj
 		if p.Required {
 			required = append(required, p.Name)
 		}
-		query = append(query, object{"name": p.Name, "in": "query", "required": p.Required, "description": p.Help, "schema": schemaOf(p)})
 	}
 	body := object{"type": "object", "properties": fields, "additionalProperties": true}
 	if len(required) > 0 {
 		body["required"] = required
 	}
-	post := operation(id)
-	if len(named) > 0 {
-		post["parameters"] = named
+	return body
+}
+
+func queryOf(f protocol.Function) []any {
+	out := []any{}
+	for _, p := range f.Params {
+		out = append(out, object{"name": p.Name, "in": "query", "required": p.Required, "description": p.Help, "schema": schemaOf(p)})
 	}
-	post["requestBody"] = object{"required": len(required) > 0, "content": object{
-		"application/x-www-form-urlencoded": object{"schema": body}, "application/json": object{"schema": body}, "multipart/form-data": object{"schema": body},
+	return out
+}
+
+func bodies(schema object, required bool) object {
+	return object{"required": required, "content": object{
+		"application/x-www-form-urlencoded": object{"schema": schema}, "application/json": object{"schema": schema}, "multipart/form-data": object{"schema": schema},
 	}}
+}
+
+// methods describes a function that has a path of its own: by GET where it changes nothing, and by
+// POST.
+func methods(module string, f protocol.Function) object {
+	answer := object{"$ref": "#/components/schemas/Result"}
+	id := module + "_" + f.Name + "_uapi"
+	body := bodyOf(f, object{}, []any{})
+	post := operation(id, module, f.Help, f.Returns, answer)
+	post["requestBody"] = bodies(body, body["required"] != nil)
 	out := object{"post": post}
-	if !f.Changes && !f.Open && !hasSecret(f) {
-		get := operation(id + "_get")
-		get["parameters"] = query
+	if readsOnly(f) {
+		get := operation(id+"_get", module, f.Help, f.Returns, answer)
+		get["parameters"] = queryOf(f)
 		out["get"] = get
 	}
 	return out
 }
+
+// readsOnly tells whether a function may be called by a URL.
+func readsOnly(f protocol.Function) bool { return !f.Changes && !f.Open && !hasSecret(f) }
 
 func hasSecret(f protocol.Function) bool {
 	for _, p := range f.Params {
