@@ -39,7 +39,12 @@ func (p plugin) Call(ctx context.Context, _ string, caller protocol.Caller, call
 	return p.call(ctx, caller, call)
 }
 
-func (p plugin) MayServe(module string) bool { return !p.known || module == p.module }
+func (p plugin) Serves() []string {
+	if p.known {
+		return []string{p.module}
+	}
+	return nil
+}
 
 func newHost(log *strings.Builder, plugins ...host.Plugin) *host.Host {
 	return host.New(host.Options{Plugins: plugins, Timeout: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -182,11 +187,10 @@ func TestPluginThatCannotDescribeItself(t *testing.T) {
 	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
 	require.Contains(t, result.Err.Message, "nothing was changed")
 
-	_, err := newHost(&strings.Builder{}, p).Modules(t.Context(), caller.Account)
-	require.Error(t, err)
-	modules, err := newHost(&strings.Builder{}, plugin{module: "A"}, plugin{module: "B"}).Modules(t.Context(), caller.Account)
-	require.NoError(t, err)
-	require.Len(t, modules, 2)
+	p.known = true
+	modules, missing := newHost(&strings.Builder{}, plugin{module: "A"}, p, plugin{module: "B"}).Modules(t.Context(), caller.Account)
+	require.Len(t, modules, 2, "it hides no other")
+	require.Equal(t, []host.Missing{{Modules: []string{"Email"}, Err: p.broken}}, missing)
 }
 
 // T44: nothing a client names makes a second line of the log.

@@ -126,7 +126,7 @@ func TestWHMFunctions(t *testing.T) {
 	require.Contains(t, ask(v1+"api.chunk.enable=1&api.chunk.start=2&api.chunk.size=2"), `"acct":[]`)
 	require.Contains(t, ask(v1+"api.sort.enable=1&api.sort.a.field=user&api.sort.a.reverse=1&api.columns.enable=1&api.columns.a=user"), `{"data":{"acct":[{"user":"demo"}]}`)
 	require.Contains(t, ask(v1+"want=user,domain"), `{"data":{"acct":[{"domain":"example.com","user":"demo"}]}`)
-	require.Contains(t, ask("/xml-api/listaccts"), "<listaccts><acct><disklimit>")
+	require.Contains(t, ask("/xml-api/listaccts"), "<listaccts><acct><backup>0</backup><disklimit>")
 	require.Contains(t, ask("/json-api/accountsummary?user=demo"), `"user":"demo"`)
 	require.Contains(t, ask("/json-api/accountsummary?api.version=1&domain=Example.com"), `"user":"demo"`)
 	require.Contains(t, ask("/json-api/accountsummary?user=nobody"), `{"status":0,"statusmsg":"Account does not exist."}`)

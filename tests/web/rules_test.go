@@ -78,14 +78,18 @@ func TestT04_WhoMayCallWhat(t *testing.T) {
 	token := w.Token(t, "demo")
 	other := w.Token(t, "root")
 	_, body := web.Ask(t, "GET", web.CPanel+"/functions.json", "", "Authorization: cpanel demo:"+token)
-	var functions []struct {
-		API          int
-		Module, Name string
+	var all struct {
+		Functions []struct {
+			API          int
+			Module, Name string
+		}
+		Missing []string
 	}
-	require.NoError(t, json.Unmarshal([]byte(body), &functions))
-	require.Greater(t, len(functions), 50)
+	require.NoError(t, json.Unmarshal([]byte(body), &all))
+	require.Greater(t, len(all.Functions), 50)
+	require.Empty(t, all.Missing)
 	basic := "user@example.com:" + sandboxPassword
-	for _, f := range functions {
+	for _, f := range all.Functions {
 		own := f.Module == "Email" && (f.Name == "passwd_pop" || f.Name == "passwdpop") || f.Module == "PasswdStrength"
 		args := url.Values{
 			"cpanel_jsonapi_apiversion": {fmt.Sprint(f.API)}, "cpanel_jsonapi_module": {f.Module}, "cpanel_jsonapi_func": {f.Name},
@@ -166,14 +170,25 @@ func TestTokens(t *testing.T) {
 	require.NotContains(t, body, first)
 	for query, says := range map[string]string{
 		"create_full_access?name=second": "already", "create_full_access": "‘name’", "create_full_access?name=a%20b": "letters", "create_full_access?name=x&expires_at=1": "‘expires_at’",
-		"create_full_access?name=x&expires_at=soon": "‘expires_at’", "revoke?name=none": "no API token", "rename?name=none&new_name=x": "no API token", "rename?name=first&new_name=second": "already",
+		"create_full_access?name=x&expires_at=soon": "‘expires_at’", "create_full_access?name=x&readonly=1": "‘readonly’", "rename?name=none&new_name=x": "no API token", "rename?name=first&new_name=second": "already",
 	} {
 		_, body = ask(first, "/execute/Tokens/"+query)
 		require.Contains(t, body, `"status":0`, query)
 		require.Contains(t, body, says, query)
 	}
+	_, body = ask(first, "/execute/Tokens/revoke?name=none")
+	require.Contains(t, body, `{"data":1,"errors":null,"messages":["You have no API token with this name."]`)
+	_, body = ask(first, "/execute/Tokens/list")
+	require.Contains(t, body, `"features":[],"has_full_access":1,"name":"first"`)
 	_, body = ask(first, "/execute/Tokens/rename?name=second&new_name=zweite")
-	require.Contains(t, body, `"data":1`)
+	require.Contains(t, body, `{"data":null,"errors":null`)
+	require.Contains(t, body, `"status":1`)
+	_, body = ask(first, fmt.Sprint("/execute/Tokens/create_full_access?readonly=0&name=soon&expires_at=", time.Now().Unix()+2))
+	require.NoError(t, json.Unmarshal([]byte(body), &made))
+	require.Eventually(t, func() bool {
+		status, _ := ask(made.Data.Token, "/execute/Email/count_pops")
+		return status == 401
+	}, hosttest.Patience, hosttest.Tick, "it ends at its time")
 	_, body = ask(first, "/execute/Tokens/revoke?name=zweite")
 	require.Contains(t, body, `"data":1`)
 	status, _ = ask(made.Data.Token, "/execute/Email/list_pops")

@@ -56,23 +56,39 @@ func TestFor(t *testing.T) {
 
 func TestOpenAPI(t *testing.T) {
 	own := describe.For(modules(), protocol.Caller{Role: protocol.RoleAccount})
-	for name, port := range map[string]describe.Port{"cpanel": {Scheme: "cpanel"}, "webmail": {}, "whm": {Scheme: "whm", Account: true, Functions: []string{"version"}}} {
+	for name, port := range map[string]describe.Port{"cpanel": {Scheme: "cpanel"}, "webmail": {}, "whm": {
+		Scheme: "whm", Account: true, Missing: []string{"Broken"},
+		Functions: []protocol.Function{{Name: "version"}, {Name: "accountsummary", Params: []protocol.Param{{Name: "user"}}}, {Name: "uapi_cpanel", Changes: true, Open: true}},
+	}} {
 		text, err := json.Marshal(describe.OpenAPI(own, port, "1"))
 		require.NoError(t, err)
 		var d struct {
 			OpenAPI    string
 			Security   []map[string]any
-			Components struct{ Schemas, SecuritySchemes map[string]any }
-			Paths      map[string]map[string]struct {
+			Info       struct{ Description string }
+			Components struct {
+				Schemas map[string]struct {
+					Properties map[string]any
+					Required   []string
+				}
+				SecuritySchemes map[string]any
+			}
+			Paths map[string]map[string]struct {
 				OperationID string
 				Parameters  []struct{ Name string }
-				Responses   map[string]any
+				RequestBody struct {
+					Content map[string]struct {
+						Schema struct{ OneOf []map[string]string }
+					}
+				}
+				Responses map[string]any
 			}
 		}
 		require.NoError(t, json.Unmarshal(text, &d))
 		require.Equal(t, "3.1.0", d.OpenAPI)
 		seen := map[string]bool{}
 		for path, methods := range d.Paths {
+			require.NotContains(t, path, "#", "a client would take what follows for a fragment")
 			for method, op := range methods {
 				require.False(t, seen[op.OperationID], op.OperationID)
 				seen[op.OperationID] = true
@@ -92,12 +108,16 @@ func TestOpenAPI(t *testing.T) {
 		}
 		require.NotContains(t, string(text), "mail_server_lookup")
 		if name == "whm" {
-			require.Len(t, d.Paths, 7, "six of UAPI and API 2, and its own")
+			require.Len(t, d.Paths, 4, "one of UAPI and API 2, and its own")
 			require.NotContains(t, string(text), `"/execute/`)
-			require.Contains(t, d.Paths, "/json-api/version")
-			require.Equal(t, "cpanel_jsonapi_user", d.Paths["/json-api/cpanel#3/Email::passwd_pop"]["post"].Parameters[0].Name)
+			require.Equal(t, "user", d.Paths["/json-api/accountsummary"]["get"].Parameters[1].Name)
+			require.NotContains(t, d.Paths["/json-api/uapi_cpanel"], "get", "a password could stand in its URL")
+			require.Len(t, d.Paths["/json-api/cpanel"]["post"].RequestBody.Content["application/json"].Schema.OneOf, 6)
+			require.Equal(t, []string{"cpanel_jsonapi_user", "cpanel_jsonapi_apiversion", "cpanel_jsonapi_module", "cpanel_jsonapi_func", "email", "password"}, d.Components.Schemas["Email_passwd_pop_3"].Required)
+			require.Contains(t, d.Info.Description, "Missing, since it can't be started at the moment: Broken.")
 		} else {
 			require.Contains(t, d.Paths["/execute/Email/list_pops"], "get")
+			require.Len(t, d.Paths["/json-api/cpanel"]["post"].RequestBody.Content["multipart/form-data"].Schema.OneOf, 2)
 			require.NotContains(t, d.Paths["/execute/Email/passwd_pop"], "get")
 			require.NotContains(t, d.Paths["/execute/Free/say"], "get", "it may change anything")
 		}

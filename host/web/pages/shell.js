@@ -1,7 +1,8 @@
 // The API Shell: choose a function, fill its form in, run it, read the answer, copy the call.
 import { byId, call, element, getJSON, state } from './page.js';
-import { languages, masked } from './snippets.js';
-import { tree } from './tree.js';
+import { indented } from './indented.js';
+import { isSecret, languages, masked } from './snippets.js';
+import { exact, tree } from './tree.js';
 
 let functions = null;
 let described = '';
@@ -11,8 +12,11 @@ const history = [];
 
 export async function openShell() {
   if (!functions || described !== state.account) {
-    functions = await getJSON(`functions.json${state.account ? `?user=${encodeURIComponent(state.account)}` : ''}`);
+    const answer = await getJSON(`functions.json${state.account ? `?user=${encodeURIComponent(state.account)}` : ''}`);
+    functions = answer.functions;
     described = state.account;
+    byId('missing').hidden = !answer.missing;
+    byId('missing').textContent = answer.missing ? `Missing, since it can't be started at the moment: ${answer.missing.join('; ')}.` : '';
     list();
   }
 }
@@ -66,16 +70,32 @@ function choose(fn, values = []) {
       element('textarea', { id: 'more', rows: 3, 'aria-describedby': 'more-help' }), element('p', { class: 'help', id: 'more-help' }, 'name=value, one on each line.')));
   }
   byId('params').replaceChildren(...fields);
-  for (const [name, value] of values) {
-    const input = byId('call').elements.namedItem(name);
-    if (input) input.value = value;
-  }
+  fill(values);
   byId('call').hidden = false;
   byId('answer').hidden = true;
   copies();
   byId('snippets').hidden = false;
   byId('fn-name').focus();
 }
+
+// fill puts arguments into the form, as given has taken them out of it.
+function fill(values) {
+  const more = byId('more');
+  const columns = [];
+  for (const [name, value] of values) {
+    const option = name.startsWith(prefix()) ? name.slice(prefix().length) : '';
+    const input = option ? document.querySelector(`[data-option="${CSS.escape(option)}"]`) : chosen.params.some((p) => p.name === name) && byId(`p-${name}`);
+    if (/^columns_\d+$/.test(option)) columns.push(value);
+    else if (option === 'columns') continue;
+    else if (input && input.type === 'checkbox') input.checked = value === '1';
+    else if (input) input.value = value;
+    else if (more && !option) more.value += `${more.value && '\n'}${name}=${value}`;
+    if (option) byId('options').open = true;
+  }
+  document.querySelector('[data-option=columns]').value = columns.join(', ');
+}
+
+const prefix = () => (chosen.api === 3 ? 'api.' : 'api2_');
 
 // given returns the arguments of the form.
 function given() {
@@ -94,13 +114,12 @@ function given() {
 
 // options returns the meta-parameters, by the names of the API.
 function options() {
-  const prefix = chosen.api === 3 ? 'api.' : 'api2_';
   const value = (name) => {
     const input = document.querySelector(`[data-option=${name}]`);
     return input.type === 'checkbox' ? (input.checked ? '1' : '') : input.value.trim();
   };
   const out = [];
-  const add = (name, text) => text !== '' && out.push([prefix + name, text]);
+  const add = (name, text) => text !== '' && out.push([prefix() + name, text]);
   if (value('filter_column')) ['filter', 'filter_column', 'filter_type', 'filter_term'].forEach((name) => add(name, name === 'filter' ? '1' : value(name)));
   if (value('sort_column')) ['sort', 'sort_column', 'sort_method', 'sort_reverse'].forEach((name) => add(name, name === 'sort' ? '1' : value(name)));
   if (value('paginate_start') || value('paginate_size')) ['paginate', 'paginate_start', 'paginate_size'].forEach((name) => add(name, name === 'paginate' ? '1' : value(name)));
@@ -146,8 +165,8 @@ async function run() {
     const answer = await call(fn, args);
     verdict.className = answer.failure ? 'alert bad' : 'good';
     verdict.textContent = `${answer.failure ? `Failed: ${answer.failure}` : 'Done.'} It took ${answer.took.toFixed(0)} ms.`;
-    byId('tree').replaceChildren(tree(answer.json));
-    byId('raw').textContent = JSON.stringify(answer.json, null, 2);
+    byId('tree').replaceChildren(tree(exact(answer.text)));
+    byId('raw').textContent = indented(answer.text);
     remember(fn, args, answer);
   } catch (error) {
     verdict.className = 'alert bad';
@@ -156,12 +175,13 @@ async function run() {
     button.disabled = false;
     // A secret stays no longer in the form than its call takes.
     for (const input of byId('params').querySelectorAll('input[type=password]')) input.value = '';
+    const more = byId('more');
+    if (more) more.value = more.value.split('\n').filter((line) => !isSecret(fn, line.split('=')[0].trim())).join('\n');
   }
 }
 
 function remember(fn, args, answer) {
-  const secret = new Set(fn.params.filter((p) => p.type === 'secret').map((p) => p.name));
-  history.unshift({ fn, args: args.filter(([name]) => !secret.has(name)), shown: masked(fn, args), failed: Boolean(answer.failure), at: new Date() });
+  history.unshift({ fn, args: args.filter(([name]) => !isSecret(fn, name)), shown: masked(fn, args), failed: Boolean(answer.failure), at: new Date() });
   history.length = Math.min(history.length, 50);
   showHistory();
 }

@@ -1,7 +1,14 @@
 // The same call in the languages that people copy it in.
 
-// A secret is never put into code that is copied, kept in histories or shown.
+// A secret is never put into code that is copied, kept in histories or shown. Of a parameter that
+// its module does not describe the name tells.
 const placeholder = (name) => name.toUpperCase();
+const sounds = /pass|pwd|secret|token|key|hash|auth|credential|pin$|code$/i;
+
+export function isSecret(fn, name) {
+  const described = fn.params.find((p) => p.name === name);
+  return described ? described.type === 'secret' : sounds.test(name);
+}
 
 const php = (text) => `'${text.replace(/[\\']/g, '\\$&')}'`;
 const perl = php;
@@ -11,16 +18,23 @@ const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B');
 
 const method = (fn) => (fn.api === 3 ? 'uapi' : 'api2');
 
+// grouped returns arguments by name, in their order: a name that is given twice has a list.
+function grouped(args) {
+  const groups = new Map();
+  for (const [name, value] of args) groups.set(name, [...(groups.get(name) || []), value]);
+  return [...groups];
+}
+
 export const languages = {
   PHP(fn, args) {
-    const lines = args.map(([name, value]) => `        ${php(name)} => ${php(value)},`);
+    const lines = grouped(args).map(([name, values]) => `        ${php(name)} => ${values.length === 1 ? php(values[0]) : `array(${values.map(php).join(', ')})`},`);
     return [
       '<?php', "require_once '/usr/local/cpanel/php/cpanel.php';", '$cpanel = new CPANEL();', '',
       `$answer = $cpanel->${method(fn)}(`, `    ${php(fn.module)}, ${php(fn.name)},`, '    array(', ...lines, '    )', ');', 'print_r($answer);', '$cpanel->end();',
     ].join('\n');
   },
   Perl(fn, args) {
-    const lines = args.map(([name, value]) => `        ${perl(name)} => ${perl(value)},`);
+    const lines = grouped(args).map(([name, values]) => `        ${perl(name)} => ${values.length === 1 ? perl(values[0]) : `[${values.map(perl).join(', ')}]`},`);
     return [
       'use Cpanel::LiveAPI;', 'my $cpanel = Cpanel::LiveAPI->new();', '',
       `my $answer = $cpanel->${method(fn)}(`, `    ${perl(fn.module)}, ${perl(fn.name)},`, '    {', ...lines, '    }', ');', '$cpanel->end();',
@@ -53,6 +67,5 @@ function target(fn, args, who) {
 
 // masked returns arguments with their secrets replaced by their names in capitals.
 export function masked(fn, args) {
-  const secret = new Set(fn.params.filter((p) => p.type === 'secret').map((p) => p.name));
-  return args.map(([name, value]) => [name, secret.has(name) ? placeholder(name) : value]);
+  return args.map(([name, value]) => [name, isSecret(fn, name) ? placeholder(name) : value]);
 }

@@ -1,11 +1,17 @@
-// A JSON value as a tree that folds.
+// JSON as a tree that folds.
 import { element } from './page.js';
 
 const most = 500; // Of the entries of one level; more would hold the page up.
 
+// exact reads JSON with its numbers as they were sent, where the browser can.
+export function exact(text) {
+  if (!JSON.rawJSON) return JSON.parse(text);
+  return JSON.parse(text, (key, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));
+}
+
 export function tree(value, key) {
   const label = key === undefined ? [] : [element('span', { class: 'key' }, String(key)), ': '];
-  if (value === null || typeof value !== 'object') {
+  if (value === null || typeof value !== 'object' || (JSON.isRawJSON && JSON.isRawJSON(value))) {
     return element('div', {}, ...label, element('span', { class: 'text' }, JSON.stringify(value)));
   }
   const entries = Object.entries(value);
