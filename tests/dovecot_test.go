@@ -300,3 +300,22 @@ func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 	require.NoError(t, os.Chtimes(w.Shadow, time.Now().Add(time.Minute), time.Now().Add(time.Minute)))
 	d.changed(sandboxPassword, "Next")
 }
+
+// Roundcube's password plugin, as Debian ships it, changes what Dovecot takes.
+func TestRoundcubeAndDovecot(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	web := w.OpenWeb(t)
+	d := startDovecot(t, w, "0")
+	w.Serve(t)
+	web.Wait(t)
+	_, port, err := net.SplitHostPort(web.Webmail)
+	require.NoError(t, err)
+	const next = "By Roundcube & <co> 1"
+	require.True(t, d.login("user@example.com", sandboxPassword))
+	cmd := exec.Command("php", filepath.Join(hosttest.Root(t), "tests", "web", "roundcube.php"), port, "user@example.com")
+	cmd.Stdin = strings.NewReader(sandboxPassword + "\n" + next + "\n")
+	require.Equal(t, `{"code":0}`, strings.TrimSpace(hosttest.Output(t, cmd)))
+	require.Eventually(t, func() bool { return d.login("user@example.com", next) }, hosttest.Patience, hosttest.Tick)
+	require.False(t, d.login("user@example.com", sandboxPassword))
+}
