@@ -445,3 +445,23 @@ func TestMailServerIsNotThere(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(host.Log.String(), "connection refused") }, hosttest.Patience, hosttest.Tick)
 	require.NotContains(t, host.Log.String(), "c4n4ry")
 }
+
+// One that hangs costs mail_timeout, and never the call its answer: the change was made.
+func TestMailServerThatHangs(t *testing.T) {
+	t.Parallel()
+	for setting, limit := range map[string]string{"200ms": "60s", "1m": "5s"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0") // The kernel accepts, and nobody answers.
+			require.NoError(t, err)
+			defer func() { _ = l.Close() }()
+			w := hosttest.Sandbox(t)
+			w.Limits(t, fmt.Sprintf("call = %q", limit))
+			w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://%s\"\ndoveadm_key = \"key\"\nmail_timeout = %q\n# scheme", l.Addr(), setting))
+			w.Serve(t)
+			c := w.Dial(t)
+			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // Its worker has started.
+			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made. The mail server could not be told`)
+		})
+	}
+}

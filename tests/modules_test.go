@@ -223,3 +223,14 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	require.NotContains(t, string(said), "modules/Mine")
 	require.Contains(t, string(said), "modules/Theirs/module.pl must be a file or folder of root that nobody else can write")
 }
+
+// A module that takes longer to start than it may is given up, and the others are served.
+func TestSlowStart(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	addModule(t, w, "Slow", "module.pl", "sleep 600")
+	w.Set(t, fmt.Sprintf("worker_start = %q", hosttest.Patience), `worker_start = "700ms"`)
+	host := w.Serve(t)
+	require.Contains(t, w.Dial(t).Call("uapi", "Slow", "f", `{}`), "The Slow module is not available at the moment and nothing was changed.")
+	require.Eventually(t, func() bool { return strings.Contains(host.Log.String(), "did not start within 700ms") }, hosttest.Patience, hosttest.Tick)
+}

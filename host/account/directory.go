@@ -16,6 +16,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
+// ErrShared is a user whom several accounts have.
+var ErrShared = errors.New("account: shared user")
+
 // ErrSuspended is an account that may do nothing for now.
 var ErrSuspended = errors.New("account: suspended")
 
@@ -211,7 +214,7 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	case 1:
 		return d.ByName(names[0])
 	}
-	return protocol.Account{}, fmt.Errorf("accounts %s and %s share uid %d", names[0], names[1], uid)
+	return protocol.Account{}, fmt.Errorf("%w: accounts %s and %s share uid %d", ErrShared, names[0], names[1], uid)
 }
 
 // ByDomain returns the account whose a domain is, as ByName does. An account that can't be read is

@@ -88,7 +88,8 @@ type Plugin struct {
 	Settings map[string]any `toml:"settings"` // The plugin's own.
 }
 
-// Limits are the ones an operator may move. Zero means the default in docs/protocol.md.
+// Limits are the ones an operator may move. Zero means the default, which docs/protocol.md and
+// docs/operations.md have.
 type Limits struct {
 	Frame           int      `toml:"frame"`            // Bytes.
 	FrameTime       Duration `toml:"frame_time"`       //

@@ -32,10 +32,12 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 			return protocol.Failed(refusal(err))
 		}
 		caller.Account = a
-	} else if a, err := d.rt.acting(); err == nil {
+	} else {
+		a, err := d.rt.acting()
+		if err != nil {
+			return protocol.Failed(refusal(err))
+		}
 		caller.Account = a
-	} else if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {
-		return protocol.Failed(refusal(err))
 	}
 	d.rt.mu.Lock()
 	limiter := d.rt.limiter
@@ -52,8 +54,10 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 
 // refusal is what a caller without an account is told.
 func refusal(err error) *protocol.Error {
-	message := "Your account can't be told from another one; tell the operator of this host."
+	message := "Your account can't be read; tell the operator of this host."
 	switch {
+	case errors.Is(err, account.ErrShared):
+		message = "Your account can't be told from another one; tell the operator of this host."
 	case errors.Is(err, account.ErrUnknown):
 		message = "Your user has no account on this host."
 	case errors.Is(err, account.ErrSuspended):

@@ -269,5 +269,14 @@ func (q *request) modules() (all []protocol.Module, missing []string, ok bool) {
 		}
 	}
 	all, missing = q.front.o.Backend.Modules(q.r.Context(), caller.Account)
+	missing = slices.DeleteFunc(missing, func(name string) bool {
+		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another one serves it.
+	})
+	switch {
+	case caller.Role == protocol.RoleMailbox:
+		missing = nil // Its functions are the host's own business.
+	case caller.Features != nil && len(missing) > 0:
+		missing = []string{"some modules"} // Of which it may be allowed none.
+	}
 	return describe.For(all, caller), missing, true
 }

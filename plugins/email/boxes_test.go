@@ -430,7 +430,8 @@ func TestPolicy(t *testing.T) {
 	require.NoError(t, w.configure(map[string]any{"required_strength": 1, "breached": list}))
 	require.NoError(t, os.WriteFile(list, []byte("gone bad\n"), 0o644))
 	w.must(protocol.UAPI, "passwd_pop", args{"email": "user", "password": "12345luggage"}) // And the log says why.
-	for _, bad := range []map[string]any{{"required_strength": 101}, {"required_strength": -1}, {"required_strength": "65"}, {"breached": list}, {"breached": 1}} {
+	for _, bad := range []map[string]any{{"required_strength": 101}, {"required_strength": -1}, {"required_strength": "65"}, {"breached": list}, {"breached": 1},
+		{"mail_timeout": "0s"}, {"mail_timeout": "2m"}, {"mail_timeout": "soon"}, {"mail_timeout": 3}} {
 		require.Error(t, w.configure(bad), "%v", bad)
 	}
 }

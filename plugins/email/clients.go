@@ -143,7 +143,7 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	line("Password:         the mailbox's password")
 	line("Incoming server:  ", host, ", IMAP, port ", strconv.Itoa(imapsPort), ", with TLS")
 	line("Outgoing server:  ", host, ", SMTP, port ", strconv.Itoa(smtpsPort), ", with TLS and the same user name and password")
-	ctx, cancel := context.WithTimeout(ctx, set.settings.MailTimeout)
+	ctx, cancel := context.WithTimeout(ctx, mailTime(ctx, set.settings.MailTimeout))
 	defer cancel()
 	from := set.settings.MailFrom
 	if from == "" {
@@ -204,7 +204,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 		}
 		masks = append(masks, "*@"+domain)
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.now().settings.MailTimeout)
+	ctx, cancel := context.WithTimeout(ctx, mailTime(ctx, m.now().settings.MailTimeout))
 	defer cancel()
 	if err := n.end(ctx, masks); err != nil {
 		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server could not be told to end the sessions. Try again later."}

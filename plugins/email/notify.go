@@ -53,12 +53,24 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 		return
 	}
 	// Also where the caller has left: the change was made.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), set.settings.MailTimeout)
+	limit := mailTime(ctx, set.settings.MailTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if err := n.changed(ctx, box, kind); err != nil {
 		call.Log("tell the mail server of " + box.String() + ": " + err.Error())
 		call.Warn("The change was made. The mail server could not be told of it, and may go by what it was for a while.")
 	}
+}
+
+// reserve is what is left of a call's time for its answer: that the change was made.
+const reserve = 2 * time.Second
+
+// mailTime returns how long a mail server may take within a call: limit, or what the call leaves.
+func mailTime(ctx context.Context, limit time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, max(time.Until(deadline)-reserve, 0))
+	}
+	return limit
 }
 
 // doveadm tells a Dovecot over its HTTP API

@@ -149,7 +149,7 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	seen := map[string]int{}
-	const each = 20
+	const each = 20 // Five times as many as are looked at together.
 	for range each {
 		for address, credentials := range map[string]string{web.Webmail: "user@example.com:" + sandboxPassword, web.CPanel: "demo:" + password} {
 			all.Go(func() {

@@ -112,6 +112,13 @@ func TestBrokenModule(t *testing.T) {
 		require.Equal(t, 200, status, path)
 		require.Contains(t, body, "passwd_pop", path)
 		require.Contains(t, body, "Broken", path)
+		_, body = web.Ask(t, "GET", web.CPanel+path, "", "Authorization: cpanel demo:"+w.Token(t, "demo", "--feature", "popaccts"))
+		require.Contains(t, body, "some modules", path)
+		require.NotContains(t, body, "Broken", path)
+		_, body = web.Ask(t, "GET", web.Webmail+path, "", "Authorization: "+basicAuth("user@example.com:"+sandboxPassword))
+		require.Contains(t, body, "passwd_pop", path)
+		require.NotContains(t, body, "Broken", path)
+		require.NotContains(t, body, "some modules", path)
 	}
 }
 

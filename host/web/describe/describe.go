@@ -10,10 +10,16 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// For returns the modules with those of their functions that a caller may call.
+// For returns the modules with those of their functions that a caller may call. Of modules with one
+// name it is the first that is called.
 func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 	var out []protocol.Module
+	seen := make(map[string]bool)
 	for _, m := range modules {
+		if seen[m.Name] {
+			continue
+		}
+		seen[m.Name] = true
 		own := m
 		own.Functions = nil
 		for _, f := range m.Functions {

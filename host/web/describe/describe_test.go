@@ -27,6 +27,8 @@ func modules() []protocol.Module {
 			{API: protocol.UAPI, Name: "both", Roles: account},
 			{API: protocol.UAPI, Name: "mail_server_lookup", Roles: []protocol.Role{protocol.RoleMailServer}},
 		}},
+		{Name: "Email", Functions: []protocol.Function{{API: protocol.API2, Name: "hidden", Roles: account}, {API: protocol.API2, Name: "both", Roles: account}}},
+		{Name: "Email_both", Functions: []protocol.Function{{API: protocol.UAPI, Name: "x", Roles: []protocol.Role{protocol.RoleAdmin}}}},
 		{Name: "Free", Functions: []protocol.Function{{API: protocol.UAPI, Name: "say", Open: true, Roles: account}}},
 	}
 }
@@ -86,6 +88,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(text, &d))
 		require.Equal(t, "3.1.0", d.OpenAPI)
+		require.NotContains(t, string(text), "hidden", "the first module of a name is the one that is called")
 		seen := map[string]bool{}
 		for path, methods := range d.Paths {
 			require.NotContains(t, path, "#", "a client would take what follows for a fragment")
@@ -113,7 +116,7 @@ func TestOpenAPI(t *testing.T) {
 			require.Equal(t, "user", d.Paths["/json-api/accountsummary"]["get"].Parameters[1].Name)
 			require.NotContains(t, d.Paths["/json-api/uapi_cpanel"], "get", "a password could stand in its URL")
 			require.Len(t, d.Paths["/json-api/cpanel"]["post"].RequestBody.Content["application/json"].Schema.OneOf, 6)
-			require.Equal(t, []string{"cpanel_jsonapi_user", "cpanel_jsonapi_apiversion", "cpanel_jsonapi_module", "cpanel_jsonapi_func", "email", "password"}, d.Components.Schemas["Email_passwd_pop_3"].Required)
+			require.Equal(t, []string{"cpanel_jsonapi_user", "cpanel_jsonapi_apiversion", "cpanel_jsonapi_module", "cpanel_jsonapi_func", "email", "password"}, d.Components.Schemas["Email.passwd_pop.3"].Required)
 			require.Contains(t, d.Info.Description, "Missing, since it can't be started at the moment: Broken.")
 		} else {
 			require.Contains(t, d.Paths["/execute/Email/list_pops"], "get")

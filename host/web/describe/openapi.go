@@ -100,7 +100,7 @@ func (n *named) add(module string, f protocol.Function, schemas object) {
 		fields[p[0]] = object{"type": "string", "const": p[1]}
 		required = append(required, p[0])
 	}
-	name := module + "_" + f.Name + "_" + api
+	name := module + "." + f.Name + "." + api // No module's name has a dot.
 	body := bodyOf(f, fields, required)
 	body["title"], body["description"] = module+"::"+f.Name, f.Help
 	schemas[name] = body
@@ -152,7 +152,8 @@ func own(f protocol.Function) object {
 	version := object{"name": "api.version", "in": "query", "required": true, "schema": object{"type": "integer", "const": 1}}
 	post := operation("whm_"+f.Name+"_post", "WHM", f.Help, f.Returns, object{"type": "object"})
 	post["parameters"] = []any{version}
-	post["requestBody"] = bodies(bodyOf(f, object{}, []any{}), false)
+	body := bodyOf(f, object{}, []any{})
+	post["requestBody"] = bodies(body, body["required"] != nil)
 	out := object{"post": post}
 	if !f.Changes {
 		get := operation("whm_"+f.Name, "WHM", f.Help, f.Returns, object{"type": "object"})
@@ -211,13 +212,13 @@ func bodies(schema object, required bool) object {
 // POST.
 func methods(module string, f protocol.Function) object {
 	answer := object{"$ref": "#/components/schemas/Result"}
-	id := module + "_" + f.Name + "_uapi"
+	id := module + "." + f.Name + ".uapi"
 	body := bodyOf(f, object{}, []any{})
 	post := operation(id, module, f.Help, f.Returns, answer)
 	post["requestBody"] = bodies(body, body["required"] != nil)
 	out := object{"post": post}
 	if readsOnly(f) {
-		get := operation(id+"_get", module, f.Help, f.Returns, answer)
+		get := operation(id+".get", module, f.Help, f.Returns, answer)
 		get["parameters"] = queryOf(f)
 		out["get"] = get
 	}

@@ -83,7 +83,8 @@ function fill(values) {
   const more = byId('more');
   const columns = [];
   for (const [name, value] of values) {
-    const option = name.startsWith(prefix()) ? name.slice(prefix().length) : '';
+    const meta = name.startsWith(prefix()) ? name.slice(prefix().length) : '';
+    const option = /^(filter|sort|paginate|columns(_\d+)?)$/.test(meta) || document.querySelector(`[data-option="${CSS.escape(meta)}"]`) ? meta : '';
     const input = option ? document.querySelector(`[data-option="${CSS.escape(option)}"]`) : chosen.params.some((p) => p.name === name) && byId(`p-${name}`);
     if (/^columns_\d+$/.test(option)) columns.push(value);
     else if (option === 'columns') continue;

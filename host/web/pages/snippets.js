@@ -3,7 +3,7 @@
 // A secret is never put into code that is copied, kept in histories or shown. Of a parameter that
 // its module does not describe the name tells.
 const placeholder = (name) => name.toUpperCase();
-const sounds = /pass|pwd|secret|token|key|hash|auth|credential|pin$|code$/i;
+const sounds = /pass|pwd|(^|[^a-z])(secrets?|tokens?|(api|access|private)?[_-]?keys?|hash|auth|authorization|credentials?|pin|cookie)($|[^a-z])/i;
 
 export function isSecret(fn, name) {
   const described = fn.params.find((p) => p.name === name);
