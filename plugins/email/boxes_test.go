@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -433,6 +434,19 @@ func TestPolicy(t *testing.T) {
 	for _, bad := range []map[string]any{{"required_strength": 101}, {"required_strength": -1}, {"required_strength": "65"}, {"breached": list}, {"breached": 1},
 		{"mail_timeout": "0s"}, {"mail_timeout": "2m"}, {"mail_timeout": "soon"}, {"mail_timeout": 3}} {
 		require.Error(t, w.configure(bad), "%v", bad)
+	}
+}
+
+// What the mail server may take is a setting.
+func TestMailTimeout(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 3 * time.Second, "200ms": 200 * time.Millisecond, "1m": time.Minute} {
+		raw := map[string]any{"mail_timeout": text}
+		if text == "" {
+			raw = nil
+		}
+		settings, err := email.ParseSettings(raw)
+		require.NoError(t, err)
+		require.Equal(t, want, settings.MailTimeout)
 	}
 }
 
