@@ -76,7 +76,7 @@ func TestClient(t *testing.T) {
 			require.Equal(t, "demo", envelope["data"].(map[string]any)["result"])
 			gone, leave := context.WithCancel(ctx)
 			leave()
-			unlock := lockStore(t, w) // It can't be answered before it is seen that its caller has gone.
+			unlock := w.LockStore(t) // It can't be answered before it is seen that its caller has gone.
 			_, err = p.Call(gone, passwdPop("user", "x"))
 			require.ErrorIs(t, err, client.ErrOutcomeUnknown)
 			unlock()

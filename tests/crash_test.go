@@ -67,16 +67,6 @@ func noLitter(t testing.TB, w *hosttest.World) {
 	require.Equal(t, []string{".liveapid.lock", "passwd", "quota", "shadow"}, names)
 }
 
-// lockStore keeps changes waiting, as a program that changes the store's files does.
-func lockStore(t *testing.T, w *hosttest.World) (unlock func()) {
-	t.Helper()
-	lock, err := os.OpenFile(filepath.Join(filepath.Dir(w.Shadow), ".liveapid.lock"), os.O_RDWR, 0)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = lock.Close() })
-	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
-	return func() { require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)) }
-}
-
 func passwdPop(box, password string) protocol.Call {
 	return protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop", Args: protocol.Args{Named: map[string]any{
 		"domain": "example.com", "email": box, "password": password,

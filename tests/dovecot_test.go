@@ -103,14 +103,8 @@ func runDovecot(t *testing.T, configure func(dir string, port int) string) *dove
 			t.Logf("%s\n%s", out, log)
 		}
 	})
-	d := &dovecot{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port), conf: conf}
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", d.addr)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, hosttest.Patience, 10*time.Millisecond, "Dovecot does not listen: %s", out)
+	d := &dovecot{t: t, addr: ports.Address(port), conf: conf}
+	ports.Wait(t, d.addr)
 	return d
 }
 
@@ -301,8 +295,9 @@ func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 	d.changed(sandboxPassword, "Next")
 }
 
-// Roundcube's password plugin, as Debian ships it, changes what Dovecot takes.
-func TestRoundcubeAndDovecot(t *testing.T) {
+// Roundcube's password plugin, as Debian ships it, changes what Dovecot takes: its save() is called by a
+// PHP program.
+func TestRoundcube(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
@@ -311,11 +306,18 @@ func TestRoundcubeAndDovecot(t *testing.T) {
 	web.Wait(t)
 	_, port, err := net.SplitHostPort(web.Webmail)
 	require.NoError(t, err)
-	const next = "By Roundcube & <co> 1"
+	save := func(current, next string) string {
+		cmd := exec.Command("php", filepath.Join(hosttest.Root(t), "tests", "roundcube.php"), port, "user@example.com")
+		cmd.Stdin = strings.NewReader(current + "\n" + next + "\n")
+		return strings.TrimSpace(hosttest.Output(t, cmd))
+	}
+	const next = "By Röundcube & <co> 1"
 	require.True(t, d.login("user@example.com", sandboxPassword))
-	cmd := exec.Command("php", filepath.Join(hosttest.Root(t), "tests", "web", "roundcube.php"), port, "user@example.com")
-	cmd.Stdin = strings.NewReader(sandboxPassword + "\n" + next + "\n")
-	require.Equal(t, `{"code":0}`, strings.TrimSpace(hosttest.Output(t, cmd)))
-	require.Eventually(t, func() bool { return d.login("user@example.com", next) }, hosttest.Patience, hosttest.Tick)
-	require.False(t, d.login("user@example.com", sandboxPassword))
+	require.Equal(t, `{"code":0}`, save(sandboxPassword, next))
+	require.Eventually(t, func() bool { return !d.login("user@example.com", sandboxPassword) }, hosttest.Patience, hosttest.Tick)
+	require.Contains(t, hosttest.Output(t, verify(t, w, "user", next)), `"data":1,`)
+	require.Equal(t, `{"code":2,"message":"Access denied"}`, save(sandboxPassword, "x"))
+	require.Contains(t, hosttest.Output(t, verify(t, w, "user", next)), `"data":1,`)
+	require.Equal(t, `{"code":0}`, save(next, "By Roundcube 2"))
+	require.Eventually(t, func() bool { return d.login("user@example.com", "By Roundcube 2") }, hosttest.Patience, hosttest.Tick)
 }

@@ -72,13 +72,7 @@ default_transport = discard
 		}
 	})
 	require.NoError(t, err, "%s", out)
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, hosttest.Patience, hosttest.Tick)
+	ports.Wait(t, ports.Address(port))
 	return port
 }
 

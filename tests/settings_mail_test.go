@@ -2,7 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,13 +28,7 @@ func startSMTP(t *testing.T) (port int, messages func() []string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", ports.Address(port))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, hosttest.Patience, hosttest.Tick, "smtp-sink does not listen")
+	ports.Wait(t, ports.Address(port))
 	return port, func() (all []string) {
 		paths, err := filepath.Glob(filepath.Join(dir, "message.*"))
 		require.NoError(t, err)

@@ -147,6 +147,17 @@ func (w *World) Limits(t testing.TB, lines string) {
 	w.Set(t, "[limits]\n", "[limits]\n"+lines+"\n")
 }
 
+// LockStore keeps changes waiting, as a program that changes the store's files does; its lock is there
+// since the first change.
+func (w *World) LockStore(t testing.TB) (unlock func()) {
+	t.Helper()
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(w.Shadow), ".liveapid.lock"), os.O_RDWR, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lock.Close() })
+	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	return func() { require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)) }
+}
+
 // Env is the environment in which programs find the world, and it alone.
 func (w *World) Env(t testing.TB, more ...string) []string {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,13 +61,7 @@ func (w *World) OpenWeb(t testing.TB) *Web {
 func (web *Web) Wait(t testing.TB) {
 	t.Helper()
 	for _, at := range []string{web.CPanel, web.WHM, web.Webmail} {
-		require.Eventually(t, func() bool {
-			conn, err := net.Dial("tcp", at)
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err == nil
-		}, Patience, Tick, "nobody listens on %s", at)
+		ports.Wait(t, at)
 	}
 }
 

@@ -7,9 +7,13 @@ import (
 	"net"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// patience bounds a wait. It decides no verdict but that of a hang.
+const patience = 2 * time.Minute
 
 // Below the ports that the kernel gives to whoever connects, and beside those of a sandbox.
 const (
@@ -40,6 +44,18 @@ func Free(t testing.TB) int {
 	}
 	require.FailNow(t, "there is no free port")
 	return 0
+}
+
+// Wait waits until somebody listens at an address.
+func Wait(t testing.TB, address string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, patience, 10*time.Millisecond, "nobody listens at %s", address)
 }
 
 // Address is a port's, on 127.0.0.1.

@@ -164,22 +164,6 @@ func TestManyAtOnce(t *testing.T) {
 	require.Equal(t, map[string]int{"true 200": each, "false 200": each}, seen)
 }
 
-// Roundcube's password plugin, as Debian ships it, its save() called by a PHP program.
-func TestRoundcube(t *testing.T) {
-	t.Parallel()
-	w, web := open(t)
-	save := func(current, next string) string {
-		cmd := exec.Command("php", filepath.Join(hosttest.Root(t), "tests", "web", "roundcube.php"), port(web.Webmail), "user@example.com")
-		cmd.Stdin = strings.NewReader(current + "\n" + next + "\n")
-		return strings.TrimSpace(hosttest.Output(t, cmd))
-	}
-	const next = "By Röundcube & <co> 1"
-	require.Equal(t, `{"code":0}`, save(sandboxPassword, next))
-	require.True(t, verifies(t, w, next))
-	require.Equal(t, `{"code":2,"message":"Access denied"}`, save(sandboxPassword, "x"))
-	require.True(t, verifies(t, w, next))
-}
-
 const sandboxPassword = "Old.passw0rd-1"
 
 // A client that is published on npm, unchanged.

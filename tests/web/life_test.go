@@ -29,10 +29,7 @@ func TestR16_DrainOverHTTPS(t *testing.T) {
 	auth := "Authorization: cpanel demo:" + w.Token(t, "demo")
 	_, body := web.Ask(t, "POST", web.CPanel+"/execute/Email/passwd_pop", "email=user@example.com&password=before+1", auth)
 	require.Contains(t, body, `"status":1`)
-	lock, err := os.OpenFile(filepath.Join(filepath.Dir(w.Shadow), ".liveapid.lock"), os.O_RDWR, 0)
-	require.NoError(t, err)
-	defer func() { _ = lock.Close() }()
-	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	unlock := w.LockStore(t)
 	answers := make(chan string, 1)
 	go func() {
 		_, body := web.Ask(t, "POST", web.CPanel+"/execute/Email/passwd_pop", "email=user@example.com&password=drained+1", auth)
@@ -50,7 +47,7 @@ func TestR16_DrainOverHTTPS(t *testing.T) {
 		}
 		return err != nil
 	}, hosttest.Patience, hosttest.Tick, "it takes nobody new")
-	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
+	unlock()
 	require.Contains(t, <-answers, `"status":1`)
 	require.NoError(t, host.Wait(t))
 }

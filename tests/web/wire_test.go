@@ -2,7 +2,6 @@ package web
 
 import (
 	"compress/gzip"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -140,20 +139,14 @@ func TestConfiguredCertificateAndPlain(t *testing.T) {
 			require.NoError(t, os.Rename(to+".new", to))
 		}
 	}
-	serial := func(address string) string {
-		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
-		require.NoError(t, err)
-		defer func() { _ = conn.Close() }()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
-	}
 	put(one)
 	w.Set(t, "[web]\n", "[web]\ncertificate = \"fullchain.pem\"\nkey = \"privkey.pem\"\nplain_cpanel = \""+plain+"\"\n")
 	w.Start(t)
 	web.Wait(t)
-	require.Equal(t, serial(one.CPanel), serial(web.CPanel))
+	require.Equal(t, serial(t, one.CPanel), serial(t, web.CPanel))
 	require.NoFileExists(t, filepath.Join(web.State, "self-signed.key"))
 	put(two)
-	require.Eventually(t, func() bool { return serial(web.CPanel) == serial(two.CPanel) }, hosttest.Patience, hosttest.Tick)
+	require.Eventually(t, func() bool { return serial(t, web.CPanel) == serial(t, two.CPanel) }, hosttest.Patience, hosttest.Tick)
 
 	token := w.Token(t, "demo")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+plain+"/execute/Email/passwd_pop", strings.NewReader(url.Values{"email": {"user"}, "password": {"in plain 1"}}.Encode()))

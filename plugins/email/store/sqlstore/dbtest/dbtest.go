@@ -8,7 +8,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -153,14 +152,12 @@ func (s *Server) Start() {
 			s.t.Log(s.log)
 		}
 	})
-	require.Eventually(s.t, func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.Port))
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-		return s.kind != "postgresql" || strings.Contains(s.log.String(), "ready to accept connections")
-	}, patience, 20*time.Millisecond, "the server does not listen")
+	ports.Wait(s.t, ports.Address(s.Port))
+	if s.kind == "postgresql" {
+		require.Eventually(s.t, func() bool {
+			return strings.Contains(s.log.String(), "ready to accept connections")
+		}, patience, 20*time.Millisecond, "the server takes no connections")
+	}
 }
 
 // Stop ends the server at once, as a crash does.
