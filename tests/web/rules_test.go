@@ -355,42 +355,6 @@ func TestT37_Proxies(t *testing.T) {
 	}
 }
 
-// serial is the number of the certificate that an address shows.
-func serial(t *testing.T, address string) string {
-	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
-	require.NoError(t, err)
-	defer func() { _ = conn.Close() }()
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
-}
-
-// T40: TLS 1.2 at least, HTTP/2, and a certificate that is picked up when it changes.
-func TestT40_TLS(t *testing.T) {
-	t.Parallel()
-	_, web := open(t)
-	for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		conn, err := tls.Dial("tcp", web.CPanel, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}) //nolint:gosec // What is refused is the test.
-		require.Equal(t, ok, err == nil, "%s: %v", tls.VersionName(version), err)
-		if ok {
-			_ = conn.Close()
-		}
-	}
-	answer := web.Request(t, "GET", web.CPanel+"/login", "")
-	_ = answer.Body.Close()
-	require.Equal(t, "HTTP/2.0", answer.Proto)
-	first := serial(t, web.CPanel)
-	_, another := open(t)
-	for _, name := range []string{"self-signed.key", "self-signed.crt"} {
-		text, err := os.ReadFile(filepath.Join(another.State, name))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(web.State, name+".new"), text, 0o600))
-	}
-	require.NoError(t, os.Rename(filepath.Join(web.State, "self-signed.key.new"), filepath.Join(web.State, "self-signed.key")))
-	require.Equal(t, first, serial(t, web.CPanel), "half of a pair changes nothing")
-	require.NoError(t, os.Rename(filepath.Join(web.State, "self-signed.crt.new"), filepath.Join(web.State, "self-signed.crt")))
-	require.Eventually(t, func() bool { return serial(t, web.CPanel) != first }, hosttest.Patience, 50*time.Millisecond)
-}
-
 // T42: where the tokens can't be read, the API is closed; the socket is open all the same.
 func TestT42_BrokenStateClosesTheAPI(t *testing.T) {
 	t.Parallel()
