@@ -11,12 +11,17 @@ import (
 
 // Write puts text at path with a mode, in place of what is there.
 func Write(path string, text []byte, mode os.FileMode) error {
+	return write(path, text, mode, (*os.File).Sync)
+}
+
+// write is Write with what puts a file, or a folder, on disk.
+func write(path string, text []byte, mode os.FileMode, sync func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".liveapid-")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), sync(f), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -28,5 +33,5 @@ func Write(path string, text []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(sync(dir), dir.Close())
 }

@@ -1,20 +1,19 @@
-package atomicfile_test
+package atomicfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/liveapid/liveapid/host/atomicfile"
 )
 
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	require.NoError(t, atomicfile.Write(path, []byte("one"), 0o644))
-	require.NoError(t, atomicfile.Write(path, []byte("two"), 0o600))
+	require.NoError(t, Write(path, []byte("one"), 0o644))
+	require.NoError(t, Write(path, []byte("two"), 0o600))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "two", string(text))
@@ -24,9 +23,50 @@ func TestWrite(t *testing.T) {
 
 	// What can't be put in place leaves nothing behind, and what was there as it was.
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
-	require.Error(t, atomicfile.Write(filepath.Join(dir, "d"), []byte("x"), 0o600))
-	require.Error(t, atomicfile.Write(filepath.Join(dir, "none", "f"), []byte("x"), 0o600))
+	require.Error(t, Write(filepath.Join(dir, "d"), []byte("x"), 0o600))
+	require.Error(t, Write(filepath.Join(dir, "none", "f"), []byte("x"), 0o600))
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
+}
+
+// The text is on disk before it takes the old one's place, and the folder after that: a power failure
+// finds one of both, whole. Where either can't be, that is said; before the change, all stays as it was.
+func TestWriteIsForGood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, Write(path, []byte("old"), 0o600))
+	read := func() string {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return string(text)
+	}
+	var synced []string
+	record := func(f *os.File) error {
+		what := "folder"
+		if f.Name() != filepath.Dir(path) {
+			text, err := os.ReadFile(f.Name())
+			require.NoError(t, err)
+			what = string(text)
+		}
+		synced = append(synced, what+" while it is "+read())
+		return f.Sync()
+	}
+	require.NoError(t, write(path, []byte("new"), 0o600, record))
+	require.Equal(t, []string{"new while it is old", "folder while it is new"}, synced)
+
+	broken := errors.New("the disk is broken")
+	for n, want := range []string{"new", "newest"} {
+		err := write(path, []byte("newest"), 0o600, func(*os.File) error {
+			n--
+			if n < 0 {
+				return broken
+			}
+			return nil
+		})
+		require.ErrorIs(t, err, broken)
+		require.Equal(t, want, read())
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+	}
 }
