@@ -54,6 +54,11 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
+	return New(ctx, conn)
+}
+
+// New opens a session on a connection to a host.
+func New(ctx context.Context, conn net.Conn) (*Client, error) {
 	c := newClient(conn, conn, conn.Close)
 	c.cancel = func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
 	return c.hello(ctx)
@@ -117,7 +122,16 @@ func failureText(answer []byte) string {
 // Call runs call and returns the answer's JSON, in the envelope that the socket
 // carries. A call that failed is an answer and no error.
 func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
-	answer, sent, err := c.roundTrip(ctx, live.AppendAction(nil, call))
+	return c.send(ctx, live.AppendAction(nil, call))
+}
+
+// Tag runs one of the deprecated tags, such as <cpanel print="$user">, and returns the answer's JSON.
+func (c *Client) Tag(ctx context.Context, text string) ([]byte, error) {
+	return c.send(ctx, []byte(text))
+}
+
+func (c *Client) send(ctx context.Context, payload []byte) ([]byte, error) {
+	answer, sent, err := c.roundTrip(ctx, payload)
 	if err != nil && sent {
 		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}

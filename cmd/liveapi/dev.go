@@ -30,16 +30,16 @@ token, without which other users of this machine see nothing.`,
 			if err != nil {
 				return err
 			}
-			l, err := listenLoopback(listen)
-			if err != nil {
-				return err
-			}
 			rt, err := account.open()
 			if err != nil {
 				return err
 			}
-			defer rt.Close()
-			runner := &livepage.Runner{Doer: rt.Host, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
+			defer rt.close()
+			l, err := listenLoopback(listen)
+			if err != nil {
+				return err
+			}
+			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
 			dev, err := livepage.NewDev(runner, dir)
 			if err != nil {
 				return err

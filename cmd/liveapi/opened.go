@@ -1,45 +1,85 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/cmd/internal/remote"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/setup"
 	"github.com/liveapid/liveapid/protocol"
 )
 
+// hostSocketFlag is how this program tells itself, run as an account, which host to use.
+const hostSocketFlag = "host-socket"
+
 // accountFlags are what every command that works for one account takes.
-type accountFlags struct{ name, path string }
+type accountFlags struct{ name, path, socket string }
 
 func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; root must name one on a server of many accounts")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
+	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a host that runs")
+	_ = cmd.Flags().MarkHidden(hostSocketFlag) // It is there.
 }
 
-// opened is a host for one account, in this process.
+// opened is a way to run calls for one account.
 type opened struct {
-	*setup.Runtime
+	doer    session.Doer
+	socket  string // Of the host that runs; "" is a host in this process.
 	account protocol.Account
 	log     *slog.Logger
+	close   func()
 }
 
-// open becomes the account where root must, and builds its host. The caller closes it.
+// open returns the host to use: on a server with many accounts the one that runs there, elsewhere one
+// of the account's own in this process. The caller closes it. As root on a server, open runs this
+// program again as the account instead, and returns its exit status as an error.
 func (f *accountFlags) open() (*opened, error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if f.socket != "" {
+		return onHost(f.socket, protocol.Account{Name: f.name, UID: os.Getuid(), GID: os.Getgid(), Home: os.Getenv("HOME")}, log), nil
+	}
 	c, err := config.Find(f.path)
 	if err != nil {
 		return nil, err
 	}
-	a, _, err := runAs(c, f.name)
+	if c.Mode != config.Server {
+		a, err := ownAccount(c, f.name)
+		if err != nil {
+			return nil, err
+		}
+		rt, err := setup.NewFor(c, a, log)
+		if err != nil {
+			return nil, err
+		}
+		return &opened{doer: rt.Host, account: a, log: log, close: rt.Close}, nil
+	}
+	a, err := hostAccount(c, f.name)
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	rt, err := setup.NewFor(c, a, log)
-	if err != nil {
+	if err := requireHost(c, a); err != nil {
 		return nil, err
 	}
-	return &opened{Runtime: rt, account: a, log: log}, nil
+	if os.Geteuid() != 0 {
+		return onHost(c.Socket, a, log), nil
+	}
+	if err := selfOnHost(c, a, os.Args[1:]); err != nil {
+		return nil, err
+	}
+	return nil, exitStatus(0)
+}
+
+func onHost(socket string, a protocol.Account, log *slog.Logger) *opened {
+	h := remote.New(socket)
+	return &opened{doer: h, socket: socket, account: a, log: log, close: func() {
+		if err := h.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			log.Warn("end the session", "error", err.Error())
+		}
+	}}
 }

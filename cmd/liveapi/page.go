@@ -33,8 +33,8 @@ where the page answers with an HTTP status of 400 or more.`,
 			if err != nil {
 				return err
 			}
-			defer rt.Close()
-			runner := &livepage.Runner{Doer: rt.Host, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
+			defer rt.close()
+			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
 			// An interrupt at the terminal reaches the page's program as well; what it leaves
 			// is then cleaned up.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/become"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/setup"
@@ -35,15 +34,14 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 			if err != nil {
 				return err
 			}
-			a, became, err := runAs(c, name)
+			if c.Mode == config.Server {
+				return runOnHost(c, name, words)
+			}
+			a, err := ownAccount(c, name)
 			if err != nil {
 				return err
 			}
-			env := os.Environ()
-			if became {
-				env = environmentOf(a)
-			}
-			return runProgram(c, a, words, env)
+			return runProgram(c, a, words)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // What follows the program's name is the program's.
@@ -52,26 +50,13 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 	return cmd
 }
 
-// runAs returns the account to run for. On a server of many accounts root becomes it.
-func runAs(c *config.Config, name string) (a protocol.Account, became bool, err error) {
-	if c.Mode == config.Server && os.Geteuid() == 0 {
-		if name == "" {
-			return a, false, errMisuse{errors.New("as root you must name the account: --user NAME")}
-		}
-		if a, err = setup.Sources(c).ByName(name); err != nil {
-			return a, false, err
-		}
-		// Nothing of root's passes on to the account's program.
-		if err = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
-			return a, false, fmt.Errorf("keep descriptors from the program: %w", err)
-		}
-		return a, true, become.Account(a)
-	}
-	a, err = setup.Account(c)
+// ownAccount returns personal mode's account, which is the one that --user may name.
+func ownAccount(c *config.Config, name string) (protocol.Account, error) {
+	a, err := setup.Account(c)
 	if err == nil && name != "" && name != a.Name {
 		err = fmt.Errorf("user %q: you can run programs as %q only", name, a.Name)
 	}
-	return a, false, err
+	return a, err
 }
 
 // encoding is what a program may speak on the session: MessagePack too, unless the caller
@@ -83,22 +68,8 @@ func encoding() string {
 	return "msgpack"
 }
 
-// environmentOf is the environment of a program that root runs as an account: the
-// account's own, with the terminal's and the locale's words of the caller's.
-func environmentOf(a protocol.Account) []string {
-	env := []string{
-		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",
-		"PATH=/usr/local/bin:/usr/bin:/bin",
-	}
-	for _, name := range []string{"TERM", "LANG", "LC_ALL", "TZ", config.Env} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
-}
-
-func runProgram(c *config.Config, a protocol.Account, words, env []string) error {
+// runProgram runs a program with a private host of personal mode.
+func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	rt, err := setup.NewFor(c, a, log)
 	if err != nil {
@@ -118,7 +89,7 @@ func runProgram(c *config.Config, a protocol.Account, words, env []string) error
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, time.Second) }()
-	err = execute(words, append(env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING="+encoding()))
+	err = execute(words, append(os.Environ(), socketEnv(socket)...))
 	stop()
 	if serveErr := <-served; err == nil {
 		err = serveErr
@@ -126,28 +97,38 @@ func runProgram(c *config.Config, a protocol.Account, words, env []string) error
 	return err
 }
 
-// execute runs the program and hands it the signals that are meant for it.
+// socketEnv names the session's socket to a program.
+func socketEnv(socket string) []string {
+	return []string{"CPANEL_CONNECT_SOCKET=" + socket, "CPANEL_PHPCONNECT_SOCKET=" + socket, "LIVEAPI_ENCODING=" + encoding()}
+}
+
+// execute runs a program of the running user's, and hands it the signals that are meant for it.
 func execute(words, env []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = env
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	for {
-		select {
-		case s := <-signals:
-			if !fromTerminal(s) {
-				_ = cmd.Process.Signal(s)
+	defer forwardSignals(cmd.Process, fromTerminal)()
+	return statusOf(cmd.Wait())
+}
+
+// forwardSignals hands the signals that this program gets to the one it runs, but for those that skip
+// reports as sent to both.
+func forwardSignals(to *os.Process, skip func(os.Signal) bool) (stop func()) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	go func() {
+		for s := range signals {
+			if !skip(s) {
+				_ = to.Signal(s)
 			}
-		case err := <-done:
-			return statusOf(err)
 		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
 	}
 }
 

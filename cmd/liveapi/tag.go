@@ -26,17 +26,18 @@ insert is HTML-escaped. Tags that can't be expanded are named on standard error,
 their lines, and the command then ends with 1. FILE - is standard input.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			page, err := readPage(cmd.InOrStdin(), words[0])
-			if err != nil {
-				return err
-			}
+			// Before the page is read: it may be a file that only the account should open.
 			rt, err := account.open()
 			if err != nil {
 				return err
 			}
-			defer rt.Close()
+			defer rt.close()
+			page, err := readPage(cmd.InOrStdin(), words[0])
+			if err != nil {
+				return err
+			}
 			caller := protocol.Caller{Account: rt.account, Role: protocol.RoleAccount, Door: "tag"}
-			out, problems := tagpage.Render(cmd.Context(), rt.Host, caller, page)
+			out, problems := tagpage.Render(cmd.Context(), rt.doer, caller, page)
 			for _, p := range problems {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", words[0], p)
 			}

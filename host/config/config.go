@@ -130,8 +130,9 @@ func Default() *Config {
 	return c
 }
 
-// Find loads the configuration that path names, or LIVEAPID_CONFIG, or DefaultPath
-// where it is there and may be read, or else Default.
+// Find loads the configuration that path names, or LIVEAPID_CONFIG, or DefaultPath if it exists, or else
+// Default. If the file at DefaultPath may not be read, the result is in server mode and names the
+// default socket.
 func Find(path string) (*Config, error) {
 	if path == "" {
 		path = os.Getenv(Env)
@@ -140,8 +141,14 @@ func Find(path string) (*Config, error) {
 		return Load(path)
 	}
 	c, err := Load(DefaultPath)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return Default(), nil
+	case errors.Is(err, fs.ErrPermission):
+		// The operator's, which may hold secrets: everybody else is served by the host that runs by it.
+		c = Default()
+		c.Mode = Server
+		return c, nil
 	}
 	return c, err
 }

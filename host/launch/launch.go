@@ -1,5 +1,5 @@
-// Package launch is how root starts a program of another user: by way of a process of its
-// own. A child of a Go program that changes its uid between fork and exec can be stopped by that
+// Package launch is how root starts a program of another user, a worker (Spec) or what the user runs
+// (Program): by way of a process of its own. A child of a Go program that changes its uid between fork and exec can be stopped by that
 // uid's other processes, and stops the parent with it, whose thread waits for the exec; a
 // process that was executed as root before it changed anything stops nobody but itself.
 //
@@ -52,6 +52,10 @@ func Command(s Spec) *exec.Cmd {
 
 // Main is the launcher, where the running process is one; it then does not return.
 func Main() {
+	if len(os.Args) >= 6 && os.Args[0] == programName {
+		_, _ = fmt.Fprintf(os.Stderr, "run: %s\n", programMain(os.Args[1:]))
+		os.Exit(127)
+	}
 	if len(os.Args) < 8 || os.Args[0] != name {
 		return
 	}
@@ -92,14 +96,8 @@ func become(words []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
-	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("groups: %w", err)
-	}
-	if err := syscall.Setresgid(gid, gid, gid); err != nil {
-		return fmt.Errorf("gid: %w", err)
-	}
-	if err := syscall.Setresuid(uid, uid, uid); err != nil {
-		return fmt.Errorf("uid: %w", err)
+	if err := becomeUser(uid, gid); err != nil {
+		return err
 	}
 	// A change of the uid takes the signal away that the host's end sends.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {

@@ -46,7 +46,10 @@ func KindOf(name string) Kind {
 
 // Runner runs pages for one account.
 type Runner struct {
-	Doer    session.Doer
+	Doer session.Doer
+	// Socket is that of a host that runs, to which Doer's calls go: a page whose calls nobody watches
+	// connects to it directly. "" gives every page a socket of its own.
+	Socket  string
 	Account protocol.Account
 	Env     []string // NAME=value, beside CGI's own and the sockets'; nothing else is passed on.
 	Stderr  io.Writer
@@ -63,11 +66,14 @@ func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watc
 	if err != nil {
 		return err
 	}
-	socket, stop, err := r.listen(req.Context(), watch)
-	if err != nil {
-		return err
+	socket := r.Socket
+	if socket == "" || watch != nil {
+		var stop func()
+		if socket, stop, err = r.listen(req.Context(), watch); err != nil {
+			return err
+		}
+		defer stop()
 	}
-	defer stop()
 	handler.Env = append(handler.Env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING=msgpack")
 	handler.ServeHTTP(w, req)
 	return nil

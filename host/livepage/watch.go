@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/tagpage"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -28,11 +29,20 @@ type watched struct {
 }
 
 func (w watched) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+	return w.seen(call, func() *protocol.Result { return w.Doer.Do(ctx, caller, call) })
+}
+
+// DoTag implements tagpage.TagDoer; a Doer that runs no tags gets the call that the tag is.
+func (w watched) DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
+	return w.seen(call, func() *protocol.Result { return tagpage.Do(ctx, w.Doer, caller, text, call) })
+}
+
+func (w watched) seen(call protocol.Call, do func() *protocol.Result) *protocol.Result {
 	if w.watch == nil {
-		return w.Doer.Do(ctx, caller, call)
+		return do()
 	}
 	start := time.Now()
-	result := w.Doer.Do(ctx, caller, call)
+	result := do()
 	seen := Call{
 		API: call.API.String(), Name: call.Module + "::" + call.Func, Args: showArgs(call.Args), OK: result.Err == nil,
 		Took: time.Since(start), Result: summary(result),

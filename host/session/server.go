@@ -36,7 +36,10 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
+	// The socket has its mode from the start: a client that connects before a chmod would be refused.
+	old := unix.Umask(0o777 &^ int(mode))
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}

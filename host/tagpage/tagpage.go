@@ -19,6 +19,19 @@ type Doer interface {
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 }
 
+// TagDoer is a Doer that runs a tag from its text, where the variables in it are expanded.
+type TagDoer interface {
+	DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result
+}
+
+// Do runs a tag, whose text was parsed into call, by doer.
+func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
+	if tags, ok := doer.(TagDoer); ok {
+		return tags.DoTag(ctx, caller, text, call)
+	}
+	return doer.Do(ctx, caller, call)
+}
+
 // Problem is a tag that could not be expanded; nothing stands in its place.
 type Problem struct {
 	Line int // 1-based.
@@ -205,7 +218,7 @@ func (r *renderer) open(name, tag string) {
 	b := block{name: name, line: r.line, outer: r.shown()}
 	if b.outer {
 		parsed := live.ParseTag([]byte(tag)).Request
-		result := r.doer.Do(r.ctx, r.caller, parsed.Call)
+		result := Do(r.ctx, r.doer, r.caller, tag, parsed.Call)
 		if result.Err != nil {
 			r.problem(result.Err.Message)
 		}
@@ -238,7 +251,7 @@ func (r *renderer) insert(text string) {
 		r.problem(tag.Request.Err.Message)
 		return
 	}
-	result := r.doer.Do(r.ctx, r.caller, tag.Request.Call)
+	result := Do(r.ctx, r.doer, r.caller, text, tag.Request.Call)
 	if tag.Request.Call.API == protocol.API2 {
 		r.records(tag, result)
 		return

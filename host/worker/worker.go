@@ -82,7 +82,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
 			w.dir = dir
-			p := newProcess(binary, s.o.Args, s.environment(spec.Env), dir)
+			p := newProcess(binary, s.o.Args, s.environment(sl, spec.Env), dir)
 			if credential != nil {
 				if err := os.Chown(dir, account.UID, account.GID); err != nil {
 					return nil, fmt.Errorf("hand over the socket directory: %w", err)
@@ -164,7 +164,10 @@ func (s *Supervisor) checkArgs() error {
 }
 
 // environment is a worker's whole environment: what go-plugin needs, and no more.
-func (s *Supervisor) environment(handshake []string) []string {
+func (s *Supervisor) environment(sl *slot, handshake []string) []string {
+	if !sl.helper {
+		handshake = append(handshake, plugin.AccountEnv+"="+plugin.AccountWord(sl.account))
+	}
 	if s.o.Credential != nil {
 		handshake = append(handshake, plugin.HardenEnv+"=1")
 	}

@@ -1,6 +1,15 @@
 package sdk
 
-import "io"
+import (
+	"io"
+
+	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
+)
+
+// GuardedForTest is server as a worker of the account that the environment would name.
+func GuardedForTest(server pluginpb.PluginServer, account string) pluginpb.PluginServer {
+	return guarded(server, account)
+}
 
 // SetLogForTest sends s's log to w.
 func SetLogForTest(s *Server, w io.Writer) { s.log = w }

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/liveapid/liveapid/plugins/sdk"
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
@@ -135,6 +138,27 @@ func TestHostileRequests(t *testing.T) {
 		_, err := s.Call(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
 		require.Error(t, err)
 		_, err = s.Describe(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
+		require.Error(t, err)
+	}
+}
+
+// T48: a worker serves the account for which it was started, whatever a payload says.
+func TestT48_AWorkerServesItsAccountAlone(t *testing.T) {
+	plain, _ := server(t)
+	guarded := sdk.GuardedForTest(plain, plugin.AccountWord(protocol.Account{Name: "alice", UID: 1001}))
+	ask := func(s pluginpb.PluginServer, a protocol.Account) error {
+		doc, err := payload.EncodeRequest(payload.Request{Call: protocol.Call{API: protocol.UAPI, Module: "Try", Func: "done"}, Account: a})
+		require.NoError(t, err)
+		_, err = s.Call(t.Context(), &pluginpb.Payload{Msgpack: doc})
+		return err
+	}
+	require.NoError(t, ask(guarded, protocol.Account{Name: "alice", UID: 1001, Domains: []string{"a.example"}}))
+	for _, other := range []protocol.Account{{Name: "bob", UID: 1001}, {Name: "alice", UID: 1002}, {Name: "alice", UID: 100170000}, {Name: "", UID: 0}} {
+		require.Equal(t, codes.PermissionDenied, status.Code(ask(guarded, other)), other.Name)
+		require.NoError(t, ask(plain, other), "a helper serves all")
+	}
+	for _, doc := range []string{"", "\x80", "\x81\xa7account\xc0", "\x81\xa7account\x81\xa3uid\xa1x", "\xc1"} {
+		_, err := guarded.Call(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
 		require.Error(t, err)
 	}
 }

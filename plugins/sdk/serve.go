@@ -33,7 +33,7 @@ func ServePlugin(server pluginpb.PluginServer) {
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: plugin.Handshake(),
-		Plugins:         plugin.Server(server),
+		Plugins:         plugin.Server(guarded(server, os.Getenv(plugin.AccountEnv))),
 		GRPCServer:      plugin.NewGRPCServer,
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 	})

@@ -6,6 +6,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -24,6 +25,13 @@ const Name = "liveapi"
 // HardenEnv is set in the environment of workers with another user than the host's: what that
 // user runs must not look into them.
 const HardenEnv = "LIVEAPID_HARDEN"
+
+// AccountEnv tells a worker which account it serves, as AccountWord writes it. It is set when the
+// process starts and holds for its life; the host sets none for a helper, which serves all accounts.
+const AccountEnv = "LIVEAPID_ACCOUNT"
+
+// AccountWord returns the value of AccountEnv for an account.
+func AccountWord(a protocol.Account) string { return strconv.Itoa(a.UID) + ":" + a.Name }
 
 // Handshake returns the go-plugin handshake. The cookie keeps people from starting a
 // plugin by hand; it is no secret and protects nothing.

@@ -7,48 +7,48 @@ import (
 	"os/user"
 
 	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/become"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/protocol"
 )
 
-// assume makes the process the user that the call runs for, before it connects: the
-// host asks the kernel, and no frame names an account.
-func assume(c *config.Config, name string) error {
+// callerFor returns the account as which root has to connect for the user that --user names; nil if
+// the command connects as the running user. The host asks the kernel who connects: no frame names an
+// account.
+func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if c.Mode == config.Personal && c.Path() != "" {
 		a, err := setup.Account(c)
-		if err != nil {
-			return err
+		if err == nil && name != "" && name != a.Name {
+			err = fmt.Errorf("Unknown user “%s”.", name)
 		}
-		if name != "" && name != a.Name {
-			return fmt.Errorf("Unknown user “%s”.", name)
-		}
-		return nil
+		return nil, err
 	}
 	if os.Geteuid() != 0 {
 		if name == "" {
-			return nil
+			return nil, nil
 		}
 		if u, err := user.Current(); err != nil || name != u.Username {
-			return errors.New("You must run this command as root to use --user.")
+			return nil, errors.New("You must run this command as root to use --user.")
 		}
-		return nil
+		return nil, nil
 	}
 	if c.Mode == config.Personal {
 		if name != "" && name != "root" {
-			return fmt.Errorf("Unknown user “%s”.", name)
+			return nil, fmt.Errorf("Unknown user “%s”.", name)
 		}
-		return nil
+		return nil, nil
 	}
 	if name == "" {
-		return errors.New("As root you must name the account: --user=NAME.")
+		return nil, errors.New("As root you must name the account: --user=NAME.")
 	}
 	a, err := setup.Sources(c).ByName(name)
 	if errors.Is(err, account.ErrUnknown) {
-		return fmt.Errorf("Unknown user “%s”.", name)
+		return nil, fmt.Errorf("Unknown user “%s”.", name)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return become.Account(a)
+	_, err = worker.Credential(a)
+	return &a, err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/liveapid/liveapid/client"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/peer"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -73,10 +74,11 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 	if err != nil {
 		return nil, err
 	}
-	if err := assume(c, user); err != nil {
+	as, err := callerFor(c, user)
+	if err != nil {
 		return nil, err
 	}
-	session, err := open(ctx, c, stderr)
+	session, err := open(ctx, c, as, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +90,17 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 	return answer, err
 }
 
-// open dials the socket that the environment or the configuration names; where nobody
-// listens there it starts a host of its own.
-func open(ctx context.Context, c *config.Config, stderr io.Writer) (*client.Client, error) {
+// open dials the socket that the environment or the configuration names, as an account if as is not
+// nil. If nobody listens there it starts a host of its own in personal mode.
+func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io.Writer) (*client.Client, error) {
+	if as != nil {
+		// Root's environment names no socket for an account's call.
+		conn, err := peer.DialAs(c.Socket, as.UID, as.GID)
+		if err != nil {
+			return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)
+		}
+		return client.New(ctx, conn)
+	}
 	if socket := client.Socket(); socket != "" {
 		return client.Dial(ctx, socket)
 	}

@@ -1,8 +1,12 @@
 package payload
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -231,4 +235,22 @@ func EncodeSettings(settings map[string]any) ([]byte, error) {
 func DecodeSettings(doc []byte) (map[string]any, error) {
 	f, err := decodeFields(doc)
 	return f.object("settings"), err
+}
+
+// AccountOf returns the account that a request is for: its name and uid alone.
+func AccountOf(doc []byte) (protocol.Account, error) {
+	if err := Walk(doc); err != nil {
+		return protocol.Account{}, err
+	}
+	// Query passes over the other fields without decoding them.
+	found, err := msgpack.NewDecoder(bytes.NewReader(doc)).Query("account")
+	if err != nil || len(found) != 1 {
+		return protocol.Account{}, fmt.Errorf("%w: the request names no account", ErrPayload)
+	}
+	account, _ := found[0].(map[string]any)
+	uid, err := strconv.Atoi(fmt.Sprint(account["uid"]))
+	if err != nil {
+		return protocol.Account{}, fmt.Errorf("%w: the account's uid is no number", ErrPayload)
+	}
+	return protocol.Account{Name: fmt.Sprint(account["name"]), UID: uid}, nil
 }

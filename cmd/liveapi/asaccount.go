@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/launch"
+	"github.com/liveapid/liveapid/host/peer"
+	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/terminal"
+	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// On a server with many accounts the tools use the host that runs there: its workers, its limits and
+// its audit log. They make no host of their own inside an account's uid, where the account's other
+// programs could reach it and what root has read.
+
+// hostAccount returns the account that --user names to root, and to everybody else the running
+// user's own.
+func hostAccount(c *config.Config, name string) (protocol.Account, error) {
+	if os.Geteuid() == 0 {
+		if name == "" {
+			return protocol.Account{}, errMisuse{errors.New("as root you must name the account: --user NAME")}
+		}
+		a, err := setup.Sources(c).ByName(name)
+		if err == nil {
+			_, err = worker.Credential(a)
+		}
+		return a, err
+	}
+	u, err := user.Current()
+	if err != nil {
+		return protocol.Account{}, fmt.Errorf("the running user: %w", err)
+	}
+	if name != "" && name != u.Username {
+		return protocol.Account{}, fmt.Errorf("user %q: only root can run programs as somebody else; you are %q", name, u.Username)
+	}
+	return account.SystemUser(u.Username)
+}
+
+// requireHost returns an error if no host serves the account on the configured socket.
+func requireHost(c *config.Config, a protocol.Account) error {
+	var err error
+	if os.Geteuid() == 0 {
+		err = closeAfter(peer.DialAs(c.Socket, a.UID, a.GID))
+	} else {
+		err = closeAfter(peer.Dial(c.Socket))
+	}
+	if err != nil {
+		return fmt.Errorf("no host listens on %s: start it first (systemctl start liveapid, or liveapid serve): %w", c.Socket, err)
+	}
+	return nil
+}
+
+func closeAfter(conn interface{ Close() error }, err error) error {
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// runOnHost runs a program with the socket of the host that runs, as root for an account.
+func runOnHost(c *config.Config, name string, words []string) error {
+	a, err := hostAccount(c, name)
+	if err != nil {
+		return err
+	}
+	if err := requireHost(c, a); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return execute(words, append(os.Environ(), socketEnv(c.Socket)...))
+	}
+	return executeAs(a, words, socketEnv(c.Socket))
+}
+
+// selfOnHost runs this program again as an account, with the same arguments and the host's socket
+// in place of a configuration: what root may read and the account may not stays with root.
+func selfOnHost(c *config.Config, a protocol.Account, args []string) error {
+	words := append([]string{"/proc/self/exe", args[0], "--" + hostSocketFlag + "=" + c.Socket}, args[1:]...)
+	return executeAs(a, words, nil)
+}
+
+// executeAs runs a program as an account that root names: with the account's environment, and a
+// session and terminal of its own.
+func executeAs(a protocol.Account, words, env []string) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = ""
+	}
+	cmd := launch.Program{Words: words, Env: append(environmentOf(a), env...), UID: a.UID, GID: a.GID, Dir: dir, Home: a.Home}.Command()
+	stop := func() {}
+	defer func() { stop() }()
+	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	return statusOf(terminal.Run(cmd, streams, a.UID, func(p *os.Process) {
+		// A key of the terminal reaches the program by its own terminal.
+		stop = forwardSignals(p, func(os.Signal) bool { return false })
+	}))
+}
+
+// environmentOf is the environment of a program that root runs as an account: the
+// account's own, with the terminal's and the locale's words of the caller's.
+func environmentOf(a protocol.Account) []string {
+	env := []string{
+		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+	}
+	for _, name := range []string{"TERM", "LANG", "LC_ALL", "TZ", config.Env} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}

@@ -1,0 +1,106 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Parse returns the result that an envelope carries: what JSON and Special wrote for call. The
+// kind of a failure is the one that gives the same envelope again.
+func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var raw map[string]any
+	if err := decoder.Decode(&raw); err != nil {
+		return nil, fmt.Errorf("the answer is not a JSON object: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text follows the answer's JSON object")
+	}
+	answer, _ := numbers(raw).(map[string]any)
+	if outer, ok := answer["cpanelresult"].(map[string]any); ok {
+		answer = outer
+	}
+	if call.API == protocol.UAPI {
+		return parseUAPI(answer), nil
+	}
+	result := &protocol.Result{Data: answer["data"]}
+	if call.API == protocol.API1 {
+		data, _ := answer["data"].(map[string]any)
+		result.Data = data["result"]
+	}
+	if paginate, ok := answer["paginate"].(map[string]any); ok {
+		result.Paginate = paginate
+	}
+	if message, _ := answer["error"].(string); message != "" {
+		result = protocol.Failed(protocol.NewError(kindOf(answer), message))
+	}
+	return result, nil
+}
+
+// kindOf returns the kind of failure that an API 1 or API 2 envelope tells of.
+func kindOf(answer map[string]any) protocol.Kind {
+	event, ok := answer["event"].(map[string]any)
+	if ok && event["result"] == int64(1) {
+		return protocol.KindFailed
+	}
+	return protocol.KindUnavailable
+}
+
+func parseUAPI(answer map[string]any) *protocol.Result {
+	in, ok := answer["result"].(map[string]any)
+	if !ok { // Not every failure has UAPI's envelope.
+		message, _ := answer["error"].(string)
+		return protocol.Failed(protocol.NewError(protocol.KindUnavailable, message))
+	}
+	result := &protocol.Result{Data: in["data"], Messages: texts(in["messages"]), Warnings: texts(in["warnings"])}
+	result.Metadata, _ = in["metadata"].(map[string]any)
+	if in["status"] != int64(1) {
+		message := ""
+		if errs := texts(in["errors"]); len(errs) > 0 {
+			message = errs[0]
+		}
+		result.Err = protocol.NewError(protocol.KindFailed, message)
+	}
+	return result
+}
+
+func texts(value any) []string {
+	list, _ := value.([]any)
+	var out []string
+	for _, item := range list {
+		if text, ok := item.(string); ok {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// numbers returns value with each JSON number as int64, uint64 or float64, as results hold them.
+func numbers(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = numbers(v[key])
+		}
+	}
+	return value
+}

@@ -1,0 +1,247 @@
+package attack
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// The uids of these tests' accounts: of who attacks, and of somebody else.
+const mallory, alice = 20011, 20012
+
+// runAs is root's liveapi run for an account.
+func runAs(t testing.TB, w *hosttest.World, uid int, words ...string) *exec.Cmd {
+	t.Helper()
+	return w.Command(t, "liveapi", append([]string{"run", "--user", hosttest.Name(uid), "--"}, words...)...)
+}
+
+// T46: for an account, root's tools use the host that runs: no other is made in the account's uid. What
+// they change is in the audit log.
+func TestT46_RootsToolsUseTheRunningHost(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory, alice)
+	for _, words := range [][]string{
+		{"run", "--user", hosttest.Name(mallory), "--", "true"}, {"tag", "--user", hosttest.Name(mallory), "/dev/null"},
+		{"page", "--user", hosttest.Name(mallory), "/dev/null"}, {"dev", "--user", hosttest.Name(mallory), "--listen", "127.0.0.1:0", "/"},
+	} {
+		out, err := w.Command(t, "liveapi", words...).CombinedOutput()
+		require.Error(t, err, words)
+		require.Contains(t, string(out), "no host listens on "+w.Socket, words)
+	}
+	w.Serve(t)
+	const perl = `use Cpanel::LiveAPI; my $r = Cpanel::LiveAPI->new->api2("Email", "passwdpop",
+		{domain => $ARGV[0], email => "user", password => "changed by run"}); print $r->{cpanelresult}{data}[0]{result} // $r->{cpanelresult}{error}`
+	lib := "PERL5LIB=" + filepath.Join(hosttest.Root(t), "bindings", "perl", "lib")
+	own, foreign := hosttest.Name(mallory)+".example", hosttest.Name(alice)+".example"
+	require.Equal(t, "1", hosttest.Output(t, runAs(t, w, mallory, "env", lib, "perl", "-e", perl, own)))
+	require.NotEqual(t, "1", hosttest.Output(t, runAs(t, w, mallory, "env", lib, "perl", "-e", perl, foreign)))
+
+	// T44: and it is written down.
+	audit, err := os.ReadFile(filepath.Join(w.Dir, "audit.log"))
+	require.NoError(t, err)
+	require.Contains(t, string(audit), `"account":"`+hosttest.Name(mallory)+`"`)
+	require.Contains(t, string(audit), "passwdpop")
+	require.NotContains(t, string(audit), "changed by run")
+
+	// The program has the host's socket, and there is neither a host nor a worker of its own beside it.
+	out := hosttest.Output(t, runAs(t, w, mallory, "sh", "-c", `echo "$CPANEL_CONNECT_SOCKET"; ps -eo uid=,args= | awk '$1 == `+fmt.Sprint(mallory)+`'`))
+	require.Contains(t, out, w.Socket+"\n")
+	require.NotContains(t, out, "liveapi run --user")
+	require.NotContains(t, out, "liveapid ")
+}
+
+// T46: tags and pages, too, are run as the account and by the host.
+func TestT46_TagsAndPages(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	dir := filepath.Join(w.Home(mallory), "pages")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	for name, text := range map[string]string{
+		"tags.html":    `<cpanel print="$user"> <?cp Email::listpopswithdisk( [b]%[/b], email ) domain="$domain" ?>`,
+		"page.live.pl": "print \"Content-Type: text/plain\\r\\n\\r\\n$< $ENV{CPANEL_CONNECT_SOCKET}\"",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		require.NoError(t, os.Chown(filepath.Join(dir, name), mallory, mallory))
+	}
+	require.NoError(t, os.Chown(dir, mallory, mallory))
+	name := hosttest.Name(mallory)
+	require.Equal(t, name+" <b>Main Account</b><b>user@"+name+".example</b>", hosttest.Output(t, w.Command(t, "liveapi", "tag", "--user", name, filepath.Join(dir, "tags.html"))))
+	require.Equal(t, fmt.Sprint(mallory)+" "+w.Socket, hosttest.Output(t, w.Command(t, "liveapi", "page", "--user", name, filepath.Join(dir, "page.live.pl"))))
+
+	// A file that only root can read is none for the account's page.
+	secret := filepath.Join(w.Dir, "secret.html")
+	require.NoError(t, os.WriteFile(secret, []byte("root's own"), 0o600))
+	out, err := w.Command(t, "liveapi", "tag", "--user", name, secret).CombinedOutput()
+	require.Error(t, err)
+	require.NotContains(t, string(out), "root's own")
+}
+
+// shell is what root types liveapi run into: a process with a terminal, and a command in it.
+func shell(t *testing.T, cmd *exec.Cmd) (terminal *os.File, seen *hosttest.Buffer, output func() string) {
+	t.Helper()
+	master, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 33, Cols: 99})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = master.Close() })
+	out := &hosttest.Buffer{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(out, master)
+	}()
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "ready") }, hosttest.Patience, hosttest.Tick)
+	return master, out, func() string {
+		require.NoError(t, cmd.Wait())
+		<-done
+		return strings.ReplaceAll(out.String(), "\r\n", "\n")
+	}
+}
+
+// T47: a program of an account that root runs never has root's terminal, by no descriptor and not as
+// /dev/tty: who has it types commands into root's shell.
+func TestT47_RootsTerminal(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	script := filepath.Join(w.Home(mallory), "type.pl")
+	require.NoError(t, os.WriteFile(script, []byte(`
+		my @got;
+		open(my $tty, "+<", "/dev/tty");
+		for my $fh (\*STDIN, \*STDOUT, \*STDERR, $tty) {
+			next unless $fh;
+			ioctl($fh, 0x5412, $_) for split //, "typed";  # TIOCSTI
+		}
+		opendir(my $d, "/proc/self/fd");
+		my @fds = sort grep { /^\d+$/ && -e "/proc/self/fd/$_" } readdir $d;
+		my @stat = split / /, do { local $/; open my $f, "<", "/proc/self/stat"; <$f> };
+		print "sid=$stat[5] tty=$stat[6] terminal=", readlink("/proc/self/fd/0"), " size=", `+"`stty size`"+`;
+		`), 0o644))
+	// The shell waits for the program, and then tells what was typed into its terminal meanwhile.
+	const watch = `echo ready; stty -icanon min 0 time 5; echo "shell=$(readlink /proc/self/fd/0) sid=$(ps -o sid= -p $$)"; "$@"; echo "read: $(dd bs=100 count=1 2>/dev/null)"`
+	words := append([]string{"sh", "-c", watch, "sh"}, runAs(t, w, mallory, "perl", script).Args...)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Env = w.Env(t)
+	_, _, output := shell(t, cmd)
+	out := output()
+	require.Contains(t, out, "read: \n", "what an account types must not reach root's terminal: %s", out)
+	require.Contains(t, out, "size=33 99")
+	var rootTTY, tty string
+	var rootSID, sid, nr int
+	for line := range strings.Lines(out) {
+		_, _ = fmt.Sscanf(line, "shell=%s sid= %d", &rootTTY, &rootSID)
+		if at := strings.Index(line, "sid="); at >= 0 {
+			_, _ = fmt.Sscanf(line[at:], "sid=%d tty=%d terminal=%s", &sid, &nr, &tty)
+		}
+	}
+	require.NotEmpty(t, rootTTY, out)
+	require.NotEmpty(t, tty, out)
+	require.NotEqual(t, rootTTY, tty, out)
+	require.NotEqual(t, rootSID, sid, out)
+}
+
+// T47: keys, signals and the end of input pass through; the terminal is as it was afterwards.
+func TestT47_TheTerminalIsRelayed(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	cmd := runAs(t, w, mallory, "sh", "-c", `trap 'echo interrupted' INT; echo ready; read a; echo "got $a"; sleep 60; cat; echo end`)
+	master, seen, output := shell(t, cmd)
+	for _, step := range []struct{ key, shows string }{{"hello\n", "got hello"}, {"\x03", "interrupted"}, {"text\n", "text\r\ntext"}, {"\x04", "end"}} {
+		_, err := master.WriteString(step.key)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return strings.Contains(seen.String(), step.shows) }, hosttest.Patience, hosttest.Tick, step.shows)
+	}
+	output()
+}
+
+// T47: nothing else of root's passes on: descriptors, environment, groups, limits, signals that are
+// ignored, the umask, a directory below one that the account can't enter.
+func TestT47_WhatAProgramGets(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	hidden := filepath.Join(t.TempDir(), "hidden", "open")
+	require.NoError(t, os.MkdirAll(hidden, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(hidden), 0o700))
+	secret := filepath.Join(hidden, "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("root's own"), 0o644))
+	file, err := os.Open(secret)
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	cmd := runAs(t, w, mallory, "sh", "-c", `
+		ls -l /proc/self/fd; cat secret; cat <&3; echo "fd: $?"; pwd; umask; id; ulimit -Hn; ulimit -c; env; grep -E '^(SigIgn|Groups|NoNewPrivs)' /proc/self/status`)
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Dir = hidden
+	cmd.Env = append(cmd.Env, "ROOTS_TOKEN=c4n4ry")
+	// nohup: root ignores a signal, and has a group, a limit and a umask of its own.
+	wrapped := exec.Command("setpriv", append([]string{"--groups", "0,4", "sh", "-c", `trap "" HUP USR1; umask 0; ulimit -Hn 100000 2>/dev/null; exec "$@" 3<"$SECRET"`, "sh"}, cmd.Args...)...)
+	wrapped.Env, wrapped.Dir = append(cmd.Env, "SECRET="+secret), hidden
+	raw, err := wrapped.CombinedOutput()
+	require.NoError(t, err, "%s", raw)
+	out := string(raw)
+	for _, never := range []string{"root's own", "c4n4ry", "ROOTS_TOKEN", hidden} {
+		require.NotContains(t, out, never)
+	}
+	require.Contains(t, out, "\n"+w.Home(mallory)+"\n", "it starts in its home: %s", out)
+	require.Contains(t, out, "\n0022\n")
+	require.Contains(t, out, fmt.Sprintf("uid=%d gid=%d groups=%d\n", mallory, mallory, mallory))
+	require.Contains(t, out, "SigIgn:\t0000000000000000\n")
+	require.Contains(t, out, "Groups:\t \n")
+	limit := regexp.MustCompile(`(?m)^(\d+)\n0$`).FindStringSubmatch(out)
+	require.NotNil(t, limit, out)
+	n, err := strconv.Atoi(limit[1])
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, 65536)
+}
+
+// T2: root's cpapi2 and uapi connect as the account and stay root: while they do, no process with the
+// account's uid holds what root has read, and none can be stopped by the account.
+func TestT46_TheCommandsStayRoot(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	lock := filepath.Join(w.Home(mallory), "etc", hosttest.Name(mallory)+".example", ".liveapid.lock")
+	run := func(words ...string) *exec.Cmd {
+		return w.Command(t, "uapi", append([]string{"--user=" + hosttest.Name(mallory), "--output=json", "Email"}, words...)...)
+	}
+	require.Contains(t, hosttest.Output(t, run("passwd_pop", "email=user", "password=once more")), `"status":1`)
+	f, err := os.OpenFile(lock, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer func() { _ = f.Close() }()
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX)) // The change waits.
+	cmd := run("passwd_pop", "email=user", "password=and again")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool {
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", cmd.Process.Pid))
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.HasPrefix(to, "socket:") {
+				return true
+			}
+		}
+		return false
+	}, hosttest.Patience, hosttest.Tick)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	require.NoError(t, err)
+	require.Contains(t, string(status), "Uid:\t0\t0\t0\t0\n")
+	kill := hosttest.As(exec.Command("kill", "-STOP", fmt.Sprint(cmd.Process.Pid)), mallory)
+	require.Error(t, kill.Run(), "the account can't stop root's command")
+	require.NoError(t, syscall.Flock(int(f.Fd()), syscall.LOCK_UN))
+	require.NoError(t, cmd.Wait())
+	require.Contains(t, out.String(), `"status":1`)
+}
