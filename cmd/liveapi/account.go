@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/importer"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
@@ -130,10 +131,14 @@ func (o *importOptions) fromHome(ctx context.Context, path string, out io.Writer
 		return err
 	}
 	a.AddFound(found)
+	registry, f, err := registration(c, a, home)
+	if err != nil {
+		return err
+	}
 	if err := report(ctx, out, a, home, own, o.dryRun); err != nil || o.dryRun {
 		return err
 	}
-	return register(out, c, a, home)
+	return register(out, registry, a, f)
 }
 
 func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Writer) error {
@@ -162,6 +167,10 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	if home, err = filepath.Abs(home); err != nil {
 		return err
 	}
+	registry, file, err := registration(c, plan.Account, home)
+	if err != nil {
+		return err
+	}
 	for _, name := range plan.Skipped {
 		_, _ = fmt.Fprintln(out, "not taken over: the link", name)
 	}
@@ -169,9 +178,6 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	if o.dryRun {
 		_, err := fmt.Fprintf(out, "would unpack them into %s and register the account %s with the domains %v\n", home, plan.Account.Name, plan.Account.Domains)
 		return err
-	}
-	if _, err := os.Lstat(filepath.Join(c.Accounts, plan.Account.Name+".toml")); err == nil {
-		return fmt.Errorf("the account %s is registered already", plan.Account.Name)
 	}
 	if c.Mode != config.Server {
 		if err := os.MkdirAll(home, 0o755); err != nil {
@@ -184,7 +190,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	if err := report(ctx, out, plan.Account, home, own, false); err != nil {
 		return err
 	}
-	return register(out, c, plan.Account, home)
+	return register(out, registry, plan.Account, file)
 }
 
 // report says which mailboxes there are.
@@ -207,8 +213,25 @@ func report(ctx context.Context, out io.Writer, a importer.Account, home string,
 	return nil
 }
 
-func register(out io.Writer, c *config.Config, a importer.Account, home string) error {
-	path, err := importer.Register(c.Accounts, a, home)
+// registration returns what an imported account's file would be, after all checks, before anything is
+// written.
+func registration(c *config.Config, a importer.Account, home string) (r account.Registry, f account.File, err error) {
+	if r, err = registryOf(c); err != nil {
+		return r, f, err
+	}
+	if f, err = fileFor(c, a.Name, home); err != nil {
+		return r, f, err
+	}
+	if len(a.Domains) == 0 {
+		return r, f, errors.New("the account has no domain: neither its users file names one, nor is there one in its etc")
+	}
+	f.Domains, f.Data = a.Domains, a.Data
+	f, err = r.Check(a.Name, f)
+	return r, f, err
+}
+
+func register(out io.Writer, r account.Registry, a importer.Account, f account.File) error {
+	path, err := r.Register(a.Name, f, "Account "+a.Name+", imported.")
 	if err != nil {
 		return err
 	}

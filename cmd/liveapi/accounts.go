@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/importer"
+	"github.com/liveapid/liveapid/host/control"
 	"github.com/liveapid/liveapid/host/setup"
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/worker"
@@ -59,8 +61,9 @@ func createCommand() *cobra.Command {
 // createAccount registers a system user, whose uid, gid and home are written down: what the
 // account is then does not change with the system's users.
 func createAccount(c *config.Config, name, home string, domains []string, out io.Writer) error {
-	if c.Accounts == "" {
-		return errors.New("the configuration names no folder accounts to register in")
+	registry, err := registryOf(c)
+	if err != nil {
+		return err
 	}
 	if !account.ValidName(name) {
 		return errMisuse{fmt.Errorf("%.60q is no account's name: letters, digits, _, - and ., at most 64", name)}
@@ -68,85 +71,72 @@ func createAccount(c *config.Config, name, home string, domains []string, out io
 	if len(domains) == 0 {
 		return errMisuse{errors.New("--domain: name the account's domain")}
 	}
-	for i, domain := range domains {
-		domains[i] = strings.ToLower(domain)
-		if !importer.IsDomain(domains[i]) {
-			return errMisuse{fmt.Errorf("--domain: %.80q is no domain; one in other letters is written as the DNS has it, xn--…", domain)}
+	for _, domain := range domains {
+		if _, err := account.ParseDomain(domain); err != nil {
+			return errMisuse{fmt.Errorf("--domain: %w", err)}
 		}
 	}
-	f := account.File{Domains: domains}
-	if c.Mode == config.Server {
-		u, err := account.SystemUser(name)
-		if err != nil {
-			return fmt.Errorf("the system user %s must exist first: %w", name, err)
-		}
-		if _, err := worker.Credential(u); err != nil {
-			return err
-		}
-		f.UID, f.GID, f.Home = &u.UID, &u.GID, u.Home
-	}
-	if home != "" {
-		abs, err := filepath.Abs(home)
-		if err != nil {
-			return err
-		}
-		f.Home = abs
-	}
-	if f.Home == "" {
-		return errMisuse{errors.New("--home: name the account's home")}
-	}
-	if taken := ownersOf(c, domains); len(taken) > 0 {
-		return fmt.Errorf("not registered: %s", strings.Join(taken, "; "))
-	}
-	text, err := toml.Marshal(f)
+	f, err := fileFor(c, name, home)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(c.Accounts, name+".toml")
-	if err := writeNew(path, "# Account "+name+".\n"+string(text)); err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("the account %s is registered already: %s", name, path)
-		}
+	f.Domains = domains
+	path, err := registry.Register(name, f, "Account "+name+".")
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "registered %s: %s\n", name, path)
 	return err
 }
 
-// ownersOf says of each domain that is another account's whose it is.
-func ownersOf(c *config.Config, domains []string) (taken []string) {
-	all, _ := readAccounts(c)
-	for _, a := range all {
-		for _, domain := range domains {
-			if slices.Contains(a.Domains, domain) {
-				taken = append(taken, fmt.Sprintf("the domain %s is the account %s's", domain, a.Name))
-			}
-		}
+// registryOf returns where a configuration's accounts are registered.
+func registryOf(c *config.Config) (account.Registry, error) {
+	r := account.Registry{Dir: c.Accounts}
+	if c.Accounts == "" {
+		return r, errors.New("the configuration names no directory accounts to register in")
 	}
-	return taken
-}
-
-// writeNew writes a file that must not be there yet, whole or not at all.
-func writeNew(path, text string) error {
-	temp, err := writeTemp(path, text)
-	if err != nil {
+	if c.Mode != config.Server {
+		return r, nil
+	}
+	r.Sources = setup.Sources(c)
+	r.Credential = func(a protocol.Account) error {
+		_, err := worker.Credential(a)
 		return err
 	}
-	defer func() { _ = os.Remove(temp) }()
-	return os.Link(temp, path)
+	if c.Control == "" {
+		return r, nil
+	}
+	r.Served = func(domains []string) (map[string]string, error) {
+		owners, err := control.Owners(context.Background(), c.Control, domains)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+			return nil, nil // No host runs.
+		}
+		return owners, err
+	}
+	return r, nil
 }
 
-func writeTemp(path, text string) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".liveapi-")
-	if err != nil {
-		return "", err
+// fileFor returns an account's file without domains: in server mode with the system user's ids and home.
+func fileFor(c *config.Config, name, home string) (account.File, error) {
+	var f account.File
+	if c.Mode == config.Server {
+		u, err := account.SystemUser(name)
+		if err != nil {
+			return f, fmt.Errorf("the system user %s must exist first: %w", name, err)
+		}
+		f.UID, f.GID, f.Home = &u.UID, &u.GID, u.Home
 	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return "", err
+	if home != "" {
+		abs, err := filepath.Abs(home)
+		if err != nil {
+			return f, err
+		}
+		f.Home = abs
 	}
-	return f.Name(), nil
+	if f.Home == "" {
+		return f, errMisuse{errors.New("--home: name the account's home")}
+	}
+	return f, nil
 }
 
 // readAccounts returns all accounts of a configuration, suspended ones too, and what is broken.
@@ -279,11 +269,7 @@ func setSuspended(c *config.Config, name string, on bool, out io.Writer) error {
 	if err := toml.Unmarshal([]byte(b.String()), &f); err != nil || f.Suspended != on {
 		return fmt.Errorf("%s: it can't be changed by this tool; set suspended = %t in it", path, on)
 	}
-	temp, err := writeTemp(path, b.String())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := atomicfile.Write(path, []byte(b.String()), 0o644); err != nil {
 		return err
 	}
 	words := map[bool]string{true: "suspended", false: "active"}
@@ -356,8 +342,8 @@ func checkAccounts(c *config.Config) (all []protocol.Account, wrong []string) {
 				add(a, "its domain %s is %s's, too: take it out of one of them", domain, other)
 			}
 			domains[domain] = a.Name
-			if !importer.IsDomain(domain) && net.ParseIP(domain) == nil {
-				add(a, "%.80q is no domain", domain)
+			if _, err := account.ParseDomain(domain); err != nil {
+				add(a, "domain %v", err)
 			}
 		}
 		var st unix.Stat_t

@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/setup"
 	"github.com/liveapid/liveapid/host/worker"
@@ -203,7 +204,7 @@ func addModule(ctx context.Context, c *config.Config, name string, words []strin
 		return err
 	}
 	file := filepath.Join(c.PluginDir, name+".toml")
-	if err := writeNew(file, string(text)); err != nil {
+	if err := atomicfile.WriteNew(file, text, 0o644); err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("the plugin %s is registered already: remove it first, or give this one another --name", name)
 		}

@@ -72,6 +72,7 @@ helper   = %[2]q           # the system user that hashes passwords, and keeps se
 socket   = "run/liveapi.sock"
 run_dir  = "run"
 control  = "run/control.sock"   # liveapi status, liveapi top
+state    = "state"              # what the host remembers: whose each domain was
 audit    = "audit.log"          # liveapi audit verify
 modules  = "modules"
 ` + sandboxWeb + `

@@ -124,7 +124,7 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 			return err
 		}
 		others.Go(func() {
-			if err := control.Serve(ctx, l, rt.Status, rt.Metrics.Handler()); err != nil {
+			if err := control.Serve(ctx, l, control.Host{Status: rt.Status, Owner: rt.DomainOwner, Metrics: rt.Metrics.Handler()}); err != nil {
 				log.Error("control", "error", err.Error())
 			}
 		})
@@ -140,7 +140,7 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 		return fmt.Errorf("metrics: %w", err)
 	}
 	others.Go(func() {
-		if err := control.Serve(ctx, l, nil, rt.Metrics.Handler()); err != nil {
+		if err := control.Serve(ctx, l, control.Host{Metrics: rt.Metrics.Handler()}); err != nil {
 			log.Error("metrics", "error", err.Error())
 		}
 	})

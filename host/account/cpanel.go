@@ -49,6 +49,7 @@ func ParseUsers(r io.Reader) (UsersFile, error) {
 			continue
 		}
 		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
+		case isDNS && strings.HasPrefix(value, "*."): // All names below a domain: a web site's, with no mailbox.
 		case key == "DNS":
 			a.Domains = append(a.Domains, strings.ToLower(value))
 		case isDNS:

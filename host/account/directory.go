@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"golang.org/x/net/idna"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -28,6 +27,7 @@ type Sources struct {
 	CPanelUsers string // A cPanel server's /var/cpanel/users; "" has none.
 	UserDomains string // A cPanel server's /etc/userdomains; "" goes by the users files.
 	SystemFrom  int    // System users with this uid or a higher one are accounts without domains; 0 has none.
+	Owners      string // File in which the host remembers whose each domain was; "" has none.
 }
 
 // source is one of them.
@@ -49,17 +49,21 @@ func (r *reading) broken(name string, err error) {
 
 // Directory knows all accounts of a host, as they were when it last looked.
 type Directory struct {
-	sources []source
-	system  int
+	sources    []source
+	system     int
+	ownersFile string
 
 	reloading sync.Mutex
 	last      map[source]reading // What each said when it could be read.
+	loaded    bool               // The file of owners was read.
+	saved     map[string]string  // What the file of owners holds.
 
-	mu     sync.RWMutex
-	byName map[string]protocol.Account
-	byUID  map[int][]string
-	owners map[string]string // Whose each domain is.
-	taken  map[string]bool   // Names that a source has, readable or not.
+	mu        sync.RWMutex
+	byName    map[string]protocol.Account
+	byUID     map[int][]string
+	owners    map[string]string   // Whose each domain is.
+	contested map[string][]string // The accounts that claim a domain, if there are several.
+	taken     map[string]bool     // Names that a source has, readable or not.
 }
 
 // sources returns them in their order.
@@ -97,7 +101,7 @@ func (s Sources) ByName(name string) (protocol.Account, error) {
 
 // NewDirectory returns a directory that knows nobody until Reload.
 func NewDirectory(s Sources) *Directory {
-	return &Directory{sources: s.list(), system: s.SystemFrom, last: make(map[source]reading)}
+	return &Directory{sources: s.list(), system: s.SystemFrom, ownersFile: s.Owners, last: make(map[source]reading)}
 }
 
 // Reload looks anew. It returns the accounts that are no more what they were (gone, suspended,
@@ -111,6 +115,14 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("accounts: %w: all stays as it was", err)}
 	}
+	if !d.loaded {
+		if d.saved, err = loadOwners(d.ownersFile); err != nil {
+			broken = append(broken, err)
+		}
+		d.mu.Lock()
+		d.loaded, d.owners = true, d.saved
+		d.mu.Unlock()
+	}
 	for _, s := range d.sources {
 		r, err := s.all(find)
 		if err != nil {
@@ -121,13 +133,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 			d.last[s] = r
 		}
 		for _, name := range r.names {
-			index.taken[name] = true
-			// Its domains stay its own: its mail waits, and nobody else gets them.
-			for domain, owner := range d.owners {
-				if owner == name {
-					index.owners[domain] = name
-				}
-			}
+			index.addUnreadable(name, d.owners)
 		}
 		for _, a := range r.accounts {
 			broken = append(broken, index.add(a)...)
@@ -140,6 +146,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 			}
 		}
 	}
+	broken = append(broken, index.settle(d.owners)...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, old := range d.byName {
@@ -148,44 +155,8 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 		}
 	}
 	slices.Sort(ended)
-	d.byName, d.byUID, d.owners, d.taken = index.byName, index.byUID, index.owners, index.taken
+	d.byName, d.byUID, d.owners, d.contested, d.taken = index.byName, index.byUID, index.owners, index.contested, index.taken
 	return ended, broken
-}
-
-// index is a directory in the making.
-type index struct {
-	byName map[string]protocol.Account
-	byUID  map[int][]string
-	taken  map[string]bool   // Names that no later source can give.
-	owners map[string]string // Whose each domain is.
-}
-
-func newIndex() *index {
-	return &index{
-		byName: make(map[string]protocol.Account), byUID: make(map[int][]string), taken: make(map[string]bool), owners: make(map[string]string),
-	}
-}
-
-// add adds an account, unless its name is taken. A domain that is another's already stays that
-// one's: two accounts that share it would share its mailboxes.
-func (x *index) add(a protocol.Account) (wrong []error) {
-	if x.taken[a.Name] {
-		return nil
-	}
-	x.taken[a.Name] = true
-	domains := make([]string, 0, len(a.Domains))
-	for _, domain := range a.Domains {
-		if owner, taken := x.owners[domain]; taken && owner != a.Name {
-			wrong = append(wrong, fmt.Errorf("account %s: its domain %.80q is the account %s's, and stays that one's", a.Name, domain, owner))
-			continue
-		}
-		x.owners[domain] = a.Name
-		domains = append(domains, domain)
-	}
-	a.Domains = domains
-	x.byName[a.Name] = a
-	x.byUID[a.UID] = append(x.byUID[a.UID], a.Name)
-	return wrong
 }
 
 // ByName returns the account called name, or ErrUnknown, or ErrSuspended with the account.
@@ -222,7 +193,11 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	d.mu.RLock()
 	name, ok := d.owners[domain]
+	claimed := d.contested[domain]
 	d.mu.RUnlock()
+	if !ok && len(claimed) > 0 {
+		return protocol.Account{}, fmt.Errorf("the domain %.80q is claimed by the accounts %s", domain, strings.Join(claimed, ", "))
+	}
 	if !ok {
 		return protocol.Account{}, fmt.Errorf("%w: domain %.80q", ErrUnknown, domain)
 	}
@@ -242,12 +217,38 @@ func (d *Directory) Unreadable(name string) bool {
 	return !known && d.taken[name]
 }
 
-// ASCIIDomain returns a domain in lower case, as the DNS has it.
-func ASCIIDomain(domain string) string {
-	if out, err := idna.Lookup.ToASCII(domain); err == nil {
-		return out
+// unreadable returns the names of the accounts that a source has and that can't be read.
+func (d *Directory) unreadable() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var out []string
+	for name := range d.taken {
+		if _, known := d.byName[name]; !known {
+			out = append(out, name)
+		}
 	}
-	return strings.ToLower(domain)
+	slices.Sort(out)
+	return out
+}
+
+// claimants returns the accounts that have, or claim, a domain.
+func (d *Directory) claimants(domain string) []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if names := d.contested[domain]; len(names) > 0 {
+		return names
+	}
+	if owner, ok := d.owners[domain]; ok {
+		return []string{owner}
+	}
+	return nil
+}
+
+// Owner returns the account that has a domain, or "".
+func (d *Directory) Owner(domain string) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.owners[domain]
 }
 
 // Names returns the names of all accounts in order.

@@ -123,8 +123,150 @@ func TestDirectoryOfCPanel(t *testing.T) {
 	_, broken = d.Reload()
 	_, err = d.ByName("daemon")
 	require.ErrorIs(t, err, account.ErrUnknown)
-	// And a domain is one account's.
-	require.ErrorContains(t, errors.Join(broken...), `account bin: its domain "bin.example" is the account other's`)
+	// And a domain is one account's, or nobody's.
+	require.ErrorContains(t, errors.Join(broken...), `the domain "bin.example" is claimed by the accounts other, bin, and none of them had it before`)
+}
+
+// T49: whose a domain is does not hang on the names of files: it stays with the account that had it, over a
+// restart and while its file can't be read, and is nobody's where none had it.
+func TestT49_ADomainStaysWhereItWas(t *testing.T) {
+	claim := func(uid int, domains string) string {
+		return fmt.Sprintf("uid = %d\ngid = %d\nhome = \"/home/x\"\ndomains = [%s]\n", uid, uid, domains)
+	}
+	path := dir(t, map[string]string{"zoe.toml": claim(1001, `"zoe.example", "shop.example"`)})
+	sources := account.Sources{Files: path, Owners: filepath.Join(t.TempDir(), "domains.json")}
+	look := func(d *account.Directory) (owner string, said string) {
+		_, broken := d.Reload()
+		require.NoError(t, d.SaveOwners())
+		a, err := d.ByDomain("shop.example")
+		if err != nil {
+			return "", errors.Join(append(broken, err)...).Error()
+		}
+		return a.Name, fmt.Sprint(broken)
+	}
+	d := account.NewDirectory(sources)
+	owner, _ := look(d)
+	require.Equal(t, "zoe", owner)
+	write(t, filepath.Join(path, "aaron.toml"), claim(1002, `"aaron.example", "SHOP.example"`))
+	for range 2 { // In the host that runs, and in the next.
+		owner, said := look(d)
+		require.Equal(t, "zoe", owner)
+		require.Contains(t, said, "claimed by the accounts aaron, zoe")
+		a, err := d.ByName("aaron")
+		require.NoError(t, err)
+		require.Equal(t, []string{"aaron.example"}, a.Domains)
+		write(t, filepath.Join(path, "zoe.toml"), "domains =") // Its file is broken.
+		owner, said = look(d)
+		require.Empty(t, owner)
+		require.Contains(t, said, "zoe")
+		a, err = d.ByName("aaron")
+		require.NoError(t, err)
+		require.Equal(t, []string{"aaron.example"}, a.Domains, "a broken file gives its domains to nobody")
+		d = account.NewDirectory(sources)
+		owner, _ = look(d)
+		require.Empty(t, owner, "nor does a restart meanwhile")
+		write(t, filepath.Join(path, "zoe.toml"), claim(1001, `"zoe.example", "shop.example"`))
+		d = account.NewDirectory(sources)
+	}
+	// Without any memory it is nobody's, and mail for it waits.
+	sources.Owners = ""
+	owner, said := look(account.NewDirectory(sources))
+	require.Empty(t, owner)
+	require.Contains(t, said, "it is served to none")
+	_, err := account.NewDirectory(sources).ByDomain("shop.example")
+	require.ErrorIs(t, err, account.ErrUnknown)
+	fresh := account.NewDirectory(sources)
+	_, _ = fresh.Reload()
+	_, err = fresh.ByDomain("shop.example")
+	require.NotErrorIs(t, err, account.ErrUnknown)
+	// Taken out of one file, it is the other's.
+	write(t, filepath.Join(path, "zoe.toml"), claim(1001, `"zoe.example"`))
+	owner, _ = look(d)
+	require.Equal(t, "aaron", owner)
+}
+
+// T49: a domain is printed into configurations and names a directory: nothing else passes for one.
+func TestT49_Domains(t *testing.T) {
+	for _, good := range []string{"a.example", "A-1.Example.COM", "xn--bcher-kva.example", strings.Repeat("a", 63) + ".b"} {
+		domain, err := account.ParseDomain(good)
+		require.NoError(t, err, good)
+		require.Equal(t, strings.ToLower(good), domain)
+	}
+	for _, bad := range []string{
+		"", "localhost", "/home/x/list", "!c.example", "pcre:/etc/x", "*", "*.example.com", "../x.example", "a..b", ".a.example", "a.example.", "-a.example", "a-.example",
+		"a.example b.example", "a.example\nrelay_domains=*", "a_b.example", "b\u00fccher.example", "10.0.0.1", "a.1", "a@b.example", "hash:x.example", "static:all.example", "$myhostname.example",
+		"a,b.example", "a.exa\x00mple", strings.Repeat("a", 64) + ".b", strings.Repeat("a.", 127) + "ab",
+	} {
+		_, err := account.ParseDomain(bad)
+		require.Error(t, err, bad)
+		d := account.NewDirectory(account.Sources{Files: dir(t, map[string]string{"m.toml": fmt.Sprintf("uid = 1\ngid = 1\nhome = \"/x\"\ndomains = [\"m.example\", %q]\n", bad)})})
+		_, broken := d.Reload()
+		require.NotEmpty(t, broken, bad)
+		if a, err := d.ByName("m"); err == nil { // A control character breaks the file.
+			require.Equal(t, []string{"m.example"}, a.Domains)
+		}
+	}
+}
+
+func TestT49_Register(t *testing.T) {
+	id := func(n int) *int { return &n }
+	path := dir(t, map[string]string{"zoe.toml": entry(1001)})
+	r := account.Registry{Dir: path, Sources: account.Sources{Files: path}, Credential: func(a protocol.Account) error {
+		if a.UID < 500 {
+			return errors.New("uid too low")
+		}
+		return nil
+	}}
+	good := func() account.File {
+		return account.File{UID: id(1002), GID: id(1002), Home: "/home/y", Domains: []string{"New.example"}}
+	}
+	for says, change := range map[string]func(*account.File){
+		"the domain u1001.example is the account zoe's": func(f *account.File) { f.Domains = []string{"new.example", "U1001.example"} },
+		"not a domain":                  func(f *account.File) { f.Domains = []string{"/home/x/list"} },
+		"the account has no domain":     func(f *account.File) { f.Domains = nil },
+		"uid too low":                   func(f *account.File) { f.UID = id(0) },
+		"no uid and gid":                func(f *account.File) { f.UID = nil },
+		"uid 1001 is the account zoe's": func(f *account.File) { f.UID = id(1001) },
+	} {
+		f := good()
+		change(&f)
+		_, err := r.Register("new", f, "x")
+		require.ErrorContains(t, err, says)
+	}
+	for _, name := range []string{"", "../x", "a/b", "-x", "a b"} {
+		_, err := r.Register(name, good(), "x")
+		require.ErrorContains(t, err, "no account's name", name)
+	}
+	write(t, filepath.Join(path, "broken.toml"), "domains = [")
+	_, err := r.Register("new", good(), "x")
+	require.ErrorContains(t, err, "broken", "its domains are not known: new.example may be one")
+	require.NoError(t, os.Remove(filepath.Join(path, "broken.toml")))
+	r.Served = func(domains []string) (map[string]string, error) { return map[string]string{"new.example": "old"}, nil }
+	_, err = r.Register("new", good(), "x")
+	require.ErrorContains(t, err, "the running host serves the domain new.example to the account old")
+	r.Served = func([]string) (map[string]string, error) { return nil, nil }
+	entries, err := os.ReadDir(path)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "the account that was there, and the lock")
+	// Two at once: one of them has the domain.
+	results := make(chan error, 8)
+	for i := range 8 {
+		go func() {
+			f := good()
+			f.UID = id(2000 + i)
+			_, err := r.Register(fmt.Sprintf("new%d", i), f, "Account new.")
+			results <- err
+		}()
+	}
+	registered := 0
+	for range 8 {
+		if err := <-results; err == nil {
+			registered++
+		} else {
+			require.ErrorContains(t, err, "the domain new.example is the account new")
+		}
+	}
+	require.Equal(t, 1, registered)
 }
 
 func TestDirectoryOfTheSystem(t *testing.T) {

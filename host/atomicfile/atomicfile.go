@@ -11,11 +11,22 @@ import (
 
 // Write puts text at path with a mode, in place of what is there.
 func Write(path string, text []byte, mode os.FileMode) error {
-	return write(path, text, mode, (*os.File).Sync)
+	return write(path, text, mode, os.Rename, (*os.File).Sync)
 }
 
-// write is Write with what puts a file, or a folder, on disk.
-func write(path string, text []byte, mode os.FileMode, sync func(*os.File) error) error {
+// WriteNew puts text at path with a mode. The error wraps os.ErrExist if something is there.
+func WriteNew(path string, text []byte, mode os.FileMode) error {
+	place := func(from, to string) error {
+		err := os.Link(from, to) // Unlike a rename it replaces nothing.
+		_ = os.Remove(from)
+		return err
+	}
+	return write(path, text, mode, place, (*os.File).Sync)
+}
+
+// write writes a file beside path and has place move it there; sync puts a file, or a directory, on
+// disk.
+func write(path string, text []byte, mode os.FileMode, place func(from, to string) error, sync func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".liveapid-")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -23,7 +34,7 @@ func write(path string, text []byte, mode os.FileMode, sync func(*os.File) error
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Chmod(mode), sync(f), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = place(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())

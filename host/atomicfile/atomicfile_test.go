@@ -51,12 +51,12 @@ func TestWriteIsForGood(t *testing.T) {
 		synced = append(synced, what+" while it is "+read())
 		return f.Sync()
 	}
-	require.NoError(t, write(path, []byte("new"), 0o600, record))
+	require.NoError(t, write(path, []byte("new"), 0o600, os.Rename, record))
 	require.Equal(t, []string{"new while it is old", "folder while it is new"}, synced)
 
 	broken := errors.New("the disk is broken")
 	for n, want := range []string{"new", "newest"} {
-		err := write(path, []byte("newest"), 0o600, func(*os.File) error {
+		err := write(path, []byte("newest"), 0o600, os.Rename, func(*os.File) error {
 			n--
 			if n < 0 {
 				return broken
@@ -69,4 +69,16 @@ func TestWriteIsForGood(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 	}
+}
+
+func TestWriteNew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, WriteNew(path, []byte("first"), 0o640))
+	require.ErrorIs(t, WriteNew(path, []byte("second"), 0o640), os.ErrExist)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "first", string(text))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "nothing else is left there")
 }

@@ -24,6 +24,8 @@ const (
 	DefaultBindings = "/usr/share/liveapid/bindings"
 	// DefaultLibrary is where an installation keeps the plugins' programs.
 	DefaultLibrary = "/usr/lib/liveapid"
+	// DefaultState is where an installation's host keeps what it has to remember.
+	DefaultState = "/var/lib/liveapid"
 	// DefaultWorkers and DefaultWorkerMemory, in MiB, bound workers where nothing is said.
 	DefaultWorkers      = 500
 	DefaultWorkerMemory = 512
@@ -52,6 +54,9 @@ type Config struct {
 	CPanelUsers string `toml:"cpanel_users"` // Such as /var/cpanel/users; "" has none.
 	UserDomains string `toml:"userdomains"`  // Such as /etc/userdomains; "" goes by the users files.
 	SystemUsers int    `toml:"system_users"` // System users from this uid on are accounts without domains; 0 has none.
+	// State is the directory in which the host remembers whose each domain was. Server mode; "" is
+	// DefaultState for the configuration at DefaultPath, and else has none.
+	State string `toml:"state"`
 	// Refuse names system users that are refused although they have an account's uid: the web
 	// server's. Server mode.
 	Refuse []string `toml:"refuse"`
@@ -174,6 +179,14 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
+// Owners is the file in which the host remembers whose each domain was; "" if it has none.
+func (c *Config) Owners() string {
+	if c.State == "" {
+		return ""
+	}
+	return filepath.Join(c.State, "domains.json")
+}
+
 // Path is the file the configuration came from; "" for Default.
 func (c *Config) Path() string { return c.path }
 
@@ -210,7 +223,10 @@ func (c *Config) fill() {
 		c.Limits.WorkerIdle = Duration(5 * time.Minute)
 	}
 	c.Web.fill(c.absolute)
-	for _, path := range []*string{&c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.MailDoor} {
+	if c.State == "" && c.path == DefaultPath && c.Mode == Server {
+		c.State = DefaultState
+	}
+	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.MailDoor} {
 		*path = c.absolute(*path)
 	}
 	if c.Bindings == "" {

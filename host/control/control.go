@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -91,9 +94,29 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l until ctx ends: /status, and /metrics where there are any.
-func Serve(ctx context.Context, l net.Listener, status func() Status, metrics http.Handler) error {
+// Host is what root's tools can ask. Nil fields are not served.
+type Host struct {
+	Status  func() Status
+	Owner   func(domain string) string // The account that a domain is served to, or "".
+	Metrics http.Handler
+}
+
+// Serve answers on l until ctx ends: /status, /owners?domain=D and /metrics.
+func Serve(ctx context.Context, l net.Listener, h Host) error {
+	status, metrics := h.Status, h.Metrics
 	mux := http.NewServeMux()
+	if h.Owner != nil {
+		mux.HandleFunc("GET /owners", func(w http.ResponseWriter, r *http.Request) {
+			owners := make(map[string]string)
+			for _, domain := range r.URL.Query()["domain"] {
+				if owner := h.Owner(domain); owner != "" {
+					owners[domain] = owner
+				}
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(owners)
+		})
+	}
 	if status != nil {
 		mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -115,26 +138,49 @@ func Serve(ctx context.Context, l net.Listener, status func() Status, metrics ht
 	return nil
 }
 
-// Read asks the host that listens at path.
+// Read asks the host that listens at path how it is.
 func Read(ctx context.Context, path string) (Status, error) {
 	var s Status
+	err := ask(ctx, path, "/status", &s)
+	return s, err
+}
+
+// maxAsked is how many domains Owners asks for at once: they are part of a request's head.
+const maxAsked = 50
+
+// Owners asks the host that listens at path which accounts it serves domains to; a domain that it
+// serves to none is not in the answer.
+func Owners(ctx context.Context, path string, domains []string) (map[string]string, error) {
+	all := make(map[string]string)
+	for some := range slices.Chunk(domains, maxAsked) {
+		var owners map[string]string
+		if err := ask(ctx, path, "/owners?"+url.Values{"domain": some}.Encode(), &owners); err != nil {
+			return nil, err
+		}
+		maps.Copy(all, owners)
+	}
+	return all, nil
+}
+
+// ask reads the JSON that the host at path answers to a request.
+func ask(ctx context.Context, path, request string, to any) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+request, nil)
 	if err != nil {
-		return s, err
+		return err
 	}
 	answer, err := client.Do(req)
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("the host answers %s", answer.Status)
+		return fmt.Errorf("the host answers %s", answer.Status)
 	}
-	return s, json.NewDecoder(answer.Body).Decode(&s)
+	return json.NewDecoder(answer.Body).Decode(to)
 }

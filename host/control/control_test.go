@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +35,18 @@ func TestControl(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- control.Serve(ctx, l, func() control.Status { return want }, nil) }()
+	go func() {
+		done <- control.Serve(ctx, l, control.Host{
+			Status: func() control.Status { return want },
+			Owner:  func(domain string) string { return map[string]string{"a.example": "alice", "x y&z": "odd"}[domain] },
+		})
+	}()
 	got, err := control.Read(t.Context(), path)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
+	owners, err := control.Owners(t.Context(), path, append(slices.Repeat([]string{"none.example"}, 120), "a.example", "x y&z"))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a.example": "alice", "x y&z": "odd"}, owners)
 	cancel()
 	require.NoError(t, <-done)
 

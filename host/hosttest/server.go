@@ -165,3 +165,14 @@ func Alone(t testing.TB, what string) {
 	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	t.Cleanup(func() { _ = lock.Close() })
 }
+
+// SystemUser makes a system user that an account may have, for as long as the test runs, and returns its
+// name.
+func SystemUser(t testing.TB) string {
+	t.Helper()
+	const name = "liveapid-test"
+	Alone(t, "package") // Its test makes users, too.
+	Output(t, exec.Command("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name))
+	t.Cleanup(func() { _ = exec.Command("userdel", name).Run() })
+	return name
+}

@@ -83,7 +83,7 @@ func Look(file string, limits Limits) (Plan, error) {
 		default:
 			return fmt.Errorf("%w: %.100q is neither a file nor a folder", ErrHostile, h.Name)
 		}
-		if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && IsDomain(parts[1]) {
+		if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && isDomain(parts[1]) {
 			plan.Account.AddFound([]string{parts[1]})
 		}
 		return nil

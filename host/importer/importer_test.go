@@ -166,22 +166,6 @@ func TestUnpackTwice(t *testing.T) {
 	require.Empty(t, entries)
 }
 
-func TestRegister(t *testing.T) {
-	dir := t.TempDir()
-	a := importer.Account{Name: "alice", Domains: []string{"a.example"}, Data: map[string]string{"PLAN": "go\"ld\n"}}
-	path, err := importer.Register(dir, a, "/home/alice")
-	require.NoError(t, err)
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Contains(t, string(text), `PLAN = "go\"ld\n"`)
-	_, err = importer.Register(dir, a, "/home/alice")
-	require.ErrorContains(t, err, "registered already")
-	for _, bad := range []importer.Account{{Name: "../x", Domains: a.Domains}, {Name: "", Domains: a.Domains}, {Name: "bob"}} {
-		_, err = importer.Register(dir, bad, "/home/x")
-		require.Error(t, err)
-	}
-}
-
 func FuzzParseUsers(f *testing.F) {
 	f.Add(users)
 	f.Add("DNS=\nDNS99999999999999999999=x\n=\n")

@@ -116,7 +116,10 @@ func (rt *Runtime) isRefused(uid int) bool {
 func (rt *Runtime) reloadAccounts() {
 	ended, broken := rt.accounts.Reload()
 	for _, err := range broken {
-		rt.log.Error("an account is left out", "error", err.Error())
+		rt.log.Error("an account, or a part of it, is left out", "error", err.Error())
+	}
+	if err := rt.accounts.SaveOwners(); err != nil {
+		rt.log.Error("after a restart the host does not know whose the domains were", "error", err.Error())
 	}
 	rt.mu.Lock()
 	server, plugins := rt.server, rt.plugins
@@ -163,6 +166,14 @@ func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Du
 	defer cancel()
 	server.Shutdown(drain)
 	return err
+}
+
+// DomainOwner returns the account that a domain is served to, or "".
+func (rt *Runtime) DomainOwner(domain string) string {
+	if rt.accounts == nil {
+		return ""
+	}
+	return rt.accounts.Owner(domain)
 }
 
 // Mode is how many accounts the host serves.

@@ -134,6 +134,11 @@ func (rt *Runtime) buildServer() error {
 		rt.log.Warn("workers have no control groups: their memory is looked at four times a second, and their processes are not counted", "why", err.Error())
 		rt.cgroups = nil
 	}
+	if c.State != "" {
+		if err := os.MkdirAll(c.State, 0o700); err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+	}
 	rt.accounts = account.NewDirectory(Sources(c))
 	rt.reloadAccounts()
 	return nil
@@ -227,7 +232,7 @@ func Account(c *config.Config) (protocol.Account, error) {
 
 // Sources are where server mode's accounts come from.
 func Sources(c *config.Config) account.Sources {
-	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers}
+	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers, Owners: c.Owners()}
 }
 
 // ServeStreams serves one session of the personal account on in and out.

@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 )
 
@@ -174,8 +175,9 @@ service indexer-worker {
 // says which mailboxes there are, and refuses those that get no mail.
 func (f Files) Postfix() ([]File, error) {
 	for _, d := range f.Domains {
-		if err := checkPath("domain", d); err != nil {
-			return nil, err
+		// Postfix reads a list of other things, too: names of files and tables, patterns, exceptions.
+		if err := store.CheckDomain(d); err != nil {
+			return nil, fmt.Errorf("domain %.80q %w, and can't stand in Postfix's list of domains", d, err)
 		}
 	}
 	return []File{{Name: postfixName, Text: `# Postfix for the mailboxes of the account ` + f.Account + `, written by liveapi postfix: for main.cf.

@@ -75,3 +75,16 @@ func TestRefused(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+// T49: Postfix reads more than domains in its list of them.
+func TestT49_DomainsAlone(t *testing.T) {
+	for _, bad := range []string{"/home/x/list", "!c.example", "pcre:/etc/x", "*", "../x", "a b.example", "A.example", "localhost", "", "a.example\nrelayhost = x", "static:all.example", "$mydomain.example"} {
+		_, err := mailconf.Many{Domains: []string{"good.example", bad}}.Postfix()
+		require.ErrorContains(t, err, "can't stand in Postfix's list", bad)
+		_, err = mailconf.Files{Account: "x", Domains: []string{bad}}.Postfix()
+		require.Error(t, err, bad)
+	}
+	files, err := mailconf.Many{Domains: []string{"good.example", "xn--bcher-kva.example"}}.Postfix()
+	require.NoError(t, err)
+	require.Contains(t, files[0].Text, "virtual_mailbox_domains = good.example xn--bcher-kva.example\n")
+}

@@ -71,6 +71,18 @@ func NewAddress(localpart, domain string) (Address, error) {
 	return a, nil
 }
 
+// CheckDomain reports what keeps a text from being a domain, in the lower case in which stores hold
+// them.
+func CheckDomain(domain string) error {
+	if err := checkPart(domain, maxDomain, ".-"); err != nil {
+		return err
+	}
+	if Lower(domain) != domain || !strings.Contains(domain, ".") {
+		return errors.New("is no domain of two or more lower-case names")
+	}
+	return nil
+}
+
 // Lower returns s with the letters A to Z in lower case. Of Unicode's rules one turns the
 // Kelvin sign into a k, which would make another mailbox's name of it.
 func Lower(s string) string {

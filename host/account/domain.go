@@ -1,0 +1,59 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+const (
+	maxDomain = 253 // Bytes of a domain,
+	maxLabel  = 63  // and of one of its labels.
+)
+
+// errNotDomain is what is wrong with a text that is no domain.
+var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters as the DNS has them, xn--…")
+
+// ParseDomain returns a domain in lower case, or an error if it is none that an account can have.
+// Domains are printed into the mail servers' configuration and become names of directories, so nothing
+// else passes: no path, no pattern, no address, no name of one label.
+func ParseDomain(text string) (string, error) {
+	domain := strings.ToLower(text)
+	labels := strings.Split(domain, ".")
+	if len(domain) > maxDomain || len(labels) < 2 {
+		return "", fmt.Errorf("%.80q: %w", text, errNotDomain)
+	}
+	for _, label := range labels {
+		if !isLabel(label) {
+			return "", fmt.Errorf("%.80q: %w", text, errNotDomain)
+		}
+	}
+	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return "", fmt.Errorf("%.80q: not a domain: it ends in a number, as addresses do", text)
+	}
+	return domain, nil
+}
+
+// isLabel reports whether a lower-case label has letters, digits and hyphens only, with no hyphen at an
+// end.
+func isLabel(label string) bool {
+	if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(label) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// ASCIIDomain returns a domain in lower case, as the DNS has it.
+func ASCIIDomain(domain string) string {
+	if out, err := idna.Lookup.ToASCII(domain); err == nil {
+		return out
+	}
+	return strings.ToLower(domain)
+}

@@ -1,0 +1,157 @@
+package account
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/liveapid/liveapid/host/atomicfile"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Whose a domain is must not hang on the names of files: an account that is added, whoever wrote its
+// file, takes no domain from one that has it. A domain that several accounts claim stays that account's
+// which had it before, also over a restart of the host and while that account's file can't be read. If
+// none had it, it is nobody's until the files agree.
+
+// index is a directory in the making.
+type index struct {
+	byName map[string]protocol.Account
+	byUID  map[int][]string
+	taken  map[string]bool     // Names that no later source can give.
+	claims map[string][]string // The accounts that claim a domain.
+	// What settle makes of the claims.
+	owners    map[string]string
+	contested map[string][]string
+}
+
+func newIndex() *index {
+	return &index{
+		byName: make(map[string]protocol.Account), byUID: make(map[int][]string), taken: make(map[string]bool), claims: make(map[string][]string),
+		owners: make(map[string]string), contested: make(map[string][]string),
+	}
+}
+
+// add adds an account, unless an earlier source has its name, and notes the domains that it claims.
+func (x *index) add(a protocol.Account) (wrong []error) {
+	if x.taken[a.Name] {
+		return nil
+	}
+	x.taken[a.Name] = true
+	domains := make([]string, 0, len(a.Domains))
+	for _, text := range a.Domains {
+		domain, err := ParseDomain(text)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("account %s: its domain is left out: %w", a.Name, err))
+			continue
+		}
+		if !slices.Contains(x.claims[domain], a.Name) {
+			x.claims[domain] = append(x.claims[domain], a.Name)
+			domains = append(domains, domain)
+		}
+	}
+	a.Domains = domains
+	x.byName[a.Name] = a
+	x.byUID[a.UID] = append(x.byUID[a.UID], a.Name)
+	return wrong
+}
+
+// addUnreadable notes an account whose file can't be read: it keeps the domains that it had, since its
+// mail waits for it.
+func (x *index) addUnreadable(name string, before map[string]string) {
+	if x.taken[name] {
+		return
+	}
+	x.taken[name] = true
+	for domain, owner := range before {
+		if owner == name {
+			x.claims[domain] = append(x.claims[domain], name)
+		}
+	}
+}
+
+// settle decides whose each domain is, by whose it was before.
+func (x *index) settle(before map[string]string) (wrong []error) {
+	for _, domain := range slices.Sorted(maps.Keys(x.claims)) {
+		names := x.claims[domain]
+		owner := names[0]
+		if len(names) > 1 {
+			if owner = before[domain]; !slices.Contains(names, owner) {
+				owner = ""
+			}
+			wrong = append(wrong, conflict(domain, names, owner))
+			x.contested[domain] = names
+		}
+		if owner != "" {
+			x.owners[domain] = owner
+		}
+		for _, name := range names {
+			if a, ok := x.byName[name]; ok && name != owner {
+				a.Domains = slices.DeleteFunc(slices.Clone(a.Domains), func(d string) bool { return d == domain })
+				x.byName[name] = a
+			}
+		}
+	}
+	return wrong
+}
+
+func conflict(domain string, names []string, owner string) error {
+	if owner == "" {
+		return fmt.Errorf("the domain %.80q is claimed by the accounts %s, and none of them had it before: it is served to none; take it out of all files but one", domain, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; it stays with %s, which had it before", domain, strings.Join(names, ", "), owner)
+}
+
+// history is the file in which a host remembers whose each domain was.
+type history struct {
+	Domains map[string]string `json:"domains"`
+}
+
+// loadOwners returns the owners that a host saved at path; none if there is no such file.
+func loadOwners(path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var h history
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("whose each domain was can't be read: %w", err)
+	}
+	return h.Domains, nil
+}
+
+// SaveOwners writes whose each domain is to Sources.Owners, if it changed. The host that serves the
+// accounts calls it; tools only read the file.
+func (d *Directory) SaveOwners() error {
+	if d.ownersFile == "" {
+		return nil
+	}
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	d.mu.RLock()
+	owners := d.owners
+	d.mu.RUnlock()
+	if maps.Equal(owners, d.saved) {
+		return nil
+	}
+	text, err := json.Marshal(history{owners})
+	if err == nil {
+		err = atomicfile.Write(d.ownersFile, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("remember whose each domain is: %w", err)
+	}
+	d.saved = owners
+	return nil
+}

@@ -1,0 +1,93 @@
+package attack
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// cpmove writes an archive of an account with the given domains in its users file and, as a directory
+// with a mailbox, in etc.
+func cpmove(t *testing.T, name, users string, etc ...string) string {
+	t.Helper()
+	var b bytes.Buffer
+	packed := gzip.NewWriter(&b)
+	out := tar.NewWriter(packed)
+	add := func(name, text string) {
+		require.NoError(t, out.WriteHeader(&tar.Header{Name: "cpmove-" + name, Mode: 0o600, Size: int64(len(text)), Typeflag: tar.TypeReg}))
+		_, err := out.Write([]byte(text))
+		require.NoError(t, err)
+	}
+	add(name+"/cp/"+name, users)
+	for _, domain := range etc {
+		add(name+"/homedir/etc/"+domain+"/shadow", "user:"+hosttest.OldHash+":20000::::::\n")
+	}
+	require.NoError(t, out.Close())
+	require.NoError(t, packed.Close())
+	path := filepath.Join(t.TempDir(), "cpmove-"+name+".tar.gz")
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+	return path
+}
+
+// T49: what an archive says of domains and users is a stranger's word: it takes no domain over, is
+// printed into no configuration, and registers no user that no account may have. Nothing is unpacked
+// before that is known.
+func TestT49_WhatAnArchiveSays(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, alice)
+	alices := hosttest.Name(alice) + ".example"
+	home := t.TempDir()
+	// The users of this test are the system's: daemon's uid is too low for an account, games' too.
+	attack := func(name, users, says string, etc ...string) {
+		t.Helper()
+		out, err := w.Command(t, "liveapi", "account", "import", "--home", home, cpmove(t, name, users, etc...)).CombinedOutput()
+		require.Error(t, err, "%s", out)
+		require.Contains(t, string(out), says)
+		entries, err := os.ReadDir(home)
+		require.NoError(t, err)
+		require.Empty(t, entries, "nothing was unpacked")
+		require.NoFileExists(t, filepath.Join(w.Dir, "accounts", name+".toml"))
+	}
+	attack("root", "DNS=root.example\n", "must be at least 500")
+	attack("daemon", "DNS=daemon.example\n", "must be at least 500")
+	attack("nobody", "DNS=nobody.example\n", "not 65534")
+	attack("no-such-user", "DNS=a.example\n", "must exist first")
+	user := hosttest.SystemUser(t)
+	attack(user, "DNS=own.example\nDNS1="+alices+"\n", "is the account "+hosttest.Name(alice)+"'s")
+	attack(user, "DNS=own.example\n", "is the account "+hosttest.Name(alice)+"'s", alices)
+	for _, domain := range []string{"/home/x/list", "!c.example", "pcre:/etc/postfix/x", "*", "../../etc", "a b.example", "static:all", "$mydomain", "com"} {
+		attack(user, "DNS="+domain+"\n", "not a domain")
+		attack(user, "DNS=own.example\nDNS1="+domain+"\n", "not a domain")
+	}
+	// While a file is broken, nobody knows whose its domains are. A host that runs does know.
+	h := w.Serve(t)
+	file, err := os.ReadFile(w.AccountFile(alice))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(w.AccountFile(alice), []byte("domains = ["), 0o644))
+	attack(user, "DNS="+alices+"\n", "can't be read, whose domains are not known: "+hosttest.Name(alice))
+	// And an account that is added by hand takes nothing from it.
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [%q]\n", mallory, mallory, home, alices), 0o644))
+	require.Eventually(t, func() bool { return bytes.Contains([]byte(h.Log.String()), []byte("it stays with "+hosttest.Name(alice))) }, hosttest.Patience, hosttest.Tick)
+	h.Stop(t)
+	require.NoError(t, os.WriteFile(w.AccountFile(alice), file, 0o644))
+	h = w.Serve(t)
+	c := w.DialUID(t, mallory)
+	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user@`+alices+`","password":"stolen once"}`), `"status":0`)
+	c = w.DialUID(t, alice)
+	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user@`+alices+`","password":"my own one"}`), `"status":1`)
+	require.Contains(t, h.Log.String(), "it stays with "+hosttest.Name(alice), "it is remembered over a restart")
+
+	// Postfix's list has domains alone, whatever a file says.
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [\"!%s\", \"/etc/x\"]\n", mallory, mallory, home, alices), 0o644))
+	w.Set(t, "control  = ", "mail_door = \"run/mail.sock\"\nmail_user = \"games\"\ncontrol  = ")
+	out := hosttest.Output(t, w.Command(t, "liveapi", "postfix"))
+	require.Contains(t, out, "virtual_mailbox_domains = "+alices+"\n")
+}
