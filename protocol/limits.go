@@ -7,6 +7,8 @@ import "time"
 const (
 	// MaxFrame bounds one frame's payload, in bytes.
 	MaxFrame = 1 << 20
+	// MaxTag bounds one of the deprecated tags, in bytes.
+	MaxTag = 16 << 10
 	// MaxLengthDigits bounds the length line, in digits.
 	MaxLengthDigits = 10
 	// MaxDepth bounds the nesting of JSON and MessagePack.

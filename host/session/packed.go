@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 	"github.com/liveapid/liveapid/protocol/live"
@@ -48,25 +48,31 @@ func (p *pipeline) read(ctx context.Context) error {
 			return nil
 		}
 		frame, err := s.frames.Next()
+		release := s.take()
 		if !s.begin() {
+			release()
 			return nil
 		}
 		if err != nil {
+			release()
 			return p.endOfFrames(err)
 		}
+		p.slots <- struct{}{}
 		request := live.ParsePacked(frame)
 		if request.Request.Kind == live.RequestShutdown {
+			release()
 			p.shutdown = true
 			return nil
 		}
-		p.slots <- struct{}{}
 		if s.hasFailed() {
+			release()
 			return nil
 		}
 		s.count(1)
 		p.calls.Go(func() {
 			defer s.count(-1)
 			defer func() { <-p.slots }()
+			defer release()
 			p.run(ctx, request)
 		})
 		s.idle()
@@ -84,8 +90,8 @@ func (p *pipeline) endOfFrames(err error) error {
 
 func (p *pipeline) run(ctx context.Context, packed live.Packed) {
 	request := packed.Request
-	ctx, end := budget.Scope(ctx)
-	defer end()
+	ctx, scope := admission.WithScope(ctx, p.s.cut)
+	defer scope.End()
 	result := protocol.Failed(request.Err)
 	if request.Kind == live.RequestCall || request.Kind == live.RequestSpecial {
 		result = p.s.do(ctx, request.Call)

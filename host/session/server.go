@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/peer"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/live"
@@ -77,16 +78,18 @@ func removeStale(path string) error {
 type Server struct {
 	Doer   Doer
 	Limits Limits
+	Intake *admission.Intake // Bounds the frames that are read; nil sets no bound but Limits.
 	Log    *slog.Logger
 	// Identify maps the uid that the kernel names to a caller. An error closes the
 	// connection with the error's public message.
 	Identify func(uid int) (protocol.Caller, error)
 
-	mu         sync.Mutex
-	sessions   map[*session]net.Conn
-	perAccount map[string]int
-	draining   bool
-	wg         sync.WaitGroup
+	once     sync.Once
+	places   *admission.Pool
+	mu       sync.Mutex
+	sessions map[*session]net.Conn
+	draining bool
+	wg       sync.WaitGroup
 }
 
 // Serve accepts until the listener is closed or Shutdown is called.
@@ -120,6 +123,8 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, limits Limit
 		return
 	}
 	sess := newSession(s.Doer, caller, limits, s.Log, conn, conn)
+	sess.intake, sess.cut = s.Intake, func() { _ = conn.Close() }
+	sess.frames.Reserve = sess.reserve
 	if err := s.enter(sess, conn, limits); err != nil {
 		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
 		refuse(conn, err)
@@ -158,35 +163,46 @@ func refuse(conn net.Conn, err error) {
 	_, _ = conn.Write(answer)
 }
 
-// enter counts a session in, or says which limit is reached.
+// placeGrace is how long a session must have been idle before one of an account that has as many takes
+// its place.
+const placeGrace = time.Minute
+
+// enter gives a session its place, or returns which limit is reached. If the host has no place left, the
+// account with the most sessions loses the one that was idle for longest.
 func (s *Server) enter(sess *session, conn net.Conn, limits Limits) error {
+	s.once.Do(func() {
+		s.places = admission.NewPool(admission.PoolOptions{Total: int64(limits.Sessions), Each: int64(limits.AccountSessions), Grace: placeGrace})
+	})
+	name := sess.caller.Account.Name
+	place, err := s.places.Acquire(name, 1, func() {
+		s.Log.Info("an idle session ends to make room for another account's", "account", name)
+		_ = conn.Close()
+	})
+	switch {
+	case errors.Is(err, admission.ErrShare) && limits.AccountSessions < limits.Sessions:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The account has %d sessions, which is its limit. Close some, or try again later.", limits.AccountSessions))
+	case err != nil:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The host has %d sessions, which is its limit. Try again later.", limits.Sessions))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := sess.caller.Account.Name
-	switch {
-	case s.draining:
+	if s.draining {
+		place.Release()
 		return protocol.NewError(protocol.KindUnavailable, "The host is shutting down. Try again later.")
-	case len(s.sessions) >= limits.Sessions:
-		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The host has %d sessions, which is its limit. Try again later.", limits.Sessions))
-	case s.perAccount[name] >= limits.AccountSessions:
-		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The account has %d sessions, which is its limit. Close some, or try again later.", limits.AccountSessions))
 	}
 	if s.sessions == nil {
-		s.sessions, s.perAccount = make(map[*session]net.Conn), make(map[string]int)
+		s.sessions = make(map[*session]net.Conn)
 	}
+	sess.place = place
 	s.sessions[sess] = conn
-	s.perAccount[name]++
 	return nil
 }
 
 func (s *Server) leave(sess *session) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.sessions, sess)
-	name := sess.caller.Account.Name
-	if s.perAccount[name]--; s.perAccount[name] == 0 {
-		delete(s.perAccount, name)
-	}
+	s.mu.Unlock()
+	sess.place.Release()
 }
 
 // Sessions returns how many there are.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 	"github.com/liveapid/liveapid/protocol/live"
@@ -68,6 +68,12 @@ type session struct {
 	frames *live.FrameReader
 	xml    bool // Answers are in XML. Only the serving goroutine touches it.
 
+	intake *admission.Intake // Nil sets no bound.
+	cut    func()            // Closes the connection; nil if nothing can.
+	place  *admission.Lease  // Of the session; nil for one without bounds.
+	// held is what the frame that is being read holds. Only the reading goroutine touches it.
+	held []*admission.Lease
+
 	mu       sync.Mutex
 	busy     bool          // A request is being served.
 	draining bool          // Close after the request that is being served.
@@ -123,13 +129,17 @@ func (s *session) serve(ctx context.Context) error {
 			return nil
 		}
 		payload, err := s.frames.Next()
+		release := s.take()
 		if !s.begin() {
+			release()
 			return nil
 		}
 		if err != nil {
+			release()
 			return s.endOfFrames(err)
 		}
 		done, err := s.answer(ctx, payload)
+		release()
 		if err != nil || done {
 			return err
 		}
@@ -158,6 +168,9 @@ func (s *session) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = !s.left && !s.failed
+	if s.busy {
+		s.place.Pin()
+	}
 	return s.busy
 }
 
@@ -165,6 +178,38 @@ func (s *session) idle() {
 	s.mu.Lock()
 	s.busy = false
 	s.mu.Unlock()
+	s.place.Unpin()
+}
+
+// reserve waits until the account may have more bytes of a frame read.
+func (s *session) reserve(bytes int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.FrameTime)
+	defer cancel()
+	lease, err := s.intake.Admit(ctx, s.caller.Account.Name, int64(bytes), s.cut)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoRoom, err)
+	}
+	if lease != nil {
+		s.held = append(s.held, lease)
+	}
+	return nil
+}
+
+// errNoRoom is returned if a frame could not be read in time because others are.
+var errNoRoom = errors.New("session: no room for a frame")
+
+// take returns what the frame that was read holds: until its call is over, nobody can take it away.
+func (s *session) take() (release func()) {
+	held := s.held
+	s.held = nil
+	for _, lease := range held {
+		lease.Pin()
+	}
+	return func() {
+		for _, lease := range held {
+			lease.Release()
+		}
+	}
 }
 
 // fail ends the reading: what could not be answered must not be run.
@@ -189,6 +234,11 @@ func (s *session) count(by int) {
 	defer s.mu.Unlock()
 	if s.calls += by; s.calls == 0 && s.left {
 		close(s.quiet)
+	}
+	if by > 0 {
+		s.place.Pin()
+	} else {
+		s.place.Unpin()
 	}
 }
 
@@ -226,6 +276,8 @@ func (s *session) reason(err error) (message string, _ error) {
 		return "", nil
 	case errors.Is(err, live.ErrFrameTooLarge):
 		message = fmt.Sprintf("The frame is too large: at most %d bytes are taken.", s.limits.Frame)
+	case errors.Is(err, errNoRoom):
+		message = "The host has no room for a frame of this size at the moment. Nothing was changed; try again later."
 	case errors.Is(err, live.ErrLength):
 		message = "A frame must start with its length in bytes, in decimal digits, on a line of its own."
 	case errors.Is(err, live.ErrTruncated):
@@ -272,10 +324,12 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		return true, nil
 	case live.RequestCall:
 		// What a large answer takes it holds until it is written.
-		ctx, end := budget.Scope(ctx)
-		defer end()
+		ctx, scope := admission.WithScope(ctx, s.cut)
+		defer scope.End()
 		return false, s.write(s.call(ctx, request.Call))
 	case live.RequestSpecial:
+		ctx, scope := admission.WithScope(ctx, s.cut)
+		defer scope.End()
 		return false, s.write(envelope.Special(request.Special, s.do(ctx, request.Call)))
 	default:
 		if request.Special != "" {

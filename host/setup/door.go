@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/worker"
@@ -48,7 +49,8 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 		d.rt.log.Debug("call refused", "account", caller.Account.Name, "why", err.Message)
 		return protocol.Failed(err)
 	}
-	defer leave()
+	// Until its answer has been written: a client that does not read holds its account's place.
+	defer admission.Hold(ctx, leave)
 	return d.rt.Host.Do(ctx, caller, call)
 }
 
@@ -148,7 +150,7 @@ func (rt *Runtime) Watch(ctx context.Context) {
 
 // Serve serves the sessions of l until ctx ends, then drains for at most grace.
 func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
-	server := &session.Server{Doer: rt.door(), Limits: limits(rt.config), Log: rt.log, Identify: rt.identify}
+	server := &session.Server{Doer: rt.door(), Limits: limits(rt.config), Intake: rt.intake, Log: rt.log, Identify: rt.identify}
 	rt.mu.Lock()
 	rt.server = server
 	rt.mu.Unlock()

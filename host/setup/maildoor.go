@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/maildoor"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -28,8 +28,8 @@ func (rt *Runtime) ServeMailDoor(ctx context.Context, l *net.UnixListener, mailU
 // lookUpMailbox asks the account that has the address's domain. What the account can't decide
 // (uid, gid, where the mail is) is the host's word.
 func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (maildoor.Box, error) {
-	ctx, end := budget.Scope(ctx)
-	defer end()
+	ctx, scope := admission.WithScope(ctx, nil)
+	defer scope.End()
 	at := strings.LastIndexByte(address, '@')
 	if at < 0 {
 		return maildoor.Box{}, maildoor.ErrNone

@@ -103,7 +103,7 @@ func trust(c *config.Config) func(string) error {
 
 // complete gives a supervisor what all share.
 func (rt *Runtime) complete(c *config.Config, o worker.Options) worker.Options {
-	o.RunDir, o.Spawner, o.Idle, o.Pool, o.Budget = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool, rt.budget
+	o.RunDir, o.Spawner, o.Idle, o.Pool, o.Answers = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool, rt.answers
 	o.Start = time.Duration(c.Limits.WorkerStart)
 	if c.Mode == config.Server {
 		o.Trusted, o.TLS, o.Credential, o.Helper = true, true, worker.Credential, rt.helper

@@ -16,11 +16,10 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/audit"
-	"github.com/liveapid/liveapid/host/budget"
 	"github.com/liveapid/liveapid/host/builtin"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/limit"
 	"github.com/liveapid/liveapid/host/metrics"
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/token"
@@ -41,7 +40,8 @@ type Runtime struct {
 	spawner     *worker.Spawner
 	runDir      *worker.RunDir
 	pool        *worker.Pool
-	budget      *budget.Budget
+	answers     *admission.Answers
+	intake      *admission.Intake
 	cgroups     *worker.Cgroups   // Nil where there are none.
 	helper      *protocol.Account // Nil in personal mode.
 	audit       *audit.Log        // Nil where there is none.
@@ -56,7 +56,7 @@ type Runtime struct {
 
 	mu      sync.Mutex
 	config  *config.Config
-	limiter *limit.Limiter
+	limiter *admission.Calls
 	refused map[int]bool // Uids that are refused, whatever accounts say. Server mode.
 	plugins []*running
 	ending  sync.WaitGroup  // Of workers whose accounts are no more.
@@ -65,7 +65,7 @@ type Runtime struct {
 
 // New builds the host that c describes. Nothing is started before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), budget: budget.New(budget.Total, budget.Account)}
+	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers()}
 	rt.account = func() (protocol.Account, error) { return Account(c) }
 	if err := rt.build(); err != nil {
 		rt.Close()
@@ -103,6 +103,7 @@ func (rt *Runtime) build() error {
 		observers = append(observers, rt.Metrics)
 	}
 	rt.limiter = newLimiter(c)
+	rt.intake = admission.NewIntake(intakeOptions(c))
 	if c.Web.On() {
 		rt.tokens = token.Open(c.Web.Tokens())
 	}
@@ -160,12 +161,24 @@ func (rt *Runtime) refusedUIDs(c *config.Config) (map[int]bool, error) {
 	return refused, nil
 }
 
-func newLimiter(c *config.Config) *limit.Limiter {
-	o := limit.Options{Calls: c.Limits.Calls, AccountCalls: c.Limits.AccountCalls, Rate: c.Limits.AccountRate}
+func newLimiter(c *config.Config) *admission.Calls {
+	o := admission.CallOptions{Calls: c.Limits.Calls, AccountCalls: c.Limits.AccountCalls, Rate: c.Limits.AccountRate}
 	if c.Mode == config.Personal && o.Rate == 0 {
 		o.Rate = -1 // There is nobody to be fair to.
 	}
-	return limit.New(o)
+	return admission.NewCalls(o)
+}
+
+// intakeOptions returns what may be read of clients: of an account somewhat more than its calls can use.
+func intakeOptions(c *config.Config) admission.IntakeOptions {
+	o := admission.IntakeOptions{Largest: int64(max(c.Limits.Frame, protocol.MaxFrame))}
+	switch {
+	case c.Limits.AccountRate < 0, c.Mode == config.Personal:
+		o.Requests = -1
+	case c.Limits.AccountRate > 0:
+		o.Requests = max(4*c.Limits.AccountRate, 1)
+	}
+	return o
 }
 
 // NewFor builds a host in personal mode for one account, whatever mode c has: the

@@ -60,7 +60,7 @@ func (rt *Runtime) Status() control.Status {
 	c, plugins, limiter, server := rt.config, rt.plugins, rt.limiter, rt.server
 	rt.mu.Unlock()
 	s := control.Status{
-		PID: os.Getpid(), Mode: string(c.Mode), Socket: c.Socket, Started: rt.started, Accounts: 1, InFlight: limiter.Calls(),
+		PID: os.Getpid(), Mode: string(c.Mode), Socket: c.Socket, Started: rt.started, Accounts: 1, InFlight: limiter.InFlight(),
 		Workers: rt.pool.Workers(), MostWorkers: c.Limits.Workers,
 	}
 	if server != nil {

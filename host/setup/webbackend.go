@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/web"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -96,8 +96,8 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 		return a, false, err
 	}
 	// Who hangs up must not look like a worker that does not answer.
-	ctx, end := budget.Scope(context.WithoutCancel(ctx))
-	defer end()
+	ctx, scope := admission.WithScope(context.WithoutCancel(ctx), nil)
+	defer scope.End()
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
 	defer func() { leave(ctx.Err() != nil) }()

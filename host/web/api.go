@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
@@ -100,8 +100,8 @@ func (q *request) run(caller protocol.Caller, call protocol.Call, answer func(in
 		}
 	}
 	// A client that hangs up ends no change half way; the host's own deadline ends it.
-	ctx, end := budget.Scope(context.WithoutCancel(q.r.Context()))
-	defer end()
+	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), nil)
+	defer scope.End()
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
 		// The password is another one now; who is signed in elsewhere may be why.

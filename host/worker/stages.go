@@ -148,10 +148,7 @@ func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request,
 			if size := len(answer.GetMsgpack()); most > 0 && size > most {
 				return nil, fmt.Errorf("%w: the worker hands on %d bytes, at most %d are taken", host.ErrOutcomeUnknown, size, most)
 			}
-			if err := s.o.Budget.Take(ctx, request.Account.Name, int64(len(answer.GetMsgpack()))); err != nil {
-				return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
-			}
-			return decodeAnswer(answer)
+			return s.decode(ctx, request.Account.Name, answer)
 		}
 		if !errors.Is(err, errNotSent) {
 			break

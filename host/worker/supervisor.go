@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/liveapid/liveapid/host"
-	"github.com/liveapid/liveapid/host/budget"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
@@ -41,11 +41,11 @@ type Options struct {
 	// Helper is as whom the plugin runs beside its workers of accounts: it describes the plugin,
 	// and gets the secrets of calls and settings. Nil has none: then workers do it all.
 	Helper  *protocol.Account
-	Pool    *Pool          // Bounds the workers of all plugins; nil sets no bound.
-	Start   time.Duration  // Bounds a worker's start; 0 means protocol.WorkerStartTimeout.
-	Cgroups *Cgroups       // Bounds each worker; nil has none.
-	Memory  int64          // Bytes that a worker may hold; 0 sets no bound.
-	Budget  *budget.Budget // Of large answers; nil sets no bound.
+	Pool    *Pool              // Bounds the workers of all plugins; nil sets no bound.
+	Start   time.Duration      // Bounds a worker's start; 0 means protocol.WorkerStartTimeout.
+	Cgroups *Cgroups           // Bounds each worker; nil has none.
+	Memory  int64              // Bytes that a worker may hold; 0 sets no bound.
+	Answers *admission.Answers // Bounds large answers; nil sets no bound.
 }
 
 // Supervisor runs one plugin: a worker for each account that calls it.
@@ -157,7 +157,16 @@ func clipped(err error) error {
 	return errors.New(text[:protocol.MaxText] + "...")
 }
 
-func decodeAnswer(answer *pluginpb.Payload) (*protocol.Result, error) {
+// decode decodes a worker's answer when there is room for what it becomes.
+func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginpb.Payload) (*protocol.Result, error) {
+	doc := answer.GetMsgpack()
+	values, err := payload.Count(doc, protocol.MaxResultNodes)
+	if err == nil {
+		err = s.o.Answers.Take(ctx, account, int64(len(doc)), int64(values))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)
+	}
 	result, err := payload.DecodeResult(answer.GetMsgpack())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)

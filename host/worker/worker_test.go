@@ -201,7 +201,7 @@ func TestT10_WhatAWorkerHas(t *testing.T) {
 	require.Contains(t, status, "Umask:\t0077")
 	for _, entry := range p["env"].([]any) {
 		name, _, _ := strings.Cut(entry.(string), "=")
-		require.Contains(t, []string{"PATH", "LANG", "TZ", "GOMEMLIMIT", "GOGC", "GOMAXPROCS", "LIVEAPID_PLUGIN", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_MULTIPLEX_GRPC",
+		require.Contains(t, []string{"PATH", "LANG", "TZ", "GOMEMLIMIT", "GOGC", "GOMAXPROCS", "LIVEAPID_ACCOUNT", "LIVEAPID_PLUGIN", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_MULTIPLEX_GRPC",
 			"PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT", "PLUGIN_MIN_PORT", "PLUGIN_MAX_PORT"}, name)
 	}
 	for _, fd := range p["fds"].([]any) {

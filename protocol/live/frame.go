@@ -33,6 +33,9 @@ type FrameReader struct {
 	// Started is called when the first byte of a frame was read, so that the owner of
 	// the stream can set the frame's deadline. May be nil.
 	Started func()
+	// Reserve is called before bytes of a payload are read, with how many more: the owner of the stream
+	// may wait in it, or end the stream by an error. May be nil.
+	Reserve func(bytes int) error
 }
 
 // NewFrameReader reads frames of at most maxFrame bytes from r; 0 means
@@ -63,6 +66,9 @@ func (f *FrameReader) Next() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.reserve(length); err != nil {
+		return nil, err
+	}
 	// The buffer grows as bytes arrive: a claimed length costs nothing by itself.
 	var payload bytes.Buffer
 	n, err := io.CopyN(&payload, f.r, int64(length))
@@ -71,6 +77,17 @@ func (f *FrameReader) Next() ([]byte, error) {
 	}
 	return f.finishAction(payload.Bytes())
 }
+
+// reserve asks whether the owner of the stream has room.
+func (f *FrameReader) reserve(n int) error {
+	if f.Reserve == nil {
+		return nil
+	}
+	return f.Reserve(n)
+}
+
+// extension is how many bytes are reserved at once for an action that is longer than it says.
+const extension = 16 << 10
 
 // skipBlankLines returns the first byte of a frame without consuming it. PHP and Perl
 // clients end a payload with a newline that their length does not count.
@@ -160,7 +177,14 @@ func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 	if bytes.HasSuffix(bytes.TrimRight(payload, " \t\r\n"), []byte(actionClose)) {
 		return payload, nil
 	}
+	reserved := len(payload)
 	for !bytes.HasSuffix(payload, []byte(actionClose)) {
+		if len(payload) == reserved {
+			if err := f.reserve(extension); err != nil {
+				return nil, err
+			}
+			reserved += extension
+		}
 		if len(payload) == f.max {
 			return nil, fmt.Errorf("%w: no %s within %d bytes", ErrFrameTooLarge, actionClose, f.max)
 		}

@@ -55,6 +55,8 @@ func Parse(payload []byte) Request {
 	switch {
 	case bytes.HasPrefix(text, []byte(actionOpen)) && bytes.HasSuffix(text, []byte(actionClose)):
 		return parseAction(text[len(actionOpen) : len(text)-len(actionClose)])
+	case bytes.HasPrefix(text, []byte("<")) && len(text) > protocol.MaxTag:
+		return ParseTag(text).Request
 	case jsonPattern.Match(text):
 		return Request{Kind: RequestJSON}
 	case isShutdown(text):

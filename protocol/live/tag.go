@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,6 +41,9 @@ type Tag struct {
 // reason.
 func ParseTag(text []byte) Tag {
 	text = bytes.TrimSpace(text)
+	if len(text) > protocol.MaxTag { // The patterns below cost what the text is long.
+		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are taken", len(text), protocol.MaxTag))}
+	}
 	if m := wordTag.FindSubmatch(text); m != nil {
 		return Tag{Request: special(string(m[1]), string(m[2]))}
 	}

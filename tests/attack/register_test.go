@@ -75,7 +75,9 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	attack(user, "DNS="+alices+"\n", "can't be read, whose domains are not known: "+hosttest.Name(alice))
 	// And an account that is added by hand takes nothing from it.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [%q]\n", mallory, mallory, home, alices), 0o644))
-	require.Eventually(t, func() bool { return bytes.Contains([]byte(h.Log.String()), []byte("it stays with "+hosttest.Name(alice))) }, hosttest.Patience, hosttest.Tick)
+	require.Eventually(t, func() bool {
+		return bytes.Contains([]byte(h.Log.String()), []byte("it stays with "+hosttest.Name(alice)))
+	}, hosttest.Patience, hosttest.Tick)
 	h.Stop(t)
 	require.NoError(t, os.WriteFile(w.AccountFile(alice), file, 0o644))
 	h = w.Serve(t)

@@ -19,10 +19,15 @@ func Walk(doc []byte) error { return WalkNodes(doc, protocol.MaxNodes) }
 
 // WalkNodes is Walk with another bound on the number of values.
 func WalkNodes(doc []byte, most int) error {
+	_, err := Count(doc, most)
+	return err
+}
+
+// Count is WalkNodes, and returns how many values the document has.
+func Count(doc []byte, most int) (nodes int, err error) {
 	var (
 		left  [protocol.MaxDepth + 1]int64 // Values still to come, by depth.
 		depth int
-		nodes int
 		at    int64
 		end   = int64(len(doc))
 	)
@@ -31,32 +36,32 @@ func WalkNodes(doc []byte, most int) error {
 		for left[depth] == 0 {
 			if depth == 0 {
 				if at != end {
-					return fmt.Errorf("%w: %d bytes follow the document", ErrPayload, end-at)
+					return nodes, fmt.Errorf("%w: %d bytes follow the document", ErrPayload, end-at)
 				}
-				return nil
+				return nodes, nil
 			}
 			depth--
 		}
 		left[depth]--
 		if nodes++; nodes > most {
-			return fmt.Errorf("%w: more than %d values", ErrPayload, most)
+			return nodes, fmt.Errorf("%w: more than %d values", ErrPayload, most)
 		}
 		size, children, err := header(doc[at:])
 		if err != nil {
-			return err
+			return nodes, err
 		}
 		if size > end-at {
-			return fmt.Errorf("%w: it ends early", ErrPayload)
+			return nodes, fmt.Errorf("%w: it ends early", ErrPayload)
 		}
 		at += size
 		if children == 0 {
 			continue
 		}
 		if children > end-at {
-			return fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, end-at)
+			return nodes, fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, end-at)
 		}
 		if depth == protocol.MaxDepth {
-			return fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)
+			return nodes, fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)
 		}
 		depth++
 		left[depth] = children

@@ -1,6 +1,4 @@
-// Package limit keeps one account from taking what all share: it bounds the calls in flight, in
-// all and of each account, and the calls of each account in a second. It knows no call.
-package limit
+package admission
 
 import (
 	"fmt"
@@ -21,33 +19,34 @@ const (
 	burstSeconds        = 5
 )
 
-// Options are a limiter's bounds. Zero values mean the defaults; a negative rate sets no bound.
-type Options struct {
+// CallOptions are the bounds of Calls. Zero values mean the defaults; a negative rate sets no bound.
+type CallOptions struct {
 	Calls        int     // In flight, in all.
 	AccountCalls int     // In flight, of one account.
 	Rate         float64 // Of one account, in a second.
 }
 
-// Limiter counts calls in and out.
-type Limiter struct {
-	o   Options
+// Calls bounds the calls in flight, in all and of each account, and the calls of each account in a
+// second.
+type Calls struct {
+	o   CallOptions
 	now func() time.Time
 
 	mu       sync.Mutex
 	calls    int
-	accounts map[string]*account
+	accounts map[string]*callsOf
 	entered  int
 }
 
-// account is what one uses.
-type account struct {
+// callsOf is what one account uses.
+type callsOf struct {
 	calls  int
 	bucket *rate.Limiter
 	last   time.Time
 }
 
-// New returns a limiter.
-func New(o Options) *Limiter {
+// NewCalls returns the bounds with no call in flight.
+func NewCalls(o CallOptions) *Calls {
 	if o.Calls <= 0 {
 		o.Calls = DefaultCalls
 	}
@@ -57,11 +56,14 @@ func New(o Options) *Limiter {
 	if o.Rate == 0 {
 		o.Rate = DefaultRate
 	}
-	return &Limiter{o: o, now: time.Now, accounts: make(map[string]*account)}
+	return &Calls{o: o, now: time.Now, accounts: make(map[string]*callsOf)}
 }
 
-// Enter counts a call in, or says which limit is reached. The caller must call leave.
-func (l *Limiter) Enter(name string) (leave func(), err *protocol.Error) {
+// Enter counts a call in, or returns which limit is reached. The caller must call leave, once.
+func (l *Calls) Enter(name string) (leave func(), err *protocol.Error) { return l.EnterHeavy(name, 1) }
+
+// EnterHeavy is Enter for work that counts as several calls of the account's rate.
+func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -70,7 +72,7 @@ func (l *Limiter) Enter(name string) (leave func(), err *protocol.Error) {
 	}
 	a := l.accounts[name]
 	if a == nil {
-		a = &account{}
+		a = &callsOf{}
 		if l.o.Rate > 0 {
 			a.bucket = rate.NewLimiter(rate.Limit(l.o.Rate), int(l.o.Rate*burstSeconds)+1)
 		}
@@ -86,7 +88,7 @@ func (l *Limiter) Enter(name string) (leave func(), err *protocol.Error) {
 		return refuse("The host has %d calls under way, which is its limit (calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls under way, which is its limit (account_calls).", l.o.AccountCalls)
-	case a.bucket != nil && !a.bucket.AllowN(now, 1):
+	case a.bucket != nil && !a.bucket.AllowN(now, weight):
 		return refuse("The account makes more than %g calls in a second, which is its limit (account_rate).", l.o.Rate)
 	}
 	l.calls++
@@ -100,7 +102,7 @@ func (l *Limiter) Enter(name string) (leave func(), err *protocol.Error) {
 }
 
 // forget drops accounts that have used nothing for so long that they may use all. It needs mu.
-func (l *Limiter) forget(now time.Time) {
+func (l *Calls) forget(now time.Time) {
 	for name, a := range l.accounts {
 		if a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second {
 			delete(l.accounts, name)
@@ -108,8 +110,8 @@ func (l *Limiter) forget(now time.Time) {
 	}
 }
 
-// Calls returns how many are in flight.
-func (l *Limiter) Calls() int {
+// InFlight returns how many calls there are.
+func (l *Calls) InFlight() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.calls

@@ -1,4 +1,4 @@
-package limit
+package admission
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLimits(t *testing.T) {
-	l := New(Options{Calls: 3, AccountCalls: 2, Rate: -1})
+func TestCalls(t *testing.T) {
+	l := NewCalls(CallOptions{Calls: 3, AccountCalls: 2, Rate: -1})
 	leave1, err := l.Enter("a")
 	require.Nil(t, err)
 	_, err = l.Enter("a")
@@ -20,18 +20,18 @@ func TestLimits(t *testing.T) {
 	require.Nil(t, err)
 	_, err = l.Enter("b")
 	require.ErrorContains(t, err, "limit (calls)")
-	_, err = New(Options{Calls: 1}).Enter("c")
+	_, err = NewCalls(CallOptions{Calls: 1}).Enter("c")
 	require.Nil(t, err)
 	leave1()
 	_, err = l.Enter("a")
 	require.Nil(t, err)
 	leave3()
-	require.Equal(t, 2, l.Calls())
+	require.Equal(t, 2, l.InFlight())
 }
 
-func TestRate(t *testing.T) {
+func TestCallRate(t *testing.T) {
 	now := time.Now()
-	l := New(Options{Rate: 2, AccountCalls: 1000})
+	l := NewCalls(CallOptions{Rate: 2, AccountCalls: 1000})
 	l.now = func() time.Time { return now }
 	allowed := func(name string) (n int) {
 		for range 100 {
@@ -52,9 +52,9 @@ func TestRate(t *testing.T) {
 	require.Equal(t, 6, allowed("a"))
 }
 
-func TestForget(t *testing.T) {
+func TestCallsForget(t *testing.T) {
 	now := time.Now()
-	l := New(Options{})
+	l := NewCalls(CallOptions{})
 	l.now = func() time.Time { return now }
 	for i := range 1000 {
 		leave, err := l.Enter(fmt.Sprint(i))

@@ -1,0 +1,45 @@
+package admission
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAnswers(t *testing.T) {
+	a := NewAnswers()
+	late := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	alice, endAlice := WithScope(t.Context(), nil)
+	require.NoError(t, a.Take(alice, "alice", accountAnswers, 0))
+	require.NoError(t, a.Take(late(), "alice", 100, 10), "small ones are not counted")
+	require.ErrorIs(t, a.Take(late(), "alice", 100, 1000), context.DeadlineExceeded, "she holds what she may")
+	cut := make(chan struct{})
+	bob, endBob := WithScope(t.Context(), func() { close(cut) })
+	require.NoError(t, a.Take(bob, "bob", 1, accountAnswers), "one too large takes all there is for one")
+	require.ErrorIs(t, a.Take(late(), "carol", accountAnswers, 0), context.DeadlineExceeded, "there is no more for one of that size")
+
+	// For somebody who needs less there is room: bob's client is cut off, alice's can't be.
+	waited := make(chan error, 1)
+	carol, endCarol := WithScope(t.Context(), nil)
+	go func() { waited <- a.Take(carol, "carol", 1<<20, 0) }()
+	<-cut
+	endBob.End()
+	require.NoError(t, <-waited)
+	endAlice.End()
+	endAlice.End()
+	endBob.End()
+	endCarol.End()
+	require.Zero(t, a.pool.Held())
+	require.Empty(t, a.pool.holders)
+	require.NoError(t, a.Take(alice, "alice", 1<<20, 0), "what comes after the end is given back")
+	require.NoError(t, a.Take(t.Context(), "alice", 1<<20, 0), "and so is what nobody would give back")
+	require.Zero(t, a.pool.Held())
+	var none *Answers
+	require.NoError(t, none.Take(t.Context(), "x", 1<<30, 0))
+}

@@ -1,0 +1,111 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// IntakeOptions bound what is read from clients. Zero values mean the defaults.
+type IntakeOptions struct {
+	Requests float64 // Of one account in a second, before they are parsed; negative sets no bound.
+	Largest  int64   // Bytes that one request may have.
+}
+
+const (
+	// A request waits for its turn before it is parsed, so these only slow a client down that sends more
+	// than its account's calls can use.
+	defaultRequests = 4 * DefaultRate
+	burstRequests   = 1000
+	accountBytes    = 8 << 20 // Of one account in a second.
+
+	// SmallRequest is how many bytes of a request are not counted: connections have a buffer of that size.
+	SmallRequest = 4 << 10
+	totalIntake  = 24 << 20 // Bytes of requests that are being read, or whose calls run.
+	eachIntake   = 2 << 20  // Of one account.
+	intakeGrace  = 2 * time.Second
+)
+
+// Intake bounds the bytes of requests that are buffered, in all and of each account, and paces what an
+// account sends. It is asked when a request's size is known, before its bytes are read.
+type Intake struct {
+	o    IntakeOptions
+	pool *Pool
+	now  func() time.Time
+
+	mu       sync.Mutex
+	admitted int
+	accounts map[string]*intakeOf
+}
+
+type intakeOf struct {
+	requests, bytes *rate.Limiter
+	last            time.Time
+}
+
+// NewIntake returns the bounds with nothing read.
+func NewIntake(o IntakeOptions) *Intake {
+	if o.Requests == 0 {
+		o.Requests = defaultRequests
+	}
+	each := max(eachIntake, 2*o.Largest)
+	return &Intake{o: o, now: time.Now, accounts: make(map[string]*intakeOf), pool: NewPool(PoolOptions{
+		Total: max(totalIntake, 4*each), Each: each, Reserve: totalIntake / 4, Small: 64 << 10, Grace: intakeGrace,
+	})}
+}
+
+// Admit waits until an account may send a request of n bytes, at most until ctx ends. The caller
+// releases the lease, which may be nil, when the call is over. cut ends the client's connection; it is
+// called if others need the bytes more while the request is still being read.
+func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
+	if in == nil {
+		return nil, nil
+	}
+	if err := in.pace(ctx, account, n); err != nil {
+		return nil, fmt.Errorf("wait to read a request: %w", err)
+	}
+	if n <= SmallRequest {
+		return nil, nil
+	}
+	lease, err := in.pool.Wait(ctx, account, n, cut)
+	if err != nil {
+		return nil, fmt.Errorf("wait for room for a request of %d bytes: %w", n, err)
+	}
+	return lease, nil
+}
+
+// pace waits for the account's turn.
+func (in *Intake) pace(ctx context.Context, account string, n int64) error {
+	if in.o.Requests < 0 {
+		return nil
+	}
+	now := in.now()
+	in.mu.Lock()
+	if in.admitted++; in.admitted%1024 == 0 {
+		for name, a := range in.accounts {
+			if now.Sub(a.last) > time.Minute { // Its buckets are full again.
+				delete(in.accounts, name)
+			}
+		}
+	}
+	a := in.accounts[account]
+	if a == nil {
+		a = &intakeOf{
+			requests: rate.NewLimiter(rate.Limit(in.o.Requests), burstRequests),
+			bytes:    rate.NewLimiter(accountBytes, int(max(2*accountBytes, in.o.Largest))),
+		}
+		in.accounts[account] = a
+	}
+	a.last = now
+	in.mu.Unlock()
+	if err := a.requests.Wait(ctx); err != nil {
+		return err
+	}
+	if n <= SmallRequest {
+		return nil
+	}
+	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
+}

@@ -1,0 +1,203 @@
+package attack
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/control"
+	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// maxHost is what a host may hold in memory in all attacks, in bytes.
+const maxHost = 128 << 20
+
+// resident returns what a process holds in memory, in bytes.
+func resident(t testing.TB, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	t.Fatal("no VmHWM")
+	return 0
+}
+
+// victim makes calls as an account, one after the other, and returns how long each took. Every one of
+// them must succeed.
+func victim(t testing.TB, w *hosttest.World, uid, calls int) []time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for range calls {
+		start := time.Now()
+		c := w.DialUID(t, uid)
+		require.Contains(t, c.Call("uapi", "Email", "list_pops", `{}`), `"status":1`)
+		require.NoError(t, c.Close())
+		took = append(took, time.Since(start))
+	}
+	return took
+}
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// flood connects as a user many times, and has each connection do something until the test ends.
+func flood(t testing.TB, w *hosttest.World, uid, connections int, do func(net.Conn)) (stop func()) {
+	t.Helper()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	for range connections {
+		conn, err := w.TryUID(uid)
+		require.NoError(t, err)
+		mu.Lock()
+		conns = append(conns, conn)
+		mu.Unlock()
+		all.Go(func() { do(conn) })
+	}
+	stop = sync.OnceFunc(func() {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		all.Wait()
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// raiseFiles lets this test hold many connections.
+func raiseFiles(t testing.TB) {
+	t.Helper()
+	var l unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
+	l.Cur = l.Max
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
+}
+
+// uids are the accounts of many tenants.
+func uids(first, n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = first + i
+	}
+	return out
+}
+
+// T50: sixteen tenants that fill all sessions keep nobody out: their own, idle for longest, end.
+func TestT50_IdleSessions(t *testing.T) {
+	raiseFiles(t)
+	tenants := uids(20100, 16)
+	w := hosttest.Server(t, append(tenants, alice)...)
+	h := w.Serve(t)
+	before := median(victim(t, w, alice, 30))
+	enable := string(live.AppendFrame(nil, []byte(live.EnableJSON)))
+	for _, uid := range tenants {
+		flood(t, w, uid, 256, func(conn net.Conn) {
+			_, _ = io.WriteString(conn, enable)
+			_, _ = io.Copy(io.Discard, conn)
+		})
+	}
+	require.Eventually(t, func() bool {
+		s, err := control.Read(t.Context(), filepath.Join(w.Dir, "run", "control.sock"))
+		return err == nil && s.Sessions == 4096
+	}, hosttest.Patience, hosttest.Tick)
+	after := median(victim(t, w, alice, 60))
+	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+	require.Contains(t, h.Log.String(), "an idle session ends to make room")
+}
+
+// T50, R14: frames that are claimed and not sent, or sent to the half, take neither the host's memory nor
+// the others' place.
+func TestT50_HalfFrames(t *testing.T) {
+	raiseFiles(t)
+	tenants := uids(20120, 3)
+	w := hosttest.Server(t, append(tenants, alice)...)
+	h := w.Serve(t)
+	before := median(victim(t, w, alice, 30))
+	half := []byte("1048576\n<cpanelaction>{\"a\":\"" + strings.Repeat("x", 1<<20-1000))
+	for _, uid := range tenants {
+		flood(t, w, uid, 256, func(conn net.Conn) {
+			_, _ = conn.Write(half)
+			_, _ = io.Copy(io.Discard, conn)
+		})
+	}
+	after := median(victim(t, w, alice, 60))
+	// A large frame of hers comes through, too.
+	c := w.DialUID(t, alice)
+	require.Contains(t, c.Call("uapi", "Email", "list_pops", `{"regex":"`+strings.Repeat("x", 800)+`","other":"`+strings.Repeat("y", 900_000)+`"}`), `"status":1`)
+	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+}
+
+// T51: a tag has some KiB at most; what is longer costs its reading and no more.
+func TestT51_LargeTags(t *testing.T) {
+	raiseFiles(t)
+	w := hosttest.Server(t, mallory, alice)
+	h := w.Serve(t)
+	c := w.DialUID(t, mallory)
+	c.Send("<cpanel print=\"" + strings.Repeat(" ", 16<<10+1-17) + "\">")
+	require.Contains(t, c.Answer(), "at most 16384 are taken")
+	before := median(victim(t, w, alice, 30))
+	var frames []string
+	for _, tag := range []string{"<cpanel Email=\"f(" + strings.Repeat("((((", 1<<18-30) + ")\">", "<?cp Email::f(" + strings.Repeat("a,", 1<<19-30) + ") ?>", "<cpanelif " + strings.Repeat("1+", 1<<19-30) + "1>"} {
+		frames = append(frames, fmt.Sprintf("%d\n%s", len(tag), tag))
+	}
+	flood(t, w, mallory, 200, func(conn net.Conn) {
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+		for i := 0; ; i++ {
+			if _, err := io.WriteString(conn, frames[i%len(frames)]); err != nil {
+				return
+			}
+		}
+	})
+	after := median(victim(t, w, alice, 60))
+	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+}
+
+// T50: calls that are pipelined, and whose answers nobody reads, are bounded by their bytes and by the
+// account's calls until they are written.
+func TestT50_Pipelining(t *testing.T) {
+	raiseFiles(t)
+	w := hosttest.Server(t, mallory, alice)
+	h := w.Serve(t)
+	fill(t, w, mallory, 2000)
+	before := median(victim(t, w, alice, 30))
+	call := packed(t, map[string]any{"email": strings.Repeat("x", 100_000)})
+	small := packed(t, map[string]any{})
+	flood(t, w, mallory, 100, func(conn net.Conn) {
+		if _, err := conn.Write(live.AppendFrame(nil, []byte(live.EnableMessagePack))); err != nil {
+			return
+		}
+		for i := range 200 { // It never reads.
+			frame := call
+			if i%2 == 0 {
+				frame = small
+			}
+			if _, err := conn.Write(frame); err != nil {
+				return
+			}
+		}
+	})
+	after := median(victim(t, w, alice, 60))
+	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+}
