@@ -58,6 +58,7 @@ type Host struct {
 	timeout   time.Duration
 	variables func(protocol.Account) expvar.Lookup
 	observers []Observer
+	pace      func(account string) (pause func(context.Context) error, end func())
 	log       *slog.Logger
 
 	mu      sync.RWMutex
@@ -77,7 +78,10 @@ type Options struct {
 	// Variables are what an account's tags may name; nil knows none.
 	Variables func(protocol.Account) expvar.Lookup
 	Observers []Observer
-	Log       *slog.Logger
+	// Pace shares the processor out among the accounts whose answers are filtered and sorted, as
+	// admission.Work does; nil computes at once.
+	Pace func(account string) (pause func(context.Context) error, end func())
+	Log  *slog.Logger
 }
 
 // New returns a host of the given plugins. Where two serve one module, the first wins.
@@ -89,7 +93,7 @@ func New(o Options) *Host {
 		o.Variables = func(protocol.Account) expvar.Lookup { return func(string, string) string { return "" } }
 	}
 	return &Host{
-		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, log: o.Log,
+		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, pace: o.Pace, log: o.Log,
 	}
 }
 
@@ -192,7 +196,28 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	case result.Err != nil && result.Err.Kind == protocol.KindInternal:
 		return protocol.Failed(internal(id, result.Err))
 	}
-	options.Apply(result)
+	return h.shaped(ctx, caller, fn, options, result)
+}
+
+// shaped returns the result with its list filtered, sorted and cut as the caller asked.
+func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.Function, options shape.Options, result *protocol.Result) *protocol.Result {
+	var pause func(context.Context) error
+	if h.pace != nil {
+		var end func()
+		pause, end = h.pace(caller.Account.Name)
+		defer end()
+	}
+	err := options.Apply(ctx, result, pause)
+	switch refused := protocol.AsError(err); {
+	case err != nil && fn.Changes:
+		// What was done must not be told as a failure.
+		result.Warnings = append(result.Warnings, "The answer could not be filtered and sorted, and is whole.")
+	case refused != nil:
+		return protocol.Failed(refused)
+	case err != nil:
+		return protocol.Failed(protocol.NewError(protocol.KindUnavailable,
+			"The call was run, and its answer could not be filtered and sorted within "+h.timeout.String()+". Ask for less, or try again later."))
+	}
 	return result
 }
 

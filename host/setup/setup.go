@@ -42,6 +42,7 @@ type Runtime struct {
 	pool        *worker.Pool
 	answers     *admission.Answers
 	intake      *admission.Intake
+	work        *admission.Work
 	cgroups     *worker.Cgroups   // Nil where there are none.
 	helper      *protocol.Account // Nil in personal mode.
 	audit       *audit.Log        // Nil where there is none.
@@ -65,7 +66,7 @@ type Runtime struct {
 
 // New builds the host that c describes. Nothing is started before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers()}
+	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers(), work: admission.NewWork()}
 	rt.account = func() (protocol.Account, error) { return Account(c) }
 	if err := rt.build(); err != nil {
 		rt.Close()
@@ -108,7 +109,7 @@ func (rt *Runtime) build() error {
 		rt.tokens = token.Open(c.Web.Tokens())
 	}
 	rt.Host = host.New(host.Options{
-		Plugins: rt.builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Log: rt.log,
+		Plugins: rt.builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Pace: rt.work.Pace, Log: rt.log,
 	})
 	return nil
 }

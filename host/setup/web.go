@@ -119,7 +119,7 @@ func (rt *Runtime) OpenWeb() error {
 	}
 	o := web.Options{
 		Backend: backend{rt}, Tokens: rt.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
-		Certified: rt.certificate.Names, Access: rt.access, Log: rt.log,
+		Certified: rt.certificate.Names, Access: rt.access, Pace: rt.work.Pace, Log: rt.log,
 	}
 	if rt.Metrics != nil {
 		o.Observe = func(s web.Service, status int, took time.Duration) { rt.Metrics.Request(string(s), status, took) }

@@ -66,8 +66,11 @@ type Options struct {
 	// Certified returns the names that the certificate is for.
 	Certified func() []string
 	Access    *AccessLog // Nil: none.
-	Observe   func(service Service, status int, took time.Duration)
-	Log       *slog.Logger
+	// Pace shares the processor out among those who have lists filtered and sorted here; nil computes at
+	// once. See host.Options.
+	Pace    func(user string) (pause func(context.Context) error, end func())
+	Observe func(service Service, status int, took time.Duration)
+	Log     *slog.Logger
 }
 
 // Front answers the requests of all services.
@@ -128,6 +131,9 @@ func (c *counter) leave(from netip.Addr) {
 
 // New returns a front.
 func New(o Options) *Front {
+	if o.Pace == nil {
+		o.Pace = func(string) (func(context.Context) error, func()) { return nil, func() {} }
+	}
 	if o.Observe == nil {
 		o.Observe = func(Service, int, time.Duration) {}
 	}

@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"regexp"
@@ -15,6 +14,7 @@ import (
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
+	"github.com/liveapid/liveapid/protocol/shape"
 )
 
 // APILevel is the version of cPanel whose documentation the answers follow: clients compare it to
@@ -167,9 +167,6 @@ func (c *whmCall) own() []protocol.Account {
 	return all
 }
 
-// maxPattern bounds listaccts' regular expression, in bytes.
-const maxPattern = 500
-
 // listAccounts lists accounts; search, a regular expression, is held against what searchtype names.
 func (c *whmCall) listAccounts() {
 	search, problem := c.values.Take("search")
@@ -190,12 +187,8 @@ func (c *whmCall) listAccounts() {
 	if method == "exact" && search != "" {
 		search = "^" + regexp.QuoteMeta(search) + "$"
 	}
-	var pattern *regexp.Regexp
-	err := errors.New("too long")
-	if len(search) <= maxPattern {
-		pattern, err = regexp.Compile("(?i)" + search)
-	}
-	if err != nil {
+	searched, _, wrong := shape.Split(protocol.UAPI, map[string]any{"api.filter_column": field, "api.filter_type": "matches", "api.filter_term": "(?i)" + search})
+	if wrong != nil {
 		c.fail(http.StatusOK, "The ‘search’ argument must be a regular expression.")
 		return
 	}
@@ -211,12 +204,23 @@ func (c *whmCall) listAccounts() {
 	}
 	records := []any{}
 	for _, a := range c.own() {
-		record := summary(a)
-		if text, _ := record[field].(string); search == "" || pattern.MatchString(text) {
-			records = append(records, record)
-		}
+		records = append(records, summary(a))
 	}
-	shaped, meta := options.apply(records)
+	pause, end := c.q.front.o.Pace(c.q.who.user)
+	defer end()
+	found := &protocol.Result{Data: records}
+	if search != "" {
+		if err := searched.Apply(c.q.r.Context(), found, pause); err != nil {
+			c.fail(http.StatusOK, err.Error())
+			return
+		}
+		records, _ = found.Data.([]any)
+	}
+	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
+	if err != nil {
+		c.fail(http.StatusOK, err.Error())
+		return
+	}
 	if fields := strings.Split(want, ","); want != "" {
 		for i, item := range shaped {
 			record, _ := item.(map[string]any)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"regexp"
 	"strings"
 
@@ -68,10 +69,12 @@ func takeListOptions(v decode.Values) (o listOptions, problem *protocol.Error) {
 	return o, problem
 }
 
-// apply shapes records, and returns what the answer's metadata says of it.
-func (o listOptions) apply(records []any) ([]any, map[string]any) {
+// apply shapes records, and returns what the answer's metadata says of it. The error is shape's.
+func (o listOptions) apply(ctx context.Context, records []any, pause func(context.Context) error) ([]any, map[string]any, error) {
 	result := &protocol.Result{Data: records}
-	o.shape.Apply(result)
+	if err := o.shape.Apply(ctx, result, pause); err != nil {
+		return nil, nil, err
+	}
 	shaped, _ := result.Data.([]any)
 	meta := map[string]any{}
 	if o.filter && result.Metadata["filter"] != nil {
@@ -89,7 +92,7 @@ func (o listOptions) apply(records []any) ([]any, map[string]any) {
 			"start": result.Paginate["start_result"], "size": size, "records": total, "current": current, "chunks": result.Paginate["total_pages"],
 		}
 	}
-	return shaped, meta
+	return shaped, meta, nil
 }
 
 func number(v any) (int, bool) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
@@ -32,7 +33,7 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 	if !split {
 		return s.run(ctx, sl, request, 0)
 	}
-	g := s.gateOf(fn, caller.Role)
+	g := s.semaphoreOf(fn, caller.Role)
 	work := request
 	work.Stage, work.Call.Args = protocol.Do, fn.WithoutSecrets(call.Args)
 	if fn.Before {
@@ -96,14 +97,14 @@ func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split b
 	return fn, split, nil
 }
 
-// gateOf returns the gate before the helper's parts of a function: those with secrets hash.
-func (s *Supervisor) gateOf(fn protocol.Function, role protocol.Role) *gate {
+// semaphoreOf returns the semaphore before the helper's parts of a function: those with secrets hash.
+func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admission.FairSemaphore {
 	if role == protocol.RoleMailServer {
 		return s.mail
 	}
 	for _, p := range fn.Params {
 		if p.Type == protocol.TypeSecret {
-			return s.gate
+			return s.hard
 		}
 	}
 	return s.shared
@@ -112,16 +113,16 @@ func (s *Supervisor) gateOf(fn protocol.Function, role protocol.Role) *gate {
 // maxHanded bounds what an account's worker hands to the helper, in bytes; a hash has 250.
 const maxHanded = 64 << 10
 
-// through runs a call, or a part of one, when a gate lets its account through. Nothing was changed
+// through runs a call, or a part of one, when a semaphore lets its account through. Nothing was changed
 // before it.
-func (s *Supervisor) through(ctx context.Context, g *gate, sl *slot, request payload.Request) (*protocol.Result, error) {
-	leave, err := g.enter(ctx, request.Account.Name)
+func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, sl *slot, request payload.Request) (*protocol.Result, error) {
+	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
 	switch {
-	case errors.Is(err, errGateFull):
+	case errors.Is(err, admission.ErrQueueFull):
 		busy = "The server has as many calls of this kind as it can take."
-	case errors.Is(err, errGateAccount):
-		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", g.o.account)
+	case errors.Is(err, admission.ErrAccountFull):
+		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", g.Account())
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,9 +54,9 @@ type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
-	gate   *gate // Before the helper's work on secrets, which is hard,
-	shared *gate // before its work that waits for others,
-	mail   *gate // and before what it does for the mail server.
+	hard   *admission.FairSemaphore // Before the helper's work on secrets, which takes processor time,
+	shared *admission.FairSemaphore // before its work that waits for others,
+	mail   *admission.FairSemaphore // and before what it does for the mail server.
 
 	mu     sync.Mutex
 	slots  map[identity]*slot
@@ -63,6 +64,18 @@ type Supervisor struct {
 	closed bool
 
 	restarts, hangs, overweight atomic.Uint64
+}
+
+var (
+	// sharedWork mostly waits for a database.
+	sharedWork = admission.FairOptions{Slots: 32, Each: 4, Account: 32, Queue: 512}
+	// mailWork is what the mail server asks, which must not wait behind either.
+	mailWork = admission.FairOptions{Slots: 32, Each: 4, Account: 16, Queue: 512}
+)
+
+// hardWork is hashing, which may take half of the processors.
+func hardWork() admission.FairOptions {
+	return admission.FairOptions{Slots: max(1, runtime.NumCPU()/2), Each: 1, Account: 16, Queue: 64}
 }
 
 // identity is whom a worker works for. An account that was made anew, with its old name
@@ -80,7 +93,10 @@ func New(o Options) *Supervisor {
 	if o.Start <= 0 {
 		o.Start = protocol.WorkerStartTimeout
 	}
-	s := &Supervisor{o: o, log: log, gate: newGate(hardWork), shared: newGate(sharedWork), mail: newGate(mailWork), slots: make(map[identity]*slot)}
+	s := &Supervisor{o: o, log: log,
+		hard: admission.NewFairSemaphore(hardWork()), shared: admission.NewFairSemaphore(sharedWork), mail: admission.NewFairSemaphore(mailWork),
+		slots: make(map[identity]*slot),
+	}
 	if o.Helper != nil {
 		s.helper = &slot{s: s, account: *o.Helper, helper: true}
 	}

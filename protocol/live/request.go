@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -83,6 +84,11 @@ func unknown(call protocol.Call, why string) Request {
 // special is a request that belongs to no module. The host serves it as a module of its
 // own name.
 func special(name, text string) Request {
+	if len(text) > protocol.MaxTag { // What its variables stand for may be many times as long.
+		r := badTag("")
+		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are taken", len(text), protocol.MaxTag)
+		return r
+	}
 	return Request{Kind: RequestSpecial, Special: name, Call: protocol.Call{
 		API: protocol.API1, Module: name, Func: name, Args: protocol.Args{Positional: []any{text}},
 	}}

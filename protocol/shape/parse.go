@@ -74,7 +74,7 @@ func (p *parser) filters(switchOptional bool) []filter {
 		}
 		if f.kind == "matches" {
 			var err error
-			if f.pattern, err = compile(f.term); err != nil {
+			if f.pattern, f.size, err = compile(f.term); err != nil {
 				p.fail("filter_term"+suffix, "is no regular expression that this host takes.")
 				return nil
 			}
@@ -155,18 +155,19 @@ func (p *parser) columns() []string {
 
 // compile compiles a pattern whose program stays small: a few bytes of repetitions in each
 // other would make one of megabytes.
-func compile(pattern string) (*regexp.Regexp, error) {
+func compile(pattern string) (compiled *regexp.Regexp, size int, err error) {
 	if len(pattern) > maxPattern {
-		return nil, errors.New("too long")
+		return nil, 0, errors.New("too long")
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if programSize(tree) > maxProgram {
-		return nil, errors.New("too many repetitions")
+	if size = programSize(tree); size > maxProgram {
+		return nil, 0, errors.New("too many repetitions")
 	}
-	return regexp.Compile(pattern)
+	compiled, err = regexp.Compile(pattern)
+	return compiled, size, err
 }
 
 // programSize estimates how large a pattern's program is, in instructions.

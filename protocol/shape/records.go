@@ -14,7 +14,7 @@ import (
 
 const (
 	maxPattern  = 1000    // Bytes of a regular expression.
-	maxProgram  = 10_000  // Instructions of a regular expression, estimated.
+	maxProgram  = 2_000   // Instructions of a regular expression, estimated.
 	maxKeys     = 16      // Filters, and columns to sort by.
 	maxColumns  = 256     // Columns to keep.
 	defaultPage = 100     // Records of a page whose size is not given.
@@ -31,35 +31,36 @@ var filterTypes = []string{
 type filter struct {
 	column, term, kind string
 	pattern            *regexp.Regexp // For matches.
+	size               int            // Of the pattern's program, in instructions.
 }
 
 // matches tells whether a record passes all filters. What is no record passes none.
-func (o Options) matches(item any) bool {
+func (o Options) matches(item any, w *work) bool {
 	record, ok := item.(map[string]any)
 	if !ok {
 		return false
 	}
 	for _, f := range o.filters {
-		if !f.keeps(record) {
+		if !f.keeps(record, w) {
 			return false
 		}
 	}
 	return true
 }
 
-func (f filter) keeps(record map[string]any) bool {
+func (f filter) keeps(record map[string]any, w *work) bool {
 	if f.column != "*" {
-		return f.fits(record[f.column])
+		return f.fits(record[f.column], w)
 	}
 	for _, value := range record {
-		if f.fits(value) {
+		if f.fits(value, w) {
 			return true
 		}
 	}
 	return false
 }
 
-func (f filter) fits(value any) bool {
+func (f filter) fits(value any, w *work) bool {
 	text, defined := show(value)
 	switch f.kind {
 	case "defined":
@@ -78,7 +79,7 @@ func (f filter) fits(value any) bool {
 	case "ends":
 		return strings.HasSuffix(strings.ToLower(text), strings.ToLower(f.term))
 	case "matches":
-		return f.pattern.MatchString(text)
+		return w.spend(f.size*len(text)) && f.pattern.MatchString(text)
 	}
 	return f.compares(text)
 }
@@ -149,7 +150,7 @@ type sortKey struct {
 
 // sorted returns the list in order. Where no record has a column, it decides nothing; what
 // is no record keeps its place behind the others.
-func (o Options) sorted(list []any) []any {
+func (o Options) sorted(list []any, w *work) []any {
 	type row struct {
 		item   any
 		record bool
@@ -158,6 +159,9 @@ func (o Options) sorted(list []any) []any {
 	}
 	rows := make([]row, len(list))
 	for i, item := range list {
+		if !w.tick() {
+			return list
+		}
 		record, ok := item.(map[string]any)
 		rows[i] = row{item: item, record: ok, texts: make([]string, len(o.sorts)), ranks: make([]float64, len(o.sorts))}
 		for j, k := range o.sorts {
@@ -166,6 +170,9 @@ func (o Options) sorted(list []any) []any {
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
+		if !w.tick() {
+			return 0 // What is left of the sorting is quick, and its result is not used.
+		}
 		if a.record != b.record {
 			if a.record {
 				return -1

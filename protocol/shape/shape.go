@@ -5,9 +5,11 @@
 package shape
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -65,17 +67,20 @@ func isMeta(name string) bool {
 }
 
 // Apply shapes a successful result's list: filter, sort, paginate, columns, in that order.
-// A result that is no list stays as it is.
-func (o Options) Apply(result *protocol.Result) {
+// A result that is no list stays as it is. Filtering and sorting are bounded: pause is called after
+// each few milliseconds of them and may wait, or end them by an error; nil never does. The error is
+// pause's, or a *protocol.Error if the filters would take too long.
+func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(context.Context) error) error {
 	list, ok := result.Data.([]any)
 	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
-		return
+		return nil
 	}
+	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
 	meta := make(map[string]any)
 	maps.Copy(meta, result.Metadata)
 	if len(o.filters) > 0 {
 		before := len(list)
-		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return !o.matches(record) })
+		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return w.tick() && !o.matches(record, w) })
 		if o.api == protocol.UAPI {
 			// One client reads the flat form, another the nested one.
 			meta["records_before_filter"] = int64(before)
@@ -83,7 +88,10 @@ func (o Options) Apply(result *protocol.Result) {
 		}
 	}
 	if len(o.sorts) > 0 {
-		list = o.sorted(list)
+		list = o.sorted(list, w)
+	}
+	if w.err != nil {
+		return w.err
 	}
 	if o.page != nil {
 		var info map[string]any
@@ -100,6 +108,7 @@ func (o Options) Apply(result *protocol.Result) {
 		meta["transformed"] = int64(1)
 	}
 	result.Data, result.Metadata = list, meta
+	return nil
 }
 
 func (o Options) narrowed(list []any) []any {

@@ -1,8 +1,11 @@
 package shape_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +33,7 @@ func run(t *testing.T, api protocol.API, meta map[string]any) (users string, res
 	require.Nil(t, err, "%v", err)
 	require.Equal(t, map[string]any{"own": "kept"}, own)
 	result = &protocol.Result{Data: boxes()}
-	o.Apply(result)
+	require.NoError(t, o.Apply(t.Context(), result, nil))
 	for _, item := range result.Data.([]any) {
 		users += fmt.Sprint(item.(map[string]any)["user"])[:1]
 	}
@@ -132,13 +135,13 @@ func TestWhatIsNotShaped(t *testing.T) {
 		{Data: "text"}, {Data: map[string]any{"a": 1}}, {}, protocol.Failed(protocol.NewError(protocol.KindFailed, "no")),
 	} {
 		before := *result
-		o.Apply(result)
+		require.NoError(t, o.Apply(t.Context(), result, nil))
 		require.Equal(t, &before, result)
 	}
 	scalars := &protocol.Result{Data: []any{"b", "a"}}
 	o, _, err = shape.Split(protocol.UAPI, map[string]any{"api.sort": "1", "api.sort_column": "a"})
 	require.Nil(t, err)
-	o.Apply(scalars)
+	require.NoError(t, o.Apply(t.Context(), scalars, nil))
 	require.Equal(t, []any{"b", "a"}, scalars.Data)
 
 	args := map[string]any{"api2_filterx": "own", "api.version": "1", "filter": "own"}
@@ -194,7 +197,49 @@ func FuzzSplit(f *testing.F) {
 			return
 		}
 		result := &protocol.Result{Data: boxes()}
-		o.Apply(result)
+		require.NoError(t, o.Apply(t.Context(), result, nil))
 		require.LessOrEqual(t, len(result.Data.([]any)), 4)
 	})
+}
+
+// T51: patterns are bounded by what they cost with the records that there are; long work makes pauses,
+// and ends with its caller's time.
+func TestT51_Work(t *testing.T) {
+	list := make([]any, 3000)
+	for i := range list {
+		list[i] = map[string]any{"a": fmt.Sprintf("user%04d@%s.example", i, strings.Repeat("x", 40)), "b": strings.Repeat("y", i%100)}
+	}
+	split := func(meta map[string]any) shape.Options {
+		o, _, err := shape.Split(protocol.UAPI, meta)
+		require.Nil(t, err)
+		return o
+	}
+	hard := map[string]any{}
+	for i := range 16 {
+		hard[fmt.Sprintf("api.filter_column_%d", i)], hard[fmt.Sprintf("api.filter_type_%d", i)] = "*", "matches"
+		hard[fmt.Sprintf("api.filter_term_%d", i)] = "^" + strings.Repeat("(.*.*)", 10) + strings.Repeat("x?", 450)
+	}
+	result := &protocol.Result{Data: list}
+	pauses := 0
+	err := split(hard).Apply(t.Context(), result, func(context.Context) error { pauses++; return nil })
+	require.ErrorContains(t, err, "regular expressions take too long")
+	require.Equal(t, protocol.KindInvalid, protocol.AsError(err).Kind)
+	require.Positive(t, pauses)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	sorted := map[string]any{"api.sort": "1", "api.sort_column": "b"}
+	for i := range 15 {
+		sorted[fmt.Sprintf("api.sort_column_%d", i)] = "b"
+	}
+	for name, meta := range map[string]map[string]any{"filter": hard, "sort": sorted} {
+		require.ErrorIs(t, split(meta).Apply(ended, &protocol.Result{Data: slices.Repeat(list, 20)}, nil), context.Canceled, name)
+		stop := errors.New("stop")
+		require.ErrorIs(t, split(meta).Apply(t.Context(), &protocol.Result{Data: slices.Repeat(list, 20)}, func(context.Context) error { return stop }), stop, name)
+	}
+	// What people ask for has room: a hundred thousand records.
+	easy := split(map[string]any{"api.filter_column": "a", "api.filter_type": "matches", "api.filter_term": "^user[0-9]+@x+\\.(example|com)$", "api.sort": "1", "api.sort_column": "a"})
+	result = &protocol.Result{Data: slices.Repeat(list, 34)}
+	require.NoError(t, easy.Apply(t.Context(), result, nil))
+	require.Len(t, result.Data, 102_000)
 }

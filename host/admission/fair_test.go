@@ -1,4 +1,4 @@
-package worker
+package admission
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 )
 
 // R19: an account waits for itself; too many are told so; whoever gives up leaves nothing.
-func TestR19_Gate(t *testing.T) {
-	g := newGate(gateOptions{slots: 1, each: 1, account: 4, queue: 5})
-	leave, err := g.enter(t.Context(), "a")
+func TestR19_FairSemaphore(t *testing.T) {
+	g := NewFairSemaphore(FairOptions{Slots: 1, Each: 1, Account: 4, Queue: 5})
+	leave, err := g.Enter(t.Context(), "a")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
 	wait := func(name string) {
 		waiting.Go(func() {
-			_, err := g.enter(ctx, name)
+			_, err := g.Enter(ctx, name)
 			require.ErrorIs(t, err, context.Canceled)
 		})
 	}
@@ -35,23 +35,23 @@ func TestR19_Gate(t *testing.T) {
 		wait("a")
 	}
 	waits(3)
-	_, err = g.enter(t.Context(), "a")
-	require.ErrorIs(t, err, errGateAccount)
+	_, err = g.Enter(t.Context(), "a")
+	require.ErrorIs(t, err, ErrAccountFull)
 	wait("b")
 	wait("b")
 	waits(5)
-	_, err = g.enter(t.Context(), "b")
-	require.ErrorIs(t, err, errGateFull)
+	_, err = g.Enter(t.Context(), "b")
+	require.ErrorIs(t, err, ErrQueueFull)
 	for i := range 10 {
 		wait(fmt.Sprintf("c%d", i)) // Who has nothing here may wait.
 	}
 	waits(15)
-	_, err = g.enter(cancelled(), "d")
+	_, err = g.Enter(cancelled(), "d")
 	require.ErrorIs(t, err, context.Canceled)
 	cancel()
 	waiting.Wait()
 	leave()
-	leave, err = g.enter(t.Context(), "a")
+	leave, err = g.Enter(t.Context(), "a")
 	require.NoError(t, err)
 	leave()
 	g.mu.Lock()

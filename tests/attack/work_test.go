@@ -1,0 +1,88 @@
+package attack
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/protocol/live"
+)
+
+// cpuTime returns the processor time that a process has used.
+func cpuTime(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var user, system int64
+	_, err = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	require.NoError(t, err)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// T51: work that a caller chooses is bounded, paced, and over when its time is: sixteen patterns with
+// nested repeats over 3,000 records, from many sessions.
+func TestT51_Patterns(t *testing.T) {
+	w := hosttest.Server(t, mallory, alice)
+	w.Limits(t, "call = \"5s\"")
+	h := w.Serve(t)
+	fill(t, w, mallory, 3000)
+	before := median(victim(t, w, alice, 30))
+	args := map[string]string{}
+	for i := range 16 {
+		args[fmt.Sprintf("api.filter_column_%d", i)], args[fmt.Sprintf("api.filter_type_%d", i)] = "*", "matches"
+		args[fmt.Sprintf("api.filter_term_%d", i)] = "^" + strings.Repeat("(.*.*.*)", 20) + strings.Repeat("x?", 300)
+	}
+	text, err := json.Marshal(args)
+	require.NoError(t, err)
+	frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
+	answered := make(chan struct{}, 1000)
+	flood(t, w, mallory, 16, func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(frame); err != nil {
+				return
+			}
+			n, err := conn.Read(make([]byte, 1<<20))
+			if err != nil || n == 0 {
+				return
+			}
+			answered <- struct{}{}
+		}
+	})
+	for range 8 {
+		select {
+		case <-answered:
+		case <-time.After(hosttest.Patience):
+			t.Fatal("no answer")
+		}
+	}
+	start, used := time.Now(), cpuTime(t, h.Process.Pid)
+	after := median(victim(t, w, alice, 60))
+	time.Sleep(max(0, 3*time.Second-time.Since(start))) // Over which processor time is measured.
+	burned := float64(cpuTime(t, h.Process.Pid)-used) / float64(time.Since(start))
+	t.Logf("median %s before, %s in the attack; %.2f processors; host %d MiB", before, after, burned, resident(t, h.Process.Pid)>>20)
+	require.Less(t, burned, 1.0, "the host computes on half of a processor for callers")
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+
+	// SIGTERM ends it in its time, whatever is computed.
+	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, h.Wait(t))
+}
+
+// T51: so are texts with variables: what they stand for is many times as long.
+func TestT51_Variables(t *testing.T) {
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	c := w.DialUID(t, mallory)
+	long := strings.Repeat("$homedir", 1<<17-100)
+	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"`+long+`"`)), "at most 16384 are taken")
+	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"$homedir"`)), w.Home(mallory))
+}
