@@ -17,7 +17,7 @@ import (
 // Registry is where accounts are registered: the one way in for those that are created and imported.
 type Registry struct {
 	Dir string // Directory of the accounts' files.
-	// Sources are all that the host has, Dir among them. Zero in personal mode, where Dir is all.
+	// Sources are all that the host has, Dir among them; zero in personal mode, which serves one account.
 	Sources Sources
 	// Credential rejects a user that no account may have; nil in personal mode.
 	Credential func(protocol.Account) error
@@ -46,6 +46,9 @@ func (r Registry) Check(name string, f File) (File, error) {
 		}
 		f.Domains[i] = domain
 	}
+	if r.Sources == (Sources{}) {
+		return f, nil // One account is served, of the host's own user: there is nobody to take from.
+	}
 	directory, err := r.read()
 	if err != nil {
 		return f, err
@@ -59,9 +62,6 @@ func (r Registry) Check(name string, f File) (File, error) {
 // read returns all accounts, or an error if one of them can't be read.
 func (r Registry) read() (*Directory, error) {
 	d := NewDirectory(r.Sources)
-	if r.Sources == (Sources{}) {
-		d = &Directory{sources: []source{NewDir(r.Dir, true)}, last: make(map[source]reading)}
-	}
 	_, broken := d.Reload()
 	if unreadable := d.unreadable(); len(unreadable) > 0 {
 		return nil, fmt.Errorf("nothing can be registered while these accounts can't be read, whose domains are not known: %s: %w",
@@ -142,9 +142,9 @@ func (r Registry) Register(name string, f File, comment string) (path string, er
 
 func (r Registry) path(name string) string { return filepath.Join(r.Dir, name+".toml") }
 
-// lock keeps two registrations from each missing what the other writes.
+// lock keeps two registrations from each missing what the other writes. The lock is the directory's own.
 func (r Registry) lock() (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(r.Dir, ".register.lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	f, err := os.Open(r.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the accounts: %w", err)
 	}

@@ -64,9 +64,24 @@ func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()
 	if in == nil {
 		return nil, nil
 	}
-	if err := in.pace(ctx, account, n); err != nil {
+	if err := in.pace(ctx, account, 1, n); err != nil {
 		return nil, fmt.Errorf("wait to read a request: %w", err)
 	}
+	return in.lease(ctx, account, n, cut)
+}
+
+// Reserve is Admit for the bytes of a request that was admitted already.
+func (in *Intake) Reserve(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
+	if in == nil {
+		return nil, nil
+	}
+	if err := in.pace(ctx, account, 0, n); err != nil {
+		return nil, fmt.Errorf("wait to read a request: %w", err)
+	}
+	return in.lease(ctx, account, n, cut)
+}
+
+func (in *Intake) lease(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if n <= SmallRequest {
 		return nil, nil
 	}
@@ -77,8 +92,8 @@ func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()
 	return lease, nil
 }
 
-// pace waits for the account's turn.
-func (in *Intake) pace(ctx context.Context, account string, n int64) error {
+// pace waits for the account's turn to send so many requests of n bytes.
+func (in *Intake) pace(ctx context.Context, account string, requests int, n int64) error {
 	if in.o.Requests < 0 {
 		return nil
 	}
@@ -101,7 +116,7 @@ func (in *Intake) pace(ctx context.Context, account string, n int64) error {
 	}
 	a.last = now
 	in.mu.Unlock()
-	if err := a.requests.Wait(ctx); err != nil {
+	if err := a.requests.WaitN(ctx, requests); err != nil {
 		return err
 	}
 	if n <= SmallRequest {

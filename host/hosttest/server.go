@@ -3,6 +3,7 @@ package hosttest
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,22 +134,48 @@ func dialUID(path string, uid int) (net.Conn, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: too long", path)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	return connectUID(uid, unix.AF_UNIX, nil, &unix.SockaddrUnix{Name: path})
+}
+
+// DialTCP connects to an address of this machine as another user; from, if it is not "", is the address
+// to come from.
+func DialTCP(address, from string, uid int) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
 	}
+	if to.Addr().Is6() {
+		return connectUID(uid, unix.AF_INET6, nil, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+	}
+	var source unix.Sockaddr
+	if from != "" {
+		source = &unix.SockaddrInet4{Addr: netip.MustParseAddr(from).As4()}
+	}
+	return connectUID(uid, unix.AF_INET, source, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+}
+
+// connectUID makes a socket and connects it while this thread is another user's.
+func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	runtime.LockOSThread()
 	const keep = ^uintptr(0)
-	_, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, uintptr(uid), keep)
-	if errno == 0 {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		_, _, errno = syscall.RawSyscall(syscall.SYS_SETRESUID, keep, 0, keep)
-	}
-	if errno != 0 {
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
 		return nil, errno // The thread, whose user is not known, ends with its goroutine.
 	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil && from != nil {
+		err = unix.Bind(fd, from)
+	}
+	if err == nil {
+		err = unix.Connect(fd, to)
+	}
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, 0, keep); errno != 0 {
+		return nil, errno
+	}
 	runtime.UnlockOSThread()
-	file := os.NewFile(uintptr(fd), path)
+	if fd < 0 {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "socket")
 	defer func() { _ = file.Close() }()
 	if err != nil {
 		return nil, err

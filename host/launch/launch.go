@@ -117,7 +117,13 @@ func limit(files, size uint64) error {
 		if l.value == 0 {
 			continue
 		}
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.value, Max: l.value}); err != nil {
+		// Where the host has less, so have its workers.
+		var now unix.Rlimit
+		if err := unix.Getrlimit(l.what, &now); err != nil {
+			return fmt.Errorf("limits: %w", err)
+		}
+		value := min(l.value, now.Max)
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: value, Max: value}); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
 	}

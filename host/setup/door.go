@@ -54,6 +54,14 @@ func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call
 	return d.rt.Host.Do(ctx, caller, call)
 }
 
+// enterHeavy counts work that is no call among an account's, as so many calls.
+func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *protocol.Error) {
+	rt.mu.Lock()
+	limiter := rt.limiter
+	rt.mu.Unlock()
+	return limiter.EnterHeavy(account, weight)
+}
+
 // refusal is what a caller without an account is told.
 func refusal(err error) *protocol.Error {
 	message := "Your account can't be read; tell the operator of this host."
@@ -150,7 +158,7 @@ func (rt *Runtime) Watch(ctx context.Context) {
 
 // Serve serves the sessions of l until ctx ends, then drains for at most grace.
 func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
-	server := &session.Server{Doer: rt.door(), Limits: limits(rt.config), Intake: rt.intake, Log: rt.log, Identify: rt.identify}
+	server := &session.Server{Doer: rt.door(), Limits: rt.sessionLimits(), Intake: rt.intake, Log: rt.log, Identify: rt.identify}
 	rt.mu.Lock()
 	rt.server = server
 	rt.mu.Unlock()

@@ -42,16 +42,17 @@ func (rt *Runtime) ServeWeb(ctx context.Context, grace time.Duration) {
 		if l.at == "" {
 			continue
 		}
-		server := rt.front.Server(l.service, nil)
-		if l.tls {
-			server = rt.front.Server(l.service, rt.certificate.Get)
-		}
+		server := rt.front.Server(l.service)
 		all.Go(func() {
 			listener := rt.listenWeb(ctx, string(l.service), l.at)
 			if listener == nil {
 				return
 			}
-			if err := web.Serve(ctx, server, listener, grace); err != nil {
+			certificate := rt.certificate.Get
+			if !l.tls {
+				certificate = nil
+			}
+			if err := web.Serve(ctx, server, rt.front.Listener(listener, certificate), grace); err != nil {
 				rt.log.Error("the HTTPS API ended", "service", string(l.service), "error", err.Error())
 			}
 		})
@@ -119,7 +120,8 @@ func (rt *Runtime) OpenWeb() error {
 	}
 	o := web.Options{
 		Backend: backend{rt}, Tokens: rt.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
-		Certified: rt.certificate.Names, Access: rt.access, Pace: rt.work.Pace, Log: rt.log,
+		Certified: rt.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2,
+		Intake: rt.intake, Enter: rt.enterHeavy, Access: rt.access, Pace: rt.work.Pace, Log: rt.log,
 	}
 	if rt.Metrics != nil {
 		o.Observe = func(s web.Service, status int, took time.Duration) { rt.Metrics.Request(string(s), status, took) }

@@ -28,7 +28,8 @@ func (q *request) call() {
 		q.refuse(http.StatusForbidden, "Access denied: WHM's port has no /execute; use /json-api/uapi_cpanel, or the cPanel port.")
 		return
 	}
-	values, problem := decode.Read(q.r)
+	values, release, problem := q.read()
+	defer release()
 	call, more := decode.Of(q.path, values, q.service == WHM)
 	if problem == nil {
 		problem = more
@@ -100,7 +101,7 @@ func (q *request) run(caller protocol.Caller, call protocol.Call, answer func(in
 		}
 	}
 	// A client that hangs up ends no change half way; the host's own deadline ends it.
-	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), nil)
+	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
 	defer scope.End()
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {

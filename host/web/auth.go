@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -32,6 +33,9 @@ type identity struct {
 // minFailure is how long a failure to prove who one is takes at least, so that its time tells
 // nothing of its reason.
 const minFailure = 300 * time.Millisecond
+
+// proofTime is how long a try of a password waits until fewer are under way.
+const proofTime = 10 * time.Second
 
 // Errors of proving who one is.
 var (
@@ -119,14 +123,17 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		}
 		return who, 0, err
 	}
-	if q.path.Kind != decode.Login { // Who signs in has been counted before the body was read.
-		if !q.front.proofs.enter(proofBounds, q.from) {
-			return who, 0, errGone
-		}
-		defer q.front.proofs.leave(q.from)
+	ctx, cancel := context.WithCancel(q.r.Context())
+	defer cancel()
+	turn, gaveUp := context.WithTimeout(ctx, proofTime)
+	defer gaveUp()
+	proof, err := q.front.proofs.Wait(turn, q.client+" "+login.Canonical(name), 1, cancel)
+	if err != nil {
+		return who, 0, errGone
 	}
+	defer proof.Release()
 	service := string(q.service)
-	wait, done, err := q.front.throttle.Try(q.r.Context(), service, name, q.from)
+	wait, done, err := q.front.throttle.Try(ctx, service, name, q.from)
 	switch {
 	case err != nil:
 		return who, 0, errGone
@@ -226,7 +233,7 @@ func (q *request) byMailbox(name string, secret protocol.Secret) (identity, erro
 // domain can set it.
 func (q *request) cookieName() string {
 	name := map[Service]string{CPanel: "cpsession", WHM: "whostmgrsession", Webmail: "webmailsession"}[q.service]
-	if q.r.TLS != nil {
+	if q.conn.secure {
 		return "__Host-" + name
 	}
 	return name

@@ -1,82 +1,67 @@
 package web
 
 import (
+	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// One client takes a part of what may be under way, loopback more of it, and all together no more than
-// all; who leaves makes room.
-func TestCounter(t *testing.T) {
-	var c counter
-	b := bounds{all: 5, each: 2, local: 3}
-	one, two, local := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("127.0.0.1")
-	for _, tt := range []struct {
-		from netip.Addr
-		ok   bool
-	}{
-		{one, true}, {one, true}, {one, false}, {netip.MustParseAddr("::ffff:192.0.2.1"), false},
-		{local, true}, {local, true}, {local, true}, {local, false},
-		{two, false}, // All are taken.
+// T50: all programs of this machine are one client, and so is a customer's network of IPv6.
+func TestT50_Clients(t *testing.T) {
+	for address, want := range map[string]string{
+		"127.0.0.1": "loopback", "127.255.3.4": "loopback", "::1": "loopback", "::ffff:127.0.0.2": "loopback",
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64",
 	} {
-		require.Equal(t, tt.ok, c.enter(b, tt.from), tt.from)
+		require.Equal(t, want, clientOf(netip.MustParseAddr(address)), address)
 	}
-	c.leave(one)
-	require.True(t, c.enter(b, two))
-	c.leave(one)
-	require.True(t, c.enter(b, netip.MustParseAddr("2001:db8::2")))
-	c.leave(local)
-	require.False(t, c.enter(b, netip.MustParseAddr("2001:db8::3")), "one customer's network is one client")
-	for _, from := range []netip.Addr{two, two, local, local} {
-		c.leave(from)
-	}
-	require.Zero(t, c.all)
-	require.Empty(t, c.each)
 }
 
-// A connection too many is closed, and the next that is let in is served.
-func TestBoundedListener(t *testing.T) {
+// T50: a connection too many gets the place of the one that has been idle for longest; one that has
+// signed in keeps its place before strangers.
+func TestT50_Listener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := &bounded{Listener: inner, slots: make(chan struct{}, 2), each: make(map[string]int)}
-	accepted := make(chan net.Conn, 10)
-	go func() {
-		defer close(accepted)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted <- conn
-		}
-	}()
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", inner.Addr().String())
+	f := New(Options{Connections: 6, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}) // Three of one client.
+	l := f.Listener(inner, nil)
+	open := func() (client, server net.Conn) {
+		client, err := net.Dial("tcp", inner.Addr().String())
 		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
+		t.Cleanup(func() { _ = client.Close() })
+		server, err = l.Accept()
+		require.NoError(t, err)
+		return client, server
 	}
-	dial()
-	first := <-accepted
-	dial()
-	second := <-accepted
-	_, err = dial().Read(make([]byte, 1))
-	require.Error(t, err, "the third is closed")
-	require.Empty(t, accepted)
-	require.NoError(t, first.Close())
-	_ = first.Close() // Twice is once.
-	dial()
-	third := <-accepted
-	_, err = dial().Read(make([]byte, 1))
-	require.Error(t, err)
-	require.NoError(t, second.Close())
-	require.NoError(t, third.Close())
-	require.NoError(t, inner.Close())
-	for range accepted {
-		t.Error("a connection too many")
+	closed := func(c net.Conn) bool {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err := c.Read(make([]byte, 1))
+		return err == io.EOF || err != nil && !err.(net.Error).Timeout()
 	}
-	require.Empty(t, l.each)
+	known, knownServer := open()
+	require.NoError(t, connOf(knownServer).place.Trust("alice"))
+	first, firstServer := open()
+	_, secondServer := open()
+	connOf(secondServer).place.Pin()
+	third, thirdServer := open()
+	_, fourthServer := open()
+	require.True(t, closed(first), "the oldest stranger")
+	_ = firstServer.Close()
+	_ = firstServer.Close() // Twice is once.
+	_, fifthServer := open()
+	require.True(t, closed(third), "the second has a request under way")
+	_ = thirdServer.Close()
+	require.NoError(t, known.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+	_, err = known.Read(make([]byte, 1))
+	require.ErrorContains(t, err, "timeout", "it is still there")
+	for _, c := range []net.Conn{knownServer, secondServer, fourthServer, fifthServer} {
+		require.NoError(t, c.Close())
+	}
+	require.Zero(t, f.places.Held())
+	require.NoError(t, l.Close())
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
 }

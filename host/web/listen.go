@@ -8,54 +8,67 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/peer"
+	"github.com/liveapid/liveapid/host/web/head"
 	"github.com/liveapid/liveapid/host/web/login"
 	"github.com/liveapid/liveapid/protocol"
 )
 
 // The limits of a connection.
 const (
-	headerTime  = 10 * time.Second
-	readTime    = 20 * time.Second // Of header and body.
-	idleTime    = 2 * time.Minute
-	maxHeader   = 16 << 10
-	maxStreams  = 100 // Of one HTTP/2 connection.
-	maxConns    = 10_000
-	maxConnsOne = 6_000 // Of one address; loopback is where proxies are.
+	handshakeTime = 10 * time.Second
+	headerTime    = 10 * time.Second
+	readTime      = 30 * time.Second // Of header and body; a body has bodyTime.
+	idleTime      = 2 * time.Minute
+	maxHeader     = 16 << 10
+	maxStreams    = 32       // Of one HTTP/2 connection,
+	streamBuffer  = 64 << 10 // and what it may send before it is read, in bytes.
+
+	// DefaultConnections is how many connections all services hold at once.
+	DefaultConnections = 1024
+	// connectionGrace is how long a connection must have been idle before a client that has no fewer takes
+	// its place.
+	connectionGrace = 2 * time.Second
 )
 
-// Server returns what serves one service's connections.
-func (f *Front) Server(s Service, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *http.Server {
+// Server returns what serves one service's connections, which must come from a Listener.
+func (f *Front) Server(s Service) *http.Server {
 	server := &http.Server{
 		Handler: f.Handler(s), ReadHeaderTimeout: headerTime, ReadTimeout: readTime,
 		// A call has its time, and its answer some more.
 		WriteTimeout: protocol.CallTimeout + 30*time.Second, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		// OPTIONS * passes the gate as every request does.
+		DisableGeneralOptionsHandler: true,
 		// Broken handshakes are as many as strangers like.
 		ErrorLog: slog.NewLogLogger(f.o.Log.With("service", string(s)).Handler(), slog.LevelDebug),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, connOf(c))
+		},
+		Protocols: new(http.Protocols),
 	}
-	if certificate != nil {
-		server.TLSConfig = &tls.Config{
-			MinVersion: tls.VersionTLS12, GetCertificate: certificate,
-			NextProtos: []string{"h2", "http/1.1", "http/1.0"}, // The last is what curl and PHP offer where they are told to speak it.
+	server.Protocols.SetHTTP1(true)
+	if f.o.HTTP2 {
+		server.Protocols.SetHTTP2(true)
+		server.HTTP2 = &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffer, MaxReceiveBufferPerStream: streamBuffer,
 		}
+		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // By which net/http knows; the handshake is the Listener's.
 	}
 	return server
 }
 
 // Serve serves l until ctx ends, then drains for at most grace.
 func Serve(ctx context.Context, server *http.Server, l net.Listener, grace time.Duration) error {
-	l = &bounded{Listener: l, slots: make(chan struct{}, maxConns), each: make(map[string]int)}
 	served := make(chan error, 1)
-	go func() {
-		if server.TLSConfig != nil {
-			served <- server.ServeTLS(l, "", "")
-		} else {
-			served <- server.Serve(l)
-		}
-	}()
+	go func() { served <- server.Serve(l) }()
 	select {
 	case err := <-served:
 		return err
@@ -72,74 +85,235 @@ func Serve(ctx context.Context, server *http.Server, l net.Listener, grace time.
 	return nil
 }
 
-// bounded accepts so many connections at once, and of one address fewer.
-type bounded struct {
-	net.Listener
-	slots chan struct{}
-
-	mu   sync.Mutex
-	each map[string]int
-}
-
-// Accept implements net.Listener. One connection too many is closed at once: waiting would keep
-// those of others out.
-func (b *bounded) Accept() (net.Conn, error) {
-	for {
-		conn, err := b.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		host := ""
-		if peer, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-			host = login.Source(peer.Addr().WithZone(""))
-		}
-		if b.enter(host) {
-			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { b.leave(host) })}, nil
-		}
-		_ = conn.Close()
-	}
-}
-
-func (b *bounded) enter(host string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.each[host] >= maxConnsOne {
-		return false
-	}
-	select {
-	case b.slots <- struct{}{}:
-	default:
-		return false
-	}
-	b.each[host]++
-	return true
-}
-
-func (b *bounded) leave(host string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	<-b.slots
-	if b.each[host]--; b.each[host] == 0 {
-		delete(b.each, host)
-	}
-}
-
-type boundedConn struct {
+// conn is a connection with its place among all.
+type conn struct {
 	net.Conn
-	leave func()
+	place  *admission.Lease
+	client string // Under which its client is counted: see clientOf.
+	secure bool   // TLS is on it.
+}
+
+// connKey is the context's key of a request's *conn.
+type connKey struct{}
+
+// connOf returns the connection below what net/http was given.
+func connOf(c net.Conn) *conn {
+	switch c := c.(type) {
+	case *conn:
+		return c
+	case *head.Conn:
+		return connOf(c.Conn)
+	case *secureConn:
+		return c.below
+	case *tls.Conn:
+		return connOf(c.NetConn())
+	}
+	return &conn{Conn: c}
 }
 
 // Close implements net.Conn.
-func (c *boundedConn) Close() error {
+func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.leave()
+	c.place.Release()
 	return err
 }
 
 // CloseWrite is for net/http, which has a client read an answer that comes before the request's end.
-func (c *boundedConn) CloseWrite() error {
+func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// listener gives each connection a place before it is served, does the handshake of TLS, and watches the
+// requests' heads.
+type listener struct {
+	net.Listener
+	front *Front
+	tls   *tls.Config // Nil without TLS.
+
+	ready  chan net.Conn
+	failed chan error
+	closed chan struct{}
+	once   sync.Once
+	all    sync.WaitGroup // Handshakes.
+}
+
+// Listener returns a listener for a service's server: certificate makes it one of TLS. All listeners of
+// a front share its places for connections: a client that has no room gets the place of the one with
+// most, of its connection that has been idle for longest; those that have not signed in go first.
+func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) net.Listener {
+	out := &listener{Listener: l, front: f, ready: make(chan net.Conn), failed: make(chan error, 1), closed: make(chan struct{})}
+	if certificate != nil {
+		// HTTP/1.0 is what curl and PHP offer if they are told to speak it.
+		out.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1", "http/1.0"}}
+		if f.o.HTTP2 {
+			out.tls.NextProtos = append([]string{"h2"}, out.tls.NextProtos...)
+		}
+	}
+	go out.accept()
+	return out
+}
+
+// loopback is how all programs of this machine are counted that can't be told apart: together they have
+// 16 million addresses.
+const loopback = "loopback"
+
+// clientOf is under which name the client at an address is counted: of IPv6 a customer's network is one.
+func clientOf(address netip.Addr) string {
+	if address = address.Unmap().WithZone(""); address.IsLoopback() {
+		return loopback
+	}
+	return login.Source(address)
+}
+
+// clientAt is clientOf the other end of a connection. Of this machine's programs, those of each user are
+// a client: the kernel says whose they are.
+func clientAt(c net.Conn) string {
+	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	client := clientOf(remote.Addr())
+	if client != loopback {
+		return client
+	}
+	local, err := netip.ParseAddrPort(c.LocalAddr().String())
+	if err != nil {
+		return client
+	}
+	uid, err := peer.LocalUser(local, remote)
+	if err != nil {
+		return client
+	}
+	return "local user " + strconv.Itoa(uid)
+}
+
+// accept takes connections in until the listener is closed.
+func (l *listener) accept() {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			select {
+			case <-l.closed:
+				return
+			default:
+			}
+			if errors.Is(err, net.ErrClosed) {
+				l.failed <- err
+				return
+			}
+			// Out of descriptors, most likely: those who hang up give some back.
+			l.front.o.Log.Error("accept", "error", err.Error())
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-l.closed:
+				return
+			}
+			continue
+		}
+		placed := &conn{Conn: c, secure: l.tls != nil, client: clientAt(c)}
+		ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
+		ready := make(chan struct{})
+		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {
+			<-ready
+			cancel()
+			// What its request still waits for ends by itself; its place must not wait for that.
+			_ = placed.Close()
+		})
+		close(ready)
+		if err != nil {
+			cancel()
+			_ = c.Close()
+			continue
+		}
+		l.all.Go(func() {
+			defer cancel()
+			l.prepare(ctx, placed)
+		})
+	}
+}
+
+// prepare does the handshake and hands the connection on.
+func (l *listener) prepare(ctx context.Context, c *conn) {
+	var out net.Conn = head.New(c)
+	if l.tls != nil {
+		secured := tls.Server(c, l.tls)
+		stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+		defer stop()
+		if err := l.handshake(ctx, c, secured); err != nil {
+			_ = c.Close()
+			return
+		}
+		if out = secured; secured.ConnectionState().NegotiatedProtocol != "h2" {
+			out = head.New(&secureConn{Conn: secured, below: c})
+		}
+	}
+	select {
+	case l.ready <- out:
+	case <-l.closed:
+		_ = out.Close()
+	}
+}
+
+// handshake does a handshake of TLS, as soon as the client has begun it. Its computing is shared out among
+// the clients: whoever opens connections without end waits for itself.
+func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn) error {
+	if err := waitForInput(ctx, c.Conn); err != nil {
+		return err
+	}
+	if _, err := l.front.o.Intake.Admit(ctx, "handshakes of "+c.client, 0, nil); err != nil {
+		return err
+	}
+	leave, err := l.front.handshakes.Enter(ctx, c.client)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return secured.HandshakeContext(ctx)
+}
+
+// waitForInput returns when there is something to read.
+func waitForInput(ctx context.Context, c net.Conn) error {
+	raw, ok := c.(syscall.Conn)
+	if !ok {
+		return ctx.Err()
+	}
+	control, err := raw.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = control.Read(func(fd uintptr) bool { // Until this returns true it waits.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// secureConn is a connection of TLS that net/http does not see as one: it reads what head has watched.
+type secureConn struct {
+	*tls.Conn
+	below *conn
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.ready:
+		return c, nil
+	case err := <-l.failed:
+		return nil, err
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
 }

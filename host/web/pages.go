@@ -119,13 +119,7 @@ func (q *request) login() {
 		}
 		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
 	}
-	if !q.front.proofs.enter(proofBounds, q.from) {
-		q.w.Header().Set("Retry-After", "5")
-		refuse(http.StatusServiceUnavailable, "", "The server has as many people signing in as it takes. Try again.")
-		return
-	}
-	defer q.front.proofs.leave(q.from)
-	// Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
+	// Before anything is counted, so that who sends slowly keeps nobody out. Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
 	// in logs and histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
 	values, problem := decode.ReadBody(q.r, maxLogin)
@@ -162,7 +156,7 @@ func (q *request) login() {
 		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: stamp,
 	})
 	http.SetCookie(q.w, &http.Cookie{
-		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.conn.secure, SameSite: http.SameSiteStrictMode,
 	})
 	if asJSON {
 		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
@@ -182,7 +176,7 @@ func (q *request) logout() {
 	if q.who.session != nil {
 		q.front.sessions.End(*q.who.session)
 		http.SetCookie(q.w, &http.Cookie{
-			Name: q.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+			Name: q.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.conn.secure, SameSite: http.SameSiteStrictMode,
 		})
 	}
 	http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
@@ -198,6 +192,23 @@ func (q *request) page() {
 	switch q.path.Page {
 	case "/":
 		q.render(http.StatusOK, "app.html", map[string]any{"Title": titles[q.service], "User": q.who.user, "Service": string(q.service)})
+	case "/openapi.json", "/functions.json", "/docs", "/docs/":
+		q.descriptions()
+	case "/me.json":
+		q.sendJSON(http.StatusOK, q.me())
+	default:
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+	}
+}
+
+// descriptions serves the pages that describe functions. They take more time than most calls.
+func (q *request) descriptions() {
+	leave, ok := q.describes()
+	if !ok {
+		return
+	}
+	defer leave()
+	switch q.path.Page {
 	case "/openapi.json":
 		if modules, missing, ok := q.modules(); ok {
 			port := q.port()
@@ -212,10 +223,6 @@ func (q *request) page() {
 		if modules, missing, ok := q.modules(); ok {
 			q.render(http.StatusOK, "docs.html", map[string]any{"Modules": describe.Pages(modules), "Missing": missing})
 		}
-	case "/me.json":
-		q.sendJSON(http.StatusOK, q.me())
-	default:
-		q.fail(http.StatusNotFound, "There is nothing under this path.")
 	}
 }
 

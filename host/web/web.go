@@ -12,9 +12,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/host/web/login"
@@ -64,8 +64,14 @@ type Options struct {
 	Hosts     []string       // Further names under which browsers may come.
 	Proxies   []netip.Prefix // Whose X-Forwarded-For is believed.
 	// Certified returns the names that the certificate is for.
-	Certified func() []string
-	Access    *AccessLog // Nil: none.
+	Certified   func() []string
+	Access      *AccessLog // Nil: none.
+	Connections int        // At once, of all services; 0 means DefaultConnections.
+	HTTP2       bool       // Offer HTTP/2, too; cPanel's own server speaks HTTP/1.1.
+	// Intake bounds the requests of those who have signed in, before their bodies are read; nil sets no
+	// bound. Enter counts work that is no call among an account's, as so many of them.
+	Intake *admission.Intake
+	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
 	// Pace shares the processor out among those who have lists filtered and sorted here; nil computes at
 	// once. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
@@ -80,54 +86,18 @@ type Front struct {
 	sessions *login.Sessions
 	origin   *http.CrossOriginProtection
 
-	requests counter // Under way.
-	proofs   counter // Of those, who is trying to prove who it is by a password.
+	places     *admission.Pool          // Of connections.
+	proofs     *admission.Pool          // Of those that try a password.
+	handshakes *admission.FairSemaphore // Of TLS, by client.
 }
 
-// The bounds of what is under way: of requests, and of those that try a password, which are
-// strangers'. Loopback is where all tenants' programs are, and proxies.
-var (
-	requestBounds = bounds{all: 1024, each: 128, local: 512}
-	proofBounds   = bounds{all: 256, each: 32, local: 128}
+// The bounds of tries of passwords, which are strangers': in all, and of one client with one name.
+const (
+	maxProofs    = 256
+	eachProofs   = 32
+	proofsGrace  = time.Second
+	maxOfAccount = 2 // One part in so many of the connections is what one client or account may have.
 )
-
-type bounds struct{ all, each, local int }
-
-// counter counts what is under way, in all and of each client.
-type counter struct {
-	mu   sync.Mutex
-	all  int
-	each map[string]int
-}
-
-// enter counts in, or reports that there are too many.
-func (c *counter) enter(b bounds, from netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	client, most := login.Source(from), b.each
-	if from.IsLoopback() {
-		most = b.local
-	}
-	if c.all >= b.all || c.each[client] >= most {
-		return false
-	}
-	if c.each == nil {
-		c.each = make(map[string]int)
-	}
-	c.all++
-	c.each[client]++
-	return true
-}
-
-func (c *counter) leave(from netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	client := login.Source(from)
-	c.all--
-	if c.each[client]--; c.each[client] == 0 {
-		delete(c.each, client)
-	}
-}
 
 // New returns a front.
 func New(o Options) *Front {
@@ -137,7 +107,21 @@ func New(o Options) *Front {
 	if o.Observe == nil {
 		o.Observe = func(Service, int, time.Duration) {}
 	}
-	return &Front{o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection()}
+	if o.Enter == nil {
+		o.Enter = func(string, int) (func(), *protocol.Error) { return func() {}, nil }
+	}
+	if o.Connections <= 0 {
+		o.Connections = DefaultConnections
+	}
+	return &Front{
+		o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
+		places: admission.NewPool(admission.PoolOptions{
+			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Grace: connectionGrace,
+		}),
+		// A handshake that waits for its client holds a slot, so there are more than processors.
+		handshakes: admission.NewFairSemaphore(admission.FairOptions{Slots: 64, Each: 8, Account: o.Connections, Queue: o.Connections}),
+		proofs:     admission.NewPool(admission.PoolOptions{Total: maxProofs, Each: eachProofs, Grace: proofsGrace}),
+	}
 }
 
 // EndAccount signs out everybody of an account.
@@ -164,12 +148,13 @@ func (f *Front) Handler(s Service) http.Handler {
 			f.o.Access.write(q, start, took)
 		}()
 		secure(q.w.Header())
-		if !f.requests.enter(requestBounds, q.from) {
-			q.w.Header().Set("Retry-After", "1")
-			q.fail(http.StatusServiceUnavailable, "The server has as many requests under way as it takes. Try again later.")
-			return
+		q.conn, _ = r.Context().Value(connKey{}).(*conn)
+		if q.conn == nil {
+			q.conn = &conn{secure: r.TLS != nil} // A test's own server.
 		}
-		defer f.requests.leave(q.from)
+		if q.client = q.conn.client; q.client == "" || f.isProxied(r, q.from) {
+			q.client = clientOf(q.from)
+		}
 		q.serve()
 	})
 }
@@ -193,7 +178,9 @@ type request struct {
 	service Service
 	r       *http.Request
 	w       *writer
+	conn    *conn
 	from    netip.Addr
+	client  string // Under which the client is counted.
 	path    decode.Path
 	unknown bool // The path is none that could be ours.
 	who     identity
@@ -243,10 +230,13 @@ func (q *request) serve() {
 		q.fail(http.StatusForbidden, "Access denied: another site's page sent this request.")
 		return
 	}
+	if q.stranger() && !q.pace("client "+q.client) {
+		return
+	}
 	if q.public() {
 		return
 	}
-	if !q.authenticate() {
+	if !q.authenticate() || !q.known() {
 		return
 	}
 	switch q.path.Kind {
@@ -324,6 +314,12 @@ func (f *Front) address(r *http.Request) netip.Addr {
 		}
 	}
 	return address
+}
+
+// isProxied reports whether a request comes by a proxy that said for whom.
+func (f *Front) isProxied(r *http.Request, from netip.Addr) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().WithZone("") != from
 }
 
 func (f *Front) isProxy(address netip.Addr) bool {

@@ -84,7 +84,8 @@ func (q *request) whm() {
 		q.refuse(http.StatusForbidden, "Access denied: this is a function of WHM's port.")
 		return
 	}
-	values, problem := decode.Read(q.r)
+	values, release, problem := q.read()
+	defer release()
 	c := &whmCall{q: q, values: values}
 	version, more := values.Take("api.version")
 	c.v1 = version == "1" || version == "" && q.path.Func == "uapi_cpanel"

@@ -158,9 +158,9 @@ func TestT47_TheTerminalIsRelayed(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
 	w.Serve(t)
-	cmd := runAs(t, w, mallory, "sh", "-c", `trap 'echo interrupted' INT; echo ready; read a; echo "got $a"; sleep 60; cat; echo end`)
+	cmd := runAs(t, w, mallory, "perl", "-e", `$| = 1; $SIG{INT} = sub { print "interrupted\n" }; print "ready\n"; print "got $_" while <STDIN>; print "end\n"`)
 	master, seen, output := shell(t, cmd)
-	for _, step := range []struct{ key, shows string }{{"hello\n", "got hello"}, {"\x03", "interrupted"}, {"text\n", "text\r\ntext"}, {"\x04", "end"}} {
+	for _, step := range []struct{ key, shows string }{{"hello\n", "got hello"}, {"\x03", "interrupted"}, {"text\n", "got text"}, {"\x04", "end"}} {
 		_, err := master.WriteString(step.key)
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return strings.Contains(seen.String(), step.shows) }, hosttest.Patience, hosttest.Tick, step.shows)

@@ -39,3 +39,11 @@ func packed(t testing.TB, args map[string]any) []byte {
 	require.NoError(t, err)
 	return frame
 }
+
+// scale is the size of an attack: all of it by make attack, less in make test.
+func scale(full, short int) int {
+	if os.Getenv("ATTACK_FULL") != "" {
+		return full
+	}
+	return short
+}

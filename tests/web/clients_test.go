@@ -17,8 +17,15 @@ import (
 // open gives a test a served world with its HTTPS API.
 func open(t *testing.T) (*hosttest.World, *hosttest.Web) {
 	t.Helper()
+	return openWith(t, "")
+}
+
+// openWith is open with a further line of the configuration's [web].
+func openWith(t *testing.T, line string) (*hosttest.World, *hosttest.Web) {
+	t.Helper()
 	w := hosttest.Sandbox(t)
 	web := w.OpenWeb(t)
+	w.Set(t, "[web]\n", "[web]\n"+line+"\n")
 	w.Start(t)
 	web.Wait(t)
 	return w, web

@@ -170,7 +170,7 @@ func TestMetricsAndAccessLog(t *testing.T) {
 	path := filepath.Join(web.State, "access.log")
 	log, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Regexp(t, `"user":"demo","by":"session","method":"GET","path":"/cpsess\[masked\]/execute/Email/list_pops","query":"\[masked\]","call":"Email::list_pops","proto":"HTTP/2.0","status":200,`, string(log))
+	require.Regexp(t, `"user":"demo","by":"session","method":"GET","path":"/cpsess\[masked\]/execute/Email/list_pops","query":"\[masked\]","call":"Email::list_pops","proto":"HTTP/1.1","status":200,`, string(log))
 	require.NotContains(t, string(log), session)
 	require.NotContains(t, string(log), "secretive")
 	require.NoError(t, os.Rename(path, path+".1"))

@@ -1,0 +1,278 @@
+package attack
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// site is a server world with the HTTPS API and a token for each of two accounts.
+type site struct {
+	*hosttest.World
+	web    *hosttest.Web
+	host   *hosttest.Host
+	tokens map[int]string
+}
+
+func newSite(t *testing.T, prepare func(*hosttest.World)) *site {
+	t.Helper()
+	raiseFiles(t)
+	s := &site{World: hosttest.Server(t, mallory, alice), tokens: map[int]string{}}
+	s.web = s.OpenWeb(t)
+	if prepare != nil {
+		prepare(s.World)
+	}
+	s.host = s.ServeCommand(t, s.Command(t, "liveapid", "serve"))
+
+	s.web.Wait(t)
+	for _, uid := range []int{mallory, alice} {
+		s.tokens[uid] = s.Token(t, hosttest.Name(uid))
+	}
+	return s
+}
+
+// dial connects with TLS from an address of this machine.
+func (s *site) dial(t testing.TB, from string) (net.Conn, error) {
+	raw, err := s.connect(from)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// connect connects as the attacker.
+func (s *site) connect(from string) (net.Conn, error) {
+	return hosttest.DialTCP(s.web.CPanel, from, mallory)
+}
+
+// victim calls by a token, over a connection each, and returns how long each call took. Every one must
+// succeed.
+func (s *site) victim(t testing.TB, calls int) []time.Duration {
+	t.Helper()
+	client := &http.Client{Timeout: hosttest.Patience, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, //nolint:gosec // It signs itself.
+	}}
+	var took []time.Duration
+	for range calls {
+		start := time.Now()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.web.CPanel+"/execute/Email/list_pops", strings.NewReader("regex=user"))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "cpanel "+hosttest.Name(alice)+":"+s.tokens[alice])
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer, err := client.Do(req)
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		require.Contains(t, string(body), `"status":1`)
+		took = append(took, time.Since(start))
+	}
+	return took
+}
+
+// many runs something in so many goroutines until the test ends.
+func many(t testing.TB, n int, do func(i int, done <-chan struct{})) {
+	t.Helper()
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { do(i, done) })
+	}
+	t.Cleanup(func() {
+		close(done)
+		all.Wait()
+	})
+}
+
+// hold keeps a connection open, and makes another when it is closed.
+func (s *site) hold(from, send string, plain bool) func(int, <-chan struct{}) {
+	return func(_ int, done <-chan struct{}) {
+		for {
+			conn, err := s.connect(from)
+			if err == nil && !plain {
+				secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
+				conn = secured
+			}
+			if err == nil {
+				ended := make(chan struct{})
+				go func() {
+					select {
+					case <-done:
+					case <-ended:
+					}
+					_ = conn.Close()
+				}()
+				_, _ = io.WriteString(conn, send)
+				_, _ = io.Copy(io.Discard, conn)
+				close(ended)
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (s *site) report(t testing.TB, before []time.Duration) {
+	t.Helper()
+	after := s.victim(t, 60)
+	size := resident(t, s.host.Process.Pid)
+	t.Logf("median %s before, %s in the attack; host %d MiB", median(before), median(after), size>>20)
+	require.Less(t, size, maxHost)
+}
+
+// T50: bodies that come slowly take no place from anybody, whoever sends them: a tenant with a token from
+// several addresses of this machine, and strangers who sign in.
+func TestT50_SlowBodies(t *testing.T) {
+	s := newSite(t, nil)
+	before := s.victim(t, 20)
+	head := "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nAuthorization: cpanel " + hosttest.Name(mallory) + ":" + s.tokens[mallory] +
+		"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\nregex="
+	many(t, 520, s.hold("127.0.0.2", head, false))
+	many(t, 520, s.hold("127.0.0.3", head, false))
+	time.Sleep(2 * time.Second) // They pile up meanwhile.
+	s.report(t, before)
+}
+
+// T50: the same for the form to sign in on.
+func TestT50_SlowSignIns(t *testing.T) {
+	s := newSite(t, nil)
+	before := s.victim(t, 20)
+	for _, from := range []string{"127.0.0.4", "127.0.0.5"} {
+		many(t, 130, s.hold(from, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nuser=", false))
+	}
+	time.Sleep(time.Second)
+	s.report(t, before)
+	// And somebody else signs in.
+	answer := s.web.Request(t, "POST", s.web.CPanel+"/login?login_only=1", "user=nobody-here&pass=wrong")
+	_ = answer.Body.Close()
+	require.Equal(t, http.StatusUnauthorized, answer.StatusCode)
+}
+
+// T50: connections without a request do not keep the others out, however many there are; the socket and
+// the control socket have descriptors all the while.
+func TestT50_IdleConnections(t *testing.T) {
+	s := newSite(t, nil)
+	before := s.victim(t, 20)
+	var held []net.Conn
+	t.Cleanup(func() {
+		for _, conn := range held {
+			_ = conn.Close()
+		}
+	})
+	for i := range scale(11_000, 3_000) {
+		conn, err := s.connect(fmt.Sprintf("127.0.%d.%d", i/250, i%250+1))
+		require.NoError(t, err)
+		held = append(held, conn)
+	}
+	s.report(t, before)
+	victim(t, s.World, alice, 20)
+	hosttest.Output(t, s.Command(t, "liveapi", "status"))
+}
+
+// T50: with few descriptors, too.
+func TestT50_Descriptors(t *testing.T) {
+	s := newSite(t, nil)
+	s.host.Stop(t)
+	s.host = s.ServeCommand(t, s.Command(t, "prlimit", "--nofile=400:400", s.Command(t, "liveapid").Path, "serve"))
+	s.web.Wait(t)
+	before := s.victim(t, 20)
+	many(t, 400, s.hold("127.0.0.5", "", true))
+	flood(t, s.World, mallory, 400, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	time.Sleep(time.Second)
+	s.report(t, before)
+	victim(t, s.World, alice, 20)
+	hosttest.Output(t, s.Command(t, "liveapi", "status"))
+}
+
+// T50: pages that take the host's time count among the account's calls.
+func TestT50_Descriptions(t *testing.T) {
+	s := newSite(t, nil)
+	before := s.victim(t, 20)
+	refused := make(chan struct{}, 1)
+	many(t, 60, func(_ int, done <-chan struct{}) {
+		conn, err := s.dial(t, "127.0.0.6")
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		in := bufio.NewReader(conn)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			_, err := io.WriteString(conn, "GET /openapi.json HTTP/1.1\r\nHost: x\r\nAuthorization: cpanel "+hosttest.Name(mallory)+":"+s.tokens[mallory]+"\r\n\r\n")
+			if err != nil {
+				return
+			}
+			answer, err := http.ReadResponse(in, nil)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			if answer.StatusCode == http.StatusServiceUnavailable {
+				select {
+				case refused <- struct{}{}:
+				default:
+				}
+			}
+		}
+	})
+	select {
+	case <-refused:
+	case <-time.After(hosttest.Patience):
+		t.Fatal("nobody was refused")
+	}
+	s.report(t, before)
+}
+
+// T54: a request that says in two ways where it ends is refused, and its connection is closed; OPTIONS *
+// passes the gate.
+func TestT54_Framing(t *testing.T) {
+	s := newSite(t, nil)
+	for name, request := range map[string]string{
+		"two lengths":    "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /login HTTP/1.1\r\nHost: x\r\n\r\n",
+		"the other way":  "POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+		"of a stranger":  "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+		"two of lengths": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+	} {
+		conn, err := s.dial(t, "127.0.0.1")
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, request)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(hosttest.Patience)))
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err, name)
+		require.Contains(t, string(answer), "400 Bad Request", name)
+		require.Equal(t, 1, strings.Count(string(answer), "HTTP/1.1 "), "%s: %s", name, answer)
+		_ = conn.Close()
+	}
+	conn, err := s.dial(t, "127.0.0.1")
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "405 Method Not Allowed")
+	require.Contains(t, string(answer), "Content-Security-Policy")
+}
