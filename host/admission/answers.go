@@ -10,8 +10,8 @@ import (
 // takes more than all of it, and is decoded alone.
 const (
 	smallAnswer    = 16 << 10 // Not counted.
-	accountAnswers = 24 << 20
-	totalAnswers   = 48 << 20
+	accountAnswers = 16 << 20
+	totalAnswers   = 32 << 20
 	answerGrace    = 5 * time.Second
 )
 

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-crypt/crypt"
@@ -41,8 +42,19 @@ const (
 type File struct {
 	path    string
 	decoder *crypt.Decoder
-	dummy   algorithm.Digest
 	slots   chan struct{} // Verifications at once.
+
+	mu    sync.Mutex
+	of    fileState                // The file that kinds and dummy are of.
+	kinds map[string]time.Duration // What verifying one of each kind in the file takes.
+	dummy string                   // A hash of the kind that takes longest.
+}
+
+// fileState tells one content of the file from the next.
+type fileState struct {
+	size  int
+	sum   [sha256.Size]byte
+	valid bool
 }
 
 // Open returns the file at path, which need not be there yet: then nobody has a password.
@@ -51,15 +63,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("password hashes: %w", err)
 	}
-	hasher, err := newHasher()
-	if err != nil {
-		return nil, err
-	}
-	dummy, err := hasher.Hash("nobody's")
-	if err != nil {
-		return nil, fmt.Errorf("password hashes: %w", err)
-	}
-	return &File{path: path, decoder: decoder, dummy: dummy, slots: make(chan struct{}, max(1, runtime.NumCPU()/2))}, nil
+	return &File{path: path, decoder: decoder, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kinds: make(map[string]time.Duration)}, nil
 }
 
 func newHasher() (algorithm.Hash, error) {
@@ -83,18 +87,54 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 	case <-ctx.Done():
 		return false, fmt.Errorf("wait to verify a password: %w", ctx.Err())
 	}
+	dummy, err := f.measure()
+	if err != nil {
+		return false, err
+	}
+	if !f.verifiable(hash) {
+		hash = "" // It is locked, or of no kind that is known.
+	}
 	if password.Len() == 0 || password.Len() > maxPassword {
+		hash = ""
+	}
+	if hash == "" {
+		_ = f.match(dummy, password)
 		return false, nil
 	}
+	return f.match(hash, password), nil
+}
+
+// Longest implements the HTTPS API's Passwords: what verifying a hash of the costliest kind in the file
+// takes.
+func (f *File) Longest() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	longest := time.Duration(0)
+	for _, took := range f.kinds {
+		longest = max(longest, took)
+	}
+	return longest
+}
+
+// match verifies a password against a hash.
+func (f *File) match(hash string, password protocol.Secret) bool {
 	if strings.HasPrefix(hash, "$y$") {
 		return verifyYescrypt(hash, password)
 	}
 	digest, err := f.decoder.Decode(hash)
-	if hash == "" || err != nil {
-		_ = f.dummy.Match(password.Reveal())
-		return false, nil
+	return err == nil && digest.Match(password.Reveal())
+}
+
+// verifiable reports whether a hash is of a kind that is verified.
+func (f *File) verifiable(hash string) bool {
+	if strings.HasPrefix(hash, "$y$") {
+		return yescryptSetting(hash)
 	}
-	return digest.Match(password.Reveal()), nil
+	if hash == "" || hash[0] == '!' || hash[0] == '*' {
+		return false
+	}
+	_, err := f.decoder.Decode(hash)
+	return err == nil
 }
 
 // Stamp tells one password of a name from the next; "" is none.
@@ -107,20 +147,20 @@ func (f *File) Stamp(name string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// verifyYescrypt tries Debian's own kind, unless it would take more memory than is sane.
-func verifyYescrypt(hash string, password protocol.Secret) (bool, error) {
+// yescryptSetting reports whether a hash of Debian's own kind takes no more memory than is sane.
+func yescryptSetting(hash string) bool {
 	parts := strings.Split(hash, "$")
 	if len(parts) != 5 {
-		return false, nil
+		return false
 	}
-	if _, ln, r, err := yescrypt.DecodeSetting([]byte(parts[2])); err != nil || ln > maxCost || r > 64 {
-		return false, nil
-	}
+	_, ln, r, err := yescrypt.DecodeSetting([]byte(parts[2]))
+	return err == nil && ln <= maxCost && r <= 64
+}
+
+func verifyYescrypt(hash string, password protocol.Secret) bool {
 	made, err := yescrypt.Hash([]byte(password.Reveal()), []byte(hash))
-	if err != nil {
-		return false, nil // Of a setting that it does not know; its text may quote the hash.
-	}
-	return subtle.ConstantTimeCompare(made, []byte(hash)) == 1, nil
+	// An error is of a setting that it does not know; its text may quote the hash.
+	return err == nil && subtle.ConstantTimeCompare(made, []byte(hash)) == 1
 }
 
 // Names returns the names that have a line.

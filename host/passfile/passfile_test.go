@@ -58,13 +58,11 @@ func TestForeignLines(t *testing.T) {
 	const made = "$y$j9T$NzNwWoVU9dQ1lx.x5xvPH1$faIAkVFWt6Er4AQk/qgH0Eorvzaey.HMRUNyG.gwfO4" // By libxcrypt's crypt(3).
 	sha := "$6$saltsalt$Epo2xi3fNzX5pdhbo3oJ9W.TG1g3qDq97PvvMRUgZuJTOorXZWwG1VPMDPS5pTZF44i5p/Jbv64aFhvAH07E6/"
 	lines := []string{
-		"debian:" + made + ":19000:0:99999:7:::", "sha:" + sha + ":19000:0:99999:7:::",
+		"sha:" + sha + ":19000:0:99999:7:::",
 		"locked:!" + made + ":19000:0:99999:7:::", "none:*:19000::::::", "empty::19000::::::", "ended:" + sha + ":19000:0:99999:7::19001:", "lasts:" + sha + ":19000:0:99999:7::99999:",
-		"plain:pleaseletmein", "broken:$6$", "odd:$y$j9T$", "huge:$y$jzzzzz$abc$def", "rest", "twice:" + sha, "twice:" + made,
+		"plain:pleaseletmein", "broken:$6$", "odd:$y$j9T$", "huge:$y$jzzzzz$abc$def", "rest", "twice:" + sha, "twice:$2y$10$",
 	}
 	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600))
-	require.True(t, verify(t, path, "debian", "pleaseletmein"))
-	require.False(t, verify(t, path, "debian", "pleaseletmeim"))
 	for _, name := range []string{"sha", "lasts", "twice"} {
 		require.True(t, verify(t, path, name, "Old.passw0rd-1"), name)
 		require.False(t, verify(t, path, name, "pleaseletmein"), name)
@@ -74,6 +72,29 @@ func TestForeignLines(t *testing.T) {
 			require.False(t, verify(t, path, name, password), "%s %q", name, password)
 		}
 	}
+	debian := filepath.Join(t.TempDir(), "shadow")
+	require.NoError(t, os.WriteFile(debian, []byte("debian:"+made+":19000:0:99999:7:::\nsha:"+sha+"\ntwice:"+sha+"\ntwice:"+made+"\n"), 0o600))
+	mixed, err := Open(debian)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		name, password string
+		ok             bool
+	}{{"debian", "pleaseletmein", true}, {"debian", "pleaseletmeim", false}, {"twice", "Old.passw0rd-1", true}, {"twice", "pleaseletmein", false}} {
+		ok, err := mixed.Verify(t.Context(), c.name, protocol.NewSecret(c.password))
+		require.NoError(t, err)
+		require.Equal(t, c.ok, ok, c.name)
+	}
+	// T35: who has no password takes as long as whose takes longest, and that is known.
+	require.Equal(t, made, mixed.dummy)
+	require.Equal(t, mixed.kinds["$y$j9T"], mixed.Longest())
+	require.Greater(t, mixed.Longest(), 2*mixed.kinds["$6"])
+	require.Len(t, mixed.kinds, 2)
+	require.NoError(t, os.WriteFile(debian, []byte("sha:"+sha+"\n"), 0o600))
+	_, err = mixed.Verify(t.Context(), "nobody", protocol.NewSecret("x"))
+	require.NoError(t, err)
+	require.Equal(t, sha, mixed.dummy)
+	require.Equal(t, mixed.kinds["$6"], mixed.Longest())
+
 	require.NoError(t, os.Chmod(path, 0o666))
 	f, err := Open(path)
 	require.NoError(t, err)

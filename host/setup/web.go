@@ -152,7 +152,7 @@ func (rt *Runtime) openPasswords(c config.Web) (web.Passwords, error) {
 		return nil, fmt.Errorf("web.passwords: PAM needs a configuration for this service: %w", err)
 	}
 	stamps, err := passfile.Open(shadow)
-	return pamPasswords{pam.New(program), stamps}, err
+	return pamPasswords{Checker: pam.New(program), stamps: stamps}, err
 }
 
 // pamPasswords asks PAM for passwords. That one was changed is seen where the system's own file has it.

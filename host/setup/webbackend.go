@@ -74,10 +74,10 @@ func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protoco
 
 // VerifyMailbox implements web.Backend. What strangers try does not count against the account's own
 // calls.
-func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error) {
+func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, _ web.Verdict, err error) {
 	at := strings.LastIndexByte(address, '@')
 	if at < 1 {
-		return a, false, nil
+		return a, web.NoSuchMailbox, nil
 	}
 	domain := account.ASCIIDomain(address[at+1:])
 	if b.rt.accounts != nil {
@@ -86,14 +86,14 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 		err = account.ErrUnknown
 	}
 	if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {
-		return a, false, nil
+		return a, web.NoSuchMailbox, nil
 	}
 	if err != nil {
-		return a, false, err
+		return a, web.NoSuchMailbox, err
 	}
 	leave, err := b.rt.signIns.enter(ctx, a.Name)
 	if err != nil {
-		return a, false, err
+		return a, web.NoSuchMailbox, err
 	}
 	// Who hangs up must not look like a worker that does not answer.
 	ctx, scope := admission.WithScope(context.WithoutCancel(ctx), nil)
@@ -111,11 +111,34 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 		if u, isUnsigned := result.Data.(uint64); isUnsigned {
 			n, isNumber = int64(u&1), true
 		}
-		return a, isNumber && n == 1, nil
+		if isNumber && n == 1 {
+			return a, web.RightPassword, nil
+		}
+		return a, web.WrongPassword, nil
 	case result.Err.Kind == protocol.KindUnavailable, result.Err.Kind == protocol.KindInternal:
-		return a, false, result.Err
+		return a, web.NoSuchMailbox, result.Err
+	case result.Err.Kind == protocol.KindFailed: // It is there, and its hash is of a kind that is not verified.
+		return a, web.WrongPassword, nil
 	}
-	return a, false, nil
+	return a, web.NoSuchMailbox, nil
+}
+
+// Owned implements web.Backend.
+func (b backend) Owned(domain string) bool {
+	if b.rt.accounts != nil {
+		return b.rt.accounts.Owner(domain) != ""
+	}
+	a, err := b.rt.acting()
+	return err == nil && hasDomain(a, domain)
+}
+
+// Tenant implements web.Backend.
+func (b backend) Tenant(uid int) bool {
+	if b.rt.accounts == nil {
+		return false
+	}
+	_, err := b.rt.accounts.ByUID(uid)
+	return !errors.Is(err, account.ErrUnknown)
 }
 
 func hasDomain(a protocol.Account, domain string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,10 +31,6 @@ type identity struct {
 	session  *login.Session   // Of a browser; nil where the request itself proves who it is.
 }
 
-// minFailure is how long a failure to prove who one is takes at least, so that its time tells
-// nothing of its reason.
-const minFailure = 300 * time.Millisecond
-
 // proofTime is how long a try of a password waits until fewer are under way.
 const proofTime = 10 * time.Second
 
@@ -42,6 +39,8 @@ var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("the API is closed")
 	errGone   = errors.New("it can't be told now") // The client is gone, or has to come again.
+	// errNoMailbox is an errDenied of a name that nobody has.
+	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
 
 // authenticate is the gate: it says who the request is of, or answers that it is nobody's.
@@ -132,13 +131,17 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		return who, 0, errGone
 	}
 	defer proof.Release()
-	service := string(q.service)
-	wait, done, err := q.front.throttle.Try(ctx, service, name, q.from)
+	tries := login.Who{Service: string(q.service), Name: name, From: q.triesFrom()}
+	if q.service != Webmail {
+		_, unknown := q.userOf(name)
+		tries.Unknown = unknown != nil
+	}
+	wait, done, err := q.front.throttle.Try(ctx, tries)
 	switch {
 	case err != nil:
 		return who, 0, errGone
 	case wait > 0:
-		return who, wait, errDenied
+		return who, q.front.throttle.Hint(tries), errDenied
 	}
 	outcome := login.Undecided
 	defer func() { done(outcome) }()
@@ -152,17 +155,34 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 		outcome = login.Succeeded
 	case errors.Is(err, errDenied):
 		outcome = login.Failed
+		if tries.Unknown = tries.Unknown || errors.Is(err, errNoMailbox); tries.Unknown {
+			outcome = login.NoSuchName
+		}
 		done(outcome)
 		done = func(login.Outcome) {}
-		q.front.o.Log.Info("sign-in refused", "service", service, "user", q.shown(name), "from", q.from.String())
-		return who, q.front.throttle.Wait(service, name, q.from), err
+		q.front.o.Log.Info("sign-in refused", "service", tries.Service, "user", q.shown(name), "from", q.from.String())
+		return who, q.front.throttle.Hint(tries), err
 	}
 	return who, 0, err
 }
 
+// triesFrom is where a try comes from. Programs of this machine that are no account's, such as its webmail,
+// act for many people.
+func (q *request) triesFrom() login.Client {
+	uid, local := strings.CutPrefix(q.client, localUser)
+	if n, err := strconv.Atoi(uid); local && err == nil {
+		return login.Client{Key: q.client, Many: !q.front.o.Backend.Tenant(n)}
+	}
+	return login.Client{Key: q.client, Many: q.client == loopback}
+}
+
 // shown is a name as the log may have it: people type passwords where names belong.
 func (q *request) shown(name string) string {
-	if _, err := q.userOf(name); err == nil || q.service == Webmail && strings.Contains(name, "@") {
+	if _, err := q.userOf(name); err == nil {
+		return clip(name)
+	}
+	_, domain, ok := strings.Cut(name, "@")
+	if ok && q.service == Webmail && q.front.o.Backend.Owned(account.ASCIIDomain(strings.TrimSpace(domain))) {
 		return clip(name)
 	}
 	return "[unknown]"
@@ -217,13 +237,17 @@ func (q *request) byPassword(name string, secret protocol.Secret) (identity, err
 
 func (q *request) byMailbox(name string, secret protocol.Secret) (identity, error) {
 	address := strings.ToLower(strings.TrimSpace(name))
-	a, ok, err := q.front.o.Backend.VerifyMailbox(q.r.Context(), address, secret)
+	start := time.Now()
+	a, verdict, err := q.front.o.Backend.VerifyMailbox(q.r.Context(), address, secret)
+	q.front.mailboxes.observe(time.Since(start))
 	switch {
 	case err != nil:
 		// Its account's worker does not answer; of the others nothing is wrong.
 		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
 		return identity{}, errGone
-	case !ok:
+	case verdict == NoSuchMailbox:
+		return identity{}, errNoMailbox
+	case verdict != RightPassword:
 		return identity{}, errDenied
 	}
 	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
@@ -259,7 +283,7 @@ func (q *request) sessionOf() (identity, bool) {
 	if len(cookies) != 1 || !q.hostAllowed() {
 		return identity{}, false
 	}
-	s, ok := q.front.sessions.Find(cookies[0].Value, string(q.service))
+	s, ok := q.front.sessions.Find(cookies[0].Value, string(q.service), q.client)
 	if !ok {
 		return identity{}, false
 	}
@@ -289,6 +313,9 @@ func (q *request) bySession() bool {
 		q.who = who
 		return true
 	}
+	if ok && q.path.Session != "" {
+		q.front.sessions.Wrong(*who.session)
+	}
 	if (q.path.Kind == decode.Page || q.path.Kind == decode.Logout) && !strings.HasSuffix(q.path.Page, ".json") {
 		http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 		return false
@@ -312,8 +339,13 @@ func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second 
 // isDenied tells a wrong name or secret from a failure to tell.
 func isDenied(err error) bool { return errors.Is(err, errDenied) }
 
+// pause waits until failures are answered: at whole multiples of the time that the slowest of them takes.
 func (q *request) pause(start time.Time) {
-	timer := time.NewTimer(minFailure - time.Since(start))
+	step := q.front.mailboxes.step()
+	if q.service != Webmail {
+		step = stepFor(q.front.o.Passwords.Longest())
+	}
+	timer := time.NewTimer(untilNext(time.Since(start), step))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

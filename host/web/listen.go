@@ -160,6 +160,9 @@ func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) 
 // 16 million addresses.
 const loopback = "loopback"
 
+// localUser stands before the uid of a user of this machine, as whose client its programs are counted.
+const localUser = "local user "
+
 // clientOf is under which name the client at an address is counted: of IPv6 a customer's network is one.
 func clientOf(address netip.Addr) string {
 	if address = address.Unmap().WithZone(""); address.IsLoopback() {
@@ -187,7 +190,7 @@ func clientAt(c net.Conn) string {
 	if err != nil {
 		return client
 	}
-	return "local user " + strconv.Itoa(uid)
+	return localUser + strconv.Itoa(uid)
 }
 
 // accept takes connections in until the listener is closed.

@@ -58,11 +58,8 @@ func (q *request) public() bool {
 			return true
 		}
 		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
-			if who, ok := q.sessionOf(); ok {
-				http.Redirect(q.w, q.r, "/"+who.session.Token+"/", http.StatusSeeOther)
-			} else {
-				http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
-			}
+			// The cookie alone must not give the session's token: see login.Session.
+			http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 			return true
 		}
 	}
@@ -153,7 +150,7 @@ func (q *request) login() {
 	}
 	q.who = who
 	secret, session := q.front.sessions.Begin(login.Session{
-		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: stamp,
+		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: stamp, From: q.client,
 	})
 	http.SetCookie(q.w, &http.Cookie{
 		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.conn.secure, SameSite: http.SameSiteStrictMode,

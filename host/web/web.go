@@ -31,10 +31,24 @@ type Backend interface {
 	Accounts() []protocol.Account
 	// Modules describes what an account can call.
 	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
-	// VerifyMailbox tells whose account a mailbox is and whether a password is its own. Where there
-	// is no such mailbox, ok is false. The error is for the log.
-	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, ok bool, err error)
+	// VerifyMailbox returns whose account a mailbox is and whether a password is its own. The error is for
+	// the log.
+	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (protocol.Account, Verdict, error)
+	// Owned reports whether a domain is one of an account's.
+	Owned(domain string) bool
+	// Tenant reports whether a user of this machine has an account.
+	Tenant(uid int) bool
 }
+
+// Verdict is what came of verifying a mailbox's password.
+type Verdict int
+
+// The verdicts.
+const (
+	NoSuchMailbox Verdict = iota
+	WrongPassword
+	RightPassword
+)
 
 // Passwords verifies the passwords of accounts and of root.
 type Passwords interface {
@@ -43,6 +57,8 @@ type Passwords interface {
 	Verify(ctx context.Context, name string, password protocol.Secret) (bool, error)
 	// Stamp tells one password of a name from the next; "" where there is none, or it is not known.
 	Stamp(name string) (string, error)
+	// Longest is how long Verify takes at most, without waiting for others, by all that is known.
+	Longest() time.Duration
 }
 
 // Service is one of the three that cPanel has on ports of their own.
@@ -89,6 +105,7 @@ type Front struct {
 	places     *admission.Pool          // Of connections.
 	proofs     *admission.Pool          // Of those that try a password.
 	handshakes *admission.FairSemaphore // Of TLS, by client.
+	mailboxes  failureClock             // Of verifying mailboxes' passwords.
 }
 
 // The bounds of tries of passwords, which are strangers': in all, and of one client with one name.

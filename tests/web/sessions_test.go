@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"io"
 	"net/url"
 	"slices"
@@ -148,4 +149,42 @@ func TestT39_Pages(t *testing.T) {
 		require.NotContains(t, string(body), "<", path)
 		require.Contains(t, answer.Header.Get("Content-Type"), "application/json", path)
 	}
+}
+
+// T53: a browser sends its cookie to every port of a host's name, a tenant's program among them. With it
+// alone there is no token to be had, and from another user of this machine it is worth nothing.
+func TestT53_TheCookieAlone(t *testing.T) {
+	t.Parallel()
+	w, web := open(t)
+	password := w.SetPassword(t, "demo")
+	cookie, session := web.SignIn(t, web.CPanel, "demo", password)
+	for _, path := range []string{"/", "/login", "/logout", "/docs", "/me.json", "/execute/Tokens/create_full_access?name=x", "/json-api/cpanel"} {
+		answer := web.Request(t, "GET", web.CPanel+path, "", "Cookie: "+cookie)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		require.NotContains(t, string(body)+answer.Header.Get("Location"), "cpsess", path)
+	}
+	status, _ := web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)
+	require.Equal(t, 200, status)
+
+	// Even with the token: the thief's program runs as another user.
+	conn, err := hosttest.DialTCP(web.CPanel, "", 20077)
+	require.NoError(t, err)
+	thief := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
+	_, err = io.WriteString(thief, "GET /"+session+"/me.json HTTP/1.0\r\nHost: "+web.CPanel+"\r\nCookie: "+cookie+"\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(thief)
+	require.NoError(t, err)
+	require.NotContains(t, string(answer), `"user"`)
+	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)
+	require.NotEqual(t, 200, status, "a session whose cookie was stolen has ended")
+
+	// Nor can the token be guessed.
+	cookie, session = web.SignIn(t, web.CPanel, "demo", password)
+	for range 25 {
+		_, _ = web.Ask(t, "GET", web.CPanel+"/cpsess0000000001/me.json", "", "Cookie: "+cookie)
+	}
+	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)
+	require.NotEqual(t, 200, status)
 }

@@ -27,7 +27,11 @@ type Session struct {
 	UID     int    // The account's, when it signed in.
 	Stamp   string // Of the password that it signed in with; with another one it ends.
 	Token   string // cpsess and ten digits, which a call must name.
+	// From is the client that signed in. A browser sends its cookie to every port of a host name, so that a
+	// program on another port can come with it, and comes from elsewhere.
+	From string
 
+	wrong   int // Wrong tokens that came with the cookie.
 	id      [sha256.Size]byte
 	created time.Time
 	used    time.Time
@@ -102,8 +106,23 @@ func (s *Sessions) over(session *Session) bool {
 	return now.Sub(session.used) > idleTime || now.Sub(session.created) > longestTime
 }
 
-// Find returns the session of a secret, for a service.
-func (s *Sessions) Find(secret, service string) (Session, bool) {
+// maxWrong is how many wrong tokens may come with a session's cookie before it ends: they are guesses.
+const maxWrong = 20
+
+// Wrong notes that a wrong token came with a session's cookie.
+func (s *Sessions) Wrong(session Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept := s.byID[session.id]; kept != nil {
+		if kept.wrong++; kept.wrong >= maxWrong {
+			delete(s.byID, session.id)
+		}
+	}
+}
+
+// Find returns the session of a secret, for a service and the client that signed in. If another client
+// comes with the secret, it was stolen, and the session ends.
+func (s *Sessions) Find(secret, service, from string) (Session, bool) {
 	id := sha256.Sum256([]byte(secret))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +130,7 @@ func (s *Sessions) Find(secret, service string) (Session, bool) {
 	if session == nil || session.Service != service {
 		return Session{}, false
 	}
-	if s.over(session) {
+	if s.over(session) || session.From != from {
 		delete(s.byID, id)
 		return Session{}, false
 	}

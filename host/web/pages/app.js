@@ -18,6 +18,7 @@ function show() {
 }
 
 async function start() {
+  sessionStorage.setItem('cpsess', location.pathname.split('/')[1]); // See resume.js.
   state.me = await getJSON('me.json');
   if (state.me.service === 'whm') {
     const choice = byId('account');
