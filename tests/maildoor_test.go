@@ -28,7 +28,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, string(refused), "set mail_door =")
 	w.Set(t, "control  =", "mail_door = \"run/mail.sock\"\ncontrol  =")
 	http := ports.Free(t)
-	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", http))
+	w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", http))
 	h := w.Serve(t)
 	conf := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(conf), 0o755))

@@ -265,7 +265,7 @@ func TestT33_MailServerOnFiles(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, vmailUID(t))
 	http := ports.Free(t)
-	w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\n# scheme", http))
+	w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\n# scheme", http))
 	include := filepath.Join(t.TempDir(), "liveapi.conf")
 	require.NoError(t, os.WriteFile(include, []byte(hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--queue="))), 0o644))
 	w.Serve(t)
@@ -349,7 +349,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 			dsn := server.Database()
 			w := hosttest.Sandbox(t)
 			http := ports.Free(t)
-			w.Set(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", kind, dsn, http))
+			w.SetSecret(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", kind, dsn, http))
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables are there")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has what is needed")
@@ -435,7 +435,7 @@ func vmailUID(t *testing.T) int {
 func TestMailServerIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	w.Set(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry\"\nkick = true\n# scheme")
+	w.SetSecret(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry\"\nkick = true\n# scheme")
 	host := w.Serve(t)
 	c := w.Dial(t)
 	const warning = "The change was made. The mail server could not be told of it, and may go by what it was for a while."
@@ -457,7 +457,7 @@ func TestMailServerThatHangs(t *testing.T) {
 			defer func() { _ = l.Close() }()
 			w := hosttest.Sandbox(t)
 			w.Limits(t, fmt.Sprintf("call = %q", limit))
-			w.Set(t, "# scheme", fmt.Sprintf("doveadm = \"http://%s\"\ndoveadm_key = \"key\"\nmail_timeout = %q\n# scheme", l.Addr(), setting))
+			w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://%s\"\ndoveadm_key = \"key\"\nmail_timeout = %q\n# scheme", l.Addr(), setting))
 			w.Serve(t)
 			c := w.Dial(t)
 			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // Its worker has started.

@@ -87,7 +87,7 @@ func TestHeldMail(t *testing.T) {
 	refused := uapiAnswerOf(t, w, "get_held_message_count", "email=user@example.com")
 	require.Contains(t, refused, "its operator has not set where (setting queue)")
 	socket := filepath.Join(w.Dir, "run", "queue.sock")
-	w.Set(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase = %q\nqueue = %q\n# scheme", dbtest.PostgreSQL(t).Database(), socket))
+	w.SetSecret(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase = %q\nqueue = %q\n# scheme", dbtest.PostgreSQL(t).Database(), socket))
 	hosttest.Output(t, w.Command(t, "liveapi", "store", "init"))
 	dir, err := os.MkdirTemp("/var/spool", "lwpostfix")
 	require.NoError(t, err)

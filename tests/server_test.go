@@ -134,7 +134,7 @@ func scan(t testing.TB, pid int, text string) bool {
 func TestT15_PasswordsStayOutOfTheAccountsProcesses(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID)
-	w.Set(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry-key\"\n# scheme")
+	w.SetSecret(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry-key\"\n# scheme")
 	w.Limits(t, "account_rate = -1")
 	h := w.Serve(t)
 	const canary = "c4n4ry-Pa55w0rd"

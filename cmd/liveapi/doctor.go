@@ -66,6 +66,9 @@ func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
 	} else {
 		d.well("configuration %s, %s mode", c.Path(), c.Mode)
 	}
+	if err := c.Exposed(); err != nil {
+		d.bad("%v", err)
+	}
 	d.kernel()
 	if c.Mode == config.Server {
 		d.server(c)

@@ -37,6 +37,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if err := check(c); err != nil {
 		return err
 	}
+	if err := c.Exposed(); err != nil {
+		return err
+	}
 	handed := activation.Files(true) // Taken before anything opens a descriptor.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

@@ -132,6 +132,13 @@ func (w *World) Set(t testing.TB, old, text string) {
 	require.NoError(t, os.WriteFile(w.Config, []byte(strings.Replace(string(config), old, text, 1)), 0o644))
 }
 
+// SetSecret is Set for a text with a key or a password: nobody else may then read the configuration.
+func (w *World) SetSecret(t testing.TB, old, text string) {
+	t.Helper()
+	require.NoError(t, os.Chmod(w.Config, 0o600))
+	w.Set(t, old, text)
+}
+
 const settings = "# The Email plugin" // What stands before a sandbox's plugin.
 
 // settle makes a sandbox one of many on a machine that may be slow.

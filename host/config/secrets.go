@@ -1,0 +1,106 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a plugin's settings mean only the plugin knows, before which the file has been read. So a secret
+// is told by its name, and the address of a database by the password in it.
+var (
+	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|(^|[_-])key|apikey)s?$`)
+	fileName    = regexp.MustCompile(`(?i)[_-](file|path|dir)$`)
+	inAddress   = regexp.MustCompile(`(?i)(^|[\s?&;])pass(word|wd)?\s*=\s*\S`)
+	userAndPass = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://)?[^/@\s:]*:[^/@\s]+@`)
+)
+
+// Exposed returns an error for each file of the configuration that holds a secret and that others than
+// its owner can read: the password of a database, a key or a token in a plugin's settings.
+func (c *Config) Exposed() error {
+	var all []error
+	look := func(file, plugin string, settings map[string]any) {
+		names := secretsIn("", settings)
+		if len(names) == 0 {
+			return
+		}
+		if why := readableByOthers(file); why != "" {
+			all = append(all, fmt.Errorf("%s holds secrets of the plugin %s (%s) and %s: chmod 600 it, or keep them in files of their own",
+				file, plugin, strings.Join(names, ", "), why))
+		}
+	}
+	if c.path != "" {
+		for _, p := range c.Plugins {
+			look(c.path, filepath.Base(p.Path), p.Settings)
+		}
+	}
+	plugins, _ := c.ReadPlugins(nil) // Those that can't be read are not served.
+	for _, p := range plugins {
+		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings)
+	}
+	return errors.Join(all...)
+}
+
+// secretsIn returns the names of the settings that hold secrets.
+func secretsIn(prefix string, settings map[string]any) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		switch value := settings[name].(type) {
+		case map[string]any:
+			names = append(names, secretsIn(prefix+name+".", value)...)
+		case string:
+			if value != "" && !fileName.MatchString(name) && (secretName.MatchString(name) || inAddress.MatchString(value) || userAndPass.MatchString(value)) {
+				names = append(names, prefix+name)
+			}
+		}
+	}
+	return names
+}
+
+// firstUserGroup is the lowest id of a group that may be people's.
+const firstUserGroup = 500
+
+// readableByOthers returns who else can read a file, in words; "" is nobody.
+func readableByOthers(path string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return ""
+	}
+	switch {
+	case st.Mode&0o004 != 0 && passable(path):
+		return "can be read by everybody"
+	case st.Mode&0o040 != 0 && st.Gid >= firstUserGroup:
+		return fmt.Sprintf("can be read by the group %d", st.Gid)
+	case st.Mode&0o040 != 0 && hasACL(path):
+		return "can be read by those whom its access list (getfacl) names"
+	}
+	return ""
+}
+
+// passable reports whether everybody can pass through the directories above a file.
+func passable(path string) bool {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err == nil && info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
+}
+
+// hasACL reports whether a file has an access list beside its mode.
+func hasACL(path string) bool {
+	n, err := unix.Getxattr(path, "system.posix_acl_access", nil)
+	return err == nil && n > 0
+}

@@ -1,0 +1,71 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/config"
+)
+
+// T52: a configuration with a secret is its owner's alone.
+func TestT52_Exposed(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lc") // Everybody passes through it, unlike the test's own.
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	path := filepath.Join(dir, "liveapid.toml")
+	plugins := filepath.Join(dir, "plugins.d")
+	require.NoError(t, os.Mkdir(plugins, 0o755))
+	exposed := func(text string, mode os.FileMode) error {
+		require.NoError(t, os.WriteFile(path, []byte(fmt.Sprintf("accounts = \"a\"\nplugin_dir = %q\n[[plugin]]\npath = \"/usr/lib/x/liveapi-email\"\n[plugin.settings]\n%s\n", plugins, text)), 0o600))
+		require.NoError(t, os.Chmod(path, mode))
+		c, err := config.Load(path)
+		require.NoError(t, err)
+		return c.Exposed()
+	}
+	secrets := []string{
+		`database = "postgres://mail:s3cret@localhost/mail"`, `database = "mail:s3cret@tcp(127.0.0.1:3306)/mail"`, `database = "host=/run user=mail password=s3cret"`,
+		`database = "postgres://localhost/mail?user=x&password=s3cret"`, `doveadm_key = "s3cret"`, `doveadm_password = "s3cret"`, `token = "s3cret"`, `api-key = "s3cret"`, `key = "s3cret"`,
+		"[plugin.settings.remote]\nclient_secret = \"s3cret\"",
+	}
+	for _, text := range secrets {
+		err := exposed(text, 0o644)
+		require.ErrorContains(t, err, "can be read by everybody", text)
+		require.NotContains(t, err.Error(), "s3cret")
+		require.NoError(t, exposed(text, 0o600), text)
+	}
+	require.ErrorContains(t, exposed(secrets[0], 0o604), "database")
+	for _, text := range []string{
+		`database = "postgres:///mail?host=/run/postgresql"`, `database = "mail@unix(/run/mysqld/mysqld.sock)/mail"`, `database_file = "/etc/liveapid/database"`, `key_file = "/etc/k"`,
+		`doveadm_key = ""`, `required_strength = 65`, `scheme = "SHA512-CRYPT"`, `doveadm = "http://127.0.0.1:8080"`,
+	} {
+		require.NoError(t, exposed(text, 0o644), text)
+	}
+	// A plugin's own file.
+	own := filepath.Join(plugins, "billing.toml")
+	require.NoError(t, os.WriteFile(own, []byte("path = \"/opt/x\"\n[settings]\napi_token = \"s3cret\"\n"), 0o644))
+	require.ErrorContains(t, exposed("", 0o644), "billing.toml holds secrets of the plugin billing (api_token)")
+	require.NoError(t, os.Remove(own))
+	// The group of a system user is not everybody's; a person's is.
+	if os.Geteuid() == 0 {
+		require.NoError(t, exposed(secrets[0], 0o640))
+		c, err := config.Load(path)
+		require.NoError(t, err)
+		require.NoError(t, os.Chown(path, 0, 1001))
+		require.ErrorContains(t, c.Exposed(), "the group 1001")
+		require.NoError(t, os.Chown(path, 0, 0))
+		require.NoError(t, os.Chmod(path, 0o600))
+		out, err := exec.Command("setfacl", "-m", "u:65534:r", path).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.ErrorContains(t, c.Exposed(), "access list")
+	}
+	require.NoError(t, os.Remove(path)) // With its access list.
+	// What nobody else can reach, nobody else can read.
+	require.NoError(t, os.Chmod(dir, 0o700))
+	require.NoError(t, exposed(secrets[0], 0o644))
+}
