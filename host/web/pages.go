@@ -118,7 +118,7 @@ func (q *request) login() {
 	}
 	// Before anything is counted, so that who sends slowly keeps nobody out. Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
 	// in logs and histories.
-	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(loginTime))
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(q.front.loginTime))
 	values, problem := decode.ReadBody(q.r, maxLogin)
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)

@@ -106,6 +106,7 @@ type Front struct {
 	proofs     *admission.Pool          // Of those that try a password.
 	handshakes *admission.FairSemaphore // Of TLS, by client.
 	mailboxes  failureClock             // Of verifying mailboxes' passwords.
+	loginTime  time.Duration            // How long the body of somebody who signs in may take.
 }
 
 // The bounds of tries of passwords, which are strangers': in all, and of one client with one name.
@@ -131,7 +132,7 @@ func New(o Options) *Front {
 		o.Connections = DefaultConnections
 	}
 	return &Front{
-		o: o, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
+		o: o, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
 		places: admission.NewPool(admission.PoolOptions{
 			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Grace: connectionGrace,
 		}),

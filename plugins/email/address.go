@@ -106,6 +106,8 @@ func isSystemMailbox(call *sdk.Call) bool {
 func public(box store.Address, err error, outcome string) error {
 	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
 	switch {
+	case errors.Is(err, store.ErrUnknown): // First: why it is not known must not be told as "nothing was changed".
+		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	case errors.Is(err, store.ErrNoMailbox):
 		// Nothing for the log: callers mistype.
 		return protocol.NewError(protocol.KindNotFound, "The email account “"+box.String()+"” does not exist.")
@@ -123,8 +125,6 @@ func public(box store.Address, err error, outcome string) error {
 		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc and mail folders."
 	case errors.Is(err, store.ErrUnsafe):
 		e.Message = "The mail store of “" + box.Domain + "” is not as it should be. " + outcome + "; the log has the details."
-	case errors.Is(err, store.ErrUnknown):
-		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	default:
 		return err
 	}
