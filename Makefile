@@ -5,7 +5,7 @@ TOOLS   := $(BIN)/tools
 GO      ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint deps deb bench soak fuzz tools npm proto clean
+.PHONY: all build demo test lint deps deb bench attack soak fuzz tools npm proto clean
 
 all: build
 
@@ -37,6 +37,9 @@ deb: ## Build the Debian package into dist/.
 bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
 	$(GO) run ./tests/bench -bin $(BIN)
 	$(GO) test -run '^$$' -bench . -benchtime 50x -timeout 30m ./plugins/email/store/sqlstore
+
+attack: build ## Attack a host as other users of the machine and as strangers do, at full size. Needs root.
+	ATTACK_FULL=1 $(GO) test -timeout 10m -count 1 -v ./tests/attack
 
 soak: build ## Many sessions and accounts, a million frames, a minute of kills; SOAK_SCALE=10 does a tenth. Needs root.
 	$(GO) test -tags soak -timeout 60m -count 1 -v ./tests/soak

@@ -32,6 +32,10 @@ const drainTime = 20 * time.Second
 // holds is little, and its memory is counted in docs/security.md. GOGC says otherwise.
 const gcPercent = 50
 
+// memoryLimit is from what on the host clears up more often than it needs to, in bytes; a large list goes
+// beyond it. GOMEMLIMIT says otherwise.
+const memoryLimit = 80 << 20
+
 // serve listens until ctx ends, on the socket that it makes or that systemd hands over.
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if err := check(c); err != nil {
@@ -43,6 +47,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	handed := activation.Files(true) // Taken before anything opens a descriptor.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	dirs := []string{filepath.Dir(c.Socket)}
 	if c.Mode == config.Server && c.RunDir != "" {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// The bounds of answers, in bytes of what they take once they are decoded. A list of 100,000 records
+// The bounds of answers, in bytes of what they take until they are written. A list of 100,000 records
 // takes more than all of it, and is decoded alone.
 const (
 	smallAnswer    = 16 << 10 // Not counted.
-	accountAnswers = 16 << 20
-	totalAnswers   = 32 << 20
+	accountAnswers = 8 << 20
+	totalAnswers   = 16 << 20
 	answerGrace    = 5 * time.Second
 )
 
@@ -40,6 +40,6 @@ func (a *Answers) Take(ctx context.Context, account string, bytes, values int64)
 	return nil
 }
 
-// valueSize is what a decoded value takes beside its own bytes: an interface, and its part of a list or
-// a map.
-const valueSize = 48
+// valueSize is what a value takes beside its own bytes until it has been answered: some seventy decoded,
+// with its part of a list or a map, as many again when the envelope is made, and its name in the text.
+const valueSize = 200

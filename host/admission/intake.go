@@ -24,7 +24,7 @@ const (
 
 	// SmallRequest is how many bytes of a request are not counted: connections have a buffer of that size.
 	SmallRequest = 4 << 10
-	totalIntake  = 24 << 20 // Bytes of requests that are being read, or whose calls run.
+	totalIntake  = 10 << 20 // Bytes of requests that are being read, or whose calls run.
 	eachIntake   = 2 << 20  // Of one account.
 	intakeGrace  = 2 * time.Second
 )

@@ -148,31 +148,38 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return lease, nil
 }
 
-// victim returns the holder that has to give something up for h, which asks for n; nil if none has to:
-// those that have more than h would have, and those that have no less and let it lie idle. It needs mu.
+// victim returns the holder that has to give something up for h, which asks for n; nil if none has to. First
+// come those that have more than h would have, then those that have as much and let it lie idle; of both,
+// leases that are not trusted come first. It needs mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
-	for class := range 2 {
-		var found *holder
-		var since time.Time // Of the longest idle lease of found.
-		for _, v := range p.holders {
-			front := v.idle[class].Front()
-			if v == h || front == nil {
-				continue
+	for _, idleOnly := range []bool{false, true} {
+		for class := range 2 {
+			if found := p.largest(h, n, class, idleOnly); found != nil {
+				return found
 			}
-			idle := front.Value.(*Lease).since
-			stale := p.now().Sub(idle) > p.o.Grace
-			if v.held <= h.held+n && !(stale && v.held == h.held+n) {
-				continue
-			}
-			if found == nil || v.held > found.held || v.held == found.held && idle.Before(since) {
-				found, since = v, idle
-			}
-		}
-		if found != nil {
-			return found
 		}
 	}
 	return nil
+}
+
+// largest returns the holder with most that can give up a lease of a class; of several, the one whose lease
+// has been idle for longest.
+func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *holder) {
+	var since time.Time // Of the longest idle lease of found.
+	for _, v := range p.holders {
+		front := v.idle[class].Front()
+		if v == h || front == nil || v.held < h.held+n {
+			continue
+		}
+		idle := front.Value.(*Lease).since
+		if v.held == h.held+n && (!idleOnly || p.now().Sub(idle) <= p.o.Grace) {
+			continue
+		}
+		if found == nil || v.held > found.held || v.held == found.held && idle.Before(since) {
+			found, since = v, idle
+		}
+	}
+	return found
 }
 
 // evict revokes a holder's longest idle lease, and reports whether it has one. It needs mu.

@@ -219,3 +219,26 @@ func TestPoolCounts(t *testing.T) {
 	require.Empty(t, p.holders)
 	require.Zero(t, p.ending)
 }
+
+// T50: while somebody has much, nobody who has little loses it for being slow.
+func TestT50_TheSlowKeepTheirs(t *testing.T) {
+	now := time.Now()
+	p := NewPool(PoolOptions{Total: 5, Grace: time.Second, Replace: true})
+	p.now = func() time.Time { return now }
+	_, slow := unit(t, p, "slow")
+	for range 4 {
+		lease, _ := unit(t, p, "net")
+		require.NoError(t, lease.Trust("mallory"))
+	}
+	now = now.Add(time.Minute)
+	for range 10 {
+		lease, _ := unit(t, p, "net") // Which holds nothing itself: all of it is mallory's.
+		require.NoError(t, lease.Trust("mallory"))
+		require.Eventually(t, func() bool { return p.Held() == 5 }, 10*time.Second, time.Millisecond)
+	}
+	select {
+	case <-slow:
+		t.Fatal("it was taken away")
+	default:
+	}
+}

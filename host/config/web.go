@@ -34,7 +34,7 @@ type Web struct {
 	Hosts     []string `toml:"hosts"`      // Further names by which browsers may come; *.example.com is a whole level.
 	Proxies   []string `toml:"proxies"`    // Addresses or networks whose X-Forwarded-For is believed.
 	AccessLog string   `toml:"access_log"` // "" has none.
-	// Connections is how many connections the three services hold at once; 0 is 1024.
+	// Connections is how many connections the three services hold at once; 0 is 640.
 	Connections int  `toml:"connections"`
 	HTTP2       bool `toml:"http2"` // Offer HTTP/2; cPanel's own server speaks HTTP/1.1.
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,43 +26,79 @@ const (
 // any more.
 var ErrNotLocal = errors.New("peer: the other end is no socket of this machine")
 
-// LocalUser returns the uid of who made the other end of a TCP connection over loopback: local is the
-// accepted end's address, remote the other one's. The kernel says it, as SO_PEERCRED does for a UNIX
-// socket.
-func LocalUser(local, remote netip.AddrPort) (uid int, err error) {
+// LocalUsers tells whose programs are at the other ends of TCP connections over loopback. It holds one
+// descriptor, so that it answers when the process has no other left.
+type LocalUsers struct {
+	mu sync.Mutex
+	fd int // A socket of netlink; -1 if there is none.
+
+	sequence uint32
+	answer   [4096]byte
+}
+
+// NewLocalUsers returns one that can ask the kernel, or the error for which it can't.
+func NewLocalUsers() (*LocalUsers, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return 0, fmt.Errorf("ask for a socket's user: %w", err)
+		return nil, fmt.Errorf("ask for sockets' users: %w", err)
 	}
-	defer func() { _ = unix.Close(fd) }()
+	// The kernel answers at once; nobody may be kept waiting if it does not.
 	wait := unix.NsecToTimeval(time.Second.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
-		return 0, fmt.Errorf("ask for a socket's user: %w", err)
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("ask for sockets' users: %w", err)
 	}
+	return &LocalUsers{fd: fd}, nil
+}
+
+// Close gives the descriptor back.
+func (l *LocalUsers) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fd := l.fd
+	l.fd = -1
+	if fd < 0 {
+		return nil
+	}
+	return unix.Close(fd)
+}
+
+// Of returns the uid of who made the other end of a TCP connection over loopback: local is the accepted
+// end's address, remote the other one's. The kernel says it, as SO_PEERCRED does for a UNIX socket.
+func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sequence++
 	// The other end's own view: its address is the source.
-	if err := unix.Sendto(fd, diagRequest(remote, local), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(l.fd, diagRequest(remote, local, l.sequence), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, fmt.Errorf("ask for a socket's user: %w", err)
 	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
-	if err != nil {
-		return 0, fmt.Errorf("ask for a socket's user: %w", err)
+	for {
+		n, _, err := unix.Recvfrom(l.fd, l.answer[:], 0)
+		if err != nil {
+			return 0, fmt.Errorf("ask for a socket's user: %w", err)
+		}
+		answer := l.answer[:n]
+		if n < unix.NLMSG_HDRLEN || binary.NativeEndian.Uint32(answer[8:]) != l.sequence {
+			continue // Of a question that was given up.
+		}
+		if binary.NativeEndian.Uint16(answer[4:]) != sockDiagByFamily {
+			return 0, ErrNotLocal
+		}
+		if n < unix.NLMSG_HDRLEN+diagAnswerSize {
+			return 0, errors.New("ask for a socket's user: the kernel's answer is too short")
+		}
+		return int(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN+diagUID:])), nil
 	}
-	if answer = answer[:n]; n < unix.NLMSG_HDRLEN || binary.NativeEndian.Uint16(answer[4:]) != sockDiagByFamily {
-		return 0, ErrNotLocal
-	}
-	if len(answer) < unix.NLMSG_HDRLEN+diagAnswerSize {
-		return 0, errors.New("ask for a socket's user: the kernel's answer is too short")
-	}
-	return int(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN+diagUID:])), nil
 }
 
 // diagRequest asks for the one TCP socket with these addresses.
-func diagRequest(source, destination netip.AddrPort) []byte {
+func diagRequest(source, destination netip.AddrPort, sequence uint32) []byte {
 	b := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	binary.NativeEndian.PutUint32(b[0:], uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST)
+	binary.NativeEndian.PutUint32(b[8:], sequence)
 	r := b[unix.NLMSG_HDRLEN:]
 	r[0], r[1] = unix.AF_INET6, unix.IPPROTO_TCP
 	if source.Addr().Is4() {

@@ -17,6 +17,9 @@ func TestLocalUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("connecting as another user needs root")
 	}
+	users, err := peer.NewLocalUsers()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, users.Close()) }()
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		require.NoError(t, err)
@@ -28,10 +31,10 @@ func TestLocalUser(t *testing.T) {
 			require.NoError(t, err)
 			local := netip.MustParseAddrPort(accepted.LocalAddr().String())
 			remote := netip.MustParseAddrPort(accepted.RemoteAddr().String())
-			got, err := peer.LocalUser(local, remote)
+			got, err := users.Of(local, remote)
 			require.NoError(t, err)
 			require.Equal(t, uid, got, host)
-			_, err = peer.LocalUser(local, netip.AddrPortFrom(remote.Addr(), 1))
+			_, err = users.Of(local, netip.AddrPortFrom(remote.Addr(), 1))
 			require.ErrorIs(t, err, peer.ErrNotLocal)
 			_ = client.Close()
 			_ = accepted.Close()
@@ -47,8 +50,11 @@ func BenchmarkLocalUser(b *testing.B) {
 	require.NoError(b, err)
 	defer func() { _ = client.Close() }()
 	remote, local := netip.MustParseAddrPort(client.LocalAddr().String()), netip.MustParseAddrPort(l.Addr().String())
+	users, err := peer.NewLocalUsers()
+	require.NoError(b, err)
+	defer func() { _ = users.Close() }()
 	for b.Loop() {
-		_, err := peer.LocalUser(local, remote)
+		_, err := users.Of(local, remote)
 		require.NoError(b, err)
 	}
 }

@@ -110,17 +110,31 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			}
 			continue
 		}
-		s.wg.Go(func() { s.serveConn(ctx, conn, limits) })
+		// Before the next one is accepted: connections that are refused must not take descriptors.
+		sess := s.admit(conn, limits)
+		if sess == nil {
+			_ = conn.Close()
+			continue
+		}
+		s.wg.Go(func() {
+			defer func() {
+				_ = conn.Close()
+				s.leave(sess)
+			}()
+			if err := sess.serve(ctx); err != nil {
+				s.Log.Debug("session ends", "account", sess.caller.Account.Name, "error", err.Error())
+			}
+		})
 	}
 }
 
-func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, limits Limits) {
-	defer func() { _ = conn.Close() }()
+// admit returns the session of a connection; or it tells the client why there is none, and returns nil.
+func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if err != nil {
 		s.Log.Warn("connection refused", "error", err.Error())
 		refuse(conn, err)
-		return
+		return nil
 	}
 	sess := newSession(s.Doer, caller, limits, s.Log, conn, conn)
 	sess.intake, sess.cut = s.Intake, func() { _ = conn.Close() }
@@ -128,12 +142,9 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, limits Limit
 	if err := s.enter(sess, conn, limits); err != nil {
 		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
 		refuse(conn, err)
-		return
+		return nil
 	}
-	defer s.leave(sess)
-	if err := sess.serve(ctx); err != nil {
-		s.Log.Debug("session ends", "account", caller.Account.Name, "error", err.Error())
-	}
+	return sess
 }
 
 // identify asks the kernel who connected, once. The credentials are those of the

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/admission"
-	"github.com/liveapid/liveapid/host/peer"
 	"github.com/liveapid/liveapid/host/web/head"
 	"github.com/liveapid/liveapid/host/web/login"
 	"github.com/liveapid/liveapid/protocol"
@@ -33,10 +32,10 @@ const (
 	streamBuffer  = 64 << 10 // and what it may send before it is read, in bytes.
 
 	// DefaultConnections is how many connections all services hold at once.
-	DefaultConnections = 1024
+	DefaultConnections = 640
 	// connectionGrace is how long a connection must have been idle before a client that has no fewer takes
 	// its place.
-	connectionGrace = 2 * time.Second
+	connectionGrace = 10 * time.Second
 )
 
 // Server returns what serves one service's connections, which must come from a Listener.
@@ -173,20 +172,20 @@ func clientOf(address netip.Addr) string {
 
 // clientAt is clientOf the other end of a connection. Of this machine's programs, those of each user are
 // a client: the kernel says whose they are.
-func clientAt(c net.Conn) string {
+func (f *Front) clientAt(c net.Conn) string {
 	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
 		return ""
 	}
 	client := clientOf(remote.Addr())
-	if client != loopback {
+	if client != loopback || f.local == nil {
 		return client
 	}
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
 	if err != nil {
 		return client
 	}
-	uid, err := peer.LocalUser(local, remote)
+	uid, err := f.local.Of(local, remote)
 	if err != nil {
 		return client
 	}
@@ -216,7 +215,7 @@ func (l *listener) accept() {
 			}
 			continue
 		}
-		placed := &conn{Conn: c, secure: l.tls != nil, client: clientAt(c)}
+		placed := &conn{Conn: c, secure: l.tls != nil, client: l.front.clientAt(c)}
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 		ready := make(chan struct{})
 		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {

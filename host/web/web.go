@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/peer"
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/host/web/login"
@@ -106,6 +107,7 @@ type Front struct {
 	proofs     *admission.Pool          // Of those that try a password.
 	handshakes *admission.FairSemaphore // Of TLS, by client.
 	mailboxes  failureClock             // Of verifying mailboxes' passwords.
+	local      *peer.LocalUsers         // Nil if this machine's users can't be told apart.
 	loginTime  time.Duration            // How long the body of somebody who signs in may take.
 }
 
@@ -131,8 +133,12 @@ func New(o Options) *Front {
 	if o.Connections <= 0 {
 		o.Connections = DefaultConnections
 	}
+	local, err := peer.NewLocalUsers()
+	if err != nil {
+		o.Log.Warn("the programs of this machine count as one client of the HTTPS API", "error", err.Error())
+	}
 	return &Front{
-		o: o, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
+		o: o, local: local, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
 		places: admission.NewPool(admission.PoolOptions{
 			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Grace: connectionGrace,
 		}),

@@ -44,7 +44,7 @@ func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
 	if maxFrame <= 0 {
 		maxFrame = protocol.MaxFrame
 	}
-	return &FrameReader{r: bufio.NewReader(r), max: maxFrame}
+	return &FrameReader{r: bufio.NewReaderSize(r, readBuffer), max: maxFrame}
 }
 
 // Next returns the next frame's payload. It returns io.EOF where the stream ends
@@ -69,13 +69,35 @@ func (f *FrameReader) Next() ([]byte, error) {
 	if err := f.reserve(length); err != nil {
 		return nil, err
 	}
-	// The buffer grows as bytes arrive: a claimed length costs nothing by itself.
-	var payload bytes.Buffer
-	n, err := io.CopyN(&payload, f.r, int64(length))
+	payload, err := f.read(length)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %d of %d bytes came", truncated(err), n, length)
+		return nil, fmt.Errorf("%w: %d of %d bytes came", truncated(err), len(payload), length)
 	}
-	return f.finishAction(payload.Bytes())
+	return f.finishAction(payload)
+}
+
+// readBuffer is what each idle session holds to read with, in bytes: a length line, and most calls. Payloads
+// that are longer are read past it.
+const readBuffer = 1 << 10
+
+// firstChunk is how much of a payload is allocated before any of it came, in bytes.
+const firstChunk = 16 << 10
+
+// read reads length bytes. The buffer grows as they arrive, so that a claimed length costs nothing by
+// itself, and never beyond the length.
+func (f *FrameReader) read(length int) ([]byte, error) {
+	payload := make([]byte, 0, min(length, firstChunk))
+	for len(payload) < length {
+		if len(payload) == cap(payload) {
+			payload = append(make([]byte, 0, min(2*cap(payload), length)), payload...)
+		}
+		n, err := f.r.Read(payload[len(payload):cap(payload)])
+		payload = payload[:len(payload)+n]
+		if err != nil && len(payload) < length {
+			return payload, err
+		}
+	}
+	return payload, nil
 }
 
 // reserve asks whether the owner of the stream has room.

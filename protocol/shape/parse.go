@@ -3,7 +3,6 @@ package shape
 import (
 	"cmp"
 	"errors"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strconv"
@@ -74,7 +73,7 @@ func (p *parser) filters(switchOptional bool) []filter {
 		}
 		if f.kind == "matches" {
 			var err error
-			if f.pattern, f.size, err = compile(f.term); err != nil {
+			if f.size, err = measure(f.term); err != nil {
 				p.fail("filter_term"+suffix, "is no regular expression that this host takes.")
 				return nil
 			}
@@ -153,21 +152,21 @@ func (p *parser) columns() []string {
 	return out
 }
 
-// compile compiles a pattern whose program stays small: a few bytes of repetitions in each
-// other would make one of megabytes.
-func compile(pattern string) (compiled *regexp.Regexp, size int, err error) {
+// measure returns the size of a pattern's program, which must stay small: a few bytes of repetitions in
+// each other would make one of megabytes. Even so it takes a hundred times the pattern's bytes, so it is
+// compiled when it is used.
+func measure(pattern string) (size int, err error) {
 	if len(pattern) > maxPattern {
-		return nil, 0, errors.New("too long")
+		return 0, errors.New("too long")
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if size = programSize(tree); size > maxProgram {
-		return nil, 0, errors.New("too many repetitions")
+		return 0, errors.New("too many repetitions")
 	}
-	compiled, err = regexp.Compile(pattern)
-	return compiled, size, err
+	return size, nil
 }
 
 // programSize estimates how large a pattern's program is, in instructions.

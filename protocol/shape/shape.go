@@ -75,7 +75,11 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
 		return nil
 	}
+	o.filters = slices.Clone(o.filters) // Whose patterns are compiled for this once.
 	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
+	if err := o.compile(w); err != nil {
+		return err
+	}
 	meta := make(map[string]any)
 	maps.Copy(meta, result.Metadata)
 	if len(o.filters) > 0 {

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"context"
+	"regexp"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -28,6 +29,35 @@ type work struct {
 	ticks   int
 	steps   int // That are left.
 	err     error
+}
+
+// quickPrograms is up to which size in instructions patterns are compiled without waiting for a turn.
+const quickPrograms = 500
+
+// compile compiles the filters' patterns. Large ones wait for a turn first: of all that are asked for,
+// those of one call are there at a time.
+func (o Options) compile(w *work) error {
+	size := 0
+	for _, f := range o.filters {
+		size += f.size
+	}
+	if size > quickPrograms && w.pause != nil {
+		if w.err = w.pause(w.ctx); w.err != nil {
+			return w.err
+		}
+		w.started = time.Now()
+	}
+	for i, f := range o.filters {
+		if f.kind != "matches" {
+			continue
+		}
+		pattern, err := regexp.Compile(f.term)
+		if err != nil { // It was parsed before.
+			return protocol.NewError(protocol.KindInvalid, "A filter’s regular expression can't be compiled.")
+		}
+		o.filters[i].pattern = pattern
+	}
+	return nil
 }
 
 // tick is called for each record and comparison; it reports whether to go on.

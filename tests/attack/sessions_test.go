@@ -107,12 +107,8 @@ func TestT50_IdleSessions(t *testing.T) {
 	w := hosttest.Server(t, append(tenants, alice)...)
 	h := w.Serve(t)
 	before := median(victim(t, w, alice, 30))
-	enable := string(live.AppendFrame(nil, []byte(live.EnableJSON)))
 	for _, uid := range tenants {
-		flood(t, w, uid, 256, func(conn net.Conn) {
-			_, _ = io.WriteString(conn, enable)
-			_, _ = io.Copy(io.Discard, conn)
-		})
+		idleSessions(t, w, uid, 256)
 	}
 	require.Eventually(t, func() bool {
 		s, err := control.Read(t.Context(), filepath.Join(w.Dir, "run", "control.sock"))
@@ -132,12 +128,8 @@ func TestT50_HalfFrames(t *testing.T) {
 	w := hosttest.Server(t, append(tenants, alice)...)
 	h := w.Serve(t)
 	before := median(victim(t, w, alice, 30))
-	half := []byte("1048576\n<cpanelaction>{\"a\":\"" + strings.Repeat("x", 1<<20-1000))
 	for _, uid := range tenants {
-		flood(t, w, uid, 256, func(conn net.Conn) {
-			_, _ = conn.Write(half)
-			_, _ = io.Copy(io.Discard, conn)
-		})
+		halfFrames(t, w, uid, 256)
 	}
 	after := median(victim(t, w, alice, 60))
 	// A large frame of hers comes through, too.
@@ -156,18 +148,7 @@ func TestT51_LargeTags(t *testing.T) {
 	c.Send("<cpanel print=\"" + strings.Repeat(" ", 16<<10+1-17) + "\">")
 	require.Contains(t, c.Answer(), "at most 16384 are taken")
 	before := median(victim(t, w, alice, 30))
-	var frames []string
-	for _, tag := range []string{"<cpanel Email=\"f(" + strings.Repeat("((((", 1<<18-30) + ")\">", "<?cp Email::f(" + strings.Repeat("a,", 1<<19-30) + ") ?>", "<cpanelif " + strings.Repeat("1+", 1<<19-30) + "1>"} {
-		frames = append(frames, fmt.Sprintf("%d\n%s", len(tag), tag))
-	}
-	flood(t, w, mallory, 200, func(conn net.Conn) {
-		go func() { _, _ = io.Copy(io.Discard, conn) }()
-		for i := 0; ; i++ {
-			if _, err := io.WriteString(conn, frames[i%len(frames)]); err != nil {
-				return
-			}
-		}
-	})
+	largeTags(t, w, mallory, 200)
 	after := median(victim(t, w, alice, 60))
 	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
 	require.Less(t, resident(t, h.Process.Pid), maxHost)
@@ -181,14 +162,54 @@ func TestT50_Pipelining(t *testing.T) {
 	h := w.Serve(t)
 	fill(t, w, mallory, 2000)
 	before := median(victim(t, w, alice, 30))
-	call := packed(t, map[string]any{"email": strings.Repeat("x", 100_000)})
-	small := packed(t, map[string]any{})
-	flood(t, w, mallory, 100, func(conn net.Conn) {
+	pipelining(t, w, mallory, 100)
+	after := median(victim(t, w, alice, 60))
+	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
+	require.Less(t, resident(t, h.Process.Pid), maxHost)
+}
+
+// idleSessions holds sessions that do nothing.
+func idleSessions(t testing.TB, w *hosttest.World, uid, n int) {
+	flood(t, w, uid, n, func(conn net.Conn) {
+		_, _ = conn.Write(live.AppendFrame(nil, []byte(live.EnableJSON)))
+		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+// halfFrames holds sessions with frames of 1 MiB that never end.
+func halfFrames(t testing.TB, w *hosttest.World, uid, n int) {
+	half := []byte("1048576\n<cpanelaction>{\"a\":\"" + strings.Repeat("x", 1<<20-1000))
+	flood(t, w, uid, n, func(conn net.Conn) {
+		_, _ = conn.Write(half)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+// largeTags sends tags of 1 MiB without end.
+func largeTags(t testing.TB, w *hosttest.World, uid, n int) {
+	var frames []string
+	for _, tag := range []string{"<cpanel Email=\"f(" + strings.Repeat("((((", 1<<18-30) + ")\">", "<?cp Email::f(" + strings.Repeat("a,", 1<<19-30) + ") ?>", "<cpanelif " + strings.Repeat("1+", 1<<19-30) + "1>"} {
+		frames = append(frames, fmt.Sprintf("%d\n%s", len(tag), tag))
+	}
+	flood(t, w, uid, n, func(conn net.Conn) {
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+		for i := 0; ; i++ {
+			if _, err := io.WriteString(conn, frames[i%len(frames)]); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// pipelining sends calls in MessagePack and reads no answer.
+func pipelining(t testing.TB, w *hosttest.World, uid, n int) {
+	large, small := packed(t, map[string]any{"email": strings.Repeat("x", 100_000)}), packed(t, map[string]any{})
+	flood(t, w, uid, n, func(conn net.Conn) {
 		if _, err := conn.Write(live.AppendFrame(nil, []byte(live.EnableMessagePack))); err != nil {
 			return
 		}
-		for i := range 200 { // It never reads.
-			frame := call
+		for i := range 200 {
+			frame := large
 			if i%2 == 0 {
 				frame = small
 			}
@@ -197,7 +218,4 @@ func TestT50_Pipelining(t *testing.T) {
 			}
 		}
 	})
-	after := median(victim(t, w, alice, 60))
-	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
-	require.Less(t, resident(t, h.Process.Pid), maxHost)
 }

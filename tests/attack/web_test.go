@@ -125,7 +125,7 @@ func (s *site) hold(from, send string, plain bool) func(int, <-chan struct{}) {
 			select {
 			case <-done:
 				return
-			case <-time.After(100 * time.Millisecond):
+			case <-time.After(time.Second):
 			}
 		}
 	}
@@ -144,12 +144,45 @@ func (s *site) report(t testing.TB, before []time.Duration) {
 func TestT50_SlowBodies(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
-	head := "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nAuthorization: cpanel " + hosttest.Name(mallory) + ":" + s.tokens[mallory] +
-		"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\nregex="
-	many(t, 520, s.hold("127.0.0.2", head, false))
-	many(t, 520, s.hold("127.0.0.3", head, false))
+	s.slowBodies(t, 520)
 	time.Sleep(2 * time.Second) // They pile up meanwhile.
 	s.report(t, before)
+}
+
+// slowBodies holds so many requests with a token from each of two addresses.
+func (s *site) slowBodies(t testing.TB, each int) {
+	head := "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nAuthorization: cpanel " + hosttest.Name(mallory) + ":" + s.tokens[mallory] +
+		"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\nregex="
+	many(t, each, s.hold("127.0.0.2", head, false))
+	many(t, each, s.hold("127.0.0.3", head, false))
+}
+
+// T50: all of it together.
+func TestT50_AllTogether(t *testing.T) {
+	tenants := uids(20200, 20)
+	s := newSite(t, func(w *hosttest.World) {
+		for _, uid := range tenants {
+			w.AddAccount(t, uid)
+		}
+	})
+	fill(t, s.World, tenants[18], 3000)
+	fill(t, s.World, tenants[19], 2000)
+	overSocket, overHTTPS := victim(t, s.World, alice, 30), s.victim(t, 30)
+	for _, uid := range tenants[:14] {
+		idleSessions(t, s.World, uid, scale(256, 100))
+	}
+	for _, uid := range tenants[14:17] {
+		halfFrames(t, s.World, uid, scale(256, 60))
+	}
+	largeTags(t, s.World, tenants[17], scale(200, 40))
+	patterns(t, s.World, tenants[18], 16)
+	pipelining(t, s.World, tenants[19], scale(100, 30))
+	s.slowBodies(t, scale(520, 150))
+	many(t, scale(260, 80), s.hold("127.0.0.4", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nuser=", false))
+	many(t, scale(2000, 300), s.hold("127.0.0.7", "", true))
+	time.Sleep(3 * time.Second) // They pile up meanwhile.
+	t.Logf("socket: median %s before, %s in the attacks", median(overSocket), median(victim(t, s.World, alice, 60)))
+	s.report(t, overHTTPS)
 }
 
 // T50: the same for the form to sign in on.

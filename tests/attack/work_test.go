@@ -36,27 +36,7 @@ func TestT51_Patterns(t *testing.T) {
 	h := w.Serve(t)
 	fill(t, w, mallory, 3000)
 	before := median(victim(t, w, alice, 30))
-	args := map[string]string{}
-	for i := range 16 {
-		args[fmt.Sprintf("api.filter_column_%d", i)], args[fmt.Sprintf("api.filter_type_%d", i)] = "*", "matches"
-		args[fmt.Sprintf("api.filter_term_%d", i)] = "^" + strings.Repeat("(.*.*.*)", 20) + strings.Repeat("x?", 300)
-	}
-	text, err := json.Marshal(args)
-	require.NoError(t, err)
-	frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
-	answered := make(chan struct{}, 1000)
-	flood(t, w, mallory, 16, func(conn net.Conn) {
-		for {
-			if _, err := conn.Write(frame); err != nil {
-				return
-			}
-			n, err := conn.Read(make([]byte, 1<<20))
-			if err != nil || n == 0 {
-				return
-			}
-			answered <- struct{}{}
-		}
-	})
+	answered := patterns(t, w, mallory, 16)
 	for range 8 {
 		select {
 		case <-answered:
@@ -85,4 +65,31 @@ func TestT51_Variables(t *testing.T) {
 	long := strings.Repeat("$homedir", 1<<17-100)
 	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"`+long+`"`)), "at most 16384 are taken")
 	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"$homedir"`)), w.Home(mallory))
+}
+
+// patterns asks for a list by sixteen patterns with nested repeats, again and again; what it returns is
+// sent to after each answer.
+func patterns(t testing.TB, w *hosttest.World, uid, n int) <-chan struct{} {
+	args := map[string]string{}
+	for i := range 16 {
+		args[fmt.Sprintf("api.filter_column_%d", i)], args[fmt.Sprintf("api.filter_type_%d", i)] = "*", "matches"
+		args[fmt.Sprintf("api.filter_term_%d", i)] = "^" + strings.Repeat("(.*.*.*)", 20) + strings.Repeat("x?", 300)
+	}
+	text, err := json.Marshal(args)
+	require.NoError(t, err)
+	frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
+	answered := make(chan struct{}, 100_000)
+	flood(t, w, uid, n, func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(frame); err != nil {
+				return
+			}
+			n, err := conn.Read(make([]byte, 64<<10))
+			if err != nil || n == 0 {
+				return
+			}
+			answered <- struct{}{}
+		}
+	})
+	return answered
 }
