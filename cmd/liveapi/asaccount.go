@@ -110,7 +110,7 @@ func environmentOf(a protocol.Account) []string {
 		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",
 		"PATH=/usr/local/bin:/usr/bin:/bin",
 	}
-	for _, name := range []string{"TERM", "LANG", "LC_ALL", "TZ", config.Env} {
+	for _, name := range []string{"TERM", "LANG", "LC_ALL", "TZ"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}

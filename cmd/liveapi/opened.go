@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 
@@ -76,10 +75,5 @@ func (f *accountFlags) open() (*opened, error) {
 }
 
 func onHost(socket string, a protocol.Account, log *slog.Logger) *opened {
-	h := remote.New(socket)
-	return &opened{doer: h, socket: socket, account: a, log: log, close: func() {
-		if err := h.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			log.Warn("end the session", "error", err.Error())
-		}
-	}}
+	return &opened{doer: remote.New(socket), socket: socket, account: a, log: log, close: func() {}}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/account"
@@ -24,6 +25,10 @@ import (
 	"github.com/liveapid/liveapid/host/session"
 	"github.com/liveapid/liveapid/host/setup"
 )
+
+// metricsConnections is how many connections the page of metrics has at once: any user of this machine can
+// open some.
+const metricsConnections = 8
 
 // drainTime is how long calls in flight may take after SIGTERM.
 const drainTime = 20 * time.Second
@@ -157,6 +162,7 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	l = netutil.LimitListener(l, metricsConnections)
 	others.Go(func() {
 		if err := control.Serve(ctx, l, control.Host{Metrics: rt.Metrics.Handler()}); err != nil {
 			log.Error("metrics", "error", err.Error())

@@ -64,6 +64,8 @@ type Directory struct {
 	owners    map[string]string   // Whose each domain is.
 	contested map[string][]string // The accounts that claim a domain, if there are several.
 	taken     map[string]bool     // Names that a source has, readable or not.
+	// incomplete says that a source, or whose the domains were, could not be read.
+	incomplete bool
 }
 
 // sources returns them in their order.
@@ -115,9 +117,10 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("accounts: %w: all stays as it was", err)}
 	}
+	failed := false // Some accounts are not known.
 	if !d.loaded {
 		if d.saved, err = loadOwners(d.ownersFile); err != nil {
-			broken = append(broken, err)
+			broken, failed = append(broken, err), true
 		}
 		d.mu.Lock()
 		d.loaded, d.owners = true, d.saved
@@ -126,7 +129,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	for _, s := range d.sources {
 		r, err := s.all(find)
 		if err != nil {
-			broken = append(broken, err)
+			broken, failed = append(broken, err), true
 			r = d.last[s]
 		} else {
 			broken = append(broken, r.errs...)
@@ -146,6 +149,9 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 			}
 		}
 	}
+	if failed {
+		index.keepOwners(d.owners)
+	}
 	broken = append(broken, index.settle(d.owners)...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,6 +161,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 		}
 	}
 	slices.Sort(ended)
+	d.incomplete = failed
 	d.byName, d.byUID, d.owners, d.contested, d.taken = index.byName, index.byUID, index.owners, index.contested, index.taken
 	return ended, broken
 }

@@ -185,6 +185,47 @@ func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 	require.Equal(t, "aaron", owner)
 }
 
+// T49: a source that can't be read gives its domains to nobody either, and nothing is registered meanwhile.
+func TestT49_ASourceThatCantBeRead(t *testing.T) {
+	root := t.TempDir()
+	users, memory := filepath.Join(root, "users"), filepath.Join(root, "domains.json")
+	require.NoError(t, os.Mkdir(users, 0o755))
+	write(t, filepath.Join(users, "daemon"), "DNS=shop.example\n")
+	files := dir(t, map[string]string{"other.toml": entry(1002)})
+	sources := account.Sources{Files: files, CPanelUsers: users, Owners: memory}
+	d := account.NewDirectory(sources)
+	_, broken := d.Reload()
+	require.Empty(t, broken)
+	require.NoError(t, d.SaveOwners())
+	saved, err := os.ReadFile(memory)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(users, users+".away"))
+	write(t, filepath.Join(files, "thief.toml"), "uid = 1003\ngid = 1003\nhome = \"/x\"\ndomains = [\"shop.example\", \"own.example\"]\n")
+	for range 2 {
+		d = account.NewDirectory(sources)
+		_, broken = d.Reload()
+		require.NotEmpty(t, broken)
+		require.NoError(t, d.SaveOwners())
+		a, err := d.ByName("thief")
+		require.NoError(t, err)
+		require.Equal(t, []string{"own.example"}, a.Domains)
+		_, err = d.ByDomain("shop.example")
+		require.NotErrorIs(t, err, account.ErrUnknown, "its mail waits")
+	}
+	now, err := os.ReadFile(memory)
+	require.NoError(t, err)
+	require.Equal(t, string(saved), string(now))
+	uid := 1004
+	_, err = account.Registry{Dir: files, Sources: sources}.Register("new", account.File{UID: &uid, GID: &uid, Home: "/x", Domains: []string{"new.example"}}, "x")
+	require.ErrorContains(t, err, "not all accounts can be read")
+	require.NoError(t, os.Rename(users+".away", users))
+	d = account.NewDirectory(sources)
+	_, _ = d.Reload()
+	a, err := d.ByDomain("shop.example")
+	require.NoError(t, err)
+	require.Equal(t, "daemon", a.Name)
+}
+
 // T49: a domain is printed into configurations and names a directory: nothing else passes for one.
 func TestT49_Domains(t *testing.T) {
 	for _, good := range []string{"a.example", "A-1.Example.COM", "xn--bcher-kva.example", strings.Repeat("a", 63) + ".b"} {

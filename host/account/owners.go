@@ -75,6 +75,15 @@ func (x *index) addUnreadable(name string, before map[string]string) {
 	}
 }
 
+// keepOwners keeps the domains of accounts that no source told of, since one of them can't be read.
+func (x *index) keepOwners(before map[string]string) {
+	for domain, owner := range before {
+		if _, known := x.byName[owner]; !known && !slices.Contains(x.claims[domain], owner) {
+			x.claims[domain] = append(x.claims[domain], owner)
+		}
+	}
+}
+
 // settle decides whose each domain is, by whose it was before.
 func (x *index) settle(before map[string]string) (wrong []error) {
 	for _, domain := range slices.Sorted(maps.Keys(x.claims)) {
@@ -140,8 +149,11 @@ func (d *Directory) SaveOwners() error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	d.mu.RLock()
-	owners := d.owners
+	owners, incomplete := d.owners, d.incomplete
 	d.mu.RUnlock()
+	if incomplete {
+		return nil // What is remembered is better.
+	}
 	if maps.Equal(owners, d.saved) {
 		return nil
 	}

@@ -63,6 +63,9 @@ func (r Registry) Check(name string, f File) (File, error) {
 func (r Registry) read() (*Directory, error) {
 	d := NewDirectory(r.Sources)
 	_, broken := d.Reload()
+	if d.incomplete {
+		return nil, fmt.Errorf("nothing can be registered while not all accounts can be read: %w", errors.Join(broken...))
+	}
 	if unreadable := d.unreadable(); len(unreadable) > 0 {
 		return nil, fmt.Errorf("nothing can be registered while these accounts can't be read, whose domains are not known: %s: %w",
 			strings.Join(unreadable, ", "), errors.Join(broken...))

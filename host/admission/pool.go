@@ -26,12 +26,15 @@ type PoolOptions struct {
 	// Replace has a holder at its bound, or one that has most when there is no room, lose its own longest
 	// idle lease to the new one. Otherwise it gets an error.
 	Replace bool
+	// Slack is how much may be revoked and not released yet, beyond Total; 0 means an eighth of it.
+	Slack int64
 	// Grace is how long a lease must have been idle before a holder that has no less can take it.
 	Grace time.Duration
 }
 
 // Pool shares an amount among holders. If there is no room, the holder that has most gives up what it
-// has not used for the longest time: first leases that are not trusted, which are strangers'.
+// has not used for the longest time: first leases that are not trusted, which are strangers'. Those that
+// are trusted keep three quarters of it before strangers.
 type Pool struct {
 	o   PoolOptions
 	now func() time.Time
@@ -39,9 +42,19 @@ type Pool struct {
 	mu      sync.Mutex
 	held    int64
 	ending  int64 // Of held: revoked, and not released yet.
+	trusted int64 // Of held: trusted, and not revoked.
 	holders map[string]*holder
-	changed chan struct{} // Closed at the next release.
+	waiting *list.List // Of *waiter, who came first at the front.
 }
+
+// waiter is a call of Wait.
+type waiter struct {
+	key  string
+	wake chan struct{}
+}
+
+// maxWaiting is how many calls of Wait one holder may have.
+const maxWaiting = 64
 
 // holder is an account or a client. Leases that can be revoked are in idle, the longest idle first.
 type holder struct {
@@ -70,7 +83,10 @@ func NewPool(o PoolOptions) *Pool {
 	if o.Each <= 0 || o.Each > o.Total {
 		o.Each = o.Total
 	}
-	return &Pool{o: o, now: time.Now, holders: make(map[string]*holder), changed: make(chan struct{})}
+	if o.Slack <= 0 {
+		o.Slack = o.Total / 8
+	}
+	return &Pool{o: o, now: time.Now, holders: make(map[string]*holder), waiting: list.New()}
 }
 
 // Acquire gives n to a holder, at once or with an error. revoke is called, at most once and in a goroutine
@@ -83,28 +99,77 @@ func (p *Pool) Acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return p.acquire(key, n, revoke)
 }
 
-// Wait is Acquire for who can wait: it returns when there is room or ctx ends.
+// Wait is Acquire for who can wait: it returns when there is room or ctx ends. Of those that wait, who came
+// first is looked at first.
 func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
-	for {
-		lease, err := p.acquire(key, n, revoke)
-		if err == nil {
-			p.mu.Unlock()
-			return lease, nil
+	defer p.mu.Unlock()
+	lease, err := p.acquire(key, n, revoke)
+	if err == nil {
+		return lease, nil
+	}
+	own := 0
+	for e := p.waiting.Front(); e != nil; e = e.Next() {
+		if e.Value.(*waiter).key == key {
+			own++
 		}
-		changed := p.changed
+	}
+	if own >= maxWaiting {
+		return nil, err
+	}
+	w := &waiter{key: key, wake: make(chan struct{}, 1)}
+	place := p.waiting.PushBack(w)
+	defer p.waiting.Remove(place)
+	// What is fresh now may be idle in a moment, without a release.
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
 		p.mu.Unlock()
-		// What is fresh now may be idle in a moment, without a release.
-		again := time.NewTimer(max(p.o.Grace, 100*time.Millisecond))
+		var ended error
 		select {
-		case <-changed:
+		case <-w.wake:
 		case <-again.C:
 		case <-ctx.Done():
-			again.Stop()
-			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
+			ended = ctx.Err()
 		}
-		again.Stop()
 		p.mu.Lock()
+		if ended != nil {
+			p.wakeNext(place.Next()) // It may have been woken, and not have looked.
+			return nil, fmt.Errorf("%w: %w", err, ended)
+		}
+		if lease, err = p.acquire(key, n, revoke); err == nil {
+			p.wakeNext(place.Next()) // There may be room for more.
+			return lease, nil
+		}
+		if errors.Is(err, ErrShare) {
+			p.wakeNext(place.Next()) // What was released is not for this one.
+		}
+	}
+}
+
+// wakeNext has the first one look that waits, from a place in the row on. It needs mu.
+func (p *Pool) wakeNext(from *list.Element) {
+	if from != nil {
+		from.Value.(*waiter).notify()
+	}
+}
+
+func (w *waiter) notify() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // It is about to look.
+	}
+}
+
+// released has those look that the release of a holder's lease may have made room for: who came first, and
+// the first of the holder's own, which may wait for its share. It needs mu.
+func (p *Pool) released(key string) {
+	p.wakeNext(p.waiting.Front())
+	for e := p.waiting.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*waiter); w.key == key {
+			w.notify()
+			return
+		}
 	}
 }
 
@@ -126,14 +191,14 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	}
 	for p.held-p.ending+n > limit {
 		victim := p.victim(h, n)
-		if victim == nil && p.o.Replace {
+		if victim == nil && p.o.Replace && h.idle[0].Len() > 0 {
 			victim = h
 		}
 		if victim == nil || !p.evict(victim) {
 			return nil, ErrFull
 		}
 	}
-	if p.held+n > limit+n+limit/8 {
+	if p.held+n > limit+n+p.o.Slack {
 		return nil, ErrFull // Too much of what was revoked has not been let go.
 	}
 	p.holders[key] = h
@@ -152,8 +217,12 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 // come those that have more than h would have, then those that have as much and let it lie idle; of both,
 // leases that are not trusted come first. It needs mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
+	classes := 2
+	if p.trusted <= p.o.Total/4*3 {
+		classes = 1 // Whoever comes is a stranger yet.
+	}
 	for _, idleOnly := range []bool{false, true} {
-		for class := range 2 {
+		for class := range classes {
 			if found := p.largest(h, n, class, idleOnly); found != nil {
 				return found
 			}
@@ -192,6 +261,9 @@ func (p *Pool) evict(h *holder) bool {
 		lease := front.Value.(*Lease)
 		idle.Remove(front)
 		lease.at, lease.revoked = nil, true
+		if lease.trusted {
+			p.trusted -= lease.n
+		}
 		h.held -= lease.n // The bound of its holder must not wait for it.
 		p.ending += lease.n
 		go lease.revoke()
@@ -219,9 +291,11 @@ func (l *Lease) Release() {
 	} else {
 		l.holder.held -= l.n
 	}
+	if l.trusted && !l.revoked {
+		p.trusted -= l.n
+	}
 	p.leave(l.holder)
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p.released(l.holder.key)
 }
 
 // leave forgets a holder without leases. It needs mu.
@@ -280,6 +354,9 @@ func (l *Lease) Trust(key string) error {
 	h.held += l.n
 	h.users++
 	p.leave(l.holder)
+	if !l.trusted {
+		p.trusted += l.n
+	}
 	l.holder, l.trusted = h, true
 	l.link()
 	return nil

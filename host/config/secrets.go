@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,20 +20,26 @@ import (
 var (
 	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|(^|[_-])key|apikey)s?$`)
 	fileName    = regexp.MustCompile(`(?i)[_-](file|path|dir)$`)
-	inAddress   = regexp.MustCompile(`(?i)(^|[\s?&;])pass(word|wd)?\s*=\s*\S`)
-	userAndPass = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://)?[^/@\s:]*:[^/@\s]+@`)
+	inAddress   = regexp.MustCompile(`(?i)(^|[\s?&;])(ssl)?pass(word|wd)?\s*=\s*\S`)
+	userAndPass = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*://[^/@\s:]*:[^/\s]+@|[^/@\s:]+:\S+@(tcp|unix)?\()`)
 )
 
 // Exposed returns an error for each file of the configuration that holds a secret and that others than
 // its owner can read: the password of a database, a key or a token in a plugin's settings.
 func (c *Config) Exposed() error {
 	var all []error
+	trusted := map[uint32]bool{0: true} // Groups that may read: root's, and the helper's, which gets the secrets.
+	if helper, err := user.Lookup(c.Helper); err == nil {
+		if gid, err := strconv.ParseUint(helper.Gid, 10, 32); err == nil {
+			trusted[uint32(gid)] = true
+		}
+	}
 	look := func(file, plugin string, settings map[string]any) {
 		names := secretsIn("", settings)
 		if len(names) == 0 {
 			return
 		}
-		if why := readableByOthers(file); why != "" {
+		if why := readableByOthers(file, trusted); why != "" {
 			all = append(all, fmt.Errorf("%s holds secrets of the plugin %s (%s) and %s: chmod 600 it, or keep them in files of their own",
 				file, plugin, strings.Join(names, ", "), why))
 		}
@@ -51,23 +59,30 @@ func (c *Config) Exposed() error {
 // secretsIn returns the names of the settings that hold secrets.
 func secretsIn(prefix string, settings map[string]any) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		switch value := settings[name].(type) {
-		case map[string]any:
-			names = append(names, secretsIn(prefix+name+".", value)...)
-		case string:
-			if value != "" && !fileName.MatchString(name) && (secretName.MatchString(name) || inAddress.MatchString(value) || userAndPass.MatchString(value)) {
-				names = append(names, prefix+name)
-			}
+		names = append(names, secretsOf(prefix, name, settings[name])...)
+	}
+	return names
+}
+
+func secretsOf(prefix, name string, value any) (names []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		return secretsIn(prefix+name+".", value)
+	case []any:
+		for i, item := range value {
+			names = append(names, secretsOf(prefix, fmt.Sprintf("%s[%d]", name, i), item)...)
+		}
+	case string:
+		plain, _, _ := strings.Cut(name, "[")
+		if value != "" && !fileName.MatchString(plain) && (secretName.MatchString(plain) || inAddress.MatchString(value) || userAndPass.MatchString(value)) {
+			return []string{prefix + name}
 		}
 	}
 	return names
 }
 
-// firstUserGroup is the lowest id of a group that may be people's.
-const firstUserGroup = 500
-
 // readableByOthers returns who else can read a file, in words; "" is nobody.
-func readableByOthers(path string) string {
+func readableByOthers(path string, trusted map[uint32]bool) string {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return ""
@@ -75,7 +90,7 @@ func readableByOthers(path string) string {
 	switch {
 	case st.Mode&0o004 != 0 && passable(path):
 		return "can be read by everybody"
-	case st.Mode&0o040 != 0 && st.Gid >= firstUserGroup:
+	case st.Mode&0o040 != 0 && !trusted[st.Gid]:
 		return fmt.Sprintf("can be read by the group %d", st.Gid)
 	case st.Mode&0o040 != 0 && hasACL(path):
 		return "can be read by those whom its access list (getfacl) names"

@@ -31,7 +31,8 @@ func TestT52_Exposed(t *testing.T) {
 	secrets := []string{
 		`database = "postgres://mail:s3cret@localhost/mail"`, `database = "mail:s3cret@tcp(127.0.0.1:3306)/mail"`, `database = "host=/run user=mail password=s3cret"`,
 		`database = "postgres://localhost/mail?user=x&password=s3cret"`, `doveadm_key = "s3cret"`, `doveadm_password = "s3cret"`, `token = "s3cret"`, `api-key = "s3cret"`, `key = "s3cret"`,
-		"[plugin.settings.remote]\nclient_secret = \"s3cret\"",
+		"[plugin.settings.remote]\nclient_secret = \"s3cret\"", `database = "mail:s3/cr@et@unix(/run/mysqld.sock)/mail"`, `database = "POSTGRES://mail:s3cret@localhost/mail"`,
+		`dsns = ["x", "postgres://mail:s3cret@localhost/mail"]`, "[[plugin.settings.servers]]\npassword = \"s3cret\"", `database = "host=x sslpassword=s3cret"`,
 	}
 	for _, text := range secrets {
 		err := exposed(text, 0o644)

@@ -97,11 +97,24 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 	if password.Len() == 0 || password.Len() > maxPassword {
 		hash = ""
 	}
+	// The slot is held until the costliest kind would have been verified: how long others wait for it must not
+	// tell of which kind this one was.
+	start := time.Now()
+	ok := false
 	if hash == "" {
 		_ = f.match(dummy, password)
-		return false, nil
+	} else {
+		ok = f.match(hash, password)
 	}
-	return f.match(hash, password), nil
+	if !ok {
+		rest := time.NewTimer(f.Longest() - time.Since(start))
+		defer rest.Stop()
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+		}
+	}
+	return ok, nil
 }
 
 // Longest implements the HTTPS API's Passwords: what verifying a hash of the costliest kind in the file

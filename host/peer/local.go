@@ -17,7 +17,10 @@ const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
 	diagRequestSize  = 56
 	diagAnswerSize   = 72
-	diagUID          = 64 // Where an answer has the uid.
+	diagState        = 1  // Where an answer has the state,
+	diagUID          = 64 // the uid
+	diagInode        = 68 // and the inode.
+	established      = 1  // TCP_ESTABLISHED.
 	anyCookie        = 0xffffffff
 	tcpStates        = 0xfff // All of them.
 )
@@ -88,7 +91,11 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 		if n < unix.NLMSG_HDRLEN+diagAnswerSize {
 			return 0, errors.New("ask for a socket's user: the kernel's answer is too short")
 		}
-		return int(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN+diagUID:])), nil
+		answer = answer[unix.NLMSG_HDRLEN:]
+		if answer[diagState] != established || binary.NativeEndian.Uint32(answer[diagInode:]) == 0 {
+			return 0, ErrNotLocal // Nobody has it any more; its uid would be root's.
+		}
+		return int(binary.NativeEndian.Uint32(answer[diagUID:])), nil
 	}
 }
 

@@ -36,7 +36,9 @@ func TestLocalUser(t *testing.T) {
 			require.Equal(t, uid, got, host)
 			_, err = users.Of(local, netip.AddrPortFrom(remote.Addr(), 1))
 			require.ErrorIs(t, err, peer.ErrNotLocal)
-			_ = client.Close()
+			_ = client.Close() // What is left of it is nobody's, and not root's.
+			_, err = users.Of(local, remote)
+			require.ErrorIs(t, err, peer.ErrNotLocal)
 			_ = accepted.Close()
 		}
 	}

@@ -87,7 +87,7 @@ type Server struct {
 	once     sync.Once
 	places   *admission.Pool
 	mu       sync.Mutex
-	sessions map[*session]net.Conn
+	sessions map[*session]bool
 	draining bool
 	wg       sync.WaitGroup
 }
@@ -118,7 +118,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		}
 		s.wg.Go(func() {
 			defer func() {
-				_ = conn.Close()
+				sess.cut()
 				s.leave(sess)
 			}()
 			if err := sess.serve(ctx); err != nil {
@@ -137,9 +137,9 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 		return nil
 	}
 	sess := newSession(s.Doer, caller, limits, s.Log, conn, conn)
-	sess.intake, sess.cut = s.Intake, func() { _ = conn.Close() }
+	sess.intake, sess.cut = s.Intake, sess.end(conn)
 	sess.frames.Reserve = sess.reserve
-	if err := s.enter(sess, conn, limits); err != nil {
+	if err := s.enter(sess, limits); err != nil {
 		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
 		refuse(conn, err)
 		return nil
@@ -174,20 +174,28 @@ func refuse(conn net.Conn, err error) {
 	_, _ = conn.Write(answer)
 }
 
+// end returns what ends the session at once: its connection, and what it waits for.
+func (s *session) end(conn net.Conn) func() {
+	return func() {
+		s.endReading()
+		_ = conn.Close()
+	}
+}
+
 // placeGrace is how long a session must have been idle before one of an account that has as many takes
 // its place.
 const placeGrace = time.Minute
 
 // enter gives a session its place, or returns which limit is reached. If the host has no place left, the
 // account with the most sessions loses the one that was idle for longest.
-func (s *Server) enter(sess *session, conn net.Conn, limits Limits) error {
+func (s *Server) enter(sess *session, limits Limits) error {
 	s.once.Do(func() {
 		s.places = admission.NewPool(admission.PoolOptions{Total: int64(limits.Sessions), Each: int64(limits.AccountSessions), Grace: placeGrace})
 	})
 	name := sess.caller.Account.Name
 	place, err := s.places.Acquire(name, 1, func() {
 		s.Log.Info("an idle session ends to make room for another account's", "account", name)
-		_ = conn.Close()
+		sess.cut()
 	})
 	switch {
 	case errors.Is(err, admission.ErrShare) && limits.AccountSessions < limits.Sessions:
@@ -202,10 +210,10 @@ func (s *Server) enter(sess *session, conn net.Conn, limits Limits) error {
 		return protocol.NewError(protocol.KindUnavailable, "The host is shutting down. Try again later.")
 	}
 	if s.sessions == nil {
-		s.sessions = make(map[*session]net.Conn)
+		s.sessions = make(map[*session]bool)
 	}
 	sess.place = place
-	s.sessions[sess] = conn
+	s.sessions[sess] = true
 	return nil
 }
 
@@ -227,9 +235,9 @@ func (s *Server) Sessions() int {
 func (s *Server) EndAccount(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for sess, conn := range s.sessions {
+	for sess := range s.sessions {
 		if sess.caller.Account.Name == name {
-			_ = conn.Close()
+			sess.cut()
 		}
 	}
 }
@@ -254,8 +262,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	for _, conn := range s.sessions {
-		_ = conn.Close()
+	for sess := range s.sessions {
+		sess.cut()
 	}
 	s.mu.Unlock()
 }

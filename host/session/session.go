@@ -70,7 +70,10 @@ type session struct {
 
 	intake *admission.Intake // Nil sets no bound.
 	cut    func()            // Closes the connection; nil if nothing can.
-	place  *admission.Lease  // Of the session; nil for one without bounds.
+	// reading ends with cut, and when the session drains: nothing more is waited for then.
+	reading    context.Context
+	endReading context.CancelFunc
+	place      *admission.Lease // Of the session; nil for one without bounds.
 	// held is what the frame that is being read holds. Only the reading goroutine touches it.
 	held []*admission.Lease
 
@@ -86,6 +89,7 @@ type session struct {
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
 	s := &session{doer: doer, caller: caller, limits: limits, log: log, out: out, quiet: make(chan struct{})}
+	s.reading, s.endReading = context.WithCancel(context.Background())
 	s.frames = live.NewFrameReader(in, limits.Frame)
 	if timer, ok := in.(deadliner); ok && timer.SetReadDeadline(time.Time{}) == nil {
 		s.timer = timer
@@ -183,7 +187,7 @@ func (s *session) idle() {
 
 // reserve waits until the account may have more bytes of a frame read.
 func (s *session) reserve(bytes int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.FrameTime)
+	ctx, cancel := context.WithTimeout(s.reading, s.limits.FrameTime)
 	defer cancel()
 	lease, err := s.intake.Admit(ctx, s.caller.Account.Name, int64(bytes), s.cut)
 	if err != nil {
@@ -248,6 +252,7 @@ func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
+	s.endReading()
 	busy := s.busy || s.calls > 0
 	switch {
 	case s.busy:
@@ -276,6 +281,8 @@ func (s *session) reason(err error) (message string, _ error) {
 		return "", nil
 	case errors.Is(err, live.ErrFrameTooLarge):
 		message = fmt.Sprintf("The frame is too large: at most %d bytes are taken.", s.limits.Frame)
+	case errors.Is(err, errNoRoom) && s.isDraining():
+		return "", nil
 	case errors.Is(err, errNoRoom):
 		message = "The host has no room for a frame of this size at the moment. Nothing was changed; try again later."
 	case errors.Is(err, live.ErrLength):

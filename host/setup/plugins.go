@@ -177,6 +177,9 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		if c, err = config.Load(old.Path()); err != nil {
 			return err
 		}
+		if err := c.Exposed(); err != nil {
+			return err
+		}
 	}
 	for what, changed := range map[string]bool{
 		"mode": c.Mode != old.Mode, "socket": c.Socket != old.Socket, "run_dir": c.RunDir != old.RunDir, "helper": c.Helper != old.Helper,

@@ -70,7 +70,7 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 		cmd.Stderr = slave
 	}
 	cmd.SysProcAttr.Setctty, cmd.SysProcAttr.Ctty = true, any
-	restore := rawMode(terminals[0], streams.In)
+	foreground, restore := rawMode(terminals[0], streams.In)
 	defer restore()
 	err = cmd.Start()
 	_ = slave.Close()
@@ -78,7 +78,7 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 		return err
 	}
 	started(cmd.Process)
-	relayed := relay(master, terminals, streams)
+	relayed := relay(master, foreground, terminals, streams)
 	stopSizes := followSize(ours[any], master)
 	defer stopSizes()
 	err = cmd.Wait()
@@ -90,26 +90,30 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 }
 
 // rawMode hands key strokes on as they come: what they mean is the pseudo-terminal's to say. A
-// command in the background leaves the terminal as it is.
-func rawMode(is bool, in *os.File) (restore func()) {
+// command in the background leaves the terminal as it is, and reads nothing of it.
+func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 	if !is {
-		return func() {}
+		return false, func() {}
 	}
-	foreground, err := unix.IoctlGetInt(int(in.Fd()), unix.TIOCGPGRP)
-	if err != nil || foreground != unix.Getpgrp() {
-		return func() {}
+	group, err := unix.IoctlGetInt(int(in.Fd()), unix.TIOCGPGRP)
+	if err != nil || group != unix.Getpgrp() {
+		return false, func() {}
 	}
 	state, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
-		return func() {}
+		return false, func() {}
 	}
-	return func() { _ = term.Restore(int(in.Fd()), state) }
+	return true, func() {
+		// What the terminal answered to the command's questions must not reach the shell as typed.
+		_ = unix.IoctlSetInt(int(in.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+		_ = term.Restore(int(in.Fd()), state)
+	}
 }
 
 // relay copies bytes between the pseudo-terminal and the streams. The channel is closed when the
 // command's side is closed and all of its output was copied.
-func relay(master *os.File, terminals []bool, streams Streams) <-chan struct{} {
-	if terminals[0] {
+func relay(master *os.File, input bool, terminals []bool, streams Streams) <-chan struct{} {
+	if input {
 		go func() { _, _ = io.Copy(master, streams.In) }() // It ends with the process: nothing interrupts the read.
 	}
 	var to io.Writer = io.Discard // With output elsewhere, the pseudo-terminal has only the echo of the input.

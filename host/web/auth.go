@@ -15,6 +15,7 @@ import (
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -146,9 +147,9 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 	outcome := login.Undecided
 	defer func() { done(outcome) }()
 	if q.service == Webmail {
-		who, err = q.byMailbox(name, secret)
+		who, err = q.byMailbox(ctx, name, secret)
 	} else {
-		who, err = q.byPassword(name, secret)
+		who, err = q.byPassword(ctx, name, secret)
 	}
 	switch {
 	case err == nil:
@@ -170,10 +171,8 @@ func (q *request) prove(scheme, name string, secret protocol.Secret) (who identi
 // act for many people.
 func (q *request) triesFrom() login.Client {
 	uid, local := strings.CutPrefix(q.client, localUser)
-	if n, err := strconv.Atoi(uid); local && err == nil {
-		return login.Client{Key: q.client, Many: !q.front.o.Backend.Tenant(n)}
-	}
-	return login.Client{Key: q.client, Many: q.client == loopback}
+	n, err := strconv.Atoi(uid)
+	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < worker.MinTenantID}
 }
 
 // shown is a name as the log may have it: people type passwords where names belong.
@@ -216,15 +215,15 @@ func (q *request) byToken(name string, secret protocol.Secret) (identity, error)
 	return who, nil
 }
 
-func (q *request) byPassword(name string, secret protocol.Secret) (identity, error) {
+func (q *request) byPassword(ctx context.Context, name string, secret protocol.Secret) (identity, error) {
 	who, userErr := q.userOf(name)
 	asked := name
 	if userErr != nil {
 		asked = "" // Whoever is no user has no password here, but the work is the same.
 	}
-	ok, err := q.front.o.Passwords.Verify(q.r.Context(), asked, secret)
+	ok, err := q.front.o.Passwords.Verify(ctx, asked, secret)
 	switch { // Who hangs up when the answer is slow has still failed.
-	case err != nil && q.r.Context().Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return identity{}, errGone
 	case err != nil:
 		return identity{}, errors.Join(errClosed, err)
@@ -235,10 +234,10 @@ func (q *request) byPassword(name string, secret protocol.Secret) (identity, err
 	return who, nil
 }
 
-func (q *request) byMailbox(name string, secret protocol.Secret) (identity, error) {
+func (q *request) byMailbox(ctx context.Context, name string, secret protocol.Secret) (identity, error) {
 	address := strings.ToLower(strings.TrimSpace(name))
 	start := time.Now()
-	a, verdict, err := q.front.o.Backend.VerifyMailbox(q.r.Context(), address, secret)
+	a, verdict, err := q.front.o.Backend.VerifyMailbox(ctx, address, secret)
 	q.front.mailboxes.observe(time.Since(start))
 	switch {
 	case err != nil:
@@ -326,6 +325,9 @@ func (q *request) bySession() bool {
 
 // denyLate answers who failed, when failures are answered.
 func (q *request) denyLate(start time.Time, wait time.Duration, message string) {
+	if !q.pace("client " + q.client) {
+		return
+	}
 	q.pause(start)
 	if wait > 0 {
 		q.w.Header().Set("Retry-After", seconds(wait))

@@ -14,8 +14,8 @@ import (
 // T50: all programs of this machine are one client, and so is a customer's network of IPv6.
 func TestT50_Clients(t *testing.T) {
 	for address, want := range map[string]string{
-		"127.0.0.1": "loopback", "127.255.3.4": "loopback", "::1": "loopback", "::ffff:127.0.0.2": "loopback",
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64",
+		"127.0.0.1": loopback, "127.255.3.4": loopback, "::1": loopback, "::ffff:127.0.0.2": loopback,
+		"192.0.2.1": "net 192.0.2.1", "::ffff:192.0.2.1": "net 192.0.2.1", "2001:db8::1": "net 2001:db8::/64", "2001:db8::ffff:1": "net 2001:db8::/64", "2001:db8:0:1::1": "net 2001:db8:0:1::/64",
 	} {
 		require.Equal(t, want, clientOf(netip.MustParseAddr(address)), address)
 	}

@@ -10,14 +10,12 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/web/head"
 	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -33,9 +31,11 @@ const (
 
 	// DefaultConnections is how many connections all services hold at once.
 	DefaultConnections = 640
+	// connectionSlack is how many connections may be about to close, beyond those.
+	connectionSlack = 64
 	// connectionGrace is how long a connection must have been idle before a client that has no fewer takes
 	// its place.
-	connectionGrace = 10 * time.Second
+	connectionGrace = 3 * time.Second
 )
 
 // Server returns what serves one service's connections, which must come from a Listener.
@@ -104,6 +104,8 @@ func connOf(c net.Conn) *conn {
 		return connOf(c.Conn)
 	case *secureConn:
 		return c.below
+	case *turns:
+		return c.conn
 	case *tls.Conn:
 		return connOf(c.NetConn())
 	}
@@ -157,17 +159,21 @@ func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) 
 
 // loopback is how all programs of this machine are counted that can't be told apart: together they have
 // 16 million addresses.
-const loopback = "loopback"
+const loopback = "this machine"
 
 // localUser stands before the uid of a user of this machine, as whose client its programs are counted.
 const localUser = "local user "
+
+// localOthers are the users of this machine that are neither the system's nor an account's: an account may
+// have many such uids below its own.
+const localOthers = "local users without an account"
 
 // clientOf is under which name the client at an address is counted: of IPv6 a customer's network is one.
 func clientOf(address netip.Addr) string {
 	if address = address.Unmap().WithZone(""); address.IsLoopback() {
 		return loopback
 	}
-	return login.Source(address)
+	return "net " + login.Source(address) // No account has a name with a blank.
 }
 
 // clientAt is clientOf the other end of a connection. Of this machine's programs, those of each user are
@@ -178,16 +184,17 @@ func (f *Front) clientAt(c net.Conn) string {
 		return ""
 	}
 	client := clientOf(remote.Addr())
-	if client != loopback || f.local == nil {
-		return client
-	}
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
-	if err != nil {
+	// A program of this machine that connects to another of its addresses comes from there.
+	if err != nil || f.local == nil || client != loopback && remote.Addr().Unmap() != local.Addr().Unmap() {
 		return client
 	}
 	uid, err := f.local.Of(local, remote)
-	if err != nil {
+	switch {
+	case err != nil:
 		return client
+	case uid >= worker.MinTenantID && !f.o.Backend.Tenant(uid):
+		return localOthers
 	}
 	return localUser + strconv.Itoa(uid)
 }
@@ -241,10 +248,11 @@ func (l *listener) accept() {
 func (l *listener) prepare(ctx context.Context, c *conn) {
 	var out net.Conn = head.New(c)
 	if l.tls != nil {
-		secured := tls.Server(c, l.tls)
+		turn := &turns{conn: c}
+		secured := tls.Server(turn, l.tls)
 		stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 		defer stop()
-		if err := l.handshake(ctx, c, secured); err != nil {
+		if err := l.handshake(ctx, c, secured, turn); err != nil {
 			_ = c.Close()
 			return
 		}
@@ -259,41 +267,55 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 	}
 }
 
-// handshake does a handshake of TLS, as soon as the client has begun it. Its computing is shared out among
-// the clients: whoever opens connections without end waits for itself.
-func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn) error {
-	if err := waitForInput(ctx, c.Conn); err != nil {
-		return err
+// handshake does a handshake of TLS. Its computing is shared out among the clients, so that whoever opens
+// connections without end waits for itself; while the client is waited for, nobody's turn is held.
+func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, turn *turns) error {
+	defer turn.end()
+	turn.enter = func() (func(), error) {
+		if turn.leave == nil && !turn.paced {
+			turn.paced = true
+			if _, err := l.front.o.Intake.Admit(ctx, "handshakes of "+c.client, 0, nil); err != nil {
+				return nil, err
+			}
+		}
+		return l.front.handshakes.Enter(ctx, c.client)
 	}
-	if _, err := l.front.o.Intake.Admit(ctx, "handshakes of "+c.client, 0, nil); err != nil {
-		return err
-	}
-	leave, err := l.front.handshakes.Enter(ctx, c.client)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	return secured.HandshakeContext(ctx)
 }
 
-// waitForInput returns when there is something to read.
-func waitForInput(ctx context.Context, c net.Conn) error {
-	raw, ok := c.(syscall.Conn)
-	if !ok {
-		return ctx.Err()
+// turns is a connection during its handshake: a turn to compute is taken when something was read, and given
+// back before more is waited for.
+type turns struct {
+	*conn
+	enter func() (leave func(), err error)
+	leave func()
+	paced bool
+	over  bool // The handshake is done.
+}
+
+// Read implements net.Conn. Only the goroutine of the handshake calls it until that is over.
+func (t *turns) Read(p []byte) (int, error) {
+	if t.over {
+		return t.conn.Read(p)
 	}
-	control, err := raw.SyscallConn()
-	if err != nil {
-		return err
-	}
-	err = control.Read(func(fd uintptr) bool { // Until this returns true it waits.
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 || err != nil
-	})
+	t.give()
+	n, err := t.conn.Read(p)
 	if err == nil {
-		err = ctx.Err()
+		t.leave, err = t.enter()
 	}
-	return err
+	return n, err
+}
+
+func (t *turns) give() {
+	if t.leave != nil {
+		t.leave()
+		t.leave = nil
+	}
+}
+
+func (t *turns) end() {
+	t.give()
+	t.over = true
 }
 
 // secureConn is a connection of TLS that net/http does not see as one: it reads what head has watched.

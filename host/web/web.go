@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/liveapid/liveapid/host/token"
 	"github.com/liveapid/liveapid/host/web/decode"
 	"github.com/liveapid/liveapid/host/web/login"
+	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -140,7 +142,7 @@ func New(o Options) *Front {
 	return &Front{
 		o: o, local: local, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),
 		places: admission.NewPool(admission.PoolOptions{
-			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Grace: connectionGrace,
+			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Slack: connectionSlack, Grace: connectionGrace,
 		}),
 		// A handshake that waits for its client holds a slot, so there are more than processors.
 		handshakes: admission.NewFairSemaphore(admission.FairOptions{Slots: 64, Each: 8, Account: o.Connections, Queue: o.Connections}),
@@ -242,6 +244,9 @@ func (q *request) serve() {
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	q.path = decode.ParsePath(raw)
 	q.unknown = q.path.Kind == decode.Unknown
+	if q.stranger() && !q.pace("client "+q.client) {
+		return
+	}
 	switch {
 	case !decode.Method(q.r.Method):
 		q.w.Header().Set("Allow", "GET, HEAD, POST")
@@ -252,9 +257,6 @@ func (q *request) serve() {
 		return
 	case q.foreign():
 		q.fail(http.StatusForbidden, "Access denied: another site's page sent this request.")
-		return
-	}
-	if q.stranger() && !q.pace("client "+q.client) {
 		return
 	}
 	if q.public() {
@@ -324,7 +326,7 @@ func (f *Front) address(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	address := peer.Addr().Unmap().WithZone("")
-	if !f.isProxy(address) {
+	if !f.isProxy(address) || f.isTenants(r) {
 		return address
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -338,6 +340,18 @@ func (f *Front) address(r *http.Request) netip.Addr {
 		}
 	}
 	return address
+}
+
+// isTenants reports whether a request comes from a program of an account of this machine, which is no
+// proxy, whatever address it has.
+func (f *Front) isTenants(r *http.Request) bool {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	if c == nil {
+		return false
+	}
+	uid, local := strings.CutPrefix(c.client, localUser)
+	n, err := strconv.Atoi(uid)
+	return c.client == localOthers || local && (err != nil || n >= worker.MinTenantID)
 }
 
 // isProxied reports whether a request comes by a proxy that said for whom.

@@ -25,6 +25,9 @@ const APILevel = "11.136.0.0"
 // accounts, and what asks for features itself.
 func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
+// accountsOfACall is how many accounts a function may look at for what counts as one call.
+const accountsOfACall = 100
+
 // whmCall is a call of one of WHM's own functions.
 type whmCall struct {
 	q      *request
@@ -102,6 +105,14 @@ func (q *request) whm() {
 	case !is:
 		c.send(http.StatusOK, map[string]any{"error": "Unknown App Requested: " + q.path.Func})
 	default:
+		if q.path.Func != "uapi_cpanel" { // Which counts as the account's call.
+			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
+			if refused != nil {
+				c.fail(http.StatusServiceUnavailable, refused.Message)
+				return
+			}
+			defer leave()
+		}
 		function.do(c)
 		q.ran = cmp.Or(q.ran, "WHM::"+q.path.Func)
 	}
@@ -218,6 +229,7 @@ func (c *whmCall) listAccounts() {
 		records, _ = found.Data.([]any)
 	}
 	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
+	end() // Before the answer is written, which its reader may delay.
 	if err != nil {
 		c.fail(http.StatusOK, err.Error())
 		return

@@ -157,6 +157,16 @@ func TestT48_AWorkerServesItsAccountAlone(t *testing.T) {
 		require.Equal(t, codes.PermissionDenied, status.Code(ask(guarded, other)), other.Name)
 		require.NoError(t, ask(plain, other), "a helper serves all")
 	}
+	// Two accounts in one payload are none.
+	two, err := payload.EncodeRequest(payload.Request{Call: protocol.Call{API: protocol.UAPI, Module: "Try", Func: "done"}, Account: protocol.Account{Name: "alice", UID: 1001}})
+	require.NoError(t, err)
+	other, err := payload.Encode(map[string]any{"account": map[string]any{"name": "bob", "uid": 1002, "gid": 1002}})
+	require.NoError(t, err)
+	require.Equal(t, byte(0x80), two[0]&0xf0)
+	two = append(append([]byte{two[0] + 1}, two[1:]...), other[1:]...)
+	require.NoError(t, payload.Walk(two))
+	_, err = guarded.Call(t.Context(), &pluginpb.Payload{Msgpack: two})
+	require.ErrorContains(t, err, "is there twice")
 	for _, doc := range []string{"", "\x80", "\x81\xa7account\xc0", "\x81\xa7account\x81\xa3uid\xa1x", "\xc1"} {
 		_, err := guarded.Call(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
 		require.Error(t, err)

@@ -71,6 +71,11 @@ func (p *parser) filters(switchOptional bool) []filter {
 			p.fail("filter_type"+suffix, "must be one of "+strings.Join(filterTypes, ", ")+".")
 			return nil
 		}
+		if len(f.term) > maxPattern {
+			p.fail("filter_term"+suffix, "is too long: at most "+strconv.Itoa(maxPattern)+" bytes are taken.")
+			return nil
+		}
+		f.prepare()
 		if f.kind == "matches" {
 			var err error
 			if f.size, err = measure(f.term); err != nil {
@@ -156,9 +161,6 @@ func (p *parser) columns() []string {
 // each other would make one of megabytes. Even so it takes a hundred times the pattern's bytes, so it is
 // compiled when it is used.
 func measure(pattern string) (size int, err error) {
-	if len(pattern) > maxPattern {
-		return 0, errors.New("too long")
-	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return 0, err

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxPattern  = 1000    // Bytes of a regular expression.
+	maxPattern  = 1000    // Bytes of a regular expression, and of any other term.
 	maxProgram  = 2_000   // Instructions of a regular expression, estimated.
 	maxKeys     = 16      // Filters, and columns to sort by.
 	maxColumns  = 256     // Columns to keep.
@@ -30,6 +30,8 @@ var filterTypes = []string{
 // filter keeps the records whose column fits the term. Column "*" is any column.
 type filter struct {
 	column, term, kind string
+	lower              string         // The term in lower case.
+	value              operand        // The term as a number.
 	pattern            *regexp.Regexp // For matches.
 	size               int            // Of the pattern's program, in instructions.
 }
@@ -68,16 +70,16 @@ func (f filter) fits(value any, w *work) bool {
 	case "undefined":
 		return !defined
 	}
-	if !defined {
+	if !defined || !w.spend(len(text)) {
 		return false
 	}
 	switch f.kind {
 	case "contains":
-		return strings.Contains(strings.ToLower(text), strings.ToLower(f.term))
+		return strings.Contains(strings.ToLower(text), f.lower)
 	case "begins":
-		return strings.HasPrefix(strings.ToLower(text), strings.ToLower(f.term))
+		return strings.HasPrefix(strings.ToLower(text), f.lower)
 	case "ends":
-		return strings.HasSuffix(strings.ToLower(text), strings.ToLower(f.term))
+		return strings.HasSuffix(strings.ToLower(text), f.lower)
 	case "matches":
 		return w.spend(f.size*len(text)) && f.pattern.MatchString(text)
 	}
@@ -88,7 +90,7 @@ func (f filter) fits(value any, w *work) bool {
 func (f filter) compares(text string) bool {
 	unlimited := strings.HasSuffix(f.kind, "_handle_unlimited")
 	a, okA := number(text, unlimited)
-	b, okB := number(f.term, unlimited)
+	b, okB := f.value.number, f.value.ok
 	switch f.kind {
 	case "eq":
 		return okA && okB && a == b || !(okA && okB) && text == f.term
@@ -99,6 +101,18 @@ func (f filter) compares(text string) bool {
 	default: // gt
 		return okA && okB && a > b
 	}
+}
+
+// operand is a term as a number, if it is one.
+type operand struct {
+	number float64
+	ok     bool
+}
+
+// prepare reads the term once for all records.
+func (f *filter) prepare() {
+	f.lower = strings.ToLower(f.term)
+	f.value.number, f.value.ok = number(f.term, strings.HasSuffix(f.kind, "_handle_unlimited"))
 }
 
 // number reads a number; where the column knows an unlimited word, that and 0 are larger

@@ -106,7 +106,10 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 		}
 	}
 	if o.columns != nil {
-		list = o.narrowed(list)
+		list = o.narrowed(list, w)
+	}
+	if w.err != nil {
+		return w.err
 	}
 	if o.api == protocol.UAPI {
 		meta["transformed"] = int64(1)
@@ -115,9 +118,12 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 	return nil
 }
 
-func (o Options) narrowed(list []any) []any {
+func (o Options) narrowed(list []any, w *work) []any {
 	out := make([]any, len(list))
 	for i, item := range list {
+		if !w.tick() {
+			return list
+		}
 		record, ok := item.(map[string]any)
 		if !ok {
 			out[i] = item

@@ -28,6 +28,7 @@ type work struct {
 	started time.Time // The present slice.
 	ticks   int
 	steps   int // That are left.
+	unseen  int // Steps since the clock was looked at.
 	err     error
 }
 
@@ -68,7 +69,7 @@ func (w *work) tick() bool {
 	return w.err == nil
 }
 
-// spend takes the steps of a match; it reports whether to match.
+// spend takes the steps of looking at a value; it reports whether to do it.
 func (w *work) spend(steps int) bool {
 	if w.err != nil {
 		return false
@@ -77,7 +78,8 @@ func (w *work) spend(steps int) bool {
 		w.err = protocol.NewError(protocol.KindInvalid, "The filter’s regular expressions take too long for the records that there are. Use simpler ones.")
 		return false
 	}
-	if steps > maxMatch/1000 {
+	if w.unseen += steps; w.unseen > maxMatch/1000 {
+		w.unseen = 0
 		w.look()
 	}
 	return w.err == nil

@@ -6,40 +6,17 @@ package remote
 
 import (
 	"context"
-	"errors"
-	"sync"
 
 	"github.com/liveapid/liveapid/client"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// maxKept bounds the idle sessions that a Host keeps open for later calls.
-const maxKept = 4
+// Host is a running host, reached over its socket: each call by a session of its own.
+type Host struct{ socket string }
 
-// Host is a running host, reached over its socket.
-type Host struct {
-	socket string
-
-	mu   sync.Mutex
-	idle []*client.Client // Sessions between two calls.
-}
-
-// New returns the host that listens on socket. It connects with the first call.
+// New returns the host that listens on socket. It connects with each call.
 func New(socket string) *Host { return &Host{socket: socket} }
-
-// Close ends the idle sessions.
-func (h *Host) Close() error {
-	h.mu.Lock()
-	idle := h.idle
-	h.idle = nil
-	h.mu.Unlock()
-	var errs []error
-	for _, c := range idle {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
 
 // Do runs a call. The account is the one that the host identifies, whatever caller says.
 func (h *Host) Do(ctx context.Context, _ protocol.Caller, call protocol.Call) *protocol.Result {
@@ -52,16 +29,15 @@ func (h *Host) DoTag(ctx context.Context, _ protocol.Caller, text string, call p
 }
 
 func (h *Host) ask(ctx context.Context, call protocol.Call, send func(*client.Client) ([]byte, error)) *protocol.Result {
-	c, err := h.session(ctx)
+	c, err := client.Dial(ctx, h.socket)
 	if err != nil {
 		return failed("The host can't be reached and nothing was changed.", err)
 	}
+	defer func() { _ = c.Close() }() // Its answer has come, or never will.
 	answer, err := send(c)
 	if err != nil {
-		_ = c.Close() // It may be broken already.
 		return failed("The host gave no answer; whether the call took effect is not known.", err)
 	}
-	h.keep(c)
 	result, err := envelope.Parse(call, answer)
 	if err != nil {
 		return failed("The host's answer can't be read.", err)
@@ -71,29 +47,4 @@ func (h *Host) ask(ctx context.Context, call protocol.Call, send func(*client.Cl
 
 func failed(message string, err error) *protocol.Result {
 	return protocol.Failed(&protocol.Error{Kind: protocol.KindUnavailable, Message: message + " (" + err.Error() + ")", Err: err})
-}
-
-// session returns an idle session, or a new one.
-func (h *Host) session(ctx context.Context) (*client.Client, error) {
-	h.mu.Lock()
-	if n := len(h.idle); n > 0 {
-		c := h.idle[n-1]
-		h.idle = h.idle[:n-1]
-		h.mu.Unlock()
-		return c, nil
-	}
-	h.mu.Unlock()
-	return client.Dial(ctx, h.socket)
-}
-
-func (h *Host) keep(c *client.Client) {
-	h.mu.Lock()
-	if len(h.idle) < maxKept {
-		h.idle = append(h.idle, c)
-		c = nil
-	}
-	h.mu.Unlock()
-	if c != nil {
-		_ = c.Close()
-	}
 }

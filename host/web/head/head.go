@@ -14,12 +14,22 @@ import (
 	"time"
 )
 
-// ErrTwoLengths is a request with a Content-Length and a Transfer-Encoding.
-var ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
+// Errors of a Watcher.
+var (
+	// ErrTwoLengths is a request with a Content-Length and a Transfer-Encoding.
+	ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
+	// ErrLength is a request of which it can't be told where it ends, or that different readers would read
+	// in different ways.
+	ErrLength = errors.New("head: where a request ends can't be told")
+)
 
-// refusal answers such a request.
-const refusal = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
-	"The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n"
+// refusals answer such requests.
+var refusals = map[error]string{
+	ErrTwoLengths: "The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n",
+	ErrLength:     "Where the request ends can't be told: its headers must not be folded, and its length must be a number or its encoding chunked, of HTTP/1.1.\n",
+}
+
+const refusalHead = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
 // refusalTime is how long writing the refusal may take.
 const refusalTime = time.Second
@@ -43,7 +53,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.err = c.watch.Feed(p[:n]); c.err != nil {
 		_ = c.SetWriteDeadline(time.Now().Add(refusalTime))
-		_, _ = io.WriteString(c.Conn, refusal)
+		_, _ = io.WriteString(c.Conn, refusalHead+refusals[c.err])
 		_ = c.CloseWrite()
 		return 0, c.err
 	}
@@ -69,7 +79,8 @@ type Watcher struct {
 	line    []byte // What was read of the present line, at most maxLine bytes of it.
 	started bool   // The head has a line.
 	left    int64  // Bytes of the body or the chunk that are still to come.
-	length  int64  // The head's Content-Length; -1 if it is not a number.
+	length  int64  // The head's Content-Length.
+	old     bool   // The request is of HTTP/1.0.
 	two     [2]bool
 }
 
@@ -107,7 +118,7 @@ func (w *Watcher) Feed(b []byte) error {
 		if end >= 0 {
 			part = b[:end]
 		}
-		w.line = append(w.line, part[:min(len(part), maxLine-len(w.line))]...)
+		w.keep(part)
 		if end < 0 {
 			return nil
 		}
@@ -119,6 +130,18 @@ func (w *Watcher) Feed(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// keep keeps the beginning of a line, and of a request line its end, which has the version.
+func (w *Watcher) keep(part []byte) {
+	if w.state != inHead || w.started {
+		w.line = append(w.line, part[:min(len(part), maxLine-len(w.line))]...)
+		return
+	}
+	w.line = append(w.line, part[max(0, len(part)-maxLine):]...)
+	if over := len(w.line) - maxLine; over > 0 {
+		w.line = append(w.line[:0], w.line[over:]...)
+	}
 }
 
 // next leaves a body or a chunk that has been read.
@@ -139,8 +162,8 @@ func (w *Watcher) take(line string) error {
 		digits, _, _ := strings.Cut(line, ";")
 		size, err := strconv.ParseInt(strings.TrimSpace(digits), 16, 64)
 		switch {
-		case err != nil || size < 0: // net/http ends the connection.
-			w.left, w.state = 1<<62, inBody
+		case err != nil || size < 0:
+			return ErrLength
 		case size == 0:
 			w.state = inTrailer
 		default:
@@ -165,18 +188,20 @@ func (w *Watcher) header(line string) error {
 		return w.endOfHead()
 	}
 	if !w.started {
-		w.started = true // The request line.
+		w.started, w.old = true, !strings.HasSuffix(line, " HTTP/1.1")
 		return nil
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		return ErrLength // The header before it goes on here, for some readers.
 	}
 	name, value, _ := strings.Cut(line, ":")
 	switch name = strings.TrimSpace(name); {
 	case strings.EqualFold(name, "Content-Length"):
-		w.two[contentLength] = true
 		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-		if err != nil || n < 0 {
-			n = 1 << 62 // net/http refuses the request and ends the connection.
+		if err != nil || n < 0 || w.two[contentLength] && n != w.length {
+			return ErrLength
 		}
-		w.length = n
+		w.two[contentLength], w.length = true, n
 	case strings.EqualFold(name, "Transfer-Encoding"):
 		w.two[transferEncoding] = true
 	}
@@ -187,6 +212,8 @@ func (w *Watcher) endOfHead() error {
 	switch {
 	case w.two[contentLength] && w.two[transferEncoding]:
 		return ErrTwoLengths
+	case w.two[transferEncoding] && w.old:
+		return ErrLength // Some readers go by it, and some do not.
 	case w.two[transferEncoding]:
 		w.state = inChunkSize
 	case w.length > 0:

@@ -26,7 +26,7 @@ func TestT54_TwoLengths(t *testing.T) {
 	}{
 		"first": {both, true}, "the other way round": {"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nContent-Length: 0\r\n\r\n", true},
 		"after a GET": {get + both, true}, "after a body": {post + both, true}, "after chunks": {chunked + "\r\n" + both, true},
-		"odd spelling": {"POST / HTTP/1.1\ncontent-LENGTH : 5\nTRANSFER-encoding\t:\n chunked\n\n", true},
+		"odd spelling": {"POST / HTTP/1.1\ncontent-LENGTH : 5\nTRANSFER-encoding\t: chunked\n\n", true},
 		"of HTTP/1.0":  {"POST / HTTP/1.0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", true},
 		"in a body":    {"POST / HTTP/1.1\r\nContent-Length: 77\r\n\r\n" + both[:77], false},
 		"in a chunk":   {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nContent-Length: \r\n0\r\n\r\n" + get, false},
@@ -46,6 +46,32 @@ func TestT54_TwoLengths(t *testing.T) {
 			}
 		}
 	}
+}
+
+// T54: nor is a request taken of which different readers would find different ends.
+func TestT54_LengthsThatCantBeTold(t *testing.T) {
+	for name, stream := range map[string]string{
+		"a folded header":         "POST / HTTP/1.1\r\nX: a\r\n Transfer-Encoding: chunked\r\n\r\n",
+		"a folded length":         "POST / HTTP/1.1\r\nContent-Length:\r\n 2\r\n\r\nab",
+		"a folded length, by tab": "POST / HTTP/1.1\r\nContent-Length:\r\n\t2\r\n\r\nab",
+		"chunks of HTTP/1.0":      "GET / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"chunks of a long line":   "GET /" + strings.Repeat("x", 3000) + " HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"no number":               "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+		"below zero":              "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+		"two that differ":         "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+		"a chunk without a size":  "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+	} {
+		for _, size := range []int{1, 3, 1 << 20} {
+			var w Watcher
+			var err error
+			for at := 0; at < len(stream) && err == nil; at += size {
+				err = w.Feed([]byte(stream[at:min(at+size, len(stream))]))
+			}
+			require.ErrorIs(t, err, ErrLength, name)
+		}
+	}
+	var w Watcher
+	require.NoError(t, w.Feed([]byte("POST /"+strings.Repeat("x", 3000)+" HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"+chunked+get)))
 }
 
 // The client of a refused request is told why; net/http serves the others as ever.

@@ -126,6 +126,10 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 		if !ok {
 			return nil, fmt.Errorf("a key of type %T is no text", key)
 		}
+		if _, twice := object[name]; twice {
+			// One reader could take the first value, and another the last.
+			return nil, fmt.Errorf("the key %.40q is there twice", name)
+		}
 		if object[name], err = dec.DecodeInterfaceLoose(); err != nil {
 			return nil, err
 		}
