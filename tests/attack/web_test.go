@@ -86,23 +86,37 @@ func (s *site) victim(t testing.TB, calls int) []time.Duration {
 	return took
 }
 
-// many runs something in so many goroutines until the test ends.
-func many(t testing.TB, n int, do func(i int, done <-chan struct{})) {
+// attacker does something again and again until done is closed, and calls begun after each time.
+type attacker func(done <-chan struct{}, begun func())
+
+// many runs attackers until the test ends. It returns when each has begun.
+func many(t testing.TB, n int, do attacker) {
 	t.Helper()
 	done := make(chan struct{})
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() { do(i, done) })
-	}
+	var all, waiting sync.WaitGroup
 	t.Cleanup(func() {
 		close(done)
 		all.Wait()
 	})
+	for range n {
+		waiting.Add(1)
+		all.Go(func() { do(done, sync.OnceFunc(waiting.Done)) })
+	}
+	begun := make(chan struct{})
+	go func() {
+		waiting.Wait()
+		close(begun)
+	}()
+	select {
+	case <-begun:
+	case <-time.After(hosttest.Patience):
+		t.Fatal("the attack does not begin")
+	}
 }
 
 // hold keeps a connection open, and makes another when it is closed.
-func (s *site) hold(from, send string, plain bool) func(int, <-chan struct{}) {
-	return func(_ int, done <-chan struct{}) {
+func (s *site) hold(from, send string, plain bool) attacker {
+	return func(done <-chan struct{}, begun func()) {
 		for {
 			conn, err := s.connect(from)
 			if err == nil && !plain {
@@ -119,6 +133,7 @@ func (s *site) hold(from, send string, plain bool) func(int, <-chan struct{}) {
 					_ = conn.Close()
 				}()
 				_, _ = io.WriteString(conn, send)
+				begun()
 				_, _ = io.Copy(io.Discard, conn)
 				close(ended)
 			}
@@ -145,7 +160,6 @@ func TestT50_SlowBodies(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
 	s.slowBodies(t, 520)
-	time.Sleep(2 * time.Second) // They pile up meanwhile.
 	s.report(t, before)
 }
 
@@ -180,7 +194,6 @@ func TestT50_AllTogether(t *testing.T) {
 	s.slowBodies(t, scale(520, 150))
 	many(t, scale(260, 80), s.hold("127.0.0.4", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nuser=", false))
 	many(t, scale(2000, 300), s.hold("127.0.0.7", "", true))
-	time.Sleep(3 * time.Second) // They pile up meanwhile.
 	t.Logf("socket: median %s before, %s in the attacks", median(overSocket), median(victim(t, s.World, alice, 60)))
 	s.report(t, overHTTPS)
 }
@@ -192,7 +205,6 @@ func TestT50_SlowSignIns(t *testing.T) {
 	for _, from := range []string{"127.0.0.4", "127.0.0.5"} {
 		many(t, 130, s.hold(from, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nuser=", false))
 	}
-	time.Sleep(time.Second)
 	s.report(t, before)
 	// And somebody else signs in.
 	answer := s.web.Request(t, "POST", s.web.CPanel+"/login?login_only=1", "user=nobody-here&pass=wrong")
@@ -230,7 +242,6 @@ func TestT50_Descriptors(t *testing.T) {
 	before := s.victim(t, 20)
 	many(t, 400, s.hold("127.0.0.5", "", true))
 	flood(t, s.World, mallory, 400, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	time.Sleep(time.Second)
 	s.report(t, before)
 	victim(t, s.World, alice, 20)
 	hosttest.Output(t, s.Command(t, "liveapi", "status"))
@@ -241,7 +252,8 @@ func TestT50_Descriptions(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
 	refused := make(chan struct{}, 1)
-	many(t, 60, func(_ int, done <-chan struct{}) {
+	many(t, 60, func(done <-chan struct{}, begun func()) {
+		defer begun()
 		conn, err := s.dial(t, "127.0.0.6")
 		if err != nil {
 			return
@@ -263,6 +275,7 @@ func TestT50_Descriptions(t *testing.T) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, answer.Body)
+			begun()
 			if answer.StatusCode == http.StatusServiceUnavailable {
 				select {
 				case refused <- struct{}{}:
