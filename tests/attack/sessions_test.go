@@ -53,6 +53,15 @@ func victim(t testing.TB, w *hosttest.World, uid, calls int) []time.Duration {
 	return took
 }
 
+// report prints how long the calls of somebody else took before an attack and in it, and requires that
+// the host has not become large.
+func report(t testing.TB, h *hosttest.Host, before, after []time.Duration) {
+	t.Helper()
+	size := resident(t, h.Process.Pid)
+	t.Logf("median %s before, %s in the attack; host %d MiB", median(before), median(after), size>>20)
+	require.Less(t, size, maxHost)
+}
+
 func median(all []time.Duration) time.Duration {
 	slices.Sort(all)
 	return all[len(all)/2]
@@ -62,14 +71,11 @@ func median(all []time.Duration) time.Duration {
 func flood(t testing.TB, w *hosttest.World, uid, connections int, do func(net.Conn)) (stop func()) {
 	t.Helper()
 	var all sync.WaitGroup
-	var mu sync.Mutex
 	var conns []net.Conn
 	for range connections {
 		conn, err := w.TryUID(uid)
 		require.NoError(t, err)
-		mu.Lock()
 		conns = append(conns, conn)
-		mu.Unlock()
 		all.Go(func() { do(conn) })
 	}
 	stop = sync.OnceFunc(func() {
@@ -106,7 +112,7 @@ func TestT50_IdleSessions(t *testing.T) {
 	tenants := uids(20100, 16)
 	w := hosttest.Server(t, append(tenants, alice)...)
 	h := w.Serve(t)
-	before := median(victim(t, w, alice, 30))
+	before := victim(t, w, alice, 30)
 	for _, uid := range tenants {
 		idleSessions(t, w, uid, 256)
 	}
@@ -114,9 +120,8 @@ func TestT50_IdleSessions(t *testing.T) {
 		s, err := control.Read(t.Context(), filepath.Join(w.Dir, "run", "control.sock"))
 		return err == nil && s.Sessions == 4096
 	}, hosttest.Patience, hosttest.Tick)
-	after := median(victim(t, w, alice, 60))
-	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
-	require.Less(t, resident(t, h.Process.Pid), maxHost)
+	after := victim(t, w, alice, 60)
+	report(t, h, before, after)
 	require.Contains(t, h.Log.String(), "an idle session ends to make room")
 }
 
@@ -127,16 +132,15 @@ func TestT50_HalfFrames(t *testing.T) {
 	tenants := uids(20120, 3)
 	w := hosttest.Server(t, append(tenants, alice)...)
 	h := w.Serve(t)
-	before := median(victim(t, w, alice, 30))
+	before := victim(t, w, alice, 30)
 	for _, uid := range tenants {
 		halfFrames(t, w, uid, 256)
 	}
-	after := median(victim(t, w, alice, 60))
+	after := victim(t, w, alice, 60)
 	// A large frame of hers comes through, too.
 	c := w.DialUID(t, alice)
 	require.Contains(t, c.Call("uapi", "Email", "list_pops", `{"regex":"`+strings.Repeat("x", 800)+`","other":"`+strings.Repeat("y", 900_000)+`"}`), `"status":1`)
-	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
-	require.Less(t, resident(t, h.Process.Pid), maxHost)
+	report(t, h, before, after)
 }
 
 // T51: a tag has some KiB at most; what is longer costs its reading and no more.
@@ -147,11 +151,10 @@ func TestT51_LargeTags(t *testing.T) {
 	c := w.DialUID(t, mallory)
 	c.Send("<cpanel print=\"" + strings.Repeat(" ", 16<<10+1-17) + "\">")
 	require.Contains(t, c.Answer(), "at most 16384 are taken")
-	before := median(victim(t, w, alice, 30))
+	before := victim(t, w, alice, 30)
 	largeTags(t, w, mallory, 200)
-	after := median(victim(t, w, alice, 60))
-	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
-	require.Less(t, resident(t, h.Process.Pid), maxHost)
+	after := victim(t, w, alice, 60)
+	report(t, h, before, after)
 }
 
 // T50: calls that are pipelined, and whose answers nobody reads, are bounded by their bytes and by the
@@ -161,11 +164,10 @@ func TestT50_Pipelining(t *testing.T) {
 	w := hosttest.Server(t, mallory, alice)
 	h := w.Serve(t)
 	fill(t, w, mallory, 2000)
-	before := median(victim(t, w, alice, 30))
+	before := victim(t, w, alice, 30)
 	pipelining(t, w, mallory, 100)
-	after := median(victim(t, w, alice, 60))
-	t.Logf("median %s before, %s in the attack; host %d MiB", before, after, resident(t, h.Process.Pid)>>20)
-	require.Less(t, resident(t, h.Process.Pid), maxHost)
+	after := victim(t, w, alice, 60)
+	report(t, h, before, after)
 }
 
 // idleSessions holds sessions that do nothing.

@@ -146,12 +146,10 @@ func (s *site) hold(from, send string, plain bool) attacker {
 	}
 }
 
+// report is report of calls over HTTPS.
 func (s *site) report(t testing.TB, before []time.Duration) {
 	t.Helper()
-	after := s.victim(t, 60)
-	size := resident(t, s.host.Process.Pid)
-	t.Logf("median %s before, %s in the attack; host %d MiB", median(before), median(after), size>>20)
-	require.Less(t, size, maxHost)
+	report(t, s.host, before, s.victim(t, 60))
 }
 
 // T50: bodies that come slowly take no place from anybody, whoever sends them: a tenant with a token from
