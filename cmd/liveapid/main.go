@@ -16,6 +16,7 @@ import (
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/launch"
+	"github.com/liveapid/liveapid/host/pacedlog"
 	"github.com/liveapid/liveapid/host/setup"
 )
 
@@ -56,7 +57,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			}
 			// A reader of the log, or a client, that goes away ends no call half way.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
+			log := slog.New(pacedlog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l})))
 			return do(cmd.Context(), c, log)
 		}
 	}
