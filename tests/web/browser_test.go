@@ -168,6 +168,14 @@ func TestPagesInChromium(t *testing.T) {
 	require.Equal(t, "demo", b.js(`document.getElementById("user").value`))
 	b.do(chromedp.SendKeys("#pass", password), chromedp.SendKeys("#pass", kb.Enter), chromedp.WaitVisible("#boxes .card"))
 	require.Regexp(t, `^https://127\.0\.0\.1:\d+/cpsess\d{10}/$`, b.js("location.href"))
+	// The tab finds back from the bare address; another one, with the cookie alone, does not.
+	here := b.js("location.href")
+	b.do(chromedp.Navigate("https://"+web.CPanel+"/"), chromedp.WaitVisible("#boxes .card"))
+	require.Equal(t, here, b.js("location.href"))
+	b.do(chromedp.Evaluate("sessionStorage.clear()", nil),
+		chromedp.Navigate("https://"+web.CPanel+"/"), chromedp.WaitVisible("#user"))
+	require.NotContains(t, b.js("document.documentElement.outerHTML"), "cpsess")
+	b.do(chromedp.Navigate(here), chromedp.WaitVisible("#boxes .card"))
 	require.Contains(t, b.text("#boxes"), "user@example.com")
 	require.Contains(t, b.text("#boxes"), "no quota")
 	require.Contains(t, b.text("#boxes"), "9.0 MiB of 10.0 MiB used (90 %)")
