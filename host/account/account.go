@@ -34,7 +34,7 @@ func Self() (protocol.Account, error) {
 	entries, _ := os.ReadDir(filepath.Join(a.Home, "etc"))
 	for _, e := range entries {
 		if name := e.Name(); e.IsDir() && strings.Contains(name, ".") && !strings.HasPrefix(name, ".") {
-			a.Domains = append(a.Domains, strings.ToLower(name))
+			a.Domains = append(a.Domains, lower(name))
 		}
 	}
 	return a, nil

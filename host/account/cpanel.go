@@ -51,10 +51,10 @@ func ParseUsers(r io.Reader) (UsersFile, error) {
 		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
 		case isDNS && strings.HasPrefix(value, "*."): // All names below a domain: a web site's, with no mailbox.
 		case key == "DNS":
-			a.Domains = append(a.Domains, strings.ToLower(value))
+			a.Domains = append(a.Domains, lower(value))
 		case isDNS:
 			if n, err := strconv.Atoi(number); err == nil {
-				numbered[n] = strings.ToLower(value)
+				numbered[n] = lower(value)
 			}
 		case key == "SUSPENDED":
 			a.Suspended = value == "1"
@@ -176,7 +176,7 @@ func readUserDomains(path string) (owners map[string]string, lists map[string][]
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
 		domain, owner, ok := strings.Cut(lines.Text(), ":")
-		domain, owner = strings.ToLower(strings.TrimSpace(domain)), strings.TrimSpace(owner)
+		domain, owner = lower(strings.TrimSpace(domain)), strings.TrimSpace(owner)
 		if !ok || domain == "" || domain == "*" || owner == "" || strings.HasPrefix(domain, "#") {
 			continue
 		}

@@ -64,6 +64,8 @@ type Directory struct {
 	owners    map[string]string   // Whose each domain is.
 	contested map[string][]string // The accounts that claim a domain, if there are several.
 	taken     map[string]bool     // Names that a source has, readable or not.
+	// unread is what accounts were that can't be read now.
+	unread map[string]protocol.Account
 	// incomplete says that a source, or whose the domains were, could not be read.
 	incomplete bool
 }
@@ -108,7 +110,8 @@ func NewDirectory(s Sources) *Directory {
 
 // Reload looks anew. It returns the accounts that are no more what they were (gone, suspended,
 // of another user), by name, and what could not be read. A source that can't be read at all is
-// what it was; an account that can't be read is none, in no later source either.
+// what it was; an account that can't be read is none, in no later source either, and ends once more if it is
+// gone or another one when it can be.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
@@ -155,15 +158,33 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	broken = append(broken, index.settle(d.owners)...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, old := range d.byName {
-		if a, there := index.byName[name]; !there || a.Suspended && !old.Suspended || a.UID != old.UID || a.GID != old.GID {
+	unread := make(map[string]protocol.Account)
+	for name, old := range d.unread {
+		if a, there := index.byName[name]; there && changed(old, a) || !there && !index.taken[name] {
 			ended = append(ended, name)
+		} else if !there {
+			unread[name] = old
 		}
 	}
+	for name, old := range d.byName {
+		a, there := index.byName[name]
+		if !there || changed(old, a) {
+			ended = append(ended, name)
+		}
+		if !there && index.taken[name] {
+			unread[name] = old
+		}
+	}
+	d.unread = unread
 	slices.Sort(ended)
 	d.incomplete = failed
 	d.byName, d.byUID, d.owners, d.contested, d.taken = index.byName, index.byUID, index.owners, index.contested, index.taken
 	return ended, broken
+}
+
+// changed reports whether what an account had ends.
+func changed(old, now protocol.Account) bool {
+	return now.Suspended && !old.Suspended || now.UID != old.UID || now.GID != old.GID
 }
 
 // ByName returns the account called name, or ErrUnknown, or ErrSuspended with the account.

@@ -70,6 +70,29 @@ func TestDirectory(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrSuspended)
 }
 
+// T7: an account that can't be read for a while ends for now, and once more if it is gone, or another one,
+// after it.
+func TestT07_AnAccountThatCantBeReadForAWhile(t *testing.T) {
+	path := dir(t, map[string]string{"same.toml": entry(1001), "gone.toml": entry(1002), "other.toml": entry(1003)})
+	d := account.NewDirectory(account.Sources{Files: path})
+	_, _ = d.Reload()
+	for _, name := range []string{"same", "gone", "other"} {
+		write(t, filepath.Join(path, name+".toml"), "uid = ")
+	}
+	ended, _ := d.Reload()
+	require.Equal(t, []string{"gone", "other", "same"}, ended)
+	ended, _ = d.Reload()
+	require.Empty(t, ended)
+	require.True(t, d.Unreadable("same"))
+	write(t, filepath.Join(path, "same.toml"), entry(1001))
+	write(t, filepath.Join(path, "other.toml"), entry(1004))
+	require.NoError(t, os.Remove(filepath.Join(path, "gone.toml")))
+	ended, _ = d.Reload()
+	require.Equal(t, []string{"gone", "other"}, ended)
+	ended, _ = d.Reload()
+	require.Empty(t, ended)
+}
+
 func TestDirectoryOfCPanel(t *testing.T) {
 	root := t.TempDir()
 	users := filepath.Join(root, "users")
@@ -236,7 +259,7 @@ func TestT49_Domains(t *testing.T) {
 	for _, bad := range []string{
 		"", "localhost", "/home/x/list", "!c.example", "pcre:/etc/x", "*", "*.example.com", "../x.example", "a..b", ".a.example", "a.example.", "-a.example", "a-.example",
 		"a.example b.example", "a.example\nrelay_domains=*", "a_b.example", "b\u00fccher.example", "10.0.0.1", "a.1", "a@b.example", "hash:x.example", "static:all.example", "$myhostname.example",
-		"a,b.example", "a.exa\x00mple", strings.Repeat("a", 64) + ".b", strings.Repeat("a.", 127) + "ab",
+		"\u212aelvin.example", "\u0130.example", "a,b.example", "a.exa\x00mple", strings.Repeat("a", 64) + ".b", strings.Repeat("a.", 127) + "ab",
 	} {
 		_, err := account.ParseDomain(bad)
 		require.Error(t, err, bad)

@@ -20,7 +20,7 @@ var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, 
 // Domains are printed into the mail servers' configuration and become names of directories, so nothing
 // else passes: no path, no pattern, no address, no name of one label.
 func ParseDomain(text string) (string, error) {
-	domain := strings.ToLower(text)
+	domain := lower(text)
 	labels := strings.Split(domain, ".")
 	if len(domain) > maxDomain || len(labels) < 2 {
 		return "", fmt.Errorf("%.80q: %w", text, errNotDomain)
@@ -34,6 +34,17 @@ func ParseDomain(text string) (string, error) {
 		return "", fmt.Errorf("%.80q: not a domain: it ends in a number, as addresses do", text)
 	}
 	return domain, nil
+}
+
+// lower returns a text with the letters A to Z in lower case, and no others: of some, such as the sign for
+// kelvin, a domain's letters are the lower case.
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, text)
 }
 
 // isLabel reports whether a lower-case label has letters, digits and hyphens only, with no hyphen at an

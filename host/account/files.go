@@ -82,7 +82,7 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 		a.Home = filepath.Join(filepath.Dir(d.path), a.Home)
 	}
 	for _, domain := range f.Domains {
-		a.Domains = append(a.Domains, strings.ToLower(domain))
+		a.Domains = append(a.Domains, lower(domain))
 	}
 	if len(a.Domains) == 0 {
 		return a, errors.New("domains: at least one must be named")

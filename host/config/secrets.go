@@ -18,10 +18,10 @@ import (
 // What a plugin's settings mean only the plugin knows, before which the file has been read. So a secret
 // is told by its name, and the address of a database by the password in it.
 var (
-	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|(^|[_-])key|apikey)s?$`)
+	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|apikey|(^|[_-])(key|pw|pwd|psk|authorization))s?(_(pem|der|hex|base64|b64))?$`)
 	fileName    = regexp.MustCompile(`(?i)[_-](file|path|dir)$`)
-	inAddress   = regexp.MustCompile(`(?i)(^|[\s?&;])(ssl)?pass(word|wd)?\s*=\s*\S`)
-	userAndPass = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*://[^/@\s:]*:[^/\s]+@|[^/@\s:]+:\S+@(tcp|unix)?\()`)
+	inAddress   = regexp.MustCompile(`(?i)(^|[\s?&;-])(ssl)?(pass(word|wd)?|secret|token|api-?key)\s*=\s*\S|^(bearer|basic)\s+\S|BEGIN [A-Z ]*PRIVATE KEY`)
+	userAndPass = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*://[^/@\s:]*:[^/\s]+@|[^/@\s:]*:\S+@([a-z0-9]*\(|/))`)
 )
 
 // Exposed returns an error for each file of the configuration that holds a secret and that others than
@@ -34,8 +34,11 @@ func (c *Config) Exposed() error {
 			trusted[uint32(gid)] = true
 		}
 	}
-	look := func(file, plugin string, settings map[string]any) {
+	look := func(file, plugin string, settings map[string]any, args []string) {
 		names := secretsIn("", settings)
+		for i, arg := range args {
+			names = append(names, secretsOf("", fmt.Sprintf("args[%d]", i), arg)...)
+		}
 		if len(names) == 0 {
 			return
 		}
@@ -46,12 +49,12 @@ func (c *Config) Exposed() error {
 	}
 	if c.path != "" {
 		for _, p := range c.Plugins {
-			look(c.path, filepath.Base(p.Path), p.Settings)
+			look(c.path, filepath.Base(p.Path), p.Settings, p.Args)
 		}
 	}
 	plugins, _ := c.ReadPlugins(nil) // Those that can't be read are not served.
 	for _, p := range plugins {
-		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings)
+		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings, p.Args)
 	}
 	return errors.Join(all...)
 }

@@ -33,6 +33,7 @@ func TestT52_Exposed(t *testing.T) {
 		`database = "postgres://localhost/mail?user=x&password=s3cret"`, `doveadm_key = "s3cret"`, `doveadm_password = "s3cret"`, `token = "s3cret"`, `api-key = "s3cret"`, `key = "s3cret"`,
 		"[plugin.settings.remote]\nclient_secret = \"s3cret\"", `database = "mail:s3/cr@et@unix(/run/mysqld.sock)/mail"`, `database = "POSTGRES://mail:s3cret@localhost/mail"`,
 		`dsns = ["x", "postgres://mail:s3cret@localhost/mail"]`, "[[plugin.settings.servers]]\npassword = \"s3cret\"", `database = "host=x sslpassword=s3cret"`,
+		`database = "mail:s3cret@/mail"`, `database = ":s3cret@tcp(127.0.0.1)/mail"`, `pw = "s3cret"`, `psk = "s3cret"`, `private_key_pem = "s3cret"`, `authorization = "Bearer s3cret"`, `header = "Bearer s3cret"`,
 	}
 	for _, text := range secrets {
 		err := exposed(text, 0o644)
@@ -43,10 +44,14 @@ func TestT52_Exposed(t *testing.T) {
 	require.ErrorContains(t, exposed(secrets[0], 0o604), "database")
 	for _, text := range []string{
 		`database = "postgres:///mail?host=/run/postgresql"`, `database = "mail@unix(/run/mysqld/mysqld.sock)/mail"`, `database_file = "/etc/liveapid/database"`, `key_file = "/etc/k"`,
-		`doveadm_key = ""`, `required_strength = 65`, `scheme = "SHA512-CRYPT"`, `doveadm = "http://127.0.0.1:8080"`,
+		`doveadm_key = ""`, `required_strength = 65`, `scheme = "SHA512-CRYPT"`, `doveadm = "http://127.0.0.1:8080"`, `dsn = "mail@/mail"`, `auth = "pam"`, `author = "x"`,
 	} {
 		require.NoError(t, exposed(text, 0o644), text)
 	}
+	require.NoError(t, os.WriteFile(path, []byte("accounts = \"a\"\n[[plugin]]\npath = \"/usr/bin/php\"\nargs = [\"/opt/x.php\", \"--password=s3cret\"]\n"), 0o644))
+	withArgs, err := config.Load(path)
+	require.NoError(t, err)
+	require.ErrorContains(t, withArgs.Exposed(), "args[1]")
 	// A plugin's own file.
 	own := filepath.Join(plugins, "billing.toml")
 	require.NoError(t, os.WriteFile(own, []byte("path = \"/opt/x\"\n[settings]\napi_token = \"s3cret\"\n"), 0o644))

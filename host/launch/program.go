@@ -93,8 +93,12 @@ func programMain(args []string) error {
 	return fmt.Errorf("execute %s: %w", words[0], syscall.Exec(path, words, os.Environ()))
 }
 
-// becomeUser gives up all of root's identity, in the order in which that is possible.
+// becomeUser gives up all of root's identity, in the order in which that is possible. The calling
+// goroutine is locked to its thread.
 func becomeUser(uid, gid int) error {
+	if err := ordinary(); err != nil {
+		return err
+	}
 	if err := syscall.Setgroups(nil); err != nil {
 		return fmt.Errorf("groups: %w", err)
 	}
@@ -103,6 +107,31 @@ func becomeUser(uid, gid int) error {
 	}
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
 		return fmt.Errorf("uid: %w", err)
+	}
+	// Whoever has a session keyring has all rights to the keys in it, whoever's they are. Where the system
+	// offers no keyrings, or forbids them, there is nothing to leave.
+	_, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+	if errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM {
+		return fmt.Errorf("a session keyring of its own: %w", errno)
+	}
+	return nil
+}
+
+// ordinary has the thread scheduled as everybody's are, whatever root has for itself: processor, disk, and
+// who is ended first when memory runs out.
+func ordinary() error {
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
+		return fmt.Errorf("scheduling: %w", err)
+	}
+	const process, none = 1, 0 // IOPRIO_WHO_PROCESS, IOPRIO_CLASS_NONE
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, process, 0, none); errno != 0 && errno != unix.ENOSYS {
+		return fmt.Errorf("scheduling of disks: %w", errno)
+	}
+	const score = "/proc/self/oom_score_adj"
+	if now, err := os.ReadFile(score); err == nil && strings.HasPrefix(string(now), "-") {
+		if err := os.WriteFile(score, []byte("0"), 0); err != nil {
+			return fmt.Errorf("protection from the end by a lack of memory: %w", err)
+		}
 	}
 	return nil
 }

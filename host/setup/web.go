@@ -165,7 +165,7 @@ type pamPasswords struct {
 func (p pamPasswords) Stamp(name string) (string, error) { return p.stamps.Stamp(name) }
 
 // endTokens ends what an account that is no more, or is another one now, could sign in with. One
-// that is suspended keeps its tokens, and can't use them.
+// that is suspended, or can't be read at the moment, keeps its tokens, and can't use them.
 func (rt *Runtime) endTokens(name string) {
 	rt.mu.Lock()
 	front := rt.front
@@ -176,7 +176,7 @@ func (rt *Runtime) endTokens(name string) {
 	if rt.tokens == nil {
 		return
 	}
-	if _, err := rt.accounts.ByName(name); errors.Is(err, account.ErrSuspended) {
+	if _, err := rt.accounts.ByName(name); errors.Is(err, account.ErrSuspended) || rt.accounts.Unreadable(name) {
 		return
 	}
 	if err := rt.tokens.RevokeUser(name, rt.uidOf(name)); err != nil {

@@ -208,6 +208,33 @@ func TestT47_WhatAProgramGets(t *testing.T) {
 	require.LessOrEqual(t, n, 65536)
 }
 
+// T47: nor root's keys, nor its place before others at the processor and when memory runs out.
+func TestT47_RootsKeys(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Server(t, mallory)
+	w.Serve(t)
+	const root = `import ctypes, os, platform, sys
+keyctl, add = (219, 217) if platform.machine() == "aarch64" else (250, 248)
+c = ctypes.CDLL(None, use_errno=True)
+if c.syscall(keyctl, 1, None) < 0 or c.syscall(add, b"user", b"roots", b"c4n4ry", 6, -3) < 0:
+    print("no keyrings")
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    open("/proc/self/oom_score_adj", "w").write("-900")
+except OSError:
+    pass
+os.execv(sys.argv[1], sys.argv[1:])`
+	const program = `import ctypes, os, platform
+keyctl = 219 if platform.machine() == "aarch64" else 250
+c = ctypes.CDLL(None, use_errno=True)
+print("key", c.syscall(keyctl, 10, -3, b"user", b"roots", 0), "policy", os.sched_getscheduler(0), "score", open("/proc/self/oom_score_adj").read())`
+	cmd := runAs(t, w, mallory, "python3", "-c", program)
+	wrapped := exec.Command("python3", append([]string{"-c", root, cmd.Path}, cmd.Args[1:]...)...)
+	wrapped.Env = cmd.Env
+	out := hosttest.Output(t, wrapped)
+	require.Regexp(t, `key -1 policy 0 score \d+\n`, out)
+}
+
 // T2: root's cpapi2 and uapi connect as the account and stay root: while they do, no process with the
 // account's uid holds what root has read, and none can be stopped by the account.
 func TestT46_TheCommandsStayRoot(t *testing.T) {

@@ -88,8 +88,16 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "unsuspend", name))
 	require.Eventually(t, func() bool { return status(web.CPanel, byToken...) == 200 }, hosttest.Patience, hosttest.Tick, "its tokens are its own again")
 
+	// A file that can't be read for a moment, as by somebody who edits it, ends sessions, and nothing that
+	// could not be had back.
 	file, err := os.ReadFile(w.AccountFile(20601))
 	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(w.AccountFile(20601), []byte("domains = ["), 0o644))
+	ended("can't be read")
+	require.NoError(t, os.WriteFile(w.AccountFile(20601), file, 0o644))
+	require.Eventually(t, func() bool { return status(web.CPanel, byToken...) == 200 }, hosttest.Patience, hosttest.Tick, "can be read again")
+	require.Equal(t, 200, status(web.CPanel, "Authorization: "+basicAuth(name+":"+password)))
+
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "delete", name))
 	ended("deleted")
 	require.Eventually(t, func() bool {
