@@ -3,9 +3,12 @@ package admission
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 )
 
@@ -21,6 +24,9 @@ const (
 	defaultRequests = 4 * DefaultRate
 	burstRequests   = 1000
 	accountBytes    = 8 << 20 // Of one account in a second.
+	// Microseconds of a processor for reading what an account sends and writing what it is answered.
+	accountTime = 500_000 // In a second.
+	burstTime   = 2_000_000
 
 	// SmallRequest is how many bytes of a request are not counted: connections have a buffer of that size.
 	SmallRequest = 4 << 10
@@ -45,8 +51,8 @@ type Intake struct {
 }
 
 type intakeOf struct {
-	requests, bytes *rate.Limiter
-	last            time.Time
+	requests, bytes, time *rate.Limiter
+	last                  time.Time
 }
 
 // NewIntake returns the bounds with nothing read.
@@ -100,8 +106,24 @@ func (in *Intake) pace(ctx context.Context, account string, requests int, n int6
 	if in.o.Requests < 0 {
 		return nil
 	}
+	a := in.of(account)
+	if err := a.time.WaitN(ctx, 1); err != nil { // Until what it used is paid for.
+		return err
+	}
+	if err := a.requests.WaitN(ctx, requests); err != nil {
+		return err
+	}
+	if n <= SmallRequest {
+		return nil
+	}
+	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
+}
+
+// of returns what an account, or whoever else has a name of its own, sent.
+func (in *Intake) of(account string) *intakeOf {
 	now := in.now()
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	if in.admitted++; in.admitted%1024 == 0 {
 		for name, a := range in.accounts {
 			if now.Sub(a.last) > time.Minute { // Its buckets are full again.
@@ -118,16 +140,39 @@ func (in *Intake) pace(ctx context.Context, account string, requests int, n int6
 		a = &intakeOf{
 			requests: rate.NewLimiter(rate.Limit(in.o.Requests), burstRequests),
 			bytes:    rate.NewLimiter(accountBytes, int(max(2*accountBytes, in.o.Largest))),
+			time:     rate.NewLimiter(accountTime, burstTime),
 		}
 		in.accounts[account] = a
 	}
 	a.last = now
-	in.mu.Unlock()
-	if err := a.requests.WaitN(ctx, requests); err != nil {
-		return err
+	return a
+}
+
+// Connect reports whether a user may connect once more: as often as it may send requests.
+func (in *Intake) Connect(uid int) bool {
+	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
+}
+
+// Measure begins to measure the processor time of reading and writing for an account, until stop. No
+// goroutine waits between the two. The account's next request waits until that time is paid for.
+func (in *Intake) Measure(account string) (stop func()) {
+	if in == nil || in.o.Requests < 0 {
+		return func() {}
 	}
-	if n <= SmallRequest {
-		return nil
+	runtime.LockOSThread()
+	begin := threadTime()
+	return func() {
+		used := threadTime() - begin
+		runtime.UnlockOSThread()
+		in.of(account).time.ReserveN(in.now(), int(min(used.Microseconds(), burstTime)))
 	}
-	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
+}
+
+// threadTime is the processor time that the calling thread has used.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }

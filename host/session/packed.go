@@ -58,7 +58,9 @@ func (p *pipeline) read(ctx context.Context) error {
 			return p.endOfFrames(err)
 		}
 		p.slots <- struct{}{}
+		measured := s.intake.Measure(s.caller.Account.Name)
 		request := live.ParsePacked(frame)
+		measured()
 		if request.Request.Kind == live.RequestShutdown {
 			release()
 			p.shutdown = true
@@ -112,7 +114,9 @@ func (p *pipeline) answer(id uint64, value map[string]any) {
 		return
 	}
 	// Encoded in here, so that a slow reader holds one frame and not one for each call.
+	measured := p.s.intake.Measure(p.s.caller.Account.Name)
 	frame, err := live.AppendPackedAnswer(nil, id, value)
+	measured()
 	if err != nil || len(frame) > protocol.MaxAnswer {
 		frame, err = live.AppendPackedAnswer(nil, id, envelope.Value(protocol.Call{}, protocol.Failed(
 			protocol.NewError(protocol.KindUnavailable, "The call was run, and its answer is too large, or nested too deep, to be sent."))))

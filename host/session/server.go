@@ -8,10 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/peer"
@@ -85,6 +87,7 @@ type Server struct {
 	Identify func(uid int) (protocol.Caller, error)
 
 	once     sync.Once
+	told     rate.Limiter
 	places   *admission.Pool
 	mu       sync.Mutex
 	sessions map[*session]bool
@@ -95,6 +98,8 @@ type Server struct {
 // Serve accepts until the listener is closed or Shutdown is called.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	limits := s.Limits.withDefaults()
+	s.told.SetLimit(10)
+	s.told.SetBurst(10)
 	for {
 		conn, err := l.AcceptUnix()
 		switch {
@@ -131,6 +136,13 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 // admit returns the session of a connection; or it tells the client why there is none, and returns nil.
 func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
+	if errors.Is(err, errTooOften) {
+		if s.told.Allow() { // An answer costs more than the connection, and the others' wait meanwhile.
+			s.Log.Warn("connections refused", "from", caller.From, "error", err.Error())
+			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
+		}
+		return nil
+	}
 	if err != nil {
 		s.Log.Warn("connection refused", "error", err.Error())
 		refuse(conn, err)
@@ -147,12 +159,18 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	return sess
 }
 
+// errTooOften is returned for a user who connects more often than its calls could need.
+var errTooOften = errors.New("session: too many connections of the user in a short time")
+
 // identify asks the kernel who connected, once. The credentials are those of the
 // moment of connect; nothing a client sends can change them.
 func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	cred, err := peer.Of(conn)
 	if err != nil {
 		return protocol.Caller{}, err
+	}
+	if !s.Intake.Connect(int(cred.Uid)) {
+		return protocol.Caller{From: strconv.Itoa(int(cred.Uid))}, errTooOften
 	}
 	caller, err := s.Identify(int(cred.Uid))
 	// The pid is for logs alone: by now it may be another program's.

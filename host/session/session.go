@@ -309,7 +309,9 @@ func (s *session) isDraining() bool {
 
 // answer serves one payload. done says that the session is over.
 func (s *session) answer(ctx context.Context, payload []byte) (done bool, err error) {
+	measured := s.intake.Measure(s.caller.Account.Name)
 	request := live.Parse(payload)
+	measured()
 	switch request.Kind {
 	case live.RequestJSON:
 		s.xml = false
@@ -353,7 +355,9 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 	result := s.do(ctx, call)
 	call.Args = protocol.Args{}
+	measured := s.intake.Measure(s.caller.Account.Name)
 	body := envelope.JSON(call, result)
+	measured()
 	if len(body) <= protocol.MaxAnswer {
 		return body
 	}
@@ -374,11 +378,13 @@ func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.
 }
 
 func (s *session) write(body []byte) error {
+	measured := s.intake.Measure(s.caller.Account.Name)
 	form := live.AppendAnswer
 	if s.xml {
 		form, body = live.AppendXMLAnswer, s.asXML(body)
 	}
 	answer, err := form(make([]byte, 0, len(body)+64), body)
+	measured()
 	if err != nil {
 		return err
 	}

@@ -221,3 +221,28 @@ func pipelining(t testing.TB, w *hosttest.World, uid, n int) {
 		}
 	})
 }
+
+// T50: nor does a user who connects and hangs up, as fast as it can, fill the queue in which the others
+// wait.
+func TestT50_ManyConnections(t *testing.T) {
+	raiseFiles(t)
+	w := hosttest.Server(t, mallory, alice)
+	h := w.Serve(t)
+	before := victim(t, w, alice, 30)
+	many(t, 20, func(done <-chan struct{}, begun func()) {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if conn, err := w.TryUID(mallory); err == nil {
+				_, _ = io.WriteString(conn, "9")
+				_ = conn.Close()
+			}
+			begun()
+		}
+	})
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "too many connections of the user") }, hosttest.Patience, hosttest.Tick)
+	report(t, h, before, victim(t, w, alice, 60))
+}

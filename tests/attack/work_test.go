@@ -37,19 +37,10 @@ func TestT51_Patterns(t *testing.T) {
 	fill(t, w, mallory, 3000)
 	before := victim(t, w, alice, 30)
 	answered := patterns(t, w, mallory, 16)
-	wait := func() { // Until at least one has been answered twice.
-		for range 20 {
-			select {
-			case <-answered:
-			case <-time.After(hosttest.Patience):
-				t.Fatal("no answer")
-			}
-		}
-	}
-	wait()
+	wait(t, answered, 20) // So at least one has been answered twice.
 	after := victim(t, w, alice, 60)
 	start, used := time.Now(), cpuTime(t, h.Process.Pid)
-	wait()
+	wait(t, answered, 20)
 	burned := float64(cpuTime(t, h.Process.Pid)-used) / float64(time.Since(start))
 	t.Logf("%.2f processors", burned)
 	require.Less(t, burned, 1.0, "the host computes on half of a processor for callers")
@@ -58,6 +49,26 @@ func TestT51_Patterns(t *testing.T) {
 	// SIGTERM ends it in its time, whatever is computed.
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, h.Wait(t))
+}
+
+// T50: what only has to be read to be refused takes processor time, too: calls with so many names.
+func TestT50_ManyNames(t *testing.T) {
+	w := hosttest.Server(t, mallory, alice)
+	h := w.Serve(t)
+	before := victim(t, w, alice, 30)
+	var args strings.Builder
+	for i := range 19_000 {
+		_, _ = fmt.Fprintf(&args, `,"name%d":""`, i)
+	}
+	answered := again(t, w, mallory, 16, live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "no_such_function", "{"+args.String()[1:]+"}"))))
+	wait(t, answered, 80) // It may take more for a moment.
+	after := victim(t, w, alice, 60)
+	start, used := time.Now(), cpuTime(t, h.Process.Pid)
+	wait(t, answered, 20)
+	burned := float64(cpuTime(t, h.Process.Pid)-used) / float64(time.Since(start))
+	t.Logf("%.2f processors", burned)
+	require.Less(t, burned, 1.0, "an account has half of a processor for reading")
+	report(t, h, before, after)
 }
 
 // T51: so are texts with variables: what they stand for is many times as long.
@@ -81,6 +92,23 @@ func patterns(t testing.TB, w *hosttest.World, uid, n int) <-chan struct{} {
 	text, err := json.Marshal(args)
 	require.NoError(t, err)
 	frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
+	return again(t, w, uid, n, frame)
+}
+
+// wait waits for so many answers.
+func wait(t testing.TB, answered <-chan struct{}, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-answered:
+		case <-time.After(hosttest.Patience):
+			t.Fatal("no answer")
+		}
+	}
+}
+
+// again sends a frame over so many sessions, again and again; what it returns is sent to after each answer.
+func again(t testing.TB, w *hosttest.World, uid, n int, frame []byte) <-chan struct{} {
 	answered := make(chan struct{}, 100_000)
 	flood(t, w, uid, n, func(conn net.Conn) {
 		for {
