@@ -119,7 +119,7 @@ func (in *Intake) pace(ctx context.Context, account string, requests int, n int6
 	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
 }
 
-// of returns what an account, or whoever else has a name of its own, sent.
+// of returns the limits of an account, or of a user by "uid N".
 func (in *Intake) of(account string) *intakeOf {
 	now := in.now()
 	in.mu.Lock()
@@ -148,13 +148,13 @@ func (in *Intake) of(account string) *intakeOf {
 	return a
 }
 
-// Connect reports whether a user may connect once more: as often as it may send requests.
+// Connect reports whether a user may open another connection. The limit is that of requests.
 func (in *Intake) Connect(uid int) bool {
 	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
 }
 
-// Measure begins to measure the processor time of reading and writing for an account, until stop. No
-// goroutine waits between the two. The account's next request waits until that time is paid for.
+// Measure charges the processor time until stop is called to an account: if it used more than its share, its
+// next request waits. The caller must not block before it calls stop, from the same goroutine.
 func (in *Intake) Measure(account string) (stop func()) {
 	if in == nil || in.o.Requests < 0 {
 		return func() {}

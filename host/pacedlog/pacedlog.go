@@ -1,6 +1,5 @@
-// Package pacedlog bounds how many lines of a log others can cause: who connects again and again must not
-// fill the disk on which changes are written down. What the lines say, and where they are written, does not
-// belong here.
+// Package pacedlog limits the rate of log lines, so that a client that connects again and again can't fill
+// the disk that the audit log needs. The text of the lines and their destination do not belong here.
 package pacedlog
 
 import (
@@ -14,19 +13,19 @@ import (
 const (
 	perSecond = 10   // Lines with the same message.
 	burst     = 1000 // As many at once: all accounts of a server may be wrong at its start.
-	messages  = 1000 // Beyond as many, all others count as the same message: a library puts addresses into them.
+	messages  = 1000 // If there are more, the rest share one limit: some libraries put addresses into messages.
 )
 
-// Handler passes on as many records with the same message as the bounds allow. The next record after some
-// that were not passed on says how many.
+// Handler is a slog.Handler that drops records if too many have the same message. The next record with that
+// message carries the number of dropped records, left_out_before.
 type Handler struct {
 	next  slog.Handler
 	paces *paces
 }
 
 type paces struct {
-	mu    sync.Mutex
-	bySay map[string]*pace
+	mu        sync.Mutex
+	byMessage map[string]*pace
 }
 
 type pace struct {
@@ -34,9 +33,9 @@ type pace struct {
 	left    int
 }
 
-// New returns a handler in front of another.
+// New returns a handler that passes records on to next.
 func New(next slog.Handler) *Handler {
-	return &Handler{next: next, paces: &paces{bySay: make(map[string]*pace)}}
+	return &Handler{next: next, paces: &paces{byMessage: make(map[string]*pace)}}
 }
 
 // Enabled implements slog.Handler.
@@ -65,18 +64,18 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{next: h.next.WithGroup(name), paces: h.paces}
 }
 
-// take returns whether a record is passed on, and how many before it were not.
+// take reports whether to pass a record on, and how many were dropped since the last with its message.
 func (p *paces) take(r slog.Record) (left int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	message := r.Message
-	if _, known := p.bySay[message]; !known && len(p.bySay) >= messages {
+	if _, known := p.byMessage[message]; !known && len(p.byMessage) >= messages {
 		message = ""
 	}
-	of := p.bySay[message]
+	of := p.byMessage[message]
 	if of == nil {
 		of = &pace{limiter: rate.NewLimiter(perSecond, burst)}
-		p.bySay[message] = of
+		p.byMessage[message] = of
 	}
 	if !of.limiter.AllowN(r.Time, 1) {
 		of.left++

@@ -45,5 +45,5 @@ func TestT50_LinesThatOthersCause(t *testing.T) {
 		say(fmt.Sprintf("error from port %d", i))
 	}
 	require.LessOrEqual(t, strings.Count(out.String(), "\n"), messages+burst)
-	require.LessOrEqual(t, len(h.paces.bySay), messages+1)
+	require.LessOrEqual(t, len(h.paces.byMessage), messages+1)
 }
