@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // maxAnswer bounds an answer, in bytes: a worker's message is smaller, but JSON may
@@ -98,8 +98,8 @@ func newClient(in io.Reader, out io.Writer, closer func() error) *Client {
 
 // hello switches the session to JSON.
 func (c *Client) hello(ctx context.Context) (*Client, error) {
-	answer, _, err := c.roundTrip(ctx, []byte(live.EnableJSON))
-	if err == nil && string(answer) != string(live.AnswerJSONEnabled) {
+	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableJSON))
+	if err == nil && string(answer) != string(wire.AnswerJSONEnabled) {
 		err = errors.New("the host refuses the session: " + failureText(answer))
 	}
 	if err != nil {
@@ -122,7 +122,7 @@ func failureText(answer []byte) string {
 // Call runs call and returns the answer's JSON, in the envelope that the socket
 // carries. A call that failed is an answer and no error.
 func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
-	return c.send(ctx, live.AppendAction(nil, call))
+	return c.send(ctx, wire.AppendAction(nil, call))
 }
 
 // Tag runs one of the deprecated tags, such as <cpanel print="$user">, and returns the answer's JSON.
@@ -152,9 +152,9 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, 
 			c.broken = fmt.Errorf("client: %w", ctx.Err()) // The stream is cut already.
 		}
 	}()
-	_, writeErr := c.out.Write(live.AppendFrame(nil, payload))
+	_, writeErr := c.out.Write(wire.AppendFrame(nil, payload))
 	// A host that refused the session has said why before it hung up.
-	if answer, err = live.ReadAnswer(c.in, maxAnswer); err == nil {
+	if answer, err = wire.ReadAnswer(c.in, maxAnswer); err == nil {
 		return answer, true, nil
 	}
 	switch {
@@ -177,7 +177,7 @@ func (c *Client) Close() error {
 		c.mu.Lock()
 	}
 	if c.broken == nil {
-		_, _ = c.out.Write(live.AppendFrame(nil, []byte(live.Shutdown)))
+		_, _ = c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 		c.broken = errors.New("client: the session is closed")
 	}
 	c.mu.Unlock()

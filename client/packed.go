@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // ErrNotPacked is a host that does not speak MessagePack. The session goes on in JSON.
@@ -32,11 +32,11 @@ type Packed struct {
 // Packed turns the session into one in MessagePack; c is then closed through it. On
 // ErrNotPacked c goes on as it was.
 func (c *Client) Packed(ctx context.Context) (*Packed, error) {
-	answer, _, err := c.roundTrip(ctx, []byte(live.EnableMessagePack))
+	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableMessagePack))
 	if err != nil {
 		return nil, err
 	}
-	if string(answer) != string(live.AnswerMessagePackEnabled) {
+	if string(answer) != string(wire.AnswerMessagePackEnabled) {
 		return nil, ErrNotPacked
 	}
 	c.mu.Lock()
@@ -52,13 +52,13 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 func (p *Packed) read() {
 	defer p.c.cancel() // The host must not write to nobody.
 	defer close(p.ended)
-	frames := live.NewFrameReader(p.c.in, maxAnswer)
+	frames := wire.NewFrameReader(p.c.in, maxAnswer)
 	for {
 		doc, err := frames.Next()
 		var id uint64
 		var envelope map[string]any
 		if err == nil {
-			id, envelope, err = live.ParsePackedAnswer(doc)
+			id, envelope, err = wire.ParsePackedAnswer(doc)
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -103,7 +103,7 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 		delete(p.waiting, id)
 		p.mu.Unlock()
 	}()
-	frame, err := live.AppendPacked(nil, id, call)
+	frame, err := wire.AppendPacked(nil, id, call)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -137,7 +137,7 @@ func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
 	defer time.AfterFunc(endTime, p.c.cancel).Stop() // A writer may be stuck.
 	p.write.Lock()
-	_, err := p.c.out.Write(live.AppendFrame(nil, []byte(live.Shutdown)))
+	_, err := p.c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 	p.write.Unlock()
 	if err == nil {
 		<-p.ended

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
-	"github.com/liveapid/liveapid/protocol/expvar"
-	"github.com/liveapid/liveapid/protocol/shape"
+	"github.com/liveapid/liveapid/protocol/cpvars"
+	"github.com/liveapid/liveapid/protocol/listing"
 )
 
 // Plugin serves modules for accounts. host/worker has the one that runs processes.
@@ -56,7 +56,7 @@ type Observer interface {
 // Host runs calls.
 type Host struct {
 	timeout   time.Duration
-	variables func(protocol.Account) expvar.Lookup
+	variables func(protocol.Account) cpvars.Lookup
 	observers []Observer
 	pace      func(account string) (pause func(context.Context) error, end func())
 	log       *slog.Logger
@@ -76,7 +76,7 @@ type Options struct {
 	Plugins []Plugin
 	Timeout time.Duration // Of one call; 0 means protocol.CallTimeout.
 	// Variables are what an account's tags may name; nil knows none.
-	Variables func(protocol.Account) expvar.Lookup
+	Variables func(protocol.Account) cpvars.Lookup
 	Observers []Observer
 	// Pace shares the processor out among the accounts whose answers are filtered and sorted, as
 	// admission.Work does; nil computes at once.
@@ -90,7 +90,7 @@ func New(o Options) *Host {
 		o.Timeout = protocol.CallTimeout
 	}
 	if o.Variables == nil {
-		o.Variables = func(protocol.Account) expvar.Lookup { return func(string, string) string { return "" } }
+		o.Variables = func(protocol.Account) cpvars.Lookup { return func(string, string) string { return "" } }
 	}
 	return &Host{
 		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, pace: o.Pace, log: o.Log,
@@ -166,9 +166,9 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		call.Args.Named = fn.Unquote(call.Args.Named)
 	}
 	if call.Expand {
-		call.Args = expvar.ExpandArgs(call.Args, h.variables(caller.Account))
+		call.Args = cpvars.ExpandArgs(call.Args, h.variables(caller.Account))
 	}
-	options, named, err := shape.Split(call.API, call.Args.Named)
+	options, named, err := listing.Split(call.API, call.Args.Named)
 	if err != nil {
 		return protocol.Failed(err)
 	}
@@ -200,7 +200,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 }
 
 // shaped returns the result with its list filtered, sorted and cut as the caller asked.
-func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.Function, options shape.Options, result *protocol.Result) *protocol.Result {
+func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.Function, options listing.Options, result *protocol.Result) *protocol.Result {
 	var pause func(context.Context) error
 	if h.pace != nil {
 		var end func()

@@ -22,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/client"
-	"github.com/liveapid/liveapid/host/audit"
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/host/record/audit"
 	"github.com/liveapid/liveapid/protocol"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // load keeps clients changing passwords, one mailbox each, until stop is called. made is how many
@@ -364,9 +364,9 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 		for n := 0; ; n++ {
 			// One that is refused, and would write a line of its own into a careless log, and one that is not.
 			password := []string{`again\r\n{\"n\":1}`, "and again"}[n%2]
-			frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "passwd_pop", `{"email":"user","password":"`+password+`"}`)))
+			frame := wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "passwd_pop", `{"email":"user","password":"`+password+`"}`)))
 			_, _ = c.Write(frame) // The read tells that the host has gone.
-			answer, err := live.ReadAnswer(answers, protocol.MaxFrame)
+			answer, err := wire.ReadAnswer(answers, protocol.MaxFrame)
 			if err != nil {
 				break
 			}

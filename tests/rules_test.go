@@ -31,7 +31,7 @@ func TestT03_ThePeersPidIsForLogs(t *testing.T) {
 					continue
 				}
 				uses++
-				require.Equal(t, "host/session", dir)
+				require.Equal(t, "host/front/session", dir)
 				require.Contains(t, line, "caller.From = fmt.Sprintf(", "nothing but the log has it")
 			}
 		}

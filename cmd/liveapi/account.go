@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/account"
+	"github.com/liveapid/liveapid/host/admin/cpmove"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/importer"
+	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
 )
 
@@ -34,11 +34,11 @@ func accountCommand() *cobra.Command {
 type importOptions struct {
 	config, name, home, users string
 	dryRun                    bool
-	limits                    importer.Limits
+	limits                    cpmove.Limits
 }
 
 func importCommand() *cobra.Command {
-	o := importOptions{limits: importer.DefaultLimits}
+	o := importOptions{limits: cpmove.DefaultLimits}
 	cmd := &cobra.Command{
 		Use:   "import PATH",
 		Short: "Register an account out of a cPanel layout, with every mailbox and hash",
@@ -112,13 +112,13 @@ func (o *importOptions) fromHome(ctx context.Context, path string, out io.Writer
 	if err != nil {
 		return err
 	}
-	a := importer.Account{Name: o.name}
+	a := cpmove.Account{Name: o.name}
 	usersFile := o.users
 	if usersFile == "" {
 		usersFile = filepath.Join("/var/cpanel/users", filepath.Base(o.name))
 	}
 	if f, err := os.Open(usersFile); err == nil {
-		a, err = importer.ParseUsers(o.name, f)
+		a, err = cpmove.ParseUsers(o.name, f)
 		_ = f.Close()
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ func (o *importOptions) fromHome(ctx context.Context, path string, out io.Writer
 	} else if o.users != "" {
 		return err
 	}
-	found, err := importer.DomainsOfHome(home)
+	found, err := cpmove.DomainsOfHome(home)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	if err != nil {
 		return err
 	}
-	plan, err := importer.Look(path, o.limits)
+	plan, err := cpmove.Look(path, o.limits)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 			return err
 		}
 	}
-	if err := importer.Unpack(path, o.limits, plan, home, own.uid, own.gid); err != nil {
+	if err := cpmove.Unpack(path, o.limits, plan, home, own.uid, own.gid); err != nil {
 		return err
 	}
 	if err := report(ctx, out, plan.Account, home, own, false); err != nil {
@@ -194,7 +194,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 }
 
 // report says which mailboxes there are.
-func report(ctx context.Context, out io.Writer, a importer.Account, home string, own owner, dryRun bool) error {
+func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, own owner, dryRun bool) error {
 	s := files.NewFor(home, own.uid, own.gid)
 	for _, domain := range a.Domains {
 		list, err := s.List(ctx, domain)
@@ -215,7 +215,7 @@ func report(ctx context.Context, out io.Writer, a importer.Account, home string,
 
 // registration returns what an imported account's file would be, after all checks, before anything is
 // written.
-func registration(c *config.Config, a importer.Account, home string) (r account.Registry, f account.File, err error) {
+func registration(c *config.Config, a cpmove.Account, home string) (r account.Registry, f account.File, err error) {
 	if r, err = registryOf(c); err != nil {
 		return r, f, err
 	}
@@ -230,7 +230,7 @@ func registration(c *config.Config, a importer.Account, home string) (r account.
 	return r, f, err
 }
 
-func register(out io.Writer, r account.Registry, a importer.Account, f account.File) error {
+func register(out io.Writer, r account.Registry, a cpmove.Account, f account.File) error {
 	path, err := r.Register(a.Name, f, "Account "+a.Name+", imported.")
 	if err != nil {
 		return err

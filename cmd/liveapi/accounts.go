@@ -16,12 +16,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/control"
-	"github.com/liveapid/liveapid/host/setup"
-	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/identity/token"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -98,7 +98,7 @@ func registryOf(c *config.Config) (account.Registry, error) {
 	if c.Mode != config.Server {
 		return r, nil
 	}
-	r.Sources = setup.Sources(c)
+	r.Sources = daemon.Sources(c)
 	r.Credential = func(a protocol.Account) error {
 		_, err := worker.Credential(a)
 		return err
@@ -142,13 +142,13 @@ func fileFor(c *config.Config, name, home string) (account.File, error) {
 // readAccounts returns all accounts of a configuration, suspended ones too, and what is broken.
 func readAccounts(c *config.Config) (all []protocol.Account, broken []error) {
 	if c.Mode == config.Personal {
-		a, err := setup.Account(c)
+		a, err := daemon.Account(c)
 		if err != nil {
 			return nil, []error{err}
 		}
 		return []protocol.Account{a}, nil
 	}
-	d := account.NewDirectory(setup.Sources(c))
+	d := account.NewDirectory(daemon.Sources(c))
 	_, broken = d.Reload()
 	for _, name := range d.Names() {
 		if a, err := d.ByName(name); err == nil || errors.Is(err, account.ErrSuspended) {
@@ -294,7 +294,7 @@ func deleteCommand() *cobra.Command {
 				}
 			}
 			if c.Web.On() {
-				if err := setup.EndPassword(c.Web, words[0]); err != nil {
+				if err := daemon.EndPassword(c.Web, words[0]); err != nil {
 					return fmt.Errorf("%s is no account any more, but its password for the HTTPS API is left: %w", words[0], err)
 				}
 			}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/mailqueue"
-	"github.com/liveapid/liveapid/host/session"
+	"github.com/liveapid/liveapid/host/admin/postqueue"
+	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/identity/account"
 )
 
 func agentCommand() *cobra.Command {
@@ -43,7 +43,7 @@ mode the helper, which has made sure whose the sender is.`,
 			defer stop()
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			log.Info("listening", "socket", socket, "for", users)
-			agent := &mailqueue.Agent{Config: config, Log: log, Peer: func(uid int) bool { return slices.Contains(allowed, uid) }}
+			agent := &postqueue.Agent{Config: config, Log: log, Peer: func(uid int) bool { return slices.Contains(allowed, uid) }}
 			return agent.Serve(ctx, l)
 		},
 	}

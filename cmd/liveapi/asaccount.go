@@ -6,12 +6,12 @@ import (
 	"os"
 	"os/user"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/launch"
-	"github.com/liveapid/liveapid/host/peer"
-	"github.com/liveapid/liveapid/host/setup"
-	"github.com/liveapid/liveapid/host/terminal"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/unixsock"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/isolate/execas"
+	"github.com/liveapid/liveapid/host/isolate/terminal"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -27,7 +27,7 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 		if name == "" {
 			return protocol.Account{}, errMisuse{errors.New("as root you must name the account: --user NAME")}
 		}
-		a, err := setup.Sources(c).ByName(name)
+		a, err := daemon.Sources(c).ByName(name)
 		if err == nil {
 			_, err = worker.Credential(a)
 		}
@@ -47,9 +47,9 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 func requireHost(c *config.Config, a protocol.Account) error {
 	var err error
 	if os.Geteuid() == 0 {
-		err = closeAfter(peer.DialAs(c.Socket, a.UID, a.GID))
+		err = closeAfter(unixsock.DialAs(c.Socket, a.UID, a.GID))
 	} else {
-		err = closeAfter(peer.Dial(c.Socket))
+		err = closeAfter(unixsock.Dial(c.Socket))
 	}
 	if err != nil {
 		return fmt.Errorf("no host listens on %s: start it first (systemctl start liveapid, or liveapid serve): %w", c.Socket, err)
@@ -93,7 +93,7 @@ func executeAs(a protocol.Account, words, env []string) error {
 	if err != nil {
 		dir = ""
 	}
-	cmd := launch.Program{Words: words, Env: append(environmentOf(a), env...), UID: a.UID, GID: a.GID, Dir: dir, Home: a.Home}.Command()
+	cmd := execas.Program{Words: words, Env: append(environmentOf(a), env...), UID: a.UID, GID: a.GID, Dir: dir, Home: a.Home}.Command()
 	stop := func() {}
 	defer func() { stop() }()
 	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}

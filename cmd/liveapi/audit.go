@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/audit"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/record/audit"
 )
 
 func auditCommand() *cobra.Command {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/livepage"
+	"github.com/liveapid/liveapid/host/dev/livepage"
 )
 
 func devCommand() *cobra.Command {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/pam"
-	"github.com/liveapid/liveapid/host/passfile"
-	"github.com/liveapid/liveapid/host/token"
-	"github.com/liveapid/liveapid/host/web/cert"
+	"github.com/liveapid/liveapid/host/front/https/cert"
+	"github.com/liveapid/liveapid/host/identity/pam"
+	"github.com/liveapid/liveapid/host/identity/passwdfile"
+	"github.com/liveapid/liveapid/host/identity/token"
 )
 
 // web checks the HTTPS API: what it keeps, and that it answers.
@@ -40,7 +40,7 @@ func (d *diagnosis) web(c *config.Config) {
 		if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
 			d.bad("web.passwords: PAM needs a configuration for this service: %v", err)
 		}
-	} else if err := passfile.Check(c.Web.Passwords); err != nil {
+	} else if err := passwdfile.Check(c.Web.Passwords); err != nil {
 		d.bad("%v", err)
 	}
 	if c.Web.Certificate != "" {

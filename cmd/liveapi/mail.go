@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/plugins/email"
 	"github.com/liveapid/liveapid/plugins/email/mailconf"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
@@ -107,7 +107,7 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 			return errors.Join(append(broken, err)...)
 		}
 	} else if settings.Store == email.FilesStore {
-		account, err := setup.Account(c)
+		account, err := daemon.Account(c)
 		if err != nil {
 			return err
 		}

@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host"
-	"github.com/liveapid/liveapid/host/launch"
+	"github.com/liveapid/liveapid/host/isolate/execas"
 )
 
 func main() {
-	launch.Main() // As which a host that this program starts as root starts workers.
+	execas.Main() // As which a host that this program starts as root starts workers.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -18,7 +18,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -28,17 +28,17 @@ func moduleCommand() *cobra.Command {
 }
 
 // described starts each plugin of a configuration and asks it what it serves.
-func described(ctx context.Context, c *config.Config, log io.Writer) ([]setup.Modules, error) {
+func described(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Modules, error) {
 	quiet := *c // What a host that runs has for itself.
 	quiet.RunDir, quiet.Audit, quiet.Control, quiet.Metrics = "", "", "", ""
-	rt, err := setup.New(&quiet, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
+	rt, err := daemon.New(&quiet, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		return nil, err
 	}
 	defer rt.Close()
 	var a protocol.Account
 	if c.Mode == config.Personal {
-		if a, err = setup.Account(c); err != nil {
+		if a, err = daemon.Account(c); err != nil {
 			return nil, err
 		}
 	}

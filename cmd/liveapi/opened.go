@@ -8,8 +8,8 @@ import (
 
 	"github.com/liveapid/liveapid/cmd/internal/remote"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/session"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -52,7 +52,7 @@ func (f *accountFlags) open() (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		rt, err := setup.NewFor(c, a, log)
+		rt, err := daemon.NewFor(c, a, log)
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/livepage"
+	"github.com/liveapid/liveapid/host/dev/livepage"
 )
 
 func pageCommand() *cobra.Command {

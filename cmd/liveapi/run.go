@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/session"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -52,7 +52,7 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 
 // ownAccount returns personal mode's account, which is the one that --user may name.
 func ownAccount(c *config.Config, name string) (protocol.Account, error) {
-	a, err := setup.Account(c)
+	a, err := daemon.Account(c)
 	if err == nil && name != "" && name != a.Name {
 		err = fmt.Errorf("user %q: you can run programs as %q only", name, a.Name)
 	}
@@ -71,7 +71,7 @@ func encoding() string {
 // runProgram runs a program with a private host of personal mode.
 func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	rt, err := setup.NewFor(c, a, log)
+	rt, err := daemon.NewFor(c, a, log)
 	if err != nil {
 		return err
 	}

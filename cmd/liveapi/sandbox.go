@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/account"
-	"github.com/liveapid/liveapid/host/passfile"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/identity/passwdfile"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
@@ -257,6 +257,6 @@ func writeSandbox(ctx context.Context, dir string) (signIn string, _ error) {
 	}
 	// Not one that is documented: over TCP anybody on the machine could use it.
 	signIn = strings.ToLower(rand.Text()[:16])
-	_, err = passfile.Set(filepath.Join(dir, "web", "passwords"), sandboxAccount, protocol.NewSecret(signIn))
+	_, err = passwdfile.Set(filepath.Join(dir, "web", "passwords"), sandboxAccount, protocol.NewSecret(signIn))
 	return signIn, err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/control"
+	"github.com/liveapid/liveapid/host/front/control"
 )
 
 // readStatus asks the host that runs.

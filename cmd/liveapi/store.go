@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/plugins/email"
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
@@ -135,17 +135,17 @@ mail is moved. To files: as the account's own user.`,
 // chosenAccounts returns the accounts of a configuration, or the one that is named.
 func chosenAccounts(c *config.Config, name string) ([]protocol.Account, error) {
 	if c.Mode == config.Personal {
-		a, err := setup.Account(c)
+		a, err := daemon.Account(c)
 		if err == nil && name != "" && a.Name != name {
 			err = fmt.Errorf("the configuration serves the account %s alone", a.Name)
 		}
 		return []protocol.Account{a}, err
 	}
 	if name != "" {
-		a, err := setup.Sources(c).ByName(name)
+		a, err := daemon.Sources(c).ByName(name)
 		return []protocol.Account{a}, err
 	}
-	d := account.NewDirectory(setup.Sources(c))
+	d := account.NewDirectory(daemon.Sources(c))
 	if _, broken := d.Reload(); len(broken) > 0 {
 		return nil, errors.Join(broken...)
 	}

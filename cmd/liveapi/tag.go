@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveapid/liveapid/host/tagpage"
+	"github.com/liveapid/liveapid/host/dev/tagpage"
 	"github.com/liveapid/liveapid/protocol"
 )
 

@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/passfile"
-	"github.com/liveapid/liveapid/host/setup"
-	"github.com/liveapid/liveapid/host/token"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/identity/passwdfile"
+	"github.com/liveapid/liveapid/host/identity/token"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -48,14 +48,14 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
 		return g, fmt.Errorf("%s is no reseller: web.resellers in the configuration has no such name", u.name)
 	case c.Mode == config.Personal:
-		a, err := setup.Account(c)
+		a, err := daemon.Account(c)
 		if err == nil && a.Name != u.name {
 			err = fmt.Errorf("this host serves the account %s alone", a.Name)
 		}
 		g.UID = a.UID
 		return g, err
 	}
-	a, err := setup.Sources(c).ByName(u.name)
+	a, err := daemon.Sources(c).ByName(u.name)
 	if err == nil && a.Suspended {
 		err = fmt.Errorf("the account %s is suspended", u.name)
 	}
@@ -265,7 +265,7 @@ func passwordCommand() *cobra.Command {
 				}
 				secret = protocol.NewSecret(text)
 			}
-			was, err := passfile.Set(c.Web.Passwords, user, secret)
+			was, err := passwdfile.Set(c.Web.Passwords, user, secret)
 			switch {
 			case err != nil:
 				return err

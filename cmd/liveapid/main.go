@@ -15,13 +15,13 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/launch"
-	"github.com/liveapid/liveapid/host/pacedlog"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/isolate/execas"
+	"github.com/liveapid/liveapid/host/record/pacedlog"
 )
 
 func main() {
-	launch.Main()
+	execas.Main()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -52,7 +52,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			if err != nil {
 				return err
 			}
-			if err := setup.Harden(); err != nil {
+			if err := daemon.Harden(); err != nil {
 				return err
 			}
 			// A reader of the log, or a client, that goes away ends no call half way.
@@ -92,7 +92,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // check refuses a configuration that could serve nobody, before anybody connects.
 func check(c *config.Config) error {
 	if c.Mode == config.Personal {
-		if _, err := setup.Account(c); err != nil {
+		if _, err := daemon.Account(c); err != nil {
 			return err
 		}
 	}
@@ -106,11 +106,11 @@ func check(c *config.Config) error {
 
 // stdio ends with the input, or with SIGTERM after the call in flight.
 func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader, out io.Writer) error {
-	a, err := setup.Account(c)
+	a, err := daemon.Account(c)
 	if err != nil {
 		return err
 	}
-	rt, err := setup.NewFor(c, a, log)
+	rt, err := daemon.NewFor(c, a, log)
 	if err != nil {
 		return err
 	}

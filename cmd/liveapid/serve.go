@@ -15,15 +15,15 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
-	"github.com/coreos/go-systemd/v22/daemon"
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/control"
-	"github.com/liveapid/liveapid/host/session"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/identity/account"
 )
 
 // metricsConnections is how many connections the page of metrics has at once: any user of this machine can
@@ -65,7 +65,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 			return err
 		}
 	}
-	rt, err := setup.New(c, log)
+	rt, err := daemon.New(c, log)
 	if err != nil {
 		return err
 	}
@@ -93,9 +93,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	others.Go(func() { rt.Watch(side) })
 	others.Go(func() { watchdog(side, rt, log) })
 	log.Info("listening", "socket", c.Socket, "mode", string(c.Mode), "pid", os.Getpid(), "handed_over", len(handed) > 0)
-	tell(log, daemon.SdNotifyReady)
+	tell(log, systemd.SdNotifyReady)
 	drained := context.AfterFunc(ctx, func() {
-		tell(log, daemon.SdNotifyStopping)
+		tell(log, systemd.SdNotifyStopping)
 		log.Info("draining", "most", drainTime)
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
@@ -137,7 +137,7 @@ func listen(c *config.Config, handed []*os.File) (*net.UnixListener, error) {
 }
 
 // beside serves what shows how the host is: the control socket and Prometheus' page.
-func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *setup.Runtime, log *slog.Logger) error {
+func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
 	if c.Control != "" {
 		if err := makeSocketDir(filepath.Dir(c.Control)); err != nil {
 			return err
@@ -172,7 +172,7 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *s
 }
 
 // openMailDoor listens for Dovecot, where that is asked for.
-func openMailDoor(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *setup.Runtime, log *slog.Logger) error {
+func openMailDoor(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
 	if c.MailDoor == "" || c.Mode != config.Server {
 		return nil
 	}
@@ -199,7 +199,7 @@ func openMailDoor(ctx context.Context, others *sync.WaitGroup, c *config.Config,
 }
 
 // reload does what SIGHUP asks for.
-func reload(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
+func reload(ctx context.Context, rt *daemon.Runtime, log *slog.Logger) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGHUP)
 	defer signal.Stop(asked)
@@ -212,18 +212,18 @@ func reload(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
 		// systemd wants to know when it began, by the clock that never goes back.
 		var now unix.Timespec
 		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-		tell(log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
+		tell(log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, now.Nano()/1000))
 		if err := rt.Reload(ctx); err != nil {
 			log.Error("not reloaded; all stays as it was", "error", err.Error())
 		}
-		tell(log, daemon.SdNotifyReady)
+		tell(log, systemd.SdNotifyReady)
 	}
 }
 
 // watchdog tells systemd, twice in each interval it asks for, that the host is alive: that it
 // can still say how it is, which needs what every call needs.
-func watchdog(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
-	interval, err := daemon.SdWatchdogEnabled(false)
+func watchdog(ctx context.Context, rt *daemon.Runtime, log *slog.Logger) {
+	interval, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {
 		return
 	}
@@ -231,7 +231,7 @@ func watchdog(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
 	defer tick.Stop()
 	for {
 		s := rt.Status()
-		tell(log, daemon.SdNotifyWatchdog)
+		tell(log, systemd.SdNotifyWatchdog)
 		tell(log, fmt.Sprintf("STATUS=%d accounts, %d sessions, %d workers, %d calls", s.Accounts, s.Sessions, s.Workers, s.Calls))
 		select {
 		case <-ctx.Done():
@@ -243,7 +243,7 @@ func watchdog(ctx context.Context, rt *setup.Runtime, log *slog.Logger) {
 
 // tell tells systemd, where it is there to be told.
 func tell(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	if _, err := systemd.SdNotify(false, state); err != nil {
 		log.Warn("systemd can't be told", "error", err.Error())
 	}
 }

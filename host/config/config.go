@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/liveapid/liveapid/host/strictoml"
+	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/liveapid/liveapid/host/strictoml"
+	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
 // Sum returns the SHA-256 that the plugin's binary must have; nil where none is given.

@@ -25,9 +25,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/session"
-	"github.com/liveapid/liveapid/host/setup"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // Patience bounds whatever a test waits for. It decides no verdict but that of a hang.
@@ -289,7 +289,7 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 	if log == nil {
 		log = &Buffer{}
 	}
-	rt, err := setup.New(c, slog.New(slog.NewTextHandler(log, nil)))
+	rt, err := daemon.New(c, slog.New(slog.NewTextHandler(log, nil)))
 	require.NoError(t, err)
 	l, err := session.Listen(c.Socket, 0o600)
 	require.NoError(t, err)
@@ -352,7 +352,7 @@ func (c *Conn) Raw(text string) {
 // Send sends a payload as a frame.
 func (c *Conn) Send(payload string) {
 	c.t.Helper()
-	c.Raw(string(live.AppendFrame(nil, []byte(payload))))
+	c.Raw(string(wire.AppendFrame(nil, []byte(payload))))
 }
 
 // Answer reads one answer and returns its JSON. What stands around it is checked byte

@@ -7,7 +7,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/liveapid/liveapid/host/peer"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
 var errRedial = errors.New("the connection to the worker broke")
@@ -49,7 +49,7 @@ func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cred, err := peer.Of(conn.(*net.UnixConn))
+	cred, err := unixsock.Of(conn.(*net.UnixConn))
 	if err == nil && int(cred.Uid) != uid {
 		err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/liveapid/liveapid/host/launch"
+	"github.com/liveapid/liveapid/host/isolate/execas"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/sdk"
 	"github.com/liveapid/liveapid/protocol"
@@ -28,7 +28,7 @@ import (
 // TestMain also is every worker of these tests, good and bad: the name of the program
 // says which, since a worker's environment and arguments are not for a test to choose.
 func TestMain(m *testing.M) {
-	launch.Main()
+	execas.Main()
 	name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "worker-")
 	if ok {
 		actWorker(name)

@@ -18,7 +18,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/launch"
+	"github.com/liveapid/liveapid/host/isolate/execas"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -64,7 +64,7 @@ func newProcess(binary *os.File, args, env []string, dir string) *process {
 
 // as makes another user of the process, which the launcher then starts.
 func (p *process) as(credential *syscall.Credential, cgroup string) {
-	p.cmd = launch.Command(launch.Spec{
+	p.cmd = execas.Command(execas.Spec{
 		Binary: p.binary, Args: p.cmd.Args, Env: p.cmd.Env, UID: int(credential.Uid), GID: int(credential.Gid),
 		Files: maxFiles, FileSize: maxFileSize, Cgroup: cgroup,
 	})

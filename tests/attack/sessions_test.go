@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveapid/liveapid/host/control"
+	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/hosttest"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // maxHost is what a host may hold in memory in all attacks, in bytes.
@@ -173,7 +173,7 @@ func TestT50_Pipelining(t *testing.T) {
 // idleSessions holds sessions that do nothing.
 func idleSessions(t testing.TB, w *hosttest.World, uid, n int) {
 	flood(t, w, uid, n, func(conn net.Conn) {
-		_, _ = conn.Write(live.AppendFrame(nil, []byte(live.EnableJSON)))
+		_, _ = conn.Write(wire.AppendFrame(nil, []byte(wire.EnableJSON)))
 		_, _ = io.Copy(io.Discard, conn)
 	})
 }
@@ -207,7 +207,7 @@ func largeTags(t testing.TB, w *hosttest.World, uid, n int) {
 func pipelining(t testing.TB, w *hosttest.World, uid, n int) {
 	large, small := packed(t, map[string]any{"email": strings.Repeat("x", 100_000)}), packed(t, map[string]any{})
 	flood(t, w, uid, n, func(conn net.Conn) {
-		if _, err := conn.Write(live.AppendFrame(nil, []byte(live.EnableMessagePack))); err != nil {
+		if _, err := conn.Write(wire.AppendFrame(nil, []byte(wire.EnableMessagePack))); err != nil {
 			return
 		}
 		for i := range 200 {

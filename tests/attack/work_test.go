@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/hosttest"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // cpuTime returns the processor time that a process has used.
@@ -56,7 +56,7 @@ func TestT50_ManyNames(t *testing.T) {
 	for i := range 19_000 {
 		_, _ = fmt.Fprintf(&args, `,"name%d":""`, i)
 	}
-	answered := again(t, w, mallory, 16, live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "no_such_function", "{"+args.String()[1:]+"}"))))
+	answered := again(t, w, mallory, 16, wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "no_such_function", "{"+args.String()[1:]+"}"))))
 	wait(t, answered, 80) // It may take more for a moment.
 	after := victim(t, w, alice, 60)
 	require.Less(t, burned(t, h, answered), 1.0, "an account has half of a processor for reading")
@@ -83,7 +83,7 @@ func patterns(t testing.TB, w *hosttest.World, uid, n int) <-chan struct{} {
 	}
 	text, err := json.Marshal(args)
 	require.NoError(t, err)
-	frame := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
+	frame := wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "list_pops", string(text))))
 	return again(t, w, uid, n, frame)
 }
 

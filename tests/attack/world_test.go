@@ -11,7 +11,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/hosttest"
 	"github.com/liveapid/liveapid/protocol"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // fill gives an account many mailboxes.
@@ -35,7 +35,7 @@ func fill(t testing.TB, w *hosttest.World, uid, boxes int) {
 // packed is a MessagePack frame that lists mailboxes.
 func packed(t testing.TB, args map[string]any) []byte {
 	t.Helper()
-	frame, err := live.AppendPacked(nil, 1, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops", Args: protocol.Args{Named: args}})
+	frame, err := wire.AppendPacked(nil, 1, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops", Args: protocol.Args{Named: args}})
 	require.NoError(t, err)
 	return frame
 }

@@ -20,9 +20,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/liveapid/liveapid/host/control"
+	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/hosttest"
-	"github.com/liveapid/liveapid/protocol/live"
+	"github.com/liveapid/liveapid/protocol/wire"
 )
 
 // scale divides the amounts, for a quick look: SOAK_SCALE=10 makes a tenth.
@@ -189,7 +189,7 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(hosttest.Patience))
 	go func() { _, _ = io.Copy(io.Discard, conn) }()
-	good := live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "count_pops", `{"x":[1,2,{"y":"z"}]}`)))
+	good := wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "count_pops", `{"x":[1,2,{"y":"z"}]}`)))
 	for range 500 {
 		frame := append([]byte(nil), good...)
 		switch r.IntN(12) {
@@ -199,15 +199,15 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 				frame[5+r.IntN(len(frame)-5)] = byte(r.IntN(256))
 			}
 		case 4, 5, 6: // Shorter.
-			frame = live.AppendFrame(nil, frame[5:5+r.IntN(len(frame)-5)])
+			frame = wire.AppendFrame(nil, frame[5:5+r.IntN(len(frame)-5)])
 		case 7, 8: // Noise.
 			noise := make([]byte, r.IntN(300))
 			for i := range noise {
 				noise[i] = byte(r.IntN(256))
 			}
-			frame = live.AppendFrame(nil, noise)
+			frame = wire.AppendFrame(nil, noise)
 		case 9, 10:
-			frame = live.AppendFrame(nil, []byte(`<cpaneljson enable="1">`))
+			frame = wire.AppendFrame(nil, []byte(`<cpaneljson enable="1">`))
 		case 11: // Broken lengths end the session.
 			if r.IntN(40) == 0 {
 				frame = []byte("99999999999999\n")
@@ -299,7 +299,7 @@ func change(w *hosttest.World, uid int, password string) (status int, text strin
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(hosttest.Patience))
 	args := fmt.Sprintf(`{"email":"user","password":%q}`, password)
-	if _, err = conn.Write(live.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "passwd_pop", args)))); err != nil {
+	if _, err = conn.Write(wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "passwd_pop", args)))); err != nil {
 		return 0, "", err
 	}
 	raw := make([]byte, 0, 4096)

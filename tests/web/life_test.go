@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/liveapid/liveapid/host/control"
+	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/hosttest"
 	"github.com/liveapid/liveapid/tests/ports"
 )

@@ -6,9 +6,9 @@ import (
 	"os"
 	"os/user"
 
-	"github.com/liveapid/liveapid/host/account"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/setup"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -18,7 +18,7 @@ import (
 // account.
 func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if c.Mode == config.Personal && c.Path() != "" {
-		a, err := setup.Account(c)
+		a, err := daemon.Account(c)
 		if err == nil && name != "" && name != a.Name {
 			err = fmt.Errorf("Unknown user “%s”.", name)
 		}
@@ -42,7 +42,7 @@ func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if name == "" {
 		return nil, errors.New("As root you must name the account: --user=NAME.")
 	}
-	a, err := setup.Sources(c).ByName(name)
+	a, err := daemon.Sources(c).ByName(name)
 	if errors.Is(err, account.ErrUnknown) {
 		return nil, fmt.Errorf("Unknown user “%s”.", name)
 	}

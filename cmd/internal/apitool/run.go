@@ -15,7 +15,7 @@ import (
 
 	"github.com/liveapid/liveapid/client"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/peer"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -95,7 +95,7 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io.Writer) (*client.Client, error) {
 	if as != nil {
 		// Root's environment names no socket for an account's call.
-		conn, err := peer.DialAs(c.Socket, as.UID, as.GID)
+		conn, err := unixsock.DialAs(c.Socket, as.UID, as.GID)
 		if err != nil {
 			return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)
 		}

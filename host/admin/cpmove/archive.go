@@ -1,0 +1,315 @@
+package cpmove
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// Limits bound what an archive may hold.
+type Limits struct {
+	Bytes   int64 // Of all files together.
+	Entries int64
+	Ratio   int64 // Of what is unpacked to the archive, from 64 MiB on.
+}
+
+// DefaultLimits are those of a large account.
+var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
+
+// ratioFrom is from how many bytes on the ratio counts: small files pack well.
+const ratioFrom = 64 << 20
+
+// ErrHostile is an archive that is refused.
+var ErrHostile = errors.New("the archive is refused")
+
+// Plan is what is in an archive.
+type Plan struct {
+	Account Account
+	Files   int64
+	Bytes   int64
+	Skipped []string // Links in mail, which are not taken over.
+	root    string   // cpmove-NAME
+}
+
+// maxSkipped bounds the names of what was skipped.
+const maxSkipped = 20
+
+// Look reads a cpmove archive to its end and says what would be imported.
+func Look(file string, limits Limits) (Plan, error) {
+	var plan Plan
+	var users *Account
+	err := each(file, limits, func(h *tar.Header, r io.Reader) error {
+		root, rest, _ := strings.Cut(h.Name, "/")
+		if plan.root == "" {
+			plan.root = root
+			name := strings.TrimPrefix(strings.TrimPrefix(root, "cpmove-"), "backup-")
+			if name == root || !validName(name) {
+				return fmt.Errorf("%w: its first folder is %.60q, not cpmove-NAME", ErrHostile, root)
+			}
+			plan.Account.Name = name
+		}
+		if root != plan.root {
+			return fmt.Errorf("%w: it has two roots, %.60q and %.60q", ErrHostile, plan.root, root)
+		}
+		if rest == "cp/"+plan.Account.Name && h.Typeflag == tar.TypeReg {
+			a, err := ParseUsers(plan.Account.Name, r)
+			users = &a
+			return err
+		}
+		name, wanted := inHome(rest)
+		if !wanted {
+			return nil
+		}
+		switch h.Typeflag {
+		case tar.TypeDir:
+		case tar.TypeReg:
+			plan.Files++
+			plan.Bytes += h.Size
+		case tar.TypeSymlink:
+			// A cPanel server keeps links of its own in mail; nowhere else.
+			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
+				return fmt.Errorf("%w: %.100q is a link", ErrHostile, h.Name)
+			}
+			if len(plan.Skipped) < maxSkipped {
+				plan.Skipped = append(plan.Skipped, name)
+			}
+		default:
+			return fmt.Errorf("%w: %.100q is neither a file nor a folder", ErrHostile, h.Name)
+		}
+		if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && isDomain(parts[1]) {
+			plan.Account.AddFound([]string{parts[1]})
+		}
+		return nil
+	})
+	if err != nil {
+		return plan, err
+	}
+	if plan.root == "" {
+		return plan, fmt.Errorf("%w: it is empty", ErrHostile)
+	}
+	if users != nil {
+		found := plan.Account.Domains
+		plan.Account = *users
+		plan.Account.AddFound(found)
+	}
+	return plan, nil
+}
+
+// inHome returns the name below the home of what is imported: etc and mail.
+func inHome(rest string) (string, bool) {
+	name, ok := strings.CutPrefix(rest, "homedir/")
+	if !ok {
+		return "", false
+	}
+	name = strings.TrimSuffix(name, "/")
+	top, _, _ := strings.Cut(name, "/")
+	return name, top == "etc" || top == "mail"
+}
+
+// Unpack unpacks the home's etc and mail of an archive that Look has seen into home, where
+// neither may be there, as files of uid and gid. Until all of it is there, the home has nothing
+// of it but one folder that is root's, or the running user's.
+func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) error {
+	root, err := os.OpenRoot(home)
+	if err != nil {
+		return fmt.Errorf("open the home: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	for _, name := range []string{"etc", "mail"} {
+		if _, err := root.Lstat(name); err == nil {
+			return fmt.Errorf("the home %s has a folder %s already; import into an empty one", home, name)
+		}
+	}
+	temp := fmt.Sprintf(".liveapi-import-%d-%d", os.Getpid(), time.Now().UnixNano())
+	if err := root.Mkdir(temp, 0o700); err != nil {
+		return fmt.Errorf("make a folder in the home: %w", err)
+	}
+	defer func() { _ = root.RemoveAll(temp) }()
+	in, err := root.OpenRoot(temp)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	if err := unpackInto(in, file, limits, plan, uid, gid); err != nil {
+		return err
+	}
+	for _, name := range []string{"etc", "mail"} {
+		if _, err := in.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := root.Rename(path.Join(temp, name), name); err != nil {
+			return fmt.Errorf("move %s into its place: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int) error {
+	own := func(name string) error {
+		if os.Geteuid() != 0 {
+			return nil
+		}
+		return in.Lchown(name, uid, gid)
+	}
+	var files, size int64
+	return each(file, limits, func(h *tar.Header, r io.Reader) error {
+		root, rest, _ := strings.Cut(h.Name, "/")
+		name, wanted := inHome(rest)
+		if root != plan.root || !wanted {
+			return nil
+		}
+		switch h.Typeflag {
+		case tar.TypeDir:
+			if err := makeAll(in, name, own); err != nil {
+				return err
+			}
+			return in.Chmod(name, fs.FileMode(h.Mode)&0o770|0o700)
+		case tar.TypeReg:
+			// The file may have been swapped since it was looked at.
+			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
+				return fmt.Errorf("%w: it changed while it was read", ErrHostile)
+			}
+			if err := makeAll(in, path.Dir(name), own); err != nil {
+				return err
+			}
+			f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				return fmt.Errorf("%w: %.100q: %w", ErrHostile, h.Name, err)
+			}
+			_, err = io.Copy(f, r)
+			if err == nil && os.Geteuid() == 0 {
+				err = f.Chown(uid, gid)
+			}
+			if err == nil {
+				err = f.Chmod(fs.FileMode(h.Mode)&0o664 | 0o600)
+			}
+			return errors.Join(err, f.Close())
+		case tar.TypeSymlink:
+			return nil
+		}
+		return fmt.Errorf("%w: it changed while it was read", ErrHostile)
+	})
+}
+
+func makeAll(in *os.Root, name string, own func(string) error) error {
+	if name == "." || name == "" {
+		return nil
+	}
+	if err := makeAll(in, path.Dir(name), own); err != nil {
+		return err
+	}
+	err := in.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return own(name)
+}
+
+// each calls do with every entry of an archive, whose name and size were checked.
+func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file", file)
+	}
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		return fmt.Errorf("%s is no .tar.gz archive: %w", file, err)
+	}
+	// What lies between the entries costs as well.
+	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}
+	archive := tar.NewReader(counted)
+	var entries, size int64
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			if counted.over != nil {
+				return counted.over
+			}
+			return fmt.Errorf("the archive is broken: %w", err)
+		}
+		if entries++; entries > limits.Entries {
+			return fmt.Errorf("%w: it has more than %d entries", ErrHostile, limits.Entries)
+		}
+		if size += h.Size; h.Size < 0 || size > limits.Bytes || size < 0 {
+			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrHostile, limits.Bytes)
+		}
+		if err := checkName(h.Name); err != nil {
+			return err
+		}
+		h.Name = path.Clean(h.Name)
+		if err := do(h, archive); err != nil {
+			if counted.over != nil {
+				return counted.over
+			}
+			return err
+		}
+	}
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > 4096 || path.IsAbs(name) || strings.ContainsAny(name, "\x00\\") {
+		return fmt.Errorf("%w: the name %.100q", ErrHostile, name)
+	}
+	for _, part := range strings.Split(name, "/") {
+		if part == ".." {
+			return fmt.Errorf("%w: the name %.100q leads upwards", ErrHostile, name)
+		}
+	}
+	return nil
+}
+
+// counter bounds what is unpacked.
+type counter struct {
+	r            io.Reader
+	packed, read int64
+	limits       Limits
+	over         error
+}
+
+// Read implements io.Reader.
+func (c *counter) Read(p []byte) (int, error) {
+	if c.over != nil {
+		return 0, c.over
+	}
+	n, err := c.r.Read(p)
+	c.read += int64(n)
+	if c.read > ratioFrom && c.read/c.limits.Ratio > c.packed {
+		c.over = fmt.Errorf("%w: it unpacks to more than %d times its size", ErrHostile, c.limits.Ratio)
+		return n, c.over
+	}
+	return n, err
+}
+
+// validName is what a system user's name may be.
+func validName(name string) bool {
+	if name == "" || len(name) > 32 || name[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}

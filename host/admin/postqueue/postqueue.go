@@ -1,0 +1,187 @@
+// Package postqueue is the one program that touches Postfix's queue: it counts, deletes and
+// releases the messages that are held of one sender, with Postfix's own postqueue and postsuper,
+// which need root. Who may ask is a list of users; whose sender it is they have checked. It
+// knows no account and no store.
+package postqueue
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/liveapid/liveapid/host/front/unixsock"
+)
+
+// Request is one question, a line of JSON.
+type Request struct {
+	Do     string `json:"do"`     // count, delete or release.
+	Sender string `json:"sender"` // An address.
+}
+
+// Answer is the answer to it, a line of JSON.
+type Answer struct {
+	N     int    `json:"n"` // Messages.
+	Error string `json:"error,omitempty"`
+}
+
+// Agent answers.
+type Agent struct {
+	Config string // Postfix's configuration folder; "" is its own default.
+	Peer   func(uid int) bool
+	Log    *slog.Logger
+
+	once  sync.Once
+	queue chan struct{} // One at a time: each looks at the whole queue.
+}
+
+func (a *Agent) turn() chan struct{} {
+	a.once.Do(func() { a.queue = make(chan struct{}, 1) })
+	return a.queue
+}
+
+const (
+	maxLine   = 1024
+	idle      = 10 * time.Second
+	maxAtOnce = 16
+	// perRun bounds a request, less than who asks waits: what is told as not done is not done then.
+	perRun = 40 * time.Second
+)
+
+// Serve answers on l until ctx ends.
+func (a *Agent) Serve(ctx context.Context, l *net.UnixListener) error {
+	return unixsock.Server{Allowed: a.Peer, Most: maxAtOnce, Log: a.Log, Handle: a.serve}.Serve(ctx, l)
+}
+
+// serve answers the one question of a connection.
+func (a *Agent) serve(ctx context.Context, conn *net.UnixConn) {
+	_ = conn.SetDeadline(time.Now().Add(idle))
+	line, err := bufio.NewReaderSize(conn, maxLine).ReadSlice('\n')
+	if err != nil {
+		return
+	}
+	answer := a.answer(ctx, line)
+	_ = conn.SetDeadline(time.Now().Add(idle))
+	_ = json.NewEncoder(conn).Encode(answer)
+}
+
+func (a *Agent) answer(ctx context.Context, line []byte) Answer {
+	var r Request
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil || !isAddress(r.Sender) {
+		return Answer{Error: "no request"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, perRun)
+	defer cancel()
+	n, err := a.do(ctx, r)
+	if err != nil {
+		a.Log.Error("queue", "do", r.Do, "sender", r.Sender, "error", err.Error())
+		return Answer{Error: "the queue can't be worked on at the moment"}
+	}
+	if r.Do != "count" {
+		a.Log.Info("queue", "do", r.Do, "sender", r.Sender, "messages", n)
+	}
+	return Answer{N: n}
+}
+
+// do does what a request asks for with the messages that are held of its sender.
+func (a *Agent) do(ctx context.Context, r Request) (int, error) {
+	select {
+	case a.turn() <- struct{}{}:
+		defer func() { <-a.turn() }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for the queue: %w", ctx.Err())
+	}
+	ids, err := a.held(ctx, r.Sender)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	switch r.Do {
+	case "count":
+		return len(ids), nil
+	case "delete":
+		return len(ids), a.super(ctx, "-d", ids)
+	case "release":
+		if err := a.super(ctx, "-H", ids); err != nil {
+			return 0, err
+		}
+		a.flush(ctx, ids)
+		return len(ids), nil
+	}
+	return 0, fmt.Errorf("%.20q is none of count, delete and release", r.Do)
+}
+
+// held returns the ids of the messages that are held of a sender.
+func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
+	out, err := a.command(ctx, "/usr/sbin/postqueue", "-j").Output()
+	if err != nil {
+		return nil, fmt.Errorf("postqueue: %w", err)
+	}
+	var ids []string
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var m struct {
+			Queue  string `json:"queue_name"`
+			ID     string `json:"queue_id"`
+			Sender string `json:"sender"`
+		}
+		if err := dec.Decode(&m); err != nil {
+			return nil, fmt.Errorf("postqueue's answer: %w", err)
+		}
+		if m.Queue == "hold" && strings.EqualFold(m.Sender, sender) && isID(m.ID) {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids, nil
+}
+
+// super has postsuper act on messages, which it reads from its standard input.
+func (a *Agent) super(ctx context.Context, option string, ids []string) error {
+	cmd := a.command(ctx, "/usr/sbin/postsuper", option, "-", "hold")
+	if option == "-H" {
+		cmd = a.command(ctx, "/usr/sbin/postsuper", option, "-")
+	}
+	cmd.Stdin = strings.NewReader(strings.Join(ids, "\n") + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("postsuper: %w: %.300s", err, out)
+	}
+	return nil
+}
+
+// maxFlushed is how many messages are sent at once; the others go when Postfix next looks.
+const maxFlushed = 100
+
+// flush has Postfix try messages now: released ones wait with those that could not be delivered.
+func (a *Agent) flush(ctx context.Context, ids []string) {
+	for _, id := range ids[:min(len(ids), maxFlushed)] {
+		if err := a.command(ctx, "/usr/sbin/postqueue", "-i", id).Run(); err != nil {
+			a.Log.Warn("a released message goes when the queue is looked at next", "id", id, "error", err.Error())
+		}
+	}
+}
+
+func (a *Agent) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if a.Config != "" {
+		args = append([]string{"-c", a.Config}, args...)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}, "/"
+	return cmd
+}
+
+// isID tells whether a word is a queue's id, and no option or path.
+func isID(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
+}
+
+func isAddress(s string) bool {
+	localpart, domain, ok := strings.Cut(s, "@")
+	return ok && localpart != "" && domain != "" && len(s) <= 320 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}

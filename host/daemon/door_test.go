@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/front/dovecotdict"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// emails is a plugin in the test's own process that answers as it is told.
+type emails struct{ lookup map[string]any }
+
+// Modules implements host.Plugin.
+func (e emails) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
+	params := []protocol.Param{{Name: "email"}}
+	return []protocol.Module{{Name: "Email", Functions: []protocol.Function{
+		{API: protocol.UAPI, Name: "mail_server_lookup", Roles: []protocol.Role{protocol.RoleMailServer}, Params: params},
+		{API: protocol.UAPI, Name: "list_pops", Roles: []protocol.Role{protocol.RoleAccount}, Params: params},
+	}}}, nil
+}
+
+// Call implements host.Plugin.
+func (e emails) Call(context.Context, string, protocol.Caller, protocol.Call) (*protocol.Result, error) {
+	return &protocol.Result{Data: e.lookup}, nil
+}
+
+// serverOf returns a host in server mode with one account, alice of uid 20001, and her file's path.
+func serverOf(t *testing.T, plugin host.Plugin) (rt *Runtime, file string) {
+	t.Helper()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "alice.toml")
+	writeAccount(t, file, 20001)
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	rt = &Runtime{
+		Host: host.New(host.Options{Plugins: []host.Plugin{plugin}, Log: log}), accounts: account.NewDirectory(account.Sources{Files: dir}), log: log,
+		limiter: admission.NewCalls(admission.CallOptions{}),
+	}
+	_, broken := rt.accounts.Reload()
+	require.Empty(t, broken)
+	return rt, file
+}
+
+func writeAccount(t *testing.T, file string, uid int) {
+	t.Helper()
+	text := fmt.Sprintf("uid = %d\ngid = %d\nhome = \"/home/alice\"\ndomains = [\"a.example\"]\n", uid, uid)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+}
+
+// T7: a session that began before its account became another one, of another user, makes no call.
+func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
+	rt, file := serverOf(t, emails{})
+	caller, err := rt.identify(20001)
+	require.NoError(t, err)
+	call := protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops"}
+	require.Nil(t, rt.door().Do(t.Context(), caller, call).Err)
+	writeAccount(t, file, 20002)
+	_, broken := rt.accounts.Reload()
+	require.Empty(t, broken)
+	result := rt.door().Do(t.Context(), caller, call)
+	require.NotNil(t, result.Err)
+	require.Equal(t, protocol.KindDenied, result.Err.Kind)
+	again, err := rt.identify(20002)
+	require.NoError(t, err)
+	require.Nil(t, rt.door().Do(t.Context(), again, call).Err)
+	require.NoError(t, os.Remove(file))
+	_, _ = rt.accounts.Reload()
+	require.Equal(t, protocol.KindDenied, rt.door().Do(t.Context(), again, call).Err.Kind)
+}
+
+// T33: what the mail server is told is of the domain that it asked for, whatever an account's worker says:
+// it decides as whom mail is read, and where.
+func TestT33_TheAnswerIsOfTheAskedDomain(t *testing.T) {
+	const hash = "$6$x"
+	rt, _ := serverOf(t, emails{map[string]any{"address": "user@a.example", "hash": hash}})
+	box, err := rt.lookUpMailbox(t.Context(), "User@A.example")
+	require.NoError(t, err)
+	require.Equal(t, dovecotdict.Box{Address: "user@a.example", Hash: hash, UID: 20001, GID: 20001, Home: "/home/alice/mail/a.example/user"}, box)
+	for _, address := range []string{"user@b.example", "user@sub.a.example", "user", "@a.example", "../../x@a.example", "a/b@a.example", ".x@a.example", "user@a.example@b.example", "user\x00@a.example"} {
+		rt, _ := serverOf(t, emails{map[string]any{"address": address, "hash": hash}})
+		_, err := rt.lookUpMailbox(t.Context(), "user@a.example")
+		require.ErrorContains(t, err, "the plugin's answer is of another address", address)
+	}
+	_, err = rt.lookUpMailbox(t.Context(), "user@b.example")
+	require.ErrorIs(t, err, dovecotdict.ErrNone)
+}

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/record/metrics"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// maxUsage bounds the accounts whose use is kept.
+const maxUsage = 10_000
+
+// usage counts what each account does.
+type usage struct {
+	mu       sync.Mutex
+	calls    uint64
+	failures uint64
+	accounts map[string]*control.Account
+}
+
+var _ host.Observer = (*usage)(nil)
+
+func newUsage() *usage { return &usage{accounts: make(map[string]*control.Account)} }
+
+// Begin implements host.Observer.
+func (u *usage) Begin(host.Event) error { return nil }
+
+// End implements host.Observer.
+func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.calls++
+	name := e.Caller.Account.Name
+	a := u.accounts[name]
+	if a == nil {
+		if len(u.accounts) >= maxUsage {
+			clear(u.accounts) // Whoever looks sees who calls now.
+		}
+		a = &control.Account{Name: name}
+		u.accounts[name] = a
+	}
+	a.Calls++
+	a.Seconds += took.Seconds()
+	a.Last = e.Module + "::" + e.Function.Name
+	if result.Err != nil {
+		u.failures++
+		a.Failures++
+	}
+}
+
+// Status returns what there is to know of the host.
+func (rt *Runtime) Status() control.Status {
+	rt.mu.Lock()
+	c, plugins, limiter, server := rt.config, rt.plugins, rt.limiter, rt.server
+	rt.mu.Unlock()
+	s := control.Status{
+		PID: os.Getpid(), Mode: string(c.Mode), Socket: c.Socket, Started: rt.started, Accounts: 1, InFlight: limiter.InFlight(),
+		Workers: rt.pool.Workers(), MostWorkers: c.Limits.Workers,
+	}
+	if server != nil {
+		s.Sessions = server.Sessions()
+	}
+	if rt.accounts != nil {
+		s.Accounts = len(rt.accounts.Names())
+	}
+	if rt.cgroups != nil {
+		s.Cgroups = rt.cgroups.Controllers()
+	}
+	for _, p := range plugins {
+		st := p.supervisor.Status()
+		out := control.Plugin{Name: p.name, Path: p.supervisor.Path(), Restarts: st.Restarts, Hangs: st.Hangs, Overweight: st.Overweight}
+		for _, w := range st.Workers {
+			out.Workers = append(out.Workers, control.Worker(w))
+		}
+		s.Plugins = append(s.Plugins, out)
+	}
+	rt.top.mu.Lock()
+	defer rt.top.mu.Unlock()
+	s.Calls, s.Failures = rt.top.calls, rt.top.failures
+	for _, a := range rt.top.accounts {
+		s.Usage = append(s.Usage, *a)
+	}
+	slices.SortFunc(s.Usage, func(a, b control.Account) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Name, b.Name))
+	})
+	if len(s.Usage) > control.MaxUsage {
+		s.Usage = s.Usage[:control.MaxUsage]
+	}
+	return s
+}
+
+// sources are what metrics ask.
+func (rt *Runtime) sources() metrics.Sources {
+	return metrics.Sources{
+		Sessions: func() int { return rt.Status().Sessions },
+		Calls:    func() int { return rt.Status().InFlight },
+		Accounts: func() int { return rt.Status().Accounts },
+		Workers: func() (out []metrics.Workers) {
+			byName := make(map[string]*metrics.Workers) // Two may have one name.
+			for _, p := range rt.Status().Plugins {
+				w := byName[p.Name]
+				if w == nil {
+					w = &metrics.Workers{Plugin: p.Name}
+					byName[p.Name] = w
+				}
+				w.Restarts, w.Hangs, w.Overweight = w.Restarts+p.Restarts, w.Hangs+p.Hangs, w.Overweight+p.Overweight
+				for _, one := range p.Workers {
+					if one.PID > 0 {
+						w.Running++
+						w.Memory += one.Memory
+					}
+				}
+			}
+			for _, w := range byName {
+				out = append(out, *w)
+			}
+			return out
+		},
+	}
+}

@@ -1,0 +1,124 @@
+package https
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// AccessLog has a line of JSON for each request: who, when, what path, with what outcome. Queries
+// and bodies, which hold passwords, are never in it, nor is a session's token.
+type AccessLog struct {
+	path string
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	file   *os.File
+	failed bool
+}
+
+// OpenAccessLog opens the file at path, for the running user alone, to append to it.
+func OpenAccessLog(path string, log *slog.Logger) (*AccessLog, error) {
+	a := &AccessLog{path: path, log: log}
+	return a, a.Reopen()
+}
+
+// Reopen goes on in a new file where the old one was moved away. Nil does nothing.
+func (a *AccessLog) Reopen() error {
+	if a == nil {
+		return nil
+	}
+	f, err := os.OpenFile(a.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	a.mu.Lock()
+	old := a.file
+	a.file = f
+	a.mu.Unlock()
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// Close closes the file. Nil does nothing.
+func (a *AccessLog) Close() error {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return nil
+	}
+	err := errors.Join(a.file.Close())
+	a.file = nil
+	return err
+}
+
+// accessLine is one line.
+type accessLine struct {
+	Time    string  `json:"time"`
+	Service Service `json:"service"`
+	From    string  `json:"from"`
+	User    string  `json:"user,omitempty"`
+	By      string  `json:"by,omitempty"`
+	Method  string  `json:"method"`
+	Path    string  `json:"path"`
+	Query   string  `json:"query,omitempty"` // That there was one.
+	Call    string  `json:"call,omitempty"`
+	Proto   string  `json:"proto"`
+	Status  int     `json:"status"`
+	Bytes   int     `json:"bytes"`
+	Millis  float64 `json:"ms"`
+	Agent   string  `json:"agent,omitempty"`
+}
+
+func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
+	if a == nil {
+		return
+	}
+	line := accessLine{
+		Time: start.UTC().Format("2006-01-02T15:04:05.000Z"), Service: q.service, From: q.from.String(), User: clip(q.who.user), By: q.who.by,
+		Method: clip(q.r.Method), Path: q.shownPath(), Call: q.ran, Proto: q.r.Proto, Status: q.w.status, Bytes: q.w.bytes,
+		Millis: float64(took.Microseconds()) / 1000, Agent: clip(q.r.UserAgent()),
+	}
+	if q.r.URL.RawQuery != "" {
+		line.Query = "[masked]"
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return
+	}
+	_, err = a.file.Write(append(text, '\n'))
+	if err != nil && !a.failed {
+		a.log.Error("access log: what is not written is lost", "error", err.Error())
+	}
+	a.failed = err != nil
+}
+
+// shownPath is the path without the session's token. One that none of ours could be is not shown:
+// it may hold anything.
+func (q *exchange) shownPath() string {
+	if q.unknown {
+		return "[unknown]"
+	}
+	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
+	if q.path.Session != "" {
+		return "/cpsess[masked]" + clip(strings.TrimPrefix(raw, "/"+q.path.Session))
+	}
+	return clip(raw)
+}

@@ -1,0 +1,116 @@
+package https
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/liveapid/liveapid/host/front/https/request"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/envelope"
+)
+
+func stack() string { return string(debug.Stack()) }
+
+// minGzip is from what size on an answer is packed, in bytes.
+const minGzip = 1 << 10
+
+// send answers with a body. Answers to programs are packed where they ask for it; those to
+// browsers with a session are not, since what is packed together tells of itself by its size.
+func (q *exchange) send(status int, kind string, body []byte) {
+	h := q.w.Header()
+	h.Set("Content-Type", kind)
+	h.Add("Vary", "Accept-Encoding")
+	if len(body) >= minGzip && q.who.session == nil && acceptsGzip(q.r) && q.r.Method != http.MethodHead {
+		h.Set("Content-Encoding", "gzip")
+		q.w.WriteHeader(status)
+		packed := gzip.NewWriter(q.w)
+		_, _ = packed.Write(body) // The client may be gone; then nobody minds.
+		_ = packed.Close()
+		return
+	}
+	q.w.WriteHeader(status)
+	if q.r.Method != http.MethodHead {
+		_, _ = q.w.Write(body)
+	}
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		name, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q := strings.ReplaceAll(quality, " ", "")
+			return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		}
+	}
+	return false
+}
+
+const (
+	jsonKind = "application/json; charset=utf-8"
+	xmlKind  = "text/xml; charset=utf-8"
+	textKind = "text/plain; charset=utf-8"
+	htmlKind = "text/html; charset=utf-8"
+)
+
+func (q *exchange) sendJSON(status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		q.front.o.Log.Error("an answer can't be encoded", "error", err.Error())
+		status, body = http.StatusInternalServerError, []byte(`{}`)
+	}
+	q.send(status, jsonKind, append(body, '\n'))
+}
+
+// sendXML answers with what would be the JSON, as elements in one named root.
+func (q *exchange) sendXML(status int, name string, envelopeJSON []byte) {
+	inner, ok := envelope.XML(envelopeJSON, protocol.MaxAnswer)
+	if !ok {
+		status, inner = http.StatusInternalServerError, []byte("<error>The answer is too large.</error>")
+	}
+	body := make([]byte, 0, len(inner)+64)
+	body = append(body, "<?xml version=\"1.0\" ?>\n<"+name+">"...)
+	body = append(body, inner...)
+	body = append(body, "</"+name+">\n"...)
+	q.send(status, xmlKind, body)
+}
+
+// fail answers what is none of an API's: a wrong path, a wrong method.
+func (q *exchange) fail(status int, message string) {
+	if raw := q.r.RequestURI; q.path.Kind == request.Unknown && (strings.Contains(raw, "/execute") || strings.Contains(raw, "-api/")) {
+		q.path.Kind = request.Execute // Its sender reads JSON, whatever it meant.
+	}
+	switch q.path.Kind {
+	case request.Execute, request.CPanel, request.Function:
+		q.refuse(status, message)
+	default:
+		q.send(status, textKind, []byte(message+"\n"))
+	}
+}
+
+// refuse answers a request to an API that came to no call. The body has the shape that all of
+// cPanel's clients know, and beside it what those of UAPI and of WHM read.
+func (q *exchange) refuse(status int, message string) {
+	body := map[string]any{"cpanelresult": map[string]any{
+		"apiversion": "2", "error": message, "type": "text", "data": map[string]any{"reason": message, "result": "0"},
+	}}
+	switch q.path.Kind {
+	case request.Page, request.Login, request.Logout, request.Unknown:
+		q.send(status, textKind, []byte(message+"\n"))
+		return
+	case request.Execute:
+		body["status"], body["errors"], body["data"], body["messages"], body["warnings"] = 0, []string{message}, nil, nil, nil
+		body["metadata"] = map[string]any{}
+	case request.Function:
+		body["metadata"] = map[string]any{"version": 1, "command": q.path.Func, "reason": message, "result": 0}
+		body["status"], body["statusmsg"] = 0, message
+	}
+	if q.path.XML {
+		text, _ := json.Marshal(map[string]any{"cpanelresult": body["cpanelresult"]}) // Of texts alone.
+		q.sendXML(status, "cpanelresult", text)
+		return
+	}
+	q.sendJSON(status, body)
+}

@@ -1,0 +1,158 @@
+package https
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/front/https/request"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/envelope"
+)
+
+// currentPassword is the parameter by which a mailbox's user with a session proves the old
+// password once more; those who send it with each request have proved it.
+const currentPassword = "current_password"
+
+// call serves /execute/Module/function and /json-api/cpanel with its XML twin.
+func (q *exchange) call() {
+	if q.r.Method == http.MethodHead {
+		q.w.Header().Set("Allow", "GET, POST")
+		q.fail(http.StatusMethodNotAllowed, "The method must be GET or POST.")
+		return
+	}
+	if q.service == WHM && q.path.Kind == request.Execute {
+		q.refuse(http.StatusForbidden, "Access denied: WHM's port has no /execute; use /json-api/uapi_cpanel, or the cPanel port.")
+		return
+	}
+	values, release, problem := q.read()
+	defer release()
+	call, more := request.Of(q.path, values, q.service == WHM)
+	if problem == nil {
+		problem = more
+	}
+	if problem == nil && q.service == WHM && call.User == "" {
+		problem = &request.Error{Status: http.StatusOK, Message: "Provide the ‘cpanel_jsonapi_user’ argument: the account that the call is for."}
+	}
+	if problem != nil {
+		q.answer(problem.Status, call.Call, protocol.Failed(protocol.NewError(protocol.KindInvalid, problem.Message)))
+		return
+	}
+	caller, why := q.callerFor(call.User)
+	if why != "" {
+		q.refuse(http.StatusForbidden, why)
+		return
+	}
+	q.run(caller, call.Call, q.answer)
+}
+
+// callerFor returns as whom a call runs that names an account, or none, or why it may not.
+func (q *exchange) callerFor(user string) (_ protocol.Caller, why string) {
+	const denied = "Access denied"
+	caller := protocol.Caller{
+		Account: q.who.account, Role: q.who.role, Features: q.who.features, Door: string(q.service),
+		From: q.who.user + " by " + q.who.by + " from " + q.from.String(),
+	}
+	switch q.service {
+	case Webmail:
+		caller.Mailbox = q.who.user
+		if user != "" && user != q.who.user && user != q.who.account.Name {
+			return caller, denied
+		}
+		return caller, ""
+	case CPanel:
+		if user != "" && user != q.who.user {
+			return caller, denied
+		}
+		return caller, ""
+	}
+	a, err := q.front.o.Backend.Account(user)
+	caller.Account, caller.Role = a, protocol.RoleAccount
+	switch {
+	case errors.Is(err, account.ErrSuspended) && q.owns(a):
+		return caller, "Access denied: the account “" + user + "” is suspended."
+	case err != nil || !q.owns(a):
+		return caller, denied
+	}
+	return caller, ""
+}
+
+// owned returns an account that WHM's user may speak for.
+func (q *exchange) owned(name string) (protocol.Account, bool) {
+	a, err := q.front.o.Backend.Account(name)
+	return a, err == nil && q.owns(a)
+}
+
+func (q *exchange) owns(a protocol.Account) bool {
+	return q.who.role == protocol.RoleAdmin || a.Name == q.who.user || a.Data["OWNER"] == q.who.user
+}
+
+// run runs a call and has its result answered while what it takes is counted.
+func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(int, protocol.Call, *protocol.Result)) {
+	if q.who.session != nil {
+		// A link or a picture on any page can send a GET with the cookie.
+		call.ReadOnly = q.r.Method != http.MethodPost
+		if refused := q.proveAgain(caller, call); refused != nil {
+			answer(http.StatusForbidden, call, protocol.Failed(refused))
+			return
+		}
+	}
+	// A client that hangs up ends no change half way; the host's own deadline ends it.
+	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
+	defer scope.End()
+	result := q.front.o.Backend.Do(ctx, caller, call)
+	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
+		// The password is another one now; who is signed in elsewhere may be why.
+		q.front.sessions.EndUser(string(q.service), q.who.user, *q.who.session)
+	}
+	q.ran = clip(call.Module) + "::" + clip(call.Func)
+	status := http.StatusOK
+	if result.Err != nil && result.Err.Kind == protocol.KindReadOnly {
+		status = http.StatusForbidden
+	}
+	answer(status, call, result)
+}
+
+// proveAgain asks a mailbox's user with a session for the password once more: a session that was
+// left open must not be enough to take the mailbox over.
+func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {
+	if q.who.role != protocol.RoleMailbox || call.ReadOnly || call.Module != "Email" {
+		return nil
+	}
+	start := time.Now()
+	given, _ := call.Args.Named[currentPassword].(string)
+	if number, ok := call.Args.Named[currentPassword].(protocol.Number); ok {
+		given = string(number)
+	}
+	delete(call.Args.Named, currentPassword)
+	if given == "" {
+		return protocol.Missing(currentPassword)
+	}
+	_, wait, err := q.prove("basic", caller.Mailbox, protocol.NewSecret(given))
+	if err != nil {
+		q.pause(start)
+		message := "The ‘" + currentPassword + "’ argument is not the mailbox's password."
+		if wait > 0 {
+			message += " Wait " + wait.Round(time.Second).String() + " before you try again."
+		}
+		return protocol.NewError(protocol.KindDenied, message)
+	}
+	return nil
+}
+
+// answer answers a call of Execute or CPanel in its API's envelope.
+func (q *exchange) answer(status int, call protocol.Call, result *protocol.Result) {
+	if q.path.Kind == request.Execute {
+		q.send(status, jsonKind, append(envelope.UAPIResult(call, result), '\n'))
+		return
+	}
+	body := envelope.JSON(call, result)
+	if q.path.XML {
+		q.sendXML(status, "cpanelresult", body)
+		return
+	}
+	q.send(status, jsonKind, append(body, '\n'))
+}

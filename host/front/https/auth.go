@@ -1,0 +1,380 @@
+package https
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/host/front/https/login"
+	"github.com/liveapid/liveapid/host/front/https/request"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/identity/token"
+	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// root is the operator's name at WHM.
+const root = "root"
+
+// identity is who a request is of.
+type identity struct {
+	user     string           // An account, root, or a mailbox's address.
+	account  protocol.Account // Whose it is; root has none.
+	role     protocol.Role    // RoleAdmin is root's; a reseller is an account.
+	features []string         // Of a limited token.
+	by       string           // For logs: how it was proved.
+	session  *login.Session   // Of a browser; nil where the request itself proves who it is.
+}
+
+// proofTime is how long a try of a password waits until fewer are under way.
+const proofTime = 10 * time.Second
+
+// Errors of proving who one is.
+var (
+	errDenied = errors.New("access denied")
+	errClosed = errors.New("the API is closed")
+	errGone   = errors.New("it can't be told now") // The client is gone, or has to come again.
+	// errNoMailbox is an errDenied of a name that nobody has.
+	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
+)
+
+// authenticate is the gate: it says who the request is of, or answers that it is nobody's.
+func (q *exchange) authenticate() bool {
+	start := time.Now()
+	header := q.r.Header.Get("Authorization")
+	if len(q.r.Header.Values("Authorization")) > 1 {
+		q.deny(http.StatusBadRequest, "Access denied: there are several Authorization headers.")
+		return false
+	}
+	if header == "" {
+		return q.bySession()
+	}
+	scheme, credentials, _ := strings.Cut(header, " ")
+	name, secret, err := split(scheme, strings.TrimSpace(credentials))
+	if err != nil {
+		q.denyLate(start, 0, "Access denied: the Authorization header can't be read.")
+		return false
+	}
+	if want := q.scheme(scheme); want != "" {
+		q.denyLate(start, 0, "Access denied: this port takes "+want+".")
+		return false
+	}
+	who, wait, err := q.prove(strings.ToLower(scheme), name, protocol.NewSecret(secret))
+	switch {
+	case errors.Is(err, errDenied):
+		q.denyLate(start, wait, "Access denied")
+		return false
+	case errors.Is(err, errGone):
+		q.w.Header().Set("Retry-After", "5")
+		q.refuse(http.StatusServiceUnavailable, "Who you are can't be verified at the moment. Try again.")
+		return false
+	case err != nil:
+		q.closed(err)
+		return false
+	}
+	q.who = who
+	return true
+}
+
+// split takes a header's name and secret apart.
+func split(scheme, credentials string) (name, secret string, err error) {
+	if strings.EqualFold(scheme, "basic") {
+		raw, err := base64.StdEncoding.DecodeString(credentials)
+		if err != nil {
+			return "", "", errDenied
+		}
+		credentials = string(raw)
+	}
+	name, secret, ok := strings.Cut(credentials, ":")
+	if !ok || name == "" || secret == "" {
+		return "", "", errDenied
+	}
+	return name, secret, nil
+}
+
+// scheme says what a port takes where it does not take a scheme; "" where it does.
+func (q *exchange) scheme(scheme string) string {
+	switch {
+	case strings.EqualFold(scheme, "basic"):
+		return ""
+	case q.service != Webmail && strings.EqualFold(scheme, string(q.service)):
+		return ""
+	case q.service == CPanel:
+		return "“Authorization: cpanel USER:TOKEN” or Basic"
+	case q.service == WHM:
+		return "“Authorization: whm USER:TOKEN” or Basic"
+	}
+	return "Basic, with a mailbox's address and password"
+}
+
+// prove holds a name and a secret against what is known. wait is how long the next try has to.
+func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who identity, wait time.Duration, err error) {
+	if scheme != "basic" {
+		// Nobody guesses 260 bits: programs need not wait for those who guess at passwords.
+		who, err = q.byToken(name, secret)
+		if errors.Is(err, errDenied) {
+			q.front.o.Log.Info("token refused", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
+		}
+		return who, 0, err
+	}
+	ctx, cancel := context.WithCancel(q.r.Context())
+	defer cancel()
+	turn, gaveUp := context.WithTimeout(ctx, proofTime)
+	defer gaveUp()
+	proof, err := q.front.proofs.Wait(turn, q.client+" "+login.Canonical(name), 1, cancel)
+	if err != nil {
+		return who, 0, errGone
+	}
+	defer proof.Release()
+	tries := login.Who{Service: string(q.service), Name: name, From: q.triesFrom()}
+	if q.service != Webmail {
+		_, unknown := q.userOf(name)
+		tries.Unknown = unknown != nil
+	}
+	wait, done, err := q.front.throttle.Try(ctx, tries)
+	switch {
+	case err != nil:
+		return who, 0, errGone
+	case wait > 0:
+		return who, q.front.throttle.Hint(tries), errDenied
+	}
+	outcome := login.Undecided
+	defer func() { done(outcome) }()
+	if q.service == Webmail {
+		who, err = q.byMailbox(ctx, name, secret)
+	} else {
+		who, err = q.byPassword(ctx, name, secret)
+	}
+	switch {
+	case err == nil:
+		outcome = login.Succeeded
+	case errors.Is(err, errDenied):
+		outcome = login.Failed
+		if tries.Unknown = tries.Unknown || errors.Is(err, errNoMailbox); tries.Unknown {
+			outcome = login.NoSuchName
+		}
+		done(outcome)
+		done = func(login.Outcome) {}
+		q.front.o.Log.Info("sign-in refused", "service", tries.Service, "user", q.shown(name), "from", q.from.String())
+		return who, q.front.throttle.Hint(tries), err
+	}
+	return who, 0, err
+}
+
+// triesFrom is where a try comes from. Programs of this machine that are no account's, such as its webmail,
+// act for many people.
+func (q *exchange) triesFrom() login.Client {
+	uid, local := strings.CutPrefix(q.client, localUser)
+	n, err := strconv.Atoi(uid)
+	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < worker.MinTenantID}
+}
+
+// shown is a name as the log may have it: people type passwords where names belong.
+func (q *exchange) shown(name string) string {
+	if _, err := q.userOf(name); err == nil {
+		return clip(name)
+	}
+	_, domain, ok := strings.Cut(name, "@")
+	if ok && q.service == Webmail && q.front.o.Backend.Owned(account.ASCIIDomain(strings.TrimSpace(domain))) {
+		return clip(name)
+	}
+	return "[unknown]"
+}
+
+// userOf returns a user of the cPanel or the WHM port.
+func (q *exchange) userOf(name string) (identity, error) {
+	if q.service == WHM && name == root {
+		return identity{user: root, role: protocol.RoleAdmin}, nil
+	}
+	if name == root || !account.ValidName(name) {
+		return identity{}, errDenied
+	}
+	a, err := q.front.o.Backend.Account(name)
+	if err != nil || q.service == WHM && !slices.Contains(q.front.o.Resellers, name) {
+		return identity{}, errDenied
+	}
+	return identity{user: name, account: a, role: protocol.RoleAccount}, nil
+}
+
+func (q *exchange) byToken(name string, secret protocol.Secret) (identity, error) {
+	t, err := q.front.o.Tokens.Find(secret.Reveal(), name, token.Service(q.service))
+	if err != nil && !errors.Is(err, token.ErrNone) {
+		return identity{}, errors.Join(errClosed, err)
+	}
+	who, userErr := q.userOf(name)
+	if err != nil || userErr != nil || who.account.UID != t.UID && name != root {
+		return identity{}, errDenied
+	}
+	who.features, who.by = t.Features, "token "+t.Name
+	return who, nil
+}
+
+func (q *exchange) byPassword(ctx context.Context, name string, secret protocol.Secret) (identity, error) {
+	who, userErr := q.userOf(name)
+	asked := name
+	if userErr != nil {
+		asked = "" // Whoever is no user has no password here, but the work is the same.
+	}
+	ok, err := q.front.o.Passwords.Verify(ctx, asked, secret)
+	switch { // Who hangs up when the answer is slow has still failed.
+	case err != nil && ctx.Err() != nil:
+		return identity{}, errGone
+	case err != nil:
+		return identity{}, errors.Join(errClosed, err)
+	case !ok || userErr != nil:
+		return identity{}, errDenied
+	}
+	who.by = "password"
+	return who, nil
+}
+
+func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.Secret) (identity, error) {
+	address := strings.ToLower(strings.TrimSpace(name))
+	start := time.Now()
+	a, verdict, err := q.front.o.Backend.VerifyMailbox(ctx, address, secret)
+	q.front.mailboxes.observe(time.Since(start))
+	switch {
+	case err != nil:
+		// Its account's worker does not answer; of the others nothing is wrong.
+		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
+		return identity{}, errGone
+	case verdict == NoSuchMailbox:
+		return identity{}, errNoMailbox
+	case verdict != RightPassword:
+		return identity{}, errDenied
+	}
+	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
+}
+
+// cookieName is the name of a service's cookie, as cPanel has it. Over TLS no other host below the same
+// domain can set it.
+func (q *exchange) cookieName() string {
+	name := map[Service]string{CPanel: "cpsession", WHM: "whostmgrsession", Webmail: "webmailsession"}[q.service]
+	if q.conn.secure {
+		return "__Host-" + name
+	}
+	return name
+}
+
+// stamp tells one password of a user from the next. A mailbox's is not known here: its session can do
+// nothing without the password.
+func (q *exchange) stamp(user string) string {
+	if q.service == Webmail {
+		return ""
+	}
+	stamp, err := q.front.o.Passwords.Stamp(user)
+	if err != nil {
+		return "unknown"
+	}
+	return stamp
+}
+
+// sessionOf returns the session that a request's cookie names, where its user still is who signed
+// in.
+func (q *exchange) sessionOf() (identity, bool) {
+	cookies := q.r.CookiesNamed(q.cookieName())
+	if len(cookies) != 1 || !q.hostAllowed() {
+		return identity{}, false
+	}
+	s, ok := q.front.sessions.Find(cookies[0].Value, string(q.service), q.client)
+	if !ok {
+		return identity{}, false
+	}
+	if q.stamp(s.User) != s.Stamp {
+		q.front.sessions.End(s)
+		return identity{}, false
+	}
+	who := identity{user: s.User, role: protocol.RoleAdmin, session: &s, by: "session"}
+	if s.Account != "" {
+		a, err := q.front.o.Backend.Account(s.Account)
+		if err != nil || a.UID != s.UID {
+			q.front.sessions.End(s)
+			return identity{}, false
+		}
+		who.account, who.role = a, protocol.RoleAccount
+		if q.service == Webmail {
+			who.role = protocol.RoleMailbox
+		}
+	}
+	return who, true
+}
+
+// bySession lets a browser in that has signed in and names its session's token.
+func (q *exchange) bySession() bool {
+	who, ok := q.sessionOf()
+	if ok && who.session.Has(q.path.Session) {
+		q.who = who
+		return true
+	}
+	if ok && q.path.Session != "" {
+		q.front.sessions.Wrong(*who.session)
+	}
+	if (q.path.Kind == request.Page || q.path.Kind == request.Logout) && !strings.HasSuffix(q.path.Page, ".json") {
+		http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+		return false
+	}
+	q.deny(http.StatusUnauthorized, "Access denied")
+	return false
+}
+
+// denyLate answers who failed, when failures are answered.
+func (q *exchange) denyLate(start time.Time, wait time.Duration, message string) {
+	if !q.pace("client " + q.client) {
+		return
+	}
+	q.pause(start)
+	if wait > 0 {
+		q.w.Header().Set("Retry-After", seconds(wait))
+	}
+	q.deny(http.StatusUnauthorized, message)
+}
+
+// seconds is a time in whole seconds, for a header.
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
+
+// isDenied tells a wrong name or secret from a failure to tell.
+func isDenied(err error) bool { return errors.Is(err, errDenied) }
+
+// pause waits until failures are answered: at whole multiples of the time that the slowest of them takes.
+func (q *exchange) pause(start time.Time) {
+	step := q.front.mailboxes.step()
+	if q.service != Webmail {
+		step = stepFor(q.front.o.Passwords.Longest())
+	}
+	timer := time.NewTimer(untilNext(time.Since(start), step))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-q.r.Context().Done():
+	}
+}
+
+// deny answers who may not.
+func (q *exchange) deny(status int, message string) {
+	// A browser's own window to sign in would go past the pages' sessions.
+	if status == http.StatusUnauthorized && q.r.Header.Get("Sec-Fetch-Mode") == "" && q.path.Session == "" {
+		q.w.Header().Set("WWW-Authenticate", `Basic realm="liveapid", charset="UTF-8"`)
+	}
+	q.refuse(status, message)
+}
+
+// closed answers that nobody can be told from another one at the moment.
+func (q *exchange) closed(err error) {
+	q.front.o.Log.Error("the API is closed", "error", err.Error())
+	q.w.Header().Set("Retry-After", "10")
+	q.refuse(http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Tell its operator, or try again later.")
+}
+
+// clip bounds a client's text before it is logged.
+func clip(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "..."
+	}
+	return strings.ToValidUTF8(s, "?")
+}

@@ -1,0 +1,286 @@
+package https
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"html/template"
+	"maps"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/host/front/https/describe"
+	"github.com/liveapid/liveapid/host/front/https/login"
+	"github.com/liveapid/liveapid/host/front/https/request"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+//go:embed pages
+var files embed.FS
+
+// templates are the pages that are made here; the others make themselves in the browser.
+var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
+
+// render makes a page.
+func (q *exchange) render(status int, name string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		q.front.o.Log.Error("a page can't be made", "page", name, "error", err.Error())
+		q.send(http.StatusInternalServerError, textKind, []byte("The page can't be made.\n"))
+		return
+	}
+	q.send(status, htmlKind, b.Bytes())
+}
+
+// public serves what needs no sign-in: the page to sign in on, and what pages are made of. It
+// reports whether it answered.
+func (q *exchange) public() bool {
+	if q.path.Kind == request.Page || q.path.Kind == request.Login && q.r.Method != http.MethodPost {
+		// What strangers are sent is small: who does not take it is not waited for.
+		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
+	}
+	switch q.path.Kind {
+	case request.Login:
+		if !q.hostAllowed() {
+			q.send(http.StatusMisdirectedRequest, textKind, []byte("This server does not go by that name. Its operator may add it to web.hosts.\n"))
+			return true
+		}
+		q.login()
+		return true
+	case request.Page:
+		name, ok := strings.CutPrefix(q.path.Page, "/assets/")
+		if ok && q.path.Session == "" && q.r.Method != http.MethodPost {
+			q.asset(name)
+			return true
+		}
+		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
+			// The cookie alone must not give the session's token: see login.Session.
+			http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+			return true
+		}
+	}
+	if q.path.Kind == request.Page {
+		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(pageTime))
+	}
+	return false
+}
+
+// publicTime is how long an answer to a stranger may take, and pageTime one to somebody who is signed
+// in.
+const (
+	publicTime = 15 * time.Second
+	pageTime   = 90 * time.Second
+)
+
+// asset serves a file of the pages.
+func (q *exchange) asset(name string) {
+	kind := mime.TypeByExtension(path.Ext(name))
+	body, err := files.ReadFile("pages/" + name)
+	if err != nil || strings.HasSuffix(name, ".html") || kind == "" {
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+		return
+	}
+	q.send(http.StatusOK, kind, body)
+}
+
+// titles are the services' names for people.
+var titles = map[Service]string{CPanel: "Account", WHM: "Server", Webmail: "Mailbox"}
+
+// loginPage is what the page to sign in on shows.
+type loginPage struct {
+	Title, User, Message string
+}
+
+const (
+	// maxLogin and loginTime bound the body of somebody who signs in.
+	maxLogin  = 8 << 10
+	loginTime = 5 * time.Second
+)
+
+// login signs somebody in: a browser by its form, a program that asks for JSON.
+func (q *exchange) login() {
+	if q.r.Method != http.MethodPost {
+		q.render(http.StatusOK, "login.html", loginPage{Title: titles[q.service]})
+		return
+	}
+	start := time.Now()
+	asJSON := strings.Contains("&"+q.r.URL.RawQuery, "&login_only=1") || strings.Contains(q.r.Header.Get("Accept"), "application/json")
+	refuse := func(status int, user, message string) {
+		if asJSON {
+			q.sendJSON(status, map[string]any{"status": 0, "message": message})
+			return
+		}
+		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
+	}
+	// Before anything is counted, so that who sends slowly keeps nobody out. Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
+	// in logs and histories.
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(q.front.loginTime))
+	values, problem := request.ReadBody(q.r, maxLogin)
+	if problem != nil {
+		refuse(problem.Status, "", problem.Message)
+		return
+	}
+	// net/http reads on, and takes the end of the time for the client's.
+	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
+	user, problem := values.Take("user")
+	pass, ok := values.Named()["pass"].(string)
+	if problem != nil || !ok || user == "" || pass == "" {
+		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
+		return
+	}
+	stamp := q.stamp(user) // Before: a change meanwhile must not count as what was proved.
+	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
+	if err != nil {
+		q.pause(start)
+		status, message := http.StatusUnauthorized, "The user or the password is wrong, or it was tried too often: then wait a little."
+		if !isDenied(err) {
+			if !errors.Is(err, errGone) {
+				q.front.o.Log.Error("nobody can sign in", "error", err.Error())
+			}
+			status, message = http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Try again later."
+		} else if wait > 0 {
+			q.w.Header().Set("Retry-After", seconds(wait))
+		}
+		refuse(status, user, message)
+		return
+	}
+	q.who = who
+	secret, session := q.front.sessions.Begin(login.Session{
+		Service: string(q.service), User: who.user, Account: who.account.Name, UID: who.account.UID, Stamp: stamp, From: q.client,
+	})
+	http.SetCookie(q.w, &http.Cookie{
+		Name: q.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: q.conn.secure, SameSite: http.SameSiteStrictMode,
+	})
+	if asJSON {
+		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
+		return
+	}
+	// A published Perl client follows a 303, and misses the token.
+	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusFound)
+}
+
+// logout ends a browser's session.
+func (q *exchange) logout() {
+	if q.r.Method != http.MethodPost {
+		q.w.Header().Set("Allow", "POST")
+		q.fail(http.StatusMethodNotAllowed, "The method must be POST.")
+		return
+	}
+	if q.who.session != nil {
+		q.front.sessions.End(*q.who.session)
+		http.SetCookie(q.w, &http.Cookie{
+			Name: q.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: q.conn.secure, SameSite: http.SameSiteStrictMode,
+		})
+	}
+	http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
+}
+
+// page serves the pages of somebody who is signed in.
+func (q *exchange) page() {
+	if q.r.Method == http.MethodPost {
+		q.w.Header().Set("Allow", "GET, HEAD")
+		q.fail(http.StatusMethodNotAllowed, "The method must be GET.")
+		return
+	}
+	switch q.path.Page {
+	case "/":
+		q.render(http.StatusOK, "app.html", map[string]any{"Title": titles[q.service], "User": q.who.user, "Service": string(q.service)})
+	case "/openapi.json", "/functions.json", "/docs", "/docs/":
+		q.descriptions()
+	case "/me.json":
+		q.sendJSON(http.StatusOK, q.me())
+	default:
+		q.fail(http.StatusNotFound, "There is nothing under this path.")
+	}
+}
+
+// descriptions serves the pages that describe functions. They take more time than most calls.
+func (q *exchange) descriptions() {
+	leave, ok := q.describes()
+	if !ok {
+		return
+	}
+	defer leave()
+	switch q.path.Page {
+	case "/openapi.json":
+		if modules, missing, ok := q.modules(); ok {
+			port := q.port()
+			port.Missing = missing
+			q.sendJSON(http.StatusOK, describe.OpenAPI(modules, port, APILevel))
+		}
+	case "/functions.json":
+		if modules, missing, ok := q.modules(); ok {
+			q.sendJSON(http.StatusOK, map[string]any{"functions": describe.Functions(modules), "missing": missing})
+		}
+	case "/docs", "/docs/":
+		if modules, missing, ok := q.modules(); ok {
+			q.render(http.StatusOK, "docs.html", map[string]any{"Modules": describe.Pages(modules), "Missing": missing})
+		}
+	}
+}
+
+// port is what the port of a request has.
+func (q *exchange) port() describe.Port {
+	switch q.service {
+	case WHM:
+		port := describe.Port{Scheme: string(WHM), Account: true}
+		for _, name := range slices.Sorted(maps.Keys(whmFunctions())) {
+			port.Functions = append(port.Functions, whmFunctions()[name].Function)
+		}
+		return port
+	case Webmail:
+		return describe.Port{}
+	}
+	return describe.Port{Scheme: string(CPanel)}
+}
+
+// me says to the pages whom they are shown to.
+func (q *exchange) me() map[string]any {
+	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
+	if q.service == WHM && q.who.features == nil {
+		var names []string
+		for _, a := range (&whmCall{q: q}).own() {
+			if !a.Suspended {
+				names = append(names, a.Name)
+			}
+		}
+		out["accounts"] = names
+	}
+	return out
+}
+
+// modules returns what the caller can call, and the modules of which that is not known; or it answers
+// why that can't be told.
+func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) {
+	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
+	if q.service == WHM {
+		// As an account's, of whichever: they can all call the same.
+		caller.Role = protocol.RoleAccount
+		own := (&whmCall{q: q}).own()
+		if name := q.r.URL.Query().Get("user"); name != "" {
+			a, ok := q.owned(name)
+			if !ok {
+				q.fail(http.StatusForbidden, "Access denied")
+				return nil, nil, false
+			}
+			caller.Account = a
+		} else if i := slices.IndexFunc(own, func(a protocol.Account) bool { return !a.Suspended }); i >= 0 {
+			caller.Account = own[i]
+		}
+	}
+	all, missing = q.front.o.Backend.Modules(q.r.Context(), caller.Account)
+	missing = slices.DeleteFunc(missing, func(name string) bool {
+		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another one serves it.
+	})
+	switch {
+	case caller.Role == protocol.RoleMailbox:
+		missing = nil // Its functions are the host's own business.
+	case caller.Features != nil && len(missing) > 0:
+		missing = []string{"some modules"} // Of which it may be allowed none.
+	}
+	return describe.For(all, caller), missing, true
+}

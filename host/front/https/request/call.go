@@ -1,0 +1,163 @@
+package request
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Call is what a request asks for.
+type Call struct {
+	User string // The account that it names; "" names none.
+	protocol.Call
+}
+
+// The names of /json-api/cpanel's own parameters, which real clients mix on both paths.
+var (
+	userNames    = []string{"cpanel_jsonapi_user", "cpanel_xmlapi_user"}
+	versionNames = []string{"cpanel_jsonapi_apiversion", "cpanel_jsonapi_version", "cpanel_jsonapi_funcversion", "cpanel_xmlapi_apiversion", "cpanel_xmlapi_version"}
+	moduleNames  = []string{"cpanel_jsonapi_module", "cpanel_xmlapi_module"}
+	funcNames    = []string{"cpanel_jsonapi_func", "cpanel_xmlapi_func"}
+)
+
+// maxPositional bounds API 1's arguments.
+const maxPositional = 64
+
+// Take takes a parameter out that has one of several names, without quotes around it. Two values
+// that differ are an error.
+func (v Values) Take(names ...string) (value string, err *Error) {
+	found := false
+	for _, name := range names {
+		for _, given := range v[name] {
+			text, ok := given.(string)
+			if number, isNumber := given.(protocol.Number); isNumber {
+				text, ok = string(number), true
+			}
+			if !ok {
+				return "", bad("The ‘%s’ argument must be text.", name)
+			}
+			if text = unquote(text); found && text != value {
+				return "", bad("The ‘%s’ argument is there twice, with different values.", name)
+			}
+			value, found = text, true
+		}
+		delete(v, name)
+	}
+	return value, nil
+}
+
+func unquote(text string) string {
+	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
+		return text[1 : len(text)-1]
+	}
+	return text
+}
+
+// Named returns the parameters as a function's arguments: one that is there twice is a list.
+func (v Values) Named() map[string]any {
+	named := make(map[string]any, len(v))
+	for name, values := range v {
+		if len(values) == 1 {
+			named[name] = values[0]
+		} else {
+			named[name] = values
+		}
+	}
+	return named
+}
+
+// Of makes of a path and parameters the call of Execute or CPanel. Where it can't, it returns what
+// it could make out, beside the error. bareUser says that a parameter user names the account where
+// no other does, as WHM's clients send it; elsewhere it is a function's own.
+func Of(p Path, v Values, bareUser bool) (Call, *Error) {
+	if p.Kind == Execute {
+		return Call{Call: protocol.Call{
+			API: protocol.UAPI, Module: p.Module, Func: p.Func, Quoted: true, Args: protocol.Args{Named: v.Named()},
+		}}, nil
+	}
+	return ofCPanel(p, v, bareUser)
+}
+
+// ofCPanel makes the call of /json-api/cpanel and /xml-api/cpanel out of its parameters.
+func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
+	c := Call{Call: protocol.Call{API: protocol.API2, Quoted: true}}
+	if p.XML {
+		c.API = protocol.API1
+	}
+	var problem *Error
+	take := func(names ...string) string {
+		text, err := v.Take(names...)
+		if err != nil && problem == nil {
+			problem = err
+		}
+		return text
+	}
+	c.Module, c.Func = take(moduleNames...), take(funcNames...)
+	version := take(versionNames...)
+	if c.User = take(userNames...); c.User == "" && bareUser {
+		c.User = take("user")
+	}
+	_ = take("api.version") // Of the envelope around it, of which there is none.
+	if version != "" {
+		api, err := protocol.ParseAPI(version)
+		if err != nil {
+			return c, first(problem, bad("The ‘cpanel_jsonapi_apiversion’ argument must be 1, 2 or 3."))
+		}
+		c.API = api
+	}
+	switch {
+	case problem != nil:
+	case c.Module == "":
+		problem = &Error{http.StatusOK, "Provide the ‘cpanel_jsonapi_module’ argument."}
+	case c.Func == "":
+		problem = &Error{http.StatusOK, "Provide the ‘cpanel_jsonapi_func’ argument."}
+	case len(c.Module) > 64 || len(c.Func) > 64:
+		problem = bad("The names of modules and functions have at most 64 letters.")
+	}
+	if problem != nil {
+		return c, problem
+	}
+	if c.API == protocol.API1 {
+		c.Args.Positional, problem = v.positional()
+		return c, problem
+	}
+	c.Args.Named = v.Named()
+	return c, nil
+}
+
+func first(a, b *Error) *Error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// positional returns API 1's arguments arg-0, arg-1, ... in their order.
+func (v Values) positional() ([]any, *Error) {
+	var list []any
+	for name, values := range v {
+		digits, ok := strings.CutPrefix(name, "arg-")
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(digits)
+		if err != nil || n < 0 || n >= maxPositional || strconv.Itoa(n) != digits {
+			return nil, bad("The ‘%s’ argument's number must be from 0 to %d.", clip(name), maxPositional-1)
+		}
+		if len(values) != 1 {
+			return nil, bad("The ‘%s’ argument is there twice.", clip(name))
+		}
+		for len(list) <= n {
+			list = append(list, nil)
+		}
+		list[n] = values[0]
+	}
+	return list, nil
+}
+
+// Method tells whether requests may have a method at all.
+func Method(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
+}

@@ -1,0 +1,112 @@
+package request
+
+import "strings"
+
+// Kind is what a path asks for.
+type Kind int
+
+// The kinds.
+const (
+	Unknown  Kind = iota
+	Execute       // /execute/Module/function: UAPI.
+	CPanel        // /json-api/cpanel and its XML twin: any API, by parameters.
+	Function      // /json-api/NAME and its XML twin: a function of WHM's own API.
+	Login         // /login, for people and programs.
+	Logout        // /logout
+	Page          // Whatever else: pages and what they are made of.
+)
+
+// Path is what a request's path says.
+type Path struct {
+	Kind    Kind
+	Session string // The session's token, cpsess and ten digits; "" where there is none.
+	XML     bool   // The answer is to be XML.
+	Module  string // Execute's.
+	Func    string // Execute's and Function's.
+	Page    string // Login's to Page's: the path without the session's token.
+}
+
+// maxPath bounds a path, in bytes.
+const maxPath = 512
+
+// ParsePath reads the path of a request as it was sent, without its query. Whatever could be read
+// in two ways (escapes, doubled slashes, dots) is unknown: none of our paths has it.
+func ParsePath(raw string) Path {
+	if !isPlain(raw) {
+		return Path{}
+	}
+	var p Path
+	rest := raw
+	if token, after, ok := strings.Cut(raw[1:], "/"); isSession(token) {
+		p.Session = token
+		rest = "/" + after
+		if !ok {
+			rest = "/"
+		}
+	}
+	parts := strings.Split(rest[1:], "/")
+	switch {
+	case parts[0] == "execute":
+		if len(parts) != 3 || !isName(parts[1]) || !isName(parts[2]) {
+			return Path{}
+		}
+		p.Kind, p.Module, p.Func = Execute, parts[1], parts[2]
+	case parts[0] == "json-api", parts[0] == "xml-api":
+		if len(parts) != 2 || !isName(parts[1]) {
+			return Path{}
+		}
+		p.XML = parts[0] == "xml-api"
+		if parts[1] == "cpanel" {
+			p.Kind = CPanel
+		} else {
+			p.Kind, p.Func = Function, parts[1]
+		}
+	case rest == "/login", rest == "/login/":
+		p.Kind, p.Page = Login, "/login"
+	case rest == "/logout", rest == "/logout/":
+		p.Kind, p.Page = Logout, "/logout"
+	default:
+		p.Kind, p.Page = Page, rest
+	}
+	return p
+}
+
+// isPlain tells whether a path has one reading.
+func isPlain(path string) bool {
+	if len(path) == 0 || len(path) > maxPath || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/.") {
+		return false
+	}
+	for _, c := range []byte(path) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && !strings.ContainsRune("/_-.", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+func isSession(part string) bool {
+	digits, ok := strings.CutPrefix(part, "cpsess")
+	if !ok || len(digits) != 10 {
+		return false
+	}
+	for _, c := range []byte(digits) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// isName tells whether a part of a path can be a module's or a function's name.
+func isName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}

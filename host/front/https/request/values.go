@@ -1,0 +1,241 @@
+package request
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/liveapid/liveapid/protocol/strictjson"
+)
+
+const (
+	// MaxBody bounds a request's body, in bytes, packed or not.
+	MaxBody = 1 << 20
+	// maxValues bounds the values of a request's parameters, and maxName a name in bytes.
+	maxValues = 1000
+	maxName   = 256
+)
+
+// Error is why a request can't be read: the status and the words for its sender.
+type Error struct {
+	Status  int
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func bad(format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+// Values are a request's parameters: each name with its values in their order, of the query first.
+// A value is a string, byte for byte, or what a JSON body held.
+type Values map[string][]any
+
+// Read reads the parameters of a request. Where it can't read them all, it returns those that it
+// could, beside the error.
+func Read(r *http.Request) (Values, *Error) {
+	v := make(Values)
+	if err := v.addForm(r.URL.RawQuery); err != nil {
+		return v, err
+	}
+	return v.addBody(r, MaxBody)
+}
+
+// ReadBody is Read without the query, for a body of at most so many bytes.
+func ReadBody(r *http.Request, most int64) (Values, *Error) { return make(Values).addBody(r, most) }
+
+func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
+	body, err := readBody(r, most)
+	if err != nil || len(body) == 0 {
+		return v, err
+	}
+	kind, params, parseErr := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case kind == "application/json":
+		return v, v.addJSON(body)
+	case kind == "multipart/form-data":
+		return v, v.addMultipart(body, params["boundary"])
+	case r.Header.Get("Content-Type") != "" && parseErr != nil && !errors.Is(parseErr, mime.ErrInvalidMediaParameter):
+		return v, &Error{http.StatusUnsupportedMediaType, "The Content-Type header can't be read."}
+	case kind == "", kind == "application/x-www-form-urlencoded", kind == "application/octet-stream", kind == "text/plain":
+		// A published Perl client labels its forms octet-stream.
+		return v, v.addForm(string(body))
+	}
+	return v, &Error{http.StatusUnsupportedMediaType, "The body must be a form (application/x-www-form-urlencoded or multipart/form-data) or JSON (application/json)."}
+}
+
+// readBody reads the whole body, within bounds, unpacked.
+func readBody(r *http.Request, most int64) ([]byte, *Error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	var in io.Reader = http.MaxBytesReader(nil, r.Body, most)
+	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		unpacked, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, bodyError(err)
+		}
+		in = unpacked
+	default:
+		return nil, &Error{http.StatusUnsupportedMediaType, "The body's Content-Encoding must be gzip, or none."}
+	}
+	body, err := io.ReadAll(io.LimitReader(in, most+1))
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if int64(len(body)) > most {
+		return nil, bodyError(&http.MaxBytesError{Limit: most})
+	}
+	return body, nil
+}
+
+func bodyError(err error) *Error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is too large: at most %d bytes are taken.", large.Limit)}
+	}
+	return bad("The request's body can't be read to its end.")
+}
+
+// add adds a value.
+func (v Values) add(name string, value any) *Error {
+	text, isText := value.(string)
+	switch {
+	case !utf8.ValidString(name) || len(name) > maxName || strings.ContainsAny(name, "\x00\r\n"):
+		return bad("A parameter's name must be text of at most %d bytes.", maxName)
+	case isText && !utf8.ValidString(text):
+		return bad("The ‘%s’ argument is not valid UTF-8.", name)
+	case v.count() >= maxValues:
+		return bad("More than %d parameters are not taken.", maxValues)
+	}
+	v[name] = append(v[name], value)
+	return nil
+}
+
+func (v Values) count() (n int) {
+	for _, values := range v {
+		n += len(values)
+	}
+	return n
+}
+
+// addForm reads NAME=VALUE&NAME=VALUE. What is no escape is an error: another program may read it
+// another way, and a password would not be the one that was typed.
+func (v Values) addForm(text string) *Error {
+	for text != "" {
+		var pair string
+		pair, text, _ = strings.Cut(text, "&")
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, ok := unescape(rawName)
+		if !ok {
+			return bad("A parameter's name has a %% that no two hexadecimal digits follow; write it %%25.")
+		}
+		value, ok := unescape(rawValue)
+		if !ok {
+			return bad("The ‘%s’ argument has a %% that no two hexadecimal digits follow; write it %%25.", clip(name))
+		}
+		if err := v.add(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unescape reads + and %XX; ok is false where a % is not one of these.
+func unescape(s string) (_ string, ok bool) {
+	if !strings.ContainsAny(s, "%+") {
+		return s, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '+':
+			b.WriteByte(' ')
+		case '%':
+			if i+2 >= len(s) {
+				return "", false
+			}
+			c, err := hex.DecodeString(s[i+1 : i+3])
+			if err != nil {
+				return "", false
+			}
+			b.WriteByte(c[0])
+			i += 2
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String(), true
+}
+
+// addJSON reads an object of parameters.
+func (v Values) addJSON(body []byte) *Error {
+	value, err := strictjson.Decode(body)
+	if err != nil {
+		return bad("The JSON can't be read: %s.", err)
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return bad("The JSON must be an object of parameters, such as {\"domain\":\"example.com\"}.")
+	}
+	for name, value := range object {
+		if value == nil {
+			continue
+		}
+		if err := v.add(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v Values) addMultipart(body []byte, boundary string) *Error {
+	if boundary == "" {
+		return bad("The multipart body has no boundary in its Content-Type.")
+	}
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return bad("The multipart body can't be read to its end.")
+		}
+		name := part.FormName()
+		if name == "" {
+			return bad("A part of the multipart body has no name.")
+		}
+		if part.FileName() != "" {
+			return bad("The ‘%s’ argument must be text, not a file.", clip(name))
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			return bad("The multipart body can't be read to its end.")
+		}
+		if err := v.add(name, string(text)); err != nil {
+			return err
+		}
+	}
+}
+
+func clip(name string) string {
+	if len(name) > 64 {
+		name = name[:64] + "..."
+	}
+	return strings.ToValidUTF8(name, "?")
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"sync"
+
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/envelope"
+	"github.com/liveapid/liveapid/protocol/wire"
+)
+
+// maxPipelined is how many calls of one session run at once. A client that sends more is
+// read no further until one is answered.
+const maxPipelined = 64
+
+// servePacked serves the rest of a session in MessagePack: calls run beside each other and
+// are answered as they end. It returns when all that were read have been answered.
+func (s *session) servePacked(ctx context.Context) error {
+	s.idle() // The request that led here is answered.
+	p := &pipeline{s: s, slots: make(chan struct{}, maxPipelined)}
+	err := p.read(ctx)
+	p.calls.Wait()
+	if p.shutdown {
+		p.answer(0, map[string]any{"data": map[string]any{"result": "shutdown"}})
+	}
+	if p.failed != nil {
+		return p.failed
+	}
+	return err
+}
+
+// pipeline is a MessagePack session's calls in flight.
+type pipeline struct {
+	s        *session
+	slots    chan struct{}
+	calls    sync.WaitGroup
+	shutdown bool
+
+	mu     sync.Mutex // One answer at a time.
+	failed error      // Why the client can't be written to.
+}
+
+func (p *pipeline) read(ctx context.Context) error {
+	s := p.s
+	for {
+		if !s.beginWait() {
+			return nil
+		}
+		frame, err := s.frames.Next()
+		release := s.take()
+		if !s.begin() {
+			release()
+			return nil
+		}
+		if err != nil {
+			release()
+			return p.endOfFrames(err)
+		}
+		p.slots <- struct{}{}
+		measured := s.intake.Measure(s.caller.Account.Name)
+		request := wire.ParsePacked(frame)
+		measured()
+		if request.Request.Kind == wire.RequestShutdown {
+			release()
+			p.shutdown = true
+			return nil
+		}
+		if s.hasFailed() {
+			release()
+			return nil
+		}
+		s.count(1)
+		p.calls.Go(func() {
+			defer s.count(-1)
+			defer func() { <-p.slots }()
+			defer release()
+			p.run(ctx, request)
+		})
+		s.idle()
+	}
+}
+
+// endOfFrames says why no more frames are read, in a frame without a call's id.
+func (p *pipeline) endOfFrames(err error) error {
+	message, err := p.s.reason(err)
+	if message != "" {
+		p.answer(0, envelope.Value(protocol.Call{}, protocol.Failed(protocol.NewError(protocol.KindBadRequest, message))))
+	}
+	return err
+}
+
+func (p *pipeline) run(ctx context.Context, packed wire.Packed) {
+	request := packed.Request
+	ctx, scope := admission.WithScope(ctx, p.s.cut)
+	defer scope.End()
+	result := protocol.Failed(request.Err)
+	if request.Kind == wire.RequestCall || request.Kind == wire.RequestSpecial {
+		result = p.s.do(ctx, request.Call)
+	}
+	if request.Special != "" {
+		p.answer(packed.ID, envelope.SpecialValue(request.Special, result))
+		return
+	}
+	p.answer(packed.ID, envelope.Value(request.Call, result))
+}
+
+// answer writes one answer. After one that could not be written nothing more is, and the
+// reading ends.
+func (p *pipeline) answer(id uint64, value map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed != nil {
+		return
+	}
+	// Encoded in here, so that a slow reader holds one frame and not one for each call.
+	measured := p.s.intake.Measure(p.s.caller.Account.Name)
+	frame, err := wire.AppendPackedAnswer(nil, id, value)
+	measured()
+	if err != nil || len(frame) > protocol.MaxAnswer {
+		frame, err = wire.AppendPackedAnswer(nil, id, envelope.Value(protocol.Call{}, protocol.Failed(
+			protocol.NewError(protocol.KindUnavailable, "The call was run, and its answer is too large, or nested too deep, to be sent."))))
+	}
+	if err == nil {
+		err = p.s.send(frame)
+	}
+	if err != nil {
+		p.failed = err
+		p.s.fail()
+	}
+}

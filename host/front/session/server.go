@@ -1,0 +1,287 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/front/unixsock"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/wire"
+)
+
+// Listen makes the UNIX socket at path, in place of one that a dead host left, and
+// lets everybody connect: who the peer is decides at accept.
+func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
+	if len(path) > protocol.MaxSocketPath {
+		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
+	}
+	// Two hosts that start at once must not each take the other's socket for a dead one's.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("listen: lock: %w", err)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The socket has its mode from the start: a client that connects before a chmod would be refused.
+	old := unix.Umask(0o777 &^ int(mode))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// removeStale removes a socket that nobody listens on. It touches nothing else.
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if st.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("socket %s: something that is no socket is there; move it away", path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("socket %s: another host listens there already", path)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("socket %s: %w", filepath.Base(path), err)
+	}
+	return os.Remove(path)
+}
+
+// Server serves the sessions of a socket.
+type Server struct {
+	Doer   Doer
+	Limits Limits
+	Intake *admission.Intake // Bounds the frames that are read; nil sets no bound but Limits.
+	Log    *slog.Logger
+	// Identify maps the uid that the kernel names to a caller. An error closes the
+	// connection with the error's public message.
+	Identify func(uid int) (protocol.Caller, error)
+
+	once     sync.Once
+	told     rate.Limiter
+	places   *admission.Pool
+	mu       sync.Mutex
+	sessions map[*session]bool
+	draining bool
+	wg       sync.WaitGroup
+}
+
+// Serve accepts until the listener is closed or Shutdown is called.
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
+	limits := s.Limits.withDefaults()
+	s.told.SetLimit(10)
+	s.told.SetBurst(10)
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			// Out of descriptors, most likely: those who hang up give some back.
+			s.Log.Error("accept", "error", err.Error())
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		// Before the next one is accepted: connections that are refused must not take descriptors.
+		sess := s.admit(conn, limits)
+		if sess == nil {
+			_ = conn.Close()
+			continue
+		}
+		s.wg.Go(func() {
+			defer func() {
+				sess.cut()
+				s.leave(sess)
+			}()
+			if err := sess.serve(ctx); err != nil {
+				s.Log.Debug("session ends", "account", sess.caller.Account.Name, "error", err.Error())
+			}
+		})
+	}
+}
+
+// admit returns the session of a connection; or it tells the client why there is none, and returns nil.
+func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
+	caller, err := s.identify(conn)
+	if errors.Is(err, errTooOften) {
+		if s.told.Allow() { // An answer costs more than the connection, and the others' wait meanwhile.
+			s.Log.Warn("connections refused", "from", caller.From, "error", err.Error())
+			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
+		}
+		return nil
+	}
+	if err != nil {
+		s.Log.Warn("connection refused", "error", err.Error())
+		refuse(conn, err)
+		return nil
+	}
+	sess := newSession(s.Doer, caller, limits, s.Log, conn, conn)
+	sess.intake, sess.cut = s.Intake, sess.end(conn)
+	sess.frames.Reserve = sess.reserve
+	if err := s.enter(sess, limits); err != nil {
+		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
+		refuse(conn, err)
+		return nil
+	}
+	return sess
+}
+
+// errTooOften is returned for a user who connects more often than its calls could need.
+var errTooOften = errors.New("session: too many connections of the user in a short time")
+
+// identify asks the kernel who connected, once. The credentials are those of the
+// moment of connect; nothing a client sends can change them.
+func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
+	cred, err := unixsock.Of(conn)
+	if err != nil {
+		return protocol.Caller{}, err
+	}
+	if !s.Intake.Connect(int(cred.Uid)) {
+		return protocol.Caller{From: strconv.Itoa(int(cred.Uid))}, errTooOften
+	}
+	caller, err := s.Identify(int(cred.Uid))
+	// The pid is for logs alone: by now it may be another program's.
+	caller.From = fmt.Sprintf("uid %d pid %d", cred.Uid, cred.Pid)
+	return caller, err
+}
+
+// refuse tells the client why and hangs up. It does not wait for a slow one.
+func refuse(conn net.Conn, err error) {
+	message := "This host does not serve you."
+	if e := protocol.AsError(err); e != nil {
+		message = e.Message
+	}
+	answer, err := wire.AppendAnswer(nil, wire.AppendFailure(nil, message))
+	if err != nil {
+		return
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(answer)
+}
+
+// end returns what ends the session at once: its connection, and what it waits for.
+func (s *session) end(conn net.Conn) func() {
+	return func() {
+		s.endReading()
+		_ = conn.Close()
+	}
+}
+
+// placeGrace is how long a session must have been idle before one of an account that has as many takes
+// its place.
+const placeGrace = time.Minute
+
+// enter gives a session its place, or returns which limit is reached. If the host has no place left, the
+// account with the most sessions loses the one that was idle for longest.
+func (s *Server) enter(sess *session, limits Limits) error {
+	s.once.Do(func() {
+		s.places = admission.NewPool(admission.PoolOptions{Total: int64(limits.Sessions), Each: int64(limits.AccountSessions), Grace: placeGrace})
+	})
+	name := sess.caller.Account.Name
+	place, err := s.places.Acquire(name, 1, func() {
+		s.Log.Info("an idle session ends to make room for another account's", "account", name)
+		sess.cut()
+	})
+	switch {
+	case errors.Is(err, admission.ErrShare) && limits.AccountSessions < limits.Sessions:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The account has %d sessions, which is its limit. Close some, or try again later.", limits.AccountSessions))
+	case err != nil:
+		return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf("The host has %d sessions, which is its limit. Try again later.", limits.Sessions))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		place.Release()
+		return protocol.NewError(protocol.KindUnavailable, "The host is shutting down. Try again later.")
+	}
+	if s.sessions == nil {
+		s.sessions = make(map[*session]bool)
+	}
+	sess.place = place
+	s.sessions[sess] = true
+	return nil
+}
+
+func (s *Server) leave(sess *session) {
+	s.mu.Lock()
+	delete(s.sessions, sess)
+	s.mu.Unlock()
+	sess.place.Release()
+}
+
+// Sessions returns how many there are.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// EndAccount cuts off the sessions of an account that is no more, or is another one now.
+func (s *Server) EndAccount(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sess := range s.sessions {
+		if sess.caller.Account.Name == name {
+			sess.cut()
+		}
+	}
+}
+
+// Shutdown drains: sessions without a request end now, the others after their answer.
+// Where ctx ends first, what is left is cut off. The caller closes the listener first.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.draining = true
+	for sess := range s.sessions {
+		sess.drain()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for sess := range s.sessions {
+		sess.cut()
+	}
+	s.mu.Unlock()
+}

@@ -1,0 +1,155 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/liveapid/liveapid/host/config/strictoml"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// File is one account's TOML file. Its name, without .toml, is the account's name.
+type File struct {
+	User    string   `toml:"user,omitempty"` // The system user; "" is the account's name.
+	UID     *int     `toml:"uid,omitempty"`  // Instead of the system user's.
+	GID     *int     `toml:"gid,omitempty"`  // Instead of the system user's.
+	Home    string   `toml:"home,omitempty"` // "" is the system user's; relative to the folder above.
+	Domains []string `toml:"domains"`        // The main domain first.
+	// Suspended accounts are refused.
+	Suspended bool `toml:"suspended,omitempty"`
+	// Features are those the account has; where the key is missing it has all.
+	Features []string `toml:"features,omitempty"`
+	// Data are further facts for programs, by cPanel's upper-case keys: PLAN, OWNER, ...
+	Data map[string]string `toml:"data,omitempty"`
+}
+
+// Dir is a folder of account files, read anew by each call.
+type Dir struct {
+	path     string
+	personal bool
+	lookup   lookup
+}
+
+// NewDir serves the account files in path. In personal mode an account's files belong
+// to the host's own user, whatever its name.
+func NewDir(path string, personal bool) *Dir {
+	return &Dir{path: path, personal: personal, lookup: systemUser}
+}
+
+// ByName returns the account called name, or ErrUnknown.
+func (d *Dir) ByName(name string) (protocol.Account, error) {
+	if !ValidName(name) {
+		return protocol.Account{}, fmt.Errorf("%w: name %.40q", ErrUnknown, name)
+	}
+	path := filepath.Join(d.path, name+".toml")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return protocol.Account{}, fmt.Errorf("%w: name %.40q", ErrUnknown, name)
+	}
+	if err != nil {
+		return protocol.Account{}, fmt.Errorf("account file: %w", err)
+	}
+	var f File
+	if err := strictoml.Decode(text, &f); err != nil {
+		return protocol.Account{}, fmt.Errorf("account file %s: %w", path, err)
+	}
+	account, err := d.build(name, f)
+	if err != nil {
+		return protocol.Account{}, fmt.Errorf("account file %s: %w", path, err)
+	}
+	return account, nil
+}
+
+func (d *Dir) build(name string, f File) (protocol.Account, error) {
+	a := protocol.Account{
+		Name: name, Home: f.Home, UID: os.Geteuid(), GID: os.Getegid(), Suspended: f.Suspended, Features: f.Features, Data: f.Data,
+	}
+	if !d.personal {
+		var err error
+		if a.UID, a.GID, a.Home, err = d.owner(f, name); err != nil {
+			return a, err
+		}
+	}
+	if a.Home == "" {
+		return a, errors.New("home: must be named")
+	}
+	if !filepath.IsAbs(a.Home) {
+		a.Home = filepath.Join(filepath.Dir(d.path), a.Home)
+	}
+	for _, domain := range f.Domains {
+		a.Domains = append(a.Domains, lower(domain))
+	}
+	if len(a.Domains) == 0 {
+		return a, errors.New("domains: at least one must be named")
+	}
+	return a, nil
+}
+
+// owner returns uid, gid and home, from the file where it names them and else from the
+// system.
+func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) {
+	if f.UID != nil && f.GID != nil && f.Home != "" {
+		return *f.UID, *f.GID, f.Home, nil
+	}
+	if f.User != "" {
+		name = f.User
+	}
+	a, err := d.lookup(name)
+	if err != nil {
+		return 0, 0, "", fmt.Errorf("user: %w", err)
+	}
+	uid, gid, home = a.UID, a.GID, a.Home
+	if f.UID != nil {
+		uid = *f.UID
+	}
+	if f.GID != nil {
+		gid = *f.GID
+	}
+	if f.Home != "" {
+		home = f.Home
+	}
+	return uid, gid, home, nil
+}
+
+// Names returns the names of all accounts in order.
+func (d *Dir) Names() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".toml"); ok && ValidName(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// all implements source.
+func (d *Dir) all(lookup lookup) (r reading, err error) {
+	names, err := d.Names()
+	if err != nil {
+		return r, err
+	}
+	from := &Dir{path: d.path, personal: d.personal, lookup: lookup}
+	for _, name := range names {
+		switch a, err := from.ByName(name); {
+		case errors.Is(err, ErrUnknown): // It went away meanwhile.
+		case err != nil:
+			r.broken(name, err)
+		default:
+			r.accounts = append(r.accounts, a)
+		}
+	}
+	return r, nil
+}
+
+// watched implements source.
+func (d *Dir) watched() []string { return []string{d.path} }

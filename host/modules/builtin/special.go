@@ -1,0 +1,94 @@
+package builtin
+
+import (
+	"context"
+	"strings"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/cpvars"
+)
+
+// Special serves the requests that belong to no module of cPanel's: print, langprint, if
+// and feature. Each is a module of one function of API 1 with its own name.
+type Special struct{}
+
+var _ host.Plugin = Special{}
+
+// Modules implements host.Plugin.
+func (Special) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
+	var out []protocol.Module
+	for _, s := range []struct{ name, help, returns string }{
+		{"print", "Show a variable, or a text with variables.", "The text."},
+		{"langprint", "Show a text of the locale.", "The text; it is the key itself, since this host has no other locale."},
+		{"if", "Evaluate an expression of variables.", "1 or 0."},
+		{"feature", "Tell whether the account has a feature.", "1 or 0."},
+	} {
+		out = append(out, protocol.Module{Name: s.name, Help: s.help, Functions: []protocol.Function{{
+			API: protocol.API1, Name: s.name, Help: s.help, Returns: s.returns, Roles: []protocol.Role{protocol.RoleAccount},
+			Params: []protocol.Param{{Name: "text", Help: "The variable, key, expression or name."}},
+		}}})
+	}
+	return out, nil
+}
+
+// Call implements host.Plugin.
+func (Special) Call(_ context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+	text, _ := call.Args.Named["text"].(string)
+	lookup := Variables(caller.Account)
+	switch call.Module {
+	case "print":
+		return &protocol.Result{Data: cpvars.Print(text, lookup)}, nil
+	case "langprint":
+		return &protocol.Result{Data: text}, nil
+	case "feature":
+		return &protocol.Result{Data: flag(caller.Account.HasFeature(strings.TrimSpace(text)))}, nil
+	}
+	yes, err := cpvars.Eval(text, lookup)
+	if err != nil {
+		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The expression can't be evaluated: "+err.Error()+".")), nil
+	}
+	return &protocol.Result{Data: flag(yes)}, nil
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Variables returns what the variables of an account's programs are: facts of the account
+// alone, and nothing of the host's own environment.
+func Variables(a protocol.Account) cpvars.Lookup {
+	fact := func(key, fallback string) string {
+		if value, ok := a.Data[key]; ok {
+			return value
+		}
+		return fallback
+	}
+	plain := map[string]string{
+		"user": a.Name, "homedir": a.Home, "domain": a.MainDomain(), "DOMAIN": a.MainDomain(),
+		"theme": fact("THEME", fact("RS", "jupiter")), "lang": fact("LOCALE", "en"), "locale": fact("LOCALE", "en"),
+		"haspostgres": "0", "isreseller": "0", "authuser": a.Name,
+	}
+	data := map[string]string{
+		"USER": a.Name, "DNS": a.MainDomain(), "HOMEDIR": a.Home, "THEME": plain["theme"], "RS": plain["theme"], "LOCALE": plain["lang"],
+		"PLAN": "default", "OWNER": "root", "FEATURELIST": "default",
+	}
+	env := map[string]string{
+		"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "REMOTE_USER": a.Name, "DOMAIN": a.MainDomain(), "LANG": "C.UTF-8",
+	}
+	return func(name, key string) string {
+		switch name {
+		case "CPDATA":
+			return fact(key, data[key])
+		case "ENV":
+			return env[key]
+		}
+		if key != "" {
+			return "" // $FORM and $CONF: a session has no form, and shows no configuration.
+		}
+		return plain[name]
+	}
+}

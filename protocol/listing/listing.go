@@ -1,0 +1,141 @@
+// Package listing filters, sorts, pages and narrows the records of a result, as the
+// meta-parameters of API 2 (api2_filter, api2_sort, api2_paginate, api2_columns) and UAPI
+// (api.filter, api.sort, ...) ask. It serves every module, and knows none. The parameters
+// and their sources are in docs/envelopes.md.
+package listing
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Options are what a call's meta-parameters ask for. The zero value asks for nothing.
+type Options struct {
+	api     protocol.API
+	filters []filter
+	sorts   []sortKey
+	page    *page
+	columns []string // Nil keeps all.
+}
+
+// Split takes the meta-parameters of api out of named and returns what they ask for, and
+// the arguments that are the function's own. An error names the parameter.
+func Split(api protocol.API, named map[string]any) (Options, map[string]any, *protocol.Error) {
+	prefix := map[protocol.API]string{protocol.API2: "api2_", protocol.UAPI: "api."}[api]
+	o := Options{api: api}
+	if prefix == "" {
+		return o, named, nil
+	}
+	meta := make(map[string]string)
+	own := make(map[string]any, len(named))
+	for name, value := range named {
+		rest, ok := strings.CutPrefix(name, prefix)
+		if !ok || !isMeta(rest) {
+			own[name] = value
+			continue
+		}
+		text, ok := text(value)
+		if !ok {
+			return o, nil, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text.")
+		}
+		meta[rest] = text
+	}
+	if len(meta) == 0 {
+		return o, named, nil
+	}
+	p := parser{prefix: prefix, meta: meta}
+	o.filters = p.filters(api == protocol.UAPI)
+	o.sorts = p.sorts()
+	o.page = p.page()
+	o.columns = p.columns()
+	return o, own, p.err
+}
+
+// isMeta tells whether a name behind the prefix is a meta-parameter's.
+func isMeta(name string) bool {
+	for _, family := range []string{"filter", "sort", "paginate", "columns", "analytics"} {
+		if name == family || strings.HasPrefix(name, family+"_") {
+			return true
+		}
+	}
+	return false
+}
+
+// Apply shapes a successful result's list: filter, sort, paginate, columns, in that order.
+// A result that is no list stays as it is. Filtering and sorting are bounded: pause is called after
+// each few milliseconds of them and may wait, or end them by an error; nil never does. The error is
+// pause's, or a *protocol.Error if the filters would take too long.
+func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(context.Context) error) error {
+	list, ok := result.Data.([]any)
+	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
+		return nil
+	}
+	o.filters = slices.Clone(o.filters) // Whose patterns are compiled for this once.
+	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
+	if err := o.compile(w); err != nil {
+		return err
+	}
+	meta := make(map[string]any)
+	maps.Copy(meta, result.Metadata)
+	if len(o.filters) > 0 {
+		before := len(list)
+		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return w.tick() && !o.matches(record, w) })
+		if o.api == protocol.UAPI {
+			// One client reads the flat form, another the nested one.
+			meta["records_before_filter"] = int64(before)
+			meta["filter"] = map[string]any{"records_before_filter": int64(before)}
+		}
+	}
+	if len(o.sorts) > 0 {
+		list = o.sorted(list, w)
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if o.page != nil {
+		var info map[string]any
+		list, info = o.page.cut(list)
+		result.Paginate = info
+		if o.api == protocol.UAPI {
+			meta["paginate"] = info
+		}
+	}
+	if o.columns != nil {
+		list = o.narrowed(list, w)
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if o.api == protocol.UAPI {
+		meta["transformed"] = int64(1)
+	}
+	result.Data, result.Metadata = list, meta
+	return nil
+}
+
+func (o Options) narrowed(list []any, w *work) []any {
+	out := make([]any, len(list))
+	for i, item := range list {
+		if !w.tick() {
+			return list
+		}
+		record, ok := item.(map[string]any)
+		if !ok {
+			out[i] = item
+			continue
+		}
+		narrow := make(map[string]any, min(len(o.columns), len(record)))
+		for _, name := range o.columns {
+			if value, ok := record[name]; ok {
+				narrow[name] = value
+			}
+		}
+		out[i] = narrow
+	}
+	return out
+}

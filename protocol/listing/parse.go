@@ -1,0 +1,204 @@
+package listing
+
+import (
+	"cmp"
+	"errors"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// parser reads the meta-parameters of one call; the first mistake sticks.
+type parser struct {
+	prefix string
+	meta   map[string]string // By the name behind the prefix.
+	err    *protocol.Error
+}
+
+func (p *parser) fail(name, what string) {
+	if p.err == nil {
+		p.err = protocol.NewError(protocol.KindInvalid, "The ‘"+p.prefix+name+"’ argument "+what)
+	}
+}
+
+// suffixes returns what follows stem in the names that are there: "" or "_0", "_1", ...
+// or "_a", ..., numbers in their order.
+func (p *parser) suffixes(stem string) []string {
+	var out []string
+	for name := range p.meta {
+		if rest, ok := strings.CutPrefix(name, stem); ok && (rest == "" || rest[0] == '_') {
+			out = append(out, rest)
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int {
+		x, errX := strconv.Atoi(strings.TrimPrefix(a, "_"))
+		y, errY := strconv.Atoi(strings.TrimPrefix(b, "_"))
+		switch {
+		case errX == nil && errY == nil && x != y:
+			return cmp.Compare(x, y)
+		case (errX == nil) != (errY == nil): // Numbers stand before words.
+			if errX == nil {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	return out
+}
+
+// filters reads the filters. In UAPI the switch may be left out: a published client never
+// sends it.
+func (p *parser) filters(switchOptional bool) []filter {
+	on, given := p.meta["filter"]
+	if !isOn(on) && (given || !switchOptional) {
+		return nil
+	}
+	var out []filter
+	for i, suffix := range p.suffixes("filter_column") {
+		if i == maxKeys {
+			p.fail("filter_column"+suffix, "is one filter too many: at most "+strconv.Itoa(maxKeys)+" are taken.")
+			return nil
+		}
+		f := filter{column: p.meta["filter_column"+suffix], term: p.meta["filter_term"+suffix], kind: p.meta["filter_type"+suffix]}
+		if f.kind == "" {
+			f.kind = "contains"
+		}
+		if !slices.Contains(filterTypes, f.kind) {
+			p.fail("filter_type"+suffix, "must be one of "+strings.Join(filterTypes, ", ")+".")
+			return nil
+		}
+		if len(f.term) > maxPattern {
+			p.fail("filter_term"+suffix, "is too long: at most "+strconv.Itoa(maxPattern)+" bytes are taken.")
+			return nil
+		}
+		f.prepare()
+		if f.kind == "matches" {
+			var err error
+			if f.size, err = measure(f.term); err != nil {
+				p.fail("filter_term"+suffix, "is no regular expression that this host takes.")
+				return nil
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func (p *parser) sorts() []sortKey {
+	if !isOn(p.meta["sort"]) {
+		return nil
+	}
+	var out []sortKey
+	for i, suffix := range p.suffixes("sort_column") {
+		if i == maxKeys {
+			p.fail("sort_column"+suffix, "is one column too many: at most "+strconv.Itoa(maxKeys)+" are taken.")
+			return nil
+		}
+		k := sortKey{column: p.meta["sort_column"+suffix], method: p.meta["sort_method"+suffix], reverse: isOn(p.meta["sort_reverse"+suffix])}
+		switch k.method {
+		case "", "alphabet": // The latter is what old front ends send.
+			k.method = "lexicographic"
+		case "lexicographic", "numeric", "numeric_zero_as_max", "ipv4":
+		default:
+			p.fail("sort_method"+suffix, "must be one of lexicographic, numeric, numeric_zero_as_max, ipv4.")
+			return nil
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+func (p *parser) page() *page {
+	if !isOn(p.meta["paginate"]) {
+		return nil
+	}
+	pg := &page{start: p.number("paginate_start", 1), size: p.number("paginate_size", 0), page: p.number("paginate_page", 1)}
+	// A published client asks for all records by a start of -1 and no size.
+	pg.all = pg.start == -1 && pg.size <= 0
+	pg.start, pg.page = max(pg.start, 1), max(pg.page, 1)
+	if pg.size <= 0 {
+		pg.size = defaultPage
+	}
+	return pg
+}
+
+// number reads a whole number; what is none is as good as absent.
+func (p *parser) number(name string, absent int) int {
+	n, err := strconv.Atoi(strings.TrimSpace(p.meta[name]))
+	if err != nil || n > maxPage {
+		return absent
+	}
+	return n
+}
+
+func (p *parser) columns() []string {
+	if !isOn(p.meta["columns"]) {
+		return nil
+	}
+	out := []string{}
+	for _, suffix := range p.suffixes("columns") {
+		name := p.meta["columns"+suffix]
+		if suffix == "" || slices.Contains(out, name) {
+			continue
+		}
+		if len(out) == maxColumns {
+			p.fail("columns"+suffix, "is one column too many: at most "+strconv.Itoa(maxColumns)+" are taken.")
+			return nil
+		}
+		out = append(out, name)
+	}
+	if len(out) == 0 {
+		return nil // The switch alone names no column to keep.
+	}
+	return out
+}
+
+// measure returns the size of a pattern's program, which must stay small: a few bytes of repetitions in
+// each other would make one of megabytes. Even so it takes a hundred times the pattern's bytes, so it is
+// compiled when it is used.
+func measure(pattern string) (size int, err error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, err
+	}
+	if size = programSize(tree); size > maxProgram {
+		return 0, errors.New("too many repetitions")
+	}
+	return size, nil
+}
+
+// programSize estimates how large a pattern's program is, in instructions.
+func programSize(tree *syntax.Regexp) int {
+	size := 1 + len(tree.Rune)
+	for _, sub := range tree.Sub {
+		size += programSize(sub)
+	}
+	if tree.Op == syntax.OpRepeat {
+		size *= max(tree.Min, tree.Max, 1)
+	}
+	return min(size, maxProgram+1)
+}
+
+func isOn(flag string) bool { return flag != "" && flag != "0" }
+
+// text reads a meta-parameter's value.
+func text(value any) (string, bool) {
+	switch v := value.(type) {
+	case nil:
+		return "", true
+	case string:
+		return v, true
+	case protocol.Number:
+		return string(v), true
+	case bool:
+		if v {
+			return "1", true
+		}
+		return "0", true
+	}
+	return "", false
+}

@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/strictjson"
+)
+
+// parseAction reads the JSON of a <cpanelaction>.
+func parseAction(raw []byte) Request {
+	value, err := strictjson.Decode(raw)
+	if errors.Is(err, strictjson.ErrNotUTF8) {
+		return unknown(sniff(raw), "the text is not valid UTF-8; send every name and value as UTF-8")
+	}
+	if err != nil {
+		return unknown(sniff(raw), "the action can't be read: "+err.Error())
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return unknown(protocol.Call{}, "the action's JSON must be an object")
+	}
+	var a action
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{"reqtype", &a.reqtype}, {"module", &a.module}, {"func", &a.function}, {"apiversion", &a.version}} {
+		if *field.to, ok = scalar(object[field.name]); !ok {
+			return unknown(a.call(), field.name+": must be text")
+		}
+	}
+	return a.request(object["args"])
+}
+
+// action holds the texts of a <cpanelaction>.
+type action struct{ reqtype, module, function, version string }
+
+// call returns what is known so far, for the envelope of an error.
+func (a action) call() protocol.Call {
+	api, _ := protocol.ParseAPI(a.version)
+	return protocol.Call{API: api, Module: a.module, Func: a.function}
+}
+
+func (a action) request(rawArgs any) Request {
+	switch reqtype := strings.ToLower(a.reqtype); reqtype {
+	case "if", "feature":
+		// One Python client sends an empty apiversion with these.
+		return a.special(reqtype, rawArgs)
+	case "exec", "":
+	default:
+		return unknown(a.call(), "reqtype: must be exec, if or feature")
+	}
+	if a.module == "print" || a.module == "langprint" {
+		return a.special(a.module, rawArgs)
+	}
+	api, err := protocol.ParseAPI(a.version)
+	if err != nil {
+		return unknown(a.call(), err.Error())
+	}
+	call := a.call()
+	if a.module == "" || a.function == "" {
+		return unknown(call, "module and func: both must be named")
+	}
+	if call.Args, err = parseArgs(api, rawArgs); err != nil {
+		return unknown(call, err.Error())
+	}
+	return Request{Kind: RequestCall, Call: call}
+}
+
+// special reads the one text of a special request; some clients send it in a list.
+func (a action) special(name string, raw any) Request {
+	if list, ok := raw.([]any); ok && len(list) <= 1 {
+		raw = nil
+		if len(list) == 1 {
+			raw = list[0]
+		}
+	}
+	text, ok := scalar(raw)
+	if !ok {
+		r := badTag("")
+		r.Special, r.Err.Message = name, "Unknown API request: args: must be one text"
+		return r
+	}
+	return special(name, text)
+}
+
+// parseArgs reads args: an object, a list, one text, or nothing. PHP encodes no
+// arguments as an empty list in every API.
+func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
+	switch args := raw.(type) {
+	case nil:
+		return protocol.Args{}, nil
+	case map[string]any:
+		if api == protocol.API1 && len(args) > 0 {
+			return protocol.Args{}, errors.New("args: API 1 takes a list, not names")
+		}
+		return protocol.Args{Named: args}, nil
+	case []any:
+		if api != protocol.API1 && len(args) > 0 {
+			return protocol.Args{}, errors.New("args: " + api.String() + " takes names and values, not a list")
+		}
+		return protocol.Args{Positional: args}, nil
+	case string:
+		if api == protocol.API1 {
+			return protocol.Args{Positional: []any{args}}, nil
+		}
+	}
+	return protocol.Args{}, errors.New("args: must be an object of names and values")
+}
+
+// scalar reads text that some clients send as a number; absent and null are "".
+func scalar(value any) (string, bool) {
+	switch v := value.(type) {
+	case nil:
+		return "", true
+	case string:
+		return v, true
+	case protocol.Number:
+		return string(v), true
+	}
+	return "", false
+}
+
+// sniffPattern finds the names of a call in JSON that can't be decoded. What it finds
+// shapes the error's envelope and is never run.
+var sniffPattern = regexp.MustCompile(`"(apiversion|module|func)"\s*:\s*"?([A-Za-z0-9_]{1,64})`)
+
+func sniff(raw []byte) protocol.Call {
+	var a action
+	for _, m := range sniffPattern.FindAllSubmatch(raw, 16) {
+		to := map[string]*string{"apiversion": &a.version, "module": &a.module, "func": &a.function}[string(m[1])]
+		if *to == "" {
+			*to = string(m[2])
+		}
+	}
+	return a.call()
+}

@@ -1,0 +1,167 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
+)
+
+// MessagePack sessions, this project's own extension. EnableMessagePack is answered as
+// text; from then on a frame in either direction holds one MessagePack map.
+//
+//	client: {"id": 7, "api": 2, "module": "Email", "func": "passwdpop", "args": {...}}
+//	        {"id": 8, "tag": "<cpanel print=...>"}
+//	host:   {"id": 7, "result": ENVELOPE}
+//
+// The envelope is the one that JSON would carry, its strings byte for byte. Requests may
+// be sent without waiting, and answers may overtake each other. The shutdown is the text
+// that it is in every session, and ends the frames as well.
+
+// EnableMessagePack asks for MessagePack from here on.
+const EnableMessagePack = `<cpanelmsgpack enable="1">`
+
+// AnswerMessagePackEnabled answers EnableMessagePack.
+var AnswerMessagePackEnabled = []byte(`{"data":{"result":"msgpack"}}`)
+
+// Packed is a request of a MessagePack session.
+type Packed struct {
+	ID      uint64
+	Request Request
+}
+
+// ParsePacked reads one frame of a MessagePack session. Like Parse it never fails; a frame
+// whose id can't be read has the id 0.
+func ParsePacked(frame []byte) Packed {
+	if isShutdown(frame) {
+		return Packed{Request: Request{Kind: RequestShutdown}}
+	}
+	value, err := payload.Decode(frame)
+	object, ok := value.(map[string]any)
+	if err != nil || !ok {
+		return Packed{Request: unknown(protocol.Call{}, "the frame holds no MessagePack map within the limits")}
+	}
+	p := Packed{}
+	if p.ID, ok = id(object["id"]); !ok {
+		p.Request = unknown(protocol.Call{}, "id: must be a whole number, not negative")
+		return p
+	}
+	if tag, ok := object["tag"].(string); ok {
+		p.Request = ParseTag([]byte(tag)).Request
+		return p
+	}
+	p.Request = packedCall(object)
+	return p
+}
+
+func packedCall(object map[string]any) Request {
+	var a action
+	nodes := 0
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{"api", &a.version}, {"module", &a.module}, {"func", &a.function}} {
+		value, err := plain(object[field.name], &nodes)
+		if err != nil {
+			return unknown(a.call(), err.Error())
+		}
+		var ok bool
+		if *field.to, ok = scalar(value); !ok {
+			return unknown(a.call(), field.name+": must be text or a number")
+		}
+	}
+	args, err := plain(object["args"], &nodes)
+	if err != nil {
+		return unknown(a.call(), err.Error())
+	}
+	if a.version == "1" && (a.module == "if" || a.module == "feature") {
+		a.reqtype = a.module
+	}
+	return a.request(args)
+}
+
+func id(value any) (uint64, bool) {
+	switch n := value.(type) {
+	case int64:
+		return uint64(max(n, 0)), n >= 0
+	case uint64:
+		return n, true
+	}
+	return 0, false
+}
+
+// plain makes a decoded value one of those that arguments are made of, and counts them.
+func plain(value any, nodes *int) (any, error) {
+	if *nodes++; *nodes > protocol.MaxFrameNodes {
+		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
+	}
+	switch v := value.(type) {
+	case nil, string, bool:
+		return v, nil
+	case int64:
+		return protocol.Number(strconv.FormatInt(v, 10)), nil
+	case uint64:
+		return protocol.Number(strconv.FormatUint(v, 10)), nil
+	case float64:
+		return protocol.Number(strconv.FormatFloat(v, 'g', -1, 64)), nil
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			var err error
+			if out[i], err = plain(v[i], nodes); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key := range v {
+			*nodes++
+			var err error
+			if out[key], err = plain(v[key], nodes); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	return nil, errors.New("a value of an unknown type")
+}
+
+// AppendPacked appends a request as a frame.
+func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
+	args := any(call.Args.Named)
+	if call.API == protocol.API1 {
+		args = call.Args.Positional
+	}
+	doc, err := payload.Encode(map[string]any{"id": id, "api": int(call.API), "module": call.Module, "func": call.Func, "args": args})
+	return AppendFrame(dst, doc), err
+}
+
+// AppendPackedAnswer appends an answer as a frame.
+func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte, error) {
+	doc, err := payload.Encode(map[string]any{"id": id, "result": envelope})
+	if err == nil {
+		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // What the reader would refuse must not be sent.
+	}
+	if err != nil {
+		return dst, err
+	}
+	return AppendFrame(dst, doc), nil
+}
+
+// ParsePackedAnswer reads what AppendPackedAnswer wrote, without its frame.
+func ParsePackedAnswer(doc []byte) (answerID uint64, envelope map[string]any, err error) {
+	value, err := payload.DecodeNodes(doc, protocol.MaxAnswerNodes)
+	if err != nil {
+		return 0, nil, err
+	}
+	object, _ := value.(map[string]any)
+	envelope, _ = object["result"].(map[string]any)
+	answerID, ok := id(object["id"])
+	if !ok || envelope == nil {
+		return 0, nil, errors.New("live: the frame is no answer")
+	}
+	return answerID, envelope, nil
+}

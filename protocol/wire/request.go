@@ -1,0 +1,95 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// RequestKind is what a payload asks for.
+type RequestKind int
+
+const (
+	// RequestUnknown could be read and not understood; Err says why.
+	RequestUnknown RequestKind = iota
+	// RequestJSON, RequestXML and RequestMessagePack ask for answers of that form.
+	RequestJSON
+	RequestXML
+	RequestMessagePack
+	// RequestCall is a call of a module's function.
+	RequestCall
+	// RequestSpecial is print, langprint, if or feature, by action or by tag; Call runs it.
+	RequestSpecial
+	// RequestShutdown ends the session.
+	RequestShutdown
+)
+
+// Request is one payload, understood as far as it goes.
+type Request struct {
+	Kind RequestKind
+	// Call is what a RequestCall or a RequestSpecial runs. For RequestUnknown it holds what could be read
+	// of API, Module and Func, so that the answer comes in the caller's own envelope.
+	Call protocol.Call
+	// Special is "print", "langprint", "if" or "feature"; "tag" for one that can't be read.
+	Special string
+	// Err says why the request can't be served. Nil for those that can.
+	Err *protocol.Error
+}
+
+// The tags that stand alone. Attribute quotes and the closing slash vary in the field.
+var (
+	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
+	xmlPattern      = regexp.MustCompile(`^<cpanelxml\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	packPattern     = regexp.MustCompile(`^<cpanelmsgpack\s+enable\s*=\s*["']?1["']?\s*/?>$`)
+	tagPattern      = regexp.MustCompile(`^<(?:cpanel(?:if|feature)?[\s>]|\?cp)`)
+)
+
+func isShutdown(payload []byte) bool { return shutdownPattern.Match(payload) }
+
+// Parse reads one payload. It never fails: what it can't understand comes back as
+// RequestUnknown with the reason.
+func Parse(payload []byte) Request {
+	text := bytes.TrimSpace(payload)
+	switch {
+	case bytes.HasPrefix(text, []byte(actionOpen)) && bytes.HasSuffix(text, []byte(actionClose)):
+		return parseAction(text[len(actionOpen) : len(text)-len(actionClose)])
+	case bytes.HasPrefix(text, []byte("<")) && len(text) > protocol.MaxTag:
+		return ParseTag(text).Request
+	case jsonPattern.Match(text):
+		return Request{Kind: RequestJSON}
+	case isShutdown(text):
+		return Request{Kind: RequestShutdown}
+	case xmlPattern.Match(text):
+		return Request{Kind: RequestXML}
+	case packPattern.Match(text):
+		return Request{Kind: RequestMessagePack}
+	case tagPattern.Match(text):
+		return ParseTag(text).Request
+	}
+	return unknown(protocol.Call{}, "the frame holds neither <cpanelaction> nor a tag")
+}
+
+// unknown is a request that can't be understood. The wording before the colon is the
+// one that cPanel's own published test server answers with.
+func unknown(call protocol.Call, why string) Request {
+	return Request{
+		Kind: RequestUnknown, Call: call,
+		Err: protocol.NewError(protocol.KindBadRequest, "Unknown API request: "+why),
+	}
+}
+
+// special is a request that belongs to no module. The host serves it as a module of its
+// own name.
+func special(name, text string) Request {
+	if len(text) > protocol.MaxTag { // What its variables stand for may be many times as long.
+		r := badTag("")
+		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are taken", len(text), protocol.MaxTag)
+		return r
+	}
+	return Request{Kind: RequestSpecial, Special: name, Call: protocol.Call{
+		API: protocol.API1, Module: name, Func: name, Args: protocol.Args{Positional: []any{text}},
+	}}
+}

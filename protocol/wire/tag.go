@@ -1,0 +1,235 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// The deprecated tags, from before the calls:
+//
+//	<cpanel print="$user">   <cpanel langprint="KEY">
+//	<cpanel Module="function(arg,arg)">          a call of API 1
+//	<cpanelif EXPRESSION>    <cpanelfeature NAME>
+//	<?cp Module::function( template, return, return ) name="value" ... ?>   of API 2
+//
+// Sent by themselves, the last one's template is without effect: the answer is the
+// envelope, narrowed to the listed returns. Pages that are expanded use it.
+var (
+	attributeTag = regexp.MustCompile(`(?s)^<cpanel\s+([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*/?>$`)
+	wordTag      = regexp.MustCompile(`(?s)^<cpanel(if|feature)\s+(.*?)\s*>$`)
+	phpStart     = regexp.MustCompile(`^<\?cp\s`)
+	phpTag       = regexp.MustCompile(`(?s)^<\?cp\s+([A-Za-z][A-Za-z0-9_]*)::([A-Za-z][A-Za-z0-9_]*)\s*\((.*)$`)
+	callPattern  = regexp.MustCompile(`(?s)^(?:([A-Za-z][A-Za-z0-9_]*)::)?([A-Za-z][A-Za-z0-9_]*)\s*\((.*)\)\s*$`)
+)
+
+// Tag is one tag, understood.
+type Tag struct {
+	Request Request
+	// Of a <?cp ?> tag:
+	Template string
+	Returns  []string // As they stand there, with their marks.
+	Message  string   // Shown where the function fails or has no data.
+}
+
+// ParseTag reads one tag. What it can't read comes back as a RequestUnknown with the
+// reason.
+func ParseTag(text []byte) Tag {
+	text = bytes.TrimSpace(text)
+	if len(text) > protocol.MaxTag { // The patterns below cost what the text is long.
+		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are taken", len(text), protocol.MaxTag))}
+	}
+	if m := wordTag.FindSubmatch(text); m != nil {
+		return Tag{Request: special(string(m[1]), string(m[2]))}
+	}
+	if m := attributeTag.FindSubmatch(text); m != nil {
+		return Tag{Request: attributeRequest(string(m[1]), string(m[2]))}
+	}
+	if phpStart.Match(text) {
+		return phpRequest(text)
+	}
+	return Tag{Request: badTag("it is none that this host serves")}
+}
+
+// attributeRequest reads <cpanel NAME="VALUE">.
+func attributeRequest(name, value string) Request {
+	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
+		value = value[1 : len(value)-1]
+	}
+	switch name {
+	case "print", "langprint":
+		return special(name, value)
+	case "include":
+		return badTag("include needs a theme, and there is none")
+	}
+	m := callPattern.FindStringSubmatch(value)
+	if m == nil {
+		return badTag(name + " must hold function(argument, ...)")
+	}
+	call := protocol.Call{API: protocol.API1, Module: name, Func: m[2], Expand: true}
+	if m[1] != "" {
+		call.Module = m[1]
+	}
+	for _, arg := range splitList(m[3]) {
+		call.Args.Positional = append(call.Args.Positional, unquoted(arg))
+	}
+	return Request{Kind: RequestCall, Call: call}
+}
+
+// phpRequest reads <?cp Module::function(template, returns) parameters ?>.
+func phpRequest(text []byte) Tag {
+	m := phpTag.FindSubmatch(text)
+	body, ok := bytes.CutSuffix(text, []byte("?>"))
+	if m == nil || !ok {
+		return Tag{Request: badTag("it must read <?cp Module::function( template, returns ) name=\"value\" ?>")}
+	}
+	_, rest, _ := bytes.Cut(body, []byte("("))
+	end := closing(string(rest), true)
+	if end < 0 { // A quote in the template may be an apostrophe.
+		end = closing(string(rest), false)
+	}
+	if end < 0 {
+		return Tag{Request: badTag("a closing parenthesis is missing")}
+	}
+	list, after := splitList(string(rest[:end])), string(rest[end+1:])
+	t := Tag{}
+	if len(list) > maxReturns {
+		return Tag{Request: badTag("it lists too many returns")}
+	}
+	if len(list) > 0 {
+		t.Template = strings.TrimSpace(list[0])
+		for _, name := range list[1:] {
+			t.Returns = append(t.Returns, strings.TrimSpace(name))
+		}
+	}
+	named, message, err := parameters(after)
+	if err != nil {
+		t.Request = badTag(err.Error())
+		return t
+	}
+	t.Message = message
+	for i, name := range t.Columns() {
+		named["api2_columns"] = "1"
+		named["api2_columns_"+strconv.Itoa(i)] = name
+	}
+	t.Request = Request{Kind: RequestCall, Call: protocol.Call{
+		API: protocol.API2, Module: string(m[1]), Func: string(m[2]), Args: protocol.Args{Named: named}, Expand: true,
+	}}
+	return t
+}
+
+// Columns returns the names of the fields that the returns show, without their marks.
+func (t Tag) Columns() []string {
+	var out []string
+	for _, name := range t.Returns {
+		name, _, _ = strings.Cut(name, "::")
+		name = strings.TrimLeft(name, "^+")
+		if name != "" && !strings.HasPrefix(name, "*") {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// maxReturns bounds the template and the returns of one tag.
+const maxReturns = 64
+
+// closing returns where the parenthesis that is open ends; -1 where it does not. What
+// stands in quotes does not count, where quotes do.
+func closing(s string, quotes bool) int {
+	depth, quote := 1, byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case quotes && (c == '"' || c == '\''):
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// splitList splits at commas that stand outside of quotes, parentheses and braces and
+// behind no backslash. An empty list has no item.
+func splitList(s string) []string {
+	if strings.TrimSpace(s) == "" {
+		return nil
+	}
+	var out []string
+	depth, from, quote := 0, 0, byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		// One in the middle of an item is an apostrophe.
+		case (c == '"' || c == '\'') && strings.TrimSpace(s[from:i]) == "":
+			quote = c
+		case c == '(' || c == '{':
+			depth++
+		case c == ')' || c == '}':
+			depth--
+		case c == ',' && depth <= 0:
+			out = append(out, s[from:i])
+			from = i + 1
+		}
+	}
+	return append(out, s[from:])
+}
+
+// unquoted trims an argument and takes its quotes off.
+func unquoted(arg string) string {
+	arg = strings.TrimSpace(arg)
+	if len(arg) >= 2 && (arg[0] == '"' || arg[0] == '\'') && arg[len(arg)-1] == arg[0] {
+		return arg[1 : len(arg)-1]
+	}
+	return arg
+}
+
+var parameterPattern = regexp.MustCompile(`^[\s,]*([A-Za-z0-9_.-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s,"']+)`)
+
+// parameters reads name="value" pairs, and the || 'message' that may follow them.
+func parameters(s string) (named map[string]any, message string, err error) {
+	named = make(map[string]any)
+	for {
+		m := parameterPattern.FindStringSubmatch(s)
+		if m == nil {
+			break
+		}
+		named[m[1]] = unquoted(m[2])
+		s = s[len(m[0]):]
+	}
+	s = strings.Trim(s, " \t\r\n,")
+	if rest, ok := strings.CutPrefix(s, "||"); ok {
+		return named, unquoted(rest), nil
+	}
+	if s != "" {
+		return nil, "", errors.New("behind the parenthesis only name=\"value\" pairs may follow")
+	}
+	return named, "", nil
+}
+
+func badTag(why string) Request {
+	return Request{
+		Kind: RequestUnknown, Special: "tag", Call: protocol.Call{API: protocol.API1},
+		Err: protocol.NewError(protocol.KindBadRequest, "The tag can't be read: "+why+"."),
+	}
+}
