@@ -61,7 +61,7 @@ func TestImports(t *testing.T) {
 				own, ok := strings.CutPrefix(path, module+"/")
 				if !ok {
 					if path == "os/exec" && !test {
-						require.True(t, under(dir, "host/worker", "host/isolate/execas", "host/isolate/terminal", "host/admin/postqueue", "host/identity/pam", "host/dev/livepage", "host/hosttest", "cmd/liveapi", "client", "plugins/script", "plugins/email/store/sqlstore/dbtest", "tests"), "%s: programs are started in few places", file)
+						require.True(t, under(dir, "host/isolate", "host/worker", "host/admin/postqueue", "host/identity/pam", "host/dev/livepage", "host/hosttest", "cmd/liveapi", "client", "plugins/script", "plugins/email/store/sqlstore/dbtest", "tests"), "%s: programs are started in few places", file)
 					}
 					continue
 				}

@@ -22,7 +22,7 @@ import (
 	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/token"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -100,7 +100,7 @@ func registryOf(c *config.Config) (account.Registry, error) {
 	}
 	r.Sources = daemon.Sources(c)
 	r.Credential = func(a protocol.Account) error {
-		_, err := worker.Credential(a)
+		_, err := isolate.Credential(a)
 		return err
 	}
 	if c.Control == "" {
@@ -329,7 +329,7 @@ func checkAccounts(c *config.Config) (all []protocol.Account, wrong []string) {
 	uids, domains := map[int]string{}, map[string]string{}
 	for _, a := range all {
 		if c.Mode == config.Server {
-			if _, err := worker.Credential(a); err != nil {
+			if _, err := isolate.Credential(a); err != nil {
 				wrong = append(wrong, err.Error())
 			}
 			if other, twice := uids[a.UID]; twice {

@@ -10,9 +10,9 @@ import (
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/isolate/execas"
 	"github.com/liveapid/liveapid/host/isolate/terminal"
-	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -29,7 +29,7 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 		}
 		a, err := daemon.Sources(c).ByName(name)
 		if err == nil {
-			_, err = worker.Credential(a)
+			_, err = isolate.Credential(a)
 		}
 		return a, err
 	}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/record/audit"
-	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -123,13 +123,13 @@ func (d *diagnosis) server(c *config.Config) {
 	}
 	if helper, err := account.SystemUser(c.Helper); err != nil {
 		d.bad("helper: %v: useradd --system --no-create-home --shell /usr/sbin/nologin %s", err, c.Helper)
-	} else if _, err := worker.HelperCredential(helper); err != nil {
+	} else if _, err := isolate.HelperCredential(helper); err != nil {
 		d.bad("%v", err)
 	} else {
 		d.well("the helper is %s, uid %d", c.Helper, helper.UID)
 	}
 	if c.Path() != "" {
-		if err := worker.CheckTrusted(c.Path()); err != nil {
+		if err := isolate.CheckTrusted(c.Path()); err != nil {
 			d.bad("configuration: %v", err)
 		}
 	}
@@ -137,7 +137,7 @@ func (d *diagnosis) server(c *config.Config) {
 		if dir == "" {
 			continue
 		}
-		if err := worker.CheckTrusted(dir); err != nil {
+		if err := isolate.CheckTrusted(dir); err != nil {
 			d.bad("%v", err)
 		}
 	}

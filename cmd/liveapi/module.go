@@ -19,7 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -178,7 +178,7 @@ func addModule(ctx context.Context, c *config.Config, name string, words []strin
 		return errMisuse{fmt.Errorf("--name: %.60q: letters, digits, - and _, at most 64", name)}
 	}
 	if c.Mode == config.Server {
-		if err := worker.CheckTrusted(program); err != nil {
+		if err := isolate.CheckTrusted(program); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/passwdfile"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -156,11 +156,11 @@ func serverSandbox(dir, helper string, out io.Writer) error {
   cpapi2 --user=NAME Email listpops
 `)
 	if self, err := os.Executable(); err == nil {
-		if untrusted := worker.CheckTrusted(filepath.Join(filepath.Dir(self), "liveapi-email")); untrusted != nil {
+		if untrusted := isolate.CheckTrusted(filepath.Join(filepath.Dir(self), "liveapi-email")); untrusted != nil {
 			_, _ = fmt.Fprintf(out, "\nThe programs, too, must lie where nobody but root can change them; copy %s there first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
 		}
 	}
-	if untrusted := worker.CheckTrusted(path); untrusted != nil {
+	if untrusted := isolate.CheckTrusted(path); untrusted != nil {
 		_, _ = fmt.Fprintf(out, "\nScript modules here will not be served: %s.\n", untrusted)
 	}
 	return err

@@ -22,6 +22,7 @@ import (
 	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/token"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/host/record/audit"
 	"github.com/liveapid/liveapid/host/record/metrics"
@@ -37,13 +38,13 @@ type Runtime struct {
 	account     func() (protocol.Account, error) // Personal mode's.
 	accounts    *account.Directory               // Server mode's; nil in personal mode.
 	log         *slog.Logger
-	spawner     *worker.Spawner
-	runDir      *worker.RunDir
+	spawner     *isolate.Spawner
+	runDir      *isolate.RunDir
 	pool        *worker.Pool
 	answers     *admission.Answers
 	intake      *admission.Intake
 	work        *admission.Work
-	cgroups     *worker.Cgroups   // Nil where there are none.
+	cgroups     *isolate.Cgroups  // Nil where there are none.
 	helper      *protocol.Account // Nil in personal mode.
 	audit       *audit.Log        // Nil where there is none.
 	top         *usage
@@ -66,7 +67,7 @@ type Runtime struct {
 
 // New builds the host that c describes. Nothing is started before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	rt := &Runtime{config: c, log: log, spawner: worker.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers(), work: admission.NewWork()}
+	rt := &Runtime{config: c, log: log, spawner: isolate.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers(), work: admission.NewWork()}
 	rt.account = func() (protocol.Account, error) { return Account(c) }
 	if err := rt.build(); err != nil {
 		rt.Close()
@@ -85,7 +86,7 @@ func (rt *Runtime) build() error {
 		mode = 0o711 // Workers pass through it to their own directories.
 	}
 	var err error
-	if rt.runDir, err = worker.NewRunDir(c.RunDir, mode); err != nil {
+	if rt.runDir, err = isolate.NewRunDir(c.RunDir, mode); err != nil {
 		return err
 	}
 	if rt.plugins, err = rt.load(c, nil); err != nil {
@@ -124,7 +125,7 @@ func (rt *Runtime) buildServer() error {
 	if err != nil {
 		return fmt.Errorf("helper: %w: create it (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
 	}
-	if _, err := worker.HelperCredential(helper); err != nil {
+	if _, err := isolate.HelperCredential(helper); err != nil {
 		return err
 	}
 	rt.helper = &helper
@@ -132,7 +133,7 @@ func (rt *Runtime) buildServer() error {
 		return err
 	}
 	rt.pool = worker.NewPool(c.Limits.Workers)
-	if rt.cgroups, err = worker.FindCgroups(); err != nil {
+	if rt.cgroups, err = isolate.FindCgroups(); err != nil {
 		rt.log.Warn("workers have no control groups: their memory is looked at four times a second, and their processes are not counted", "why", err.Error())
 		rt.cgroups = nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/host/identity/account"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -95,7 +95,7 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 		return caller(a), nil
 	}
 	switch {
-	case uid < worker.MinTenantID || uid == 65534:
+	case uid < isolate.MinTenantID || uid == 65534:
 		return denied("System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).")
 	case rt.isRefused(uid):
 		return denied("This user is refused by the host's configuration.")

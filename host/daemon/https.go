@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/pam"
 	"github.com/liveapid/liveapid/host/identity/passwdfile"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -143,7 +143,7 @@ func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 	}
 	program := c.PAMProgram()
 	if rt.config.Mode == config.Server {
-		if err := worker.CheckTrusted(program); err != nil {
+		if err := isolate.CheckTrusted(program); err != nil {
 			return nil, fmt.Errorf("web.passwords: %w", err)
 		}
 	}

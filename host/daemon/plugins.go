@@ -14,6 +14,7 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/host/modules/scripts"
 	"github.com/liveapid/liveapid/host/worker"
@@ -96,7 +97,7 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 // have written them.
 func trust(c *config.Config) func(string) error {
 	if c.Mode == config.Server {
-		return worker.CheckTrusted
+		return isolate.CheckTrusted
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ func (rt *Runtime) complete(c *config.Config, o worker.Options) worker.Options {
 	o.RunDir, o.Spawner, o.Idle, o.Pool, o.Answers = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool, rt.answers
 	o.Start = time.Duration(c.Limits.WorkerStart)
 	if c.Mode == config.Server {
-		o.Trusted, o.TLS, o.Credential, o.Helper = true, true, worker.Credential, rt.helper
+		o.Trusted, o.TLS, o.Credential, o.Helper = true, true, isolate.Credential, rt.helper
 		o.Cgroups, o.Memory = rt.cgroups, int64(c.Limits.WorkerMemory)<<20
 	}
 	return o

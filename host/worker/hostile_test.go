@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
@@ -238,7 +239,7 @@ func TestT20_Checksum(t *testing.T) {
 
 	wrong := newRig(t, "good", func(o *worker.Options) { o.SHA256 = make([]byte, 32) })
 	_, err := wrong.call(t.Context(), "pid", nil)
-	require.ErrorIs(t, err, worker.ErrBinary)
+	require.ErrorIs(t, err, isolate.ErrBinary)
 	require.ErrorContains(t, err, "its SHA-256 is")
 }
 
@@ -277,7 +278,7 @@ func TestT20_SwapRace(t *testing.T) {
 		if _, err := r.call(t.Context(), "pid", nil); err == nil {
 			started++
 		} else {
-			require.ErrorIs(t, err, worker.ErrBinary)
+			require.ErrorIs(t, err, isolate.ErrBinary)
 		}
 		r.s.Close()
 	}
@@ -328,7 +329,7 @@ func TestT20_Trusted(t *testing.T) {
 		"a relative path": func() (string, func()) { return "worker-good", func() {} },
 	} {
 		bad, mend := spoil()
-		require.ErrorIs(t, try(bad), worker.ErrBinary, name)
+		require.ErrorIs(t, try(bad), isolate.ErrBinary, name)
 		mend()
 	}
 	require.NoError(t, try(path))
@@ -367,16 +368,16 @@ func TestT22_MessageSize(t *testing.T) {
 // T8: credentials of workers are checked, and a mistake starts nothing.
 func TestT08_Credential(t *testing.T) {
 	for _, id := range []struct{ uid, gid int }{{0, 1000}, {1000, 0}, {-1, 1000}, {1000, -1}, {499, 1000}, {1000, 499}, {65534, 1000}, {1000, 65534}, {1 << 31, 1000}, {1000, 1 << 31}, {1<<31 - 1, 1000}, {1<<32 + 1000, 1000}} {
-		credential, err := worker.Credential(protocol.Account{Name: "alice", UID: id.uid, GID: id.gid})
+		credential, err := isolate.Credential(protocol.Account{Name: "alice", UID: id.uid, GID: id.gid})
 		require.Error(t, err, "%v", id)
 		require.Nil(t, credential)
 	}
-	credential, err := worker.Credential(protocol.Account{Name: "alice", UID: 1001, GID: 1002})
+	credential, err := isolate.Credential(protocol.Account{Name: "alice", UID: 1001, GID: 1002})
 	require.NoError(t, err)
 	require.Equal(t, &syscall.Credential{Uid: 1001, Gid: 1002, Groups: []uint32{}}, credential)
 	require.False(t, credential.NoSetGroups)
 
-	r := newRig(t, "good", func(o *worker.Options) { o.Credential = worker.Credential })
+	r := newRig(t, "good", func(o *worker.Options) { o.Credential = isolate.Credential })
 	_, err = r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "alice"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 	require.ErrorIs(t, err, host.ErrNotRun)
 	require.ErrorContains(t, err, "uid 0: must be at least 500")
@@ -388,7 +389,7 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 		t.Skip("only root can start workers of other users")
 	}
 	r := newRig(t, "good", func(o *worker.Options) {
-		o.Credential, o.TLS = worker.Credential, true
+		o.Credential, o.TLS = isolate.Credential, true
 		for _, dir := range []string{o.RunDir.Path, filepath.Dir(o.RunDir.Path)} {
 			require.NoError(t, os.Chmod(dir, 0o711))
 		}
@@ -440,32 +441,4 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
-}
-
-// Many hosts that start at once in one folder do not sweep each other's directories.
-func TestRunDirsAtOnce(t *testing.T) {
-	parent := shortDir(t)
-	dead := filepath.Join(parent, "liveapid-host-dead")
-	require.NoError(t, os.Mkdir(dead, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dead, "x"), nil, 0o600))
-	var hosts sync.WaitGroup
-	for range 50 {
-		hosts.Go(func() {
-			dir, err := worker.NewRunDir(parent, 0o711)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if st, err := os.Stat(dir.Path); err != nil || st.Mode().Perm() != 0o711 {
-				t.Error(fmt.Errorf("its directory: %v %w", st, err))
-			}
-			if err := dir.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	hosts.Wait()
-	entries, err := os.ReadDir(parent)
-	require.NoError(t, err)
-	require.Empty(t, entries, "and the dead host's is gone")
 }

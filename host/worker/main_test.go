@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/isolate/execas"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/sdk"
@@ -246,16 +247,16 @@ func describeProcess() (any, error) {
 
 // actHost is a host that is killed: it starts a worker, prints its pid and waits.
 func actHost() {
-	dir, err := worker.NewRunDir(os.Getenv("WORKER_TEST_HOST"), 0o711)
+	dir, err := isolate.NewRunDir(os.Getenv("WORKER_TEST_HOST"), 0o711)
 	if err != nil {
 		panic(err)
 	}
 	o := worker.Options{
-		Path: os.Getenv("WORKER_TEST_BINARY"), RunDir: dir, Spawner: worker.NewSpawner(), Log: slog.New(slog.DiscardHandler),
+		Path: os.Getenv("WORKER_TEST_BINARY"), RunDir: dir, Spawner: isolate.NewSpawner(), Log: slog.New(slog.DiscardHandler),
 	}
 	account := protocol.Account{Name: "alice"}
 	if uid, err := strconv.Atoi(os.Getenv("WORKER_TEST_UID")); err == nil {
-		o.Credential, o.TLS, account.UID, account.GID = worker.Credential, true, uid, uid
+		o.Credential, o.TLS, account.UID, account.GID = isolate.Credential, true, uid, uid
 	}
 	s := worker.New(o)
 	result, err := s.Call(context.Background(), "id", protocol.Caller{Account: account}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
@@ -300,9 +301,9 @@ func binary(t *testing.T, dir, kind string) string {
 func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, log: &syncBuffer{}, dir: shortDir(t)}
-	run, err := worker.NewRunDir(r.dir, 0o700)
+	run, err := isolate.NewRunDir(r.dir, 0o700)
 	require.NoError(t, err)
-	spawner := worker.NewSpawner()
+	spawner := isolate.NewSpawner()
 	o := worker.Options{
 		Path: binary(t, t.TempDir(), kind), RunDir: run, Spawner: spawner,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/plugins/sdk"
 	"github.com/liveapid/liveapid/protocol"
@@ -68,7 +69,7 @@ func serverRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig 
 		t.Skip("only root can start workers of other users")
 	}
 	return newRig(t, kind, append([]func(*worker.Options){func(o *worker.Options) {
-		o.Credential, o.TLS = worker.Credential, true
+		o.Credential, o.TLS = isolate.Credential, true
 		o.Helper = &protocol.Account{Name: "helper", UID: 20900, GID: 20900}
 		for _, dir := range []string{o.RunDir.Path, filepath.Dir(o.RunDir.Path)} {
 			require.NoError(t, os.Chmod(dir, 0o711))
@@ -238,7 +239,7 @@ func TestT19_ControlGroups(t *testing.T) {
 		return path
 	}
 	before := own()
-	groups, err := worker.NewCgroups(root)
+	groups, err := isolate.NewCgroups(root)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join("/", filepath.Base(root), "host"), own())
 	defer func() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -176,17 +177,17 @@ func (sl *slot) start(wait time.Duration) {
 
 // watch notes the end of a worker that nobody stopped.
 func (sl *slot) watch(w *worker) {
-	<-w.process.exited
+	<-w.process.Exited()
 	sl.mu.Lock()
 	sl.clearDead()
 	sl.mu.Unlock()
 	if !w.ending.Load() {
 		sl.s.restarts.Add(1)
 		sl.s.log.Error("worker stopped by itself or was killed", "account", sl.account.Name,
-			"pid", w.process.pid, "status", w.process.status())
+			"pid", w.process.PID(), "status", w.process.Status())
 		w.stop() // Ends go-plugin's side and removes the socket's directory.
 	}
-	<-w.process.reaped
+	<-w.process.Reaped()
 	sl.held.Add(-1)
 }
 
@@ -212,7 +213,7 @@ func (sl *slot) clearDead() {
 	if time.Since(w.started) > healthyAfter {
 		sl.crashes = 0
 	}
-	sl.crashed(fmt.Errorf("the last one ended: %s", w.process.status()))
+	sl.crashed(fmt.Errorf("the last one ended: %s", w.process.Status()))
 }
 
 func (sl *slot) crashed(err error) {
@@ -236,8 +237,8 @@ func (sl *slot) checkHealth(w *worker) {
 	if !w.dead() {
 		w.hung.Store(true)
 		sl.s.hangs.Add(1)
-		sl.s.log.Error("worker hangs and is killed", "account", sl.account.Name, "pid", w.process.pid)
-		_ = w.process.kill()
+		sl.s.log.Error("worker hangs and is killed", "account", sl.account.Name, "pid", w.process.PID())
+		_ = w.process.Process.Kill()
 	}
 }
 
@@ -270,18 +271,18 @@ func (sl *slot) weigh(w *worker) {
 	defer tick.Stop()
 	for {
 		select {
-		case <-w.process.exited:
+		case <-w.process.Exited():
 			return
 		case <-tick.C:
 		}
-		held, err := residentBytes(w.process.pid)
+		held, err := isolate.ResidentBytes(w.process.PID())
 		if err != nil || held <= sl.s.o.Memory {
 			continue
 		}
 		sl.s.overweight.Add(1)
 		sl.s.log.Error("worker takes more memory than it may and is killed", "account", sl.account.Name,
-			"pid", w.process.pid, "bytes", held, "most", sl.s.o.Memory)
-		_ = w.process.kill()
+			"pid", w.process.PID(), "bytes", held, "most", sl.s.o.Memory)
+		_ = w.process.Process.Kill()
 		return
 	}
 }
@@ -298,8 +299,8 @@ func (sl *slot) status() (st WorkerStatus, ok bool) {
 		st.RetryAt = sl.retryAt
 	}
 	if w := sl.current; w != nil && !w.dead() {
-		st.PID, st.Started = w.process.pid, w.started
-		st.Memory, _ = residentBytes(st.PID)
+		st.PID, st.Started = w.process.PID(), w.started
+		st.Memory, _ = isolate.ResidentBytes(st.PID)
 	}
 	return st, st.PID > 0 || st.Crashes > 0
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
@@ -32,8 +33,8 @@ type Options struct {
 	Trusted  bool           // Nobody but root may have written it. Server mode.
 	Settings map[string]any // Handed to the plugin in Describe.
 	Serves   []string       // The modules it serves, where that is known before it says so.
-	RunDir   *RunDir
-	Spawner  *Spawner
+	RunDir   *isolate.RunDir
+	Spawner  *isolate.Spawner
 	TLS      bool          // Mutual TLS between host and worker. Server mode.
 	Idle     time.Duration // A worker without calls for so long is stopped; 0 never.
 	Log      *slog.Logger
@@ -44,7 +45,7 @@ type Options struct {
 	Helper  *protocol.Account
 	Pool    *Pool              // Bounds the workers of all plugins; nil sets no bound.
 	Start   time.Duration      // Bounds a worker's start; 0 means protocol.WorkerStartTimeout.
-	Cgroups *Cgroups           // Bounds each worker; nil has none.
+	Cgroups *isolate.Cgroups   // Bounds each worker; nil has none.
 	Memory  int64              // Bytes that a worker may hold; 0 sets no bound.
 	Answers *admission.Answers // Bounds large answers; nil sets no bound.
 }
@@ -160,7 +161,7 @@ func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.P
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
 	// Its connection is broken, so it ends, or must.
-	_ = w.process.kill()
+	_ = w.process.Process.Kill()
 	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 }
 
@@ -199,7 +200,7 @@ func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err err
 		}
 	case codes.Unavailable:
 		// The connection broke. Where the process has ended, say how the log knows it.
-		err = fmt.Errorf("worker %d is gone: %w", w.process.pid, err)
+		err = fmt.Errorf("worker %d is gone: %w", w.process.PID(), err)
 	}
 	if status.Code(err) == codes.DeadlineExceeded {
 		// The worker's clock may say so a moment before ours.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin"
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
@@ -31,15 +32,15 @@ import (
 // worker is one running plugin process that has described itself.
 type worker struct {
 	client  *goplugin.Client
-	process *process
+	process *pluginRunner
 	rpc     pluginpb.PluginClient
 	ping    func() error
 	modules []protocol.Module
 	started time.Time
-	ending  atomic.Bool // We end it; its exit is no crash.
-	hung    atomic.Bool // It is about to be killed, and gets no more calls.
-	dir     string      // Its socket's folder.
-	group   *group      // Its control group; nil where there is none.
+	ending  atomic.Bool    // We end it; its exit is no crash.
+	hung    atomic.Bool    // It is about to be killed, and gets no more calls.
+	dir     string         // Its socket's folder.
+	group   *isolate.Group // Its control group; nil where there is none.
 	conn    connection
 	// stdout and stderr log what it prints, as this worker's.
 	stdout, stderr *lineLog
@@ -48,8 +49,7 @@ type worker struct {
 // startWorker starts the supervisor's plugin for a slot. It takes little more than
 // Options.Start, whatever the plugin does.
 func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
-	account := sl.account
-	binary, err := openBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
+	binary, err := isolate.OpenBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 	if credential != nil {
 		uid = int(credential.Uid)
 	}
-	log := s.log.With("account", account.Name)
+	log := s.log.With("account", sl.account.Name)
 	w := &worker{started: time.Now(), stdout: newLineLog(log, "stdout"), stderr: newLineLog(log, "stderr")}
 	w.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake(),
@@ -81,26 +81,12 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 		SyncStdout: w.stdout,
 		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
-			w.dir = dir
-			p := newProcess(binary, s.o.Args, s.environment(sl, spec.Env), dir)
-			if credential != nil {
-				if err := os.Chown(dir, account.UID, account.GID); err != nil {
-					return nil, fmt.Errorf("hand over the socket directory: %w", err)
-				}
-				p.handed = true
-				cgroup := ""
-				if s.o.Cgroups != nil {
-					if w.group, err = s.o.Cgroups.create(s.o.Memory); err != nil {
-						return nil, err
-					}
-					cgroup = w.group.path
-				}
-				p.as(credential, cgroup)
+			r, err := s.newPluginRunner(sl, w, binary, credential, spec.Env, dir)
+			if err != nil {
+				return nil, err
 			}
-			p.tls, p.spawner, p.log, p.start = s.o.TLS, s.o.Spawner, w.stderr, s.o.Start
-			p.tooLate = w.conn.shut
-			w.process = p
-			return p, nil
+			w.process = r
+			return r, nil
 		},
 		GRPCDialOptions: dialOptions(func(ctx context.Context) (net.Conn, error) {
 			socket, err := w.process.handshake()
@@ -122,13 +108,40 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 	return w, nil
 }
 
+// newPluginRunner prepares the process of a slot's worker. dir is the directory for its socket, env the part
+// of its environment that go-plugin needs.
+func (s *Supervisor) newPluginRunner(sl *slot, w *worker, binary *os.File, credential *syscall.Credential, env []string, dir string) (*pluginRunner, error) {
+	w.dir = dir
+	r := newRunner(filepath.Base(binary.Name()), dir)
+	r.tls = s.o.TLS
+	o := isolate.ProcessOptions{
+		Binary: binary, Args: s.o.Args, Env: s.environment(sl, env), Credential: credential, Spawner: s.o.Spawner,
+		StartTimeout: s.o.Start, OnTimeout: w.conn.shut, Stdout: r.readStdout, Stderr: w.stderr.copyFrom,
+	}
+	if credential != nil {
+		if err := os.Chown(dir, sl.account.UID, sl.account.GID); err != nil {
+			return nil, fmt.Errorf("hand over the socket directory: %w", err)
+		}
+		r.handed = true
+		if s.o.Cgroups != nil {
+			var err error
+			if w.group, err = s.o.Cgroups.Create(s.o.Memory); err != nil {
+				return nil, err
+			}
+			o.Cgroup = w.group.Path
+		}
+	}
+	r.Process = isolate.NewProcess(o)
+	return r, nil
+}
+
 // credential returns as whom a slot's worker runs; nil is the host's own user.
 func (s *Supervisor) credential(sl *slot) (*syscall.Credential, error) {
 	switch {
 	case s.o.Credential == nil:
 		return nil, nil
 	case sl.helper:
-		return HelperCredential(sl.account)
+		return isolate.HelperCredential(sl.account)
 	}
 	return s.o.Credential(sl.account)
 }
@@ -156,7 +169,7 @@ func (s *Supervisor) checkArgs() error {
 		if !filepath.IsAbs(arg) {
 			continue
 		}
-		if err := CheckTrusted(arg); err != nil {
+		if err := isolate.CheckTrusted(arg); err != nil {
 			return err
 		}
 	}
@@ -186,7 +199,7 @@ func (s *Supervisor) environment(sl *slot, handshake []string) []string {
 // a grandchild may keep open, ends that.
 func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
 	err := w.connect(limit, settings)
-	if w.process != nil && w.process.late != nil && !w.process.late.Stop() {
+	if w.process != nil && !w.process.StopTimer() {
 		return fmt.Errorf("the plugin did not start within %s", limit)
 	}
 	return err
@@ -238,24 +251,24 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 }
 
 // dead tells whether the process ended, or is not worth a call any more.
-func (w *worker) dead() bool { return w.hung.Load() || w.process.ended() }
+func (w *worker) dead() bool { return w.hung.Load() || w.process.Ended() }
 
 // leave takes a worker that is ending out of service, and ends it if it does not end.
 func (w *worker) leave() {
 	if !w.hung.Swap(true) {
-		time.AfterFunc(protocol.WorkerKillTimeout, func() { _ = w.process.kill() })
+		time.AfterFunc(protocol.WorkerKillTimeout, func() { _ = w.process.Process.Kill() })
 	}
 }
 
 // clear removes what the worker had: its folder, its control group.
 func (w *worker) clear() {
 	if w.dir != "" {
-		if err := removeDir(w.dir); err != nil {
+		if err := isolate.RemoveDir(w.dir); err != nil {
 			w.stderr.line([]byte("remove its folder: " + err.Error()))
 		}
 	}
 	if w.group != nil {
-		w.group.end()
+		w.group.End()
 	}
 }
 
@@ -263,11 +276,11 @@ func (w *worker) clear() {
 // go-plugin alone waited half a minute for a stopped process (1.8.0).
 func (w *worker) stop() {
 	w.ending.Store(true)
-	if w.process == nil || w.process.pid == 0 {
+	if w.process == nil || w.process.PID() == 0 {
 		w.clear()
 		return
 	}
-	if err := w.process.kill(); err != nil {
+	if err := w.process.Process.Kill(); err != nil {
 		w.stderr.line([]byte(err.Error()))
 	}
 	w.conn.shut()

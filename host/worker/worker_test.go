@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -139,7 +140,7 @@ func TestPluginThatDoesNotStart(t *testing.T) {
 	missing := newRig(t, "good", func(o *worker.Options) { o.Path += "-gone" })
 	_, err = missing.call(t.Context(), "pid", nil)
 	require.ErrorIs(t, err, host.ErrNotRun)
-	require.ErrorIs(t, err, worker.ErrBinary)
+	require.ErrorIs(t, err, isolate.ErrBinary)
 }
 
 // R12: a plugin that never starts is not started again and again.

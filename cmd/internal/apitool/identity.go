@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/identity/account"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -49,6 +49,6 @@ func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = worker.Credential(a)
+	_, err = isolate.Credential(a)
 	return &a, err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/host/front/https/request"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/token"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -172,7 +172,7 @@ func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who ident
 func (q *exchange) triesFrom() login.Client {
 	uid, local := strings.CutPrefix(q.client, localUser)
 	n, err := strconv.Atoi(uid)
-	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < worker.MinTenantID}
+	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < isolate.MinTenantID}
 }
 
 // shown is a name as the log may have it: people type passwords where names belong.

@@ -20,7 +20,7 @@ import (
 	"github.com/liveapid/liveapid/host/front/https/request"
 	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/token"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -351,7 +351,7 @@ func (f *Front) isTenants(r *http.Request) bool {
 	}
 	uid, local := strings.CutPrefix(c.client, localUser)
 	n, err := strconv.Atoi(uid)
-	return c.client == localOthers || local && (err != nil || n >= worker.MinTenantID)
+	return c.client == localOthers || local && (err != nil || n >= isolate.MinTenantID)
 }
 
 // isProxied reports whether a request comes by a proxy that said for whom.

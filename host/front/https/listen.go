@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/front/https/head"
 	"github.com/liveapid/liveapid/host/front/https/login"
-	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -193,7 +193,7 @@ func (f *Front) clientAt(c net.Conn) string {
 	switch {
 	case err != nil:
 		return client
-	case uid >= worker.MinTenantID && !f.o.Backend.Tenant(uid):
+	case uid >= isolate.MinTenantID && !f.o.Backend.Tenant(uid):
 		return localOthers
 	}
 	return localUser + strconv.Itoa(uid)

@@ -1,4 +1,4 @@
-package worker
+package isolate
 
 import (
 	"errors"
@@ -136,7 +136,7 @@ func removeRunDir(path string) {
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
 		if name := filepath.Join(path, e.Name()); os.Remove(name) != nil {
-			_ = removeDir(name)
+			_ = RemoveDir(name)
 		}
 	}
 	_ = os.Remove(path)
@@ -163,7 +163,7 @@ func (d *RunDir) Close() error {
 	removeRunDir(d.Path)
 	_ = d.lock.Close()
 	if _, err := os.Lstat(d.Path); err == nil {
-		return fmt.Errorf("%s: %w", d.Path, errLitter)
+		return fmt.Errorf("%s: %w", d.Path, ErrTooManyFiles)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package worker
+package isolate
 
 import (
 	"crypto/sha256"
@@ -16,10 +16,10 @@ import (
 // ErrBinary is a plugin binary that may not run.
 var ErrBinary = errors.New("worker: plugin binary refused")
 
-// openBinary opens a plugin's binary and checks it through the descriptor that will be
+// OpenBinary opens a plugin's binary and checks it through the descriptor that will be
 // executed, so that a file swapped in between is never run. sum is its SHA-256; nil
 // checks none. trusted asks that nobody but root can have written it.
-func openBinary(path string, sum []byte, trusted bool) (*os.File, error) {
+func OpenBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 	if trusted {
 		if err := checkParents(path); err != nil {
 			return nil, err

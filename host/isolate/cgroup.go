@@ -1,4 +1,4 @@
-package worker
+package isolate
 
 import (
 	"bytes"
@@ -110,15 +110,15 @@ func NewCgroups(root string) (*Cgroups, error) {
 // Controllers are those that bound workers: memory, pids.
 func (c *Cgroups) Controllers() []string { return c.controllers }
 
-// group is one worker's.
-type group struct{ path string }
+// Group is the control group of one worker.
+type Group struct{ Path string }
 
-// create makes a group whose members may take so many bytes of memory.
-func (c *Cgroups) create(memory int64) (*group, error) {
-	var g *group
+// Create makes a group whose members may take so many bytes of memory.
+func (c *Cgroups) Create(memory int64) (*Group, error) {
+	var g *Group
 	for {
-		g = &group{path: filepath.Join(c.root, fmt.Sprintf("worker-%d", c.next.Add(1)))}
-		err := os.Mkdir(g.path, 0o755)
+		g = &Group{Path: filepath.Join(c.root, fmt.Sprintf("worker-%d", c.next.Add(1)))}
+		err := os.Mkdir(g.Path, 0o755)
 		if err == nil {
 			break
 		}
@@ -134,29 +134,29 @@ func (c *Cgroups) create(memory int64) (*group, error) {
 		set["pids.max"] = strconv.Itoa(workerTasks)
 	}
 	for name, value := range set {
-		if err := os.WriteFile(filepath.Join(g.path, name), []byte(value), 0); err != nil {
-			g.end()
+		if err := os.WriteFile(filepath.Join(g.Path, name), []byte(value), 0); err != nil {
+			g.End()
 			return nil, fmt.Errorf("control groups: %w", err)
 		}
 	}
 	return g, nil
 }
 
-// end kills every process in the group, also such as left the worker's session, and removes it
+// End kills every process in the group, also such as left the worker's session, and removes it
 // when they are gone.
-func (g *group) end() {
-	_ = os.WriteFile(filepath.Join(g.path, "cgroup.kill"), []byte("1"), 0)
+func (g *Group) End() {
+	_ = os.WriteFile(filepath.Join(g.Path, "cgroup.kill"), []byte("1"), 0)
 	deadline := time.Now().Add(protocol.WorkerKillTimeout)
 	for time.Now().Before(deadline) {
-		if err := os.Remove(g.path); err == nil || errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(g.Path); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}
 		time.Sleep(5 * time.Millisecond) // The kernel tells nobody of the last one's end but by a file.
 	}
 }
 
-// residentBytes is the memory that a process holds, without a group's help.
-func residentBytes(pid int) (int64, error) {
+// ResidentBytes is the memory that a process holds, without a group's help.
+func ResidentBytes(pid int) (int64, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
 		return 0, err

@@ -1,4 +1,4 @@
-package worker
+package isolate
 
 import (
 	"errors"
@@ -10,30 +10,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLitter is how many names are removed of what a worker left in its folder. A worker makes
+// maxLeftFiles is how many names are removed of what a worker left in its folder. A worker makes
 // one socket; who makes a million does so to keep root busy.
-const maxLitter = 1000
+const maxLeftFiles = 1000
 
-// maxDeep is how deep folders in it may be nested.
-const maxDeep = 8
+// maxDepth is how deep folders in it may be nested.
+const maxDepth = 8
 
-// errLitter is a folder with more in it than is worth removing.
-var errLitter = fmt.Errorf("more than %d files, or folders more than %d deep, were left in a worker's folder, which stays", maxLitter, maxDeep)
+// ErrTooManyFiles is a folder with more in it than is worth removing.
+var ErrTooManyFiles = fmt.Errorf("more than %d files, or folders more than %d deep, were left in a worker's folder, which stays", maxLeftFiles, maxDepth)
 
-// takeBack makes a folder that was handed to a worker the host's again: nothing can be made
+// Reclaim makes a folder that was handed to a worker the host's again: nothing can be made
 // in it any more. The folder that it lies in is root's, so its name stays its own; and the owner
 // is changed before it is opened, which without the right to pass by modes only an owner can.
-func takeBack(path string) error { return takeBackAt(unix.AT_FDCWD, path) }
+func Reclaim(path string) error { return reclaimAt(unix.AT_FDCWD, path) }
 
-func takeBackAt(parent int, name string) error {
-	fd, err := openBack(parent, name)
+func reclaimAt(parent int, name string) error {
+	fd, err := openReclaimed(parent, name)
 	if err == nil {
 		err = unix.Close(fd)
 	}
 	return err
 }
 
-func openBack(parent int, name string) (fd int, err error) {
+func openReclaimed(parent int, name string) (fd int, err error) {
 	if err := unix.Fchownat(parent, name, os.Geteuid(), os.Getegid(), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
 	}
@@ -50,11 +50,11 @@ func openBack(parent int, name string) (fd int, err error) {
 	return unix.Open(self, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// removeDir removes a worker's folder with what is in it, following no link, and gives up where
+// RemoveDir removes a worker's folder with what is in it, following no link, and gives up where
 // that is too much. What it removes from can't be filled meanwhile.
-func removeDir(path string) error {
-	left := maxLitter
-	err := removeAt(unix.AT_FDCWD, path, maxDeep, &left)
+func RemoveDir(path string) error {
+	left := maxLeftFiles
+	err := removeAt(unix.AT_FDCWD, path, maxDepth, &left)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -63,9 +63,9 @@ func removeDir(path string) error {
 
 func removeAt(parent int, name string, deeper int, left *int) error {
 	if deeper < 0 {
-		return errLitter
+		return ErrTooManyFiles
 	}
-	fd, err := openBack(parent, name)
+	fd, err := openReclaimed(parent, name)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func removeAt(parent int, name string, deeper int, left *int) error {
 		names, err := dir.Readdirnames(100)
 		for _, n := range names {
 			if *left--; *left < 0 {
-				return errLitter
+				return ErrTooManyFiles
 			}
 			err := unix.Unlinkat(fd, n, 0)
 			if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) {
