@@ -190,7 +190,7 @@ func TestPluginThatCannotDescribeItself(t *testing.T) {
 	p.known = true
 	modules, missing := newHost(&strings.Builder{}, plugin{module: "A"}, p, plugin{module: "B"}).Modules(t.Context(), caller.Account)
 	require.Len(t, modules, 2, "it hides no other")
-	require.Equal(t, []host.Missing{{Modules: []string{"Email"}, Err: p.broken}}, missing)
+	require.Equal(t, []host.UnavailablePlugin{{Modules: []string{"Email"}, Err: p.broken}}, missing)
 }
 
 // T44: nothing a client names makes a second line of the log.

@@ -95,10 +95,10 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 	}
 	var files []mailconf.File
 	if settings.Store == email.FilesStore && c.Mode == config.Server {
-		if c.MailDoor == "" {
+		if c.DovecotSocket == "" {
 			return errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
 		}
-		many := mailconf.Many{Socket: c.MailDoor, Dir: dir, Queue: f.queue}
+		many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
 		all, broken := readAccounts(c)
 		for _, a := range all {
 			many.Domains = append(many.Domains, a.Domains...)

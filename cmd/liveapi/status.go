@@ -74,8 +74,8 @@ func printStatus(out io.Writer, s control.Status, now time.Time) error {
 		return err
 	}
 	for _, p := range s.Plugins {
-		if p.Restarts+p.Hangs+p.Overweight > 0 {
-			_, _ = fmt.Fprintf(out, "\n%s: workers ended %d times by themselves, %d hung, %d took too much memory\n", p.Name, p.Restarts, p.Hangs, p.Overweight)
+		if p.Restarts+p.Hangs+p.MemoryKills > 0 {
+			_, _ = fmt.Fprintf(out, "\n%s: workers ended %d times by themselves, %d hung, %d took too much memory\n", p.Name, p.Restarts, p.Hangs, p.MemoryKills)
 		}
 	}
 	return nil

@@ -78,7 +78,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer stopSide()
-	if err := beside(side, &others, c, rt, log); err != nil {
+	if err := serveControl(side, &others, c, rt, log); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if c.Web.On() {
@@ -136,8 +136,8 @@ func listen(c *config.Config, handed []*os.File) (*net.UnixListener, error) {
 	return session.Listen(c.Socket, mode)
 }
 
-// beside serves what shows how the host is: the control socket and Prometheus' page.
-func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
+// serveControl serves what shows how the host is: the control socket and Prometheus' page.
+func serveControl(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
 	if c.Control != "" {
 		if err := makeSocketDir(filepath.Dir(c.Control)); err != nil {
 			return err
@@ -152,7 +152,7 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *d
 			}
 		})
 	}
-	if err := openMailDoor(ctx, others, c, rt, log); err != nil {
+	if err := openDovecotDict(ctx, others, c, rt, log); err != nil {
 		return err
 	}
 	if c.Metrics == "" {
@@ -171,27 +171,27 @@ func beside(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *d
 	return nil
 }
 
-// openMailDoor listens for Dovecot, where that is asked for.
-func openMailDoor(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
-	if c.MailDoor == "" || c.Mode != config.Server {
+// openDovecotDict listens for Dovecot, where that is asked for.
+func openDovecotDict(ctx context.Context, others *sync.WaitGroup, c *config.Config, rt *daemon.Runtime, log *slog.Logger) error {
+	if c.DovecotSocket == "" || c.Mode != config.Server {
 		return nil
 	}
 	mail, err := account.SystemUser(c.MailUser)
 	if err != nil {
 		return fmt.Errorf("mail_user: %w", err)
 	}
-	if err := makeSocketDir(filepath.Dir(c.MailDoor)); err != nil {
+	if err := makeSocketDir(filepath.Dir(c.DovecotSocket)); err != nil {
 		return err
 	}
-	l, err := session.Listen(c.MailDoor, 0o600)
+	l, err := session.Listen(c.DovecotSocket, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := os.Lchown(c.MailDoor, mail.UID, -1); err != nil {
+	if err := os.Lchown(c.DovecotSocket, mail.UID, -1); err != nil {
 		return errors.Join(fmt.Errorf("mail_door: %w", err), l.Close())
 	}
 	others.Go(func() {
-		if err := rt.ServeMailDoor(ctx, l, mail.UID); err != nil {
+		if err := rt.ServeDovecotDict(ctx, l, mail.UID); err != nil {
 			log.Error("mail door", "error", err.Error())
 		}
 	})

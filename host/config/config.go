@@ -72,13 +72,13 @@ type Config struct {
 	PluginDir    string   `toml:"plugin_dir"` // Folder of NAME.toml files, a plugin each; "" has none.
 	Audit        string   `toml:"audit"`      // File of the audit log; "" has none.
 	Metrics      string   `toml:"metrics"`    // Loopback address of Prometheus' page, such as 127.0.0.1:9187; "" has none.
-	// MailDoor is the socket on which Dovecot asks for the mailboxes of all accounts; "" has none.
+	// DovecotSocket is the socket on which Dovecot asks for the mailboxes of all accounts; "" has none.
 	// MailUser is the system user as whom it asks; "" is dovecot. Server mode.
-	MailDoor string `toml:"mail_door"`
-	MailUser string `toml:"mail_user"`
-	Control  string `toml:"control"` // Socket for liveapi status and top; "" has none.
-	Web      Web    `toml:"web"`     // The HTTPS API; without a state folder there is none.
-	Limits   Limits `toml:"limits"`
+	DovecotSocket string `toml:"mail_door"`
+	MailUser      string `toml:"mail_user"`
+	Control       string `toml:"control"` // Socket for liveapi status and top; "" has none.
+	Web           Web    `toml:"web"`     // The HTTPS API; without a state folder there is none.
+	Limits        Limits `toml:"limits"`
 
 	path string
 }
@@ -203,7 +203,7 @@ func (c *Config) fill() {
 	}
 	for i := range c.Plugins {
 		if c.Plugins[i].Path == "" {
-			c.Plugins[i].Path = beside("liveapi-email")
+			c.Plugins[i].Path = siblingProgram("liveapi-email")
 		}
 		c.Plugins[i].fill(c.absolute)
 	}
@@ -226,14 +226,14 @@ func (c *Config) fill() {
 	if c.State == "" && c.path == DefaultPath && c.Mode == Server {
 		c.State = DefaultState
 	}
-	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.MailDoor} {
+	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.DovecotSocket} {
 		*path = c.absolute(*path)
 	}
 	if c.Bindings == "" {
 		c.Bindings = findBindings()
 	}
 	if c.ScriptWorker == "" {
-		c.ScriptWorker = beside("liveapi-script")
+		c.ScriptWorker = siblingProgram("liveapi-script")
 	}
 	c.ScriptWorker = c.absolute(c.ScriptWorker)
 	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
@@ -242,7 +242,7 @@ func (c *Config) fill() {
 // findBindings returns the libraries of a checkout, whose programs lie in bin, or else
 // the place of an installation's.
 func findBindings() string {
-	if dir := beside("../bindings"); dirExists(dir) {
+	if dir := siblingProgram("../bindings"); dirExists(dir) {
 		return dir
 	}
 	return DefaultBindings
@@ -265,9 +265,9 @@ func (c *Config) absolute(path string) string {
 	return filepath.Join(filepath.Dir(c.path), path)
 }
 
-// beside returns the path of a program in the folder of the running one, or in that where an
+// siblingProgram returns the path of a program in the folder of the running one, or in that where an
 // installation keeps programs that are not for people.
-func beside(name string) string {
+func siblingProgram(name string) string {
 	self, err := os.Executable()
 	if err != nil {
 		return name
@@ -288,7 +288,7 @@ func (c *Config) Validate() error {
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
 	switch c.Mode {
 	case Personal:
-		if c.MailDoor != "" {
+		if c.DovecotSocket != "" {
 			add("mail_door: it is for the many accounts of server mode; one account's files Dovecot reads itself")
 		}
 	case Server:

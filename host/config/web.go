@@ -43,7 +43,7 @@ type Web struct {
 const PAM = "pam"
 
 // PAMProgram is the program that asks PAM: beside the host's own.
-func (w *Web) PAMProgram() string { return beside("liveapi-pam") }
+func (w *Web) PAMProgram() string { return siblingProgram("liveapi-pam") }
 
 // On tells whether there is an HTTPS API.
 func (w *Web) On() bool { return w.State != "" }

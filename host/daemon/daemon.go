@@ -257,7 +257,7 @@ func (rt *Runtime) ServeStreams(ctx context.Context, in io.Reader, out io.Writer
 		return err
 	}
 	caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "stdio", From: fmt.Sprintf("pid %d", os.Getppid())}
-	return session.Serve(ctx, rt.door(), caller, limits(rt.config), rt.log, in, out)
+	return session.Serve(ctx, rt.checked(), caller, limits(rt.config), rt.log, in, out)
 }
 
 func limits(c *config.Config) session.Limits {

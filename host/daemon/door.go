@@ -16,14 +16,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// door is where every call comes in: it looks whether the caller's account still is what it
+// checkedHost is where every call comes in: it looks whether the caller's account still is what it
 // was when the session began, and counts the call.
-type door struct{ rt *Runtime }
+type checkedHost struct{ rt *Runtime }
 
-func (rt *Runtime) door() session.Doer { return door{rt} }
+func (rt *Runtime) checked() session.Doer { return checkedHost{rt} }
 
 // Do implements session.Doer.
-func (d door) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+func (d checkedHost) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 	if d.rt.accounts != nil {
 		a, err := d.rt.accounts.ByName(caller.Account.Name)
 		if err == nil && (a.UID != caller.Account.UID || a.GID != caller.Account.GID) {
@@ -158,7 +158,7 @@ func (rt *Runtime) Watch(ctx context.Context) {
 
 // Serve serves the sessions of l until ctx ends, then drains for at most grace.
 func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
-	server := &session.Server{Doer: rt.door(), Limits: rt.sessionLimits(), Intake: rt.intake, Log: rt.log, Identify: rt.identify}
+	server := &session.Server{Doer: rt.checked(), Limits: rt.sessionLimits(), Intake: rt.intake, Log: rt.log, Identify: rt.identify}
 	rt.mu.Lock()
 	rt.server = server
 	rt.mu.Unlock()

@@ -63,19 +63,19 @@ func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
 	caller, err := rt.identify(20001)
 	require.NoError(t, err)
 	call := protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops"}
-	require.Nil(t, rt.door().Do(t.Context(), caller, call).Err)
+	require.Nil(t, rt.checked().Do(t.Context(), caller, call).Err)
 	writeAccount(t, file, 20002)
 	_, broken := rt.accounts.Reload()
 	require.Empty(t, broken)
-	result := rt.door().Do(t.Context(), caller, call)
+	result := rt.checked().Do(t.Context(), caller, call)
 	require.NotNil(t, result.Err)
 	require.Equal(t, protocol.KindDenied, result.Err.Kind)
 	again, err := rt.identify(20002)
 	require.NoError(t, err)
-	require.Nil(t, rt.door().Do(t.Context(), again, call).Err)
+	require.Nil(t, rt.checked().Do(t.Context(), again, call).Err)
 	require.NoError(t, os.Remove(file))
 	_, _ = rt.accounts.Reload()
-	require.Equal(t, protocol.KindDenied, rt.door().Do(t.Context(), again, call).Err.Kind)
+	require.Equal(t, protocol.KindDenied, rt.checked().Do(t.Context(), again, call).Err.Kind)
 }
 
 // T33: what the mail server is told is of the domain that it asked for, whatever an account's worker says:

@@ -16,8 +16,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ServeMailDoor answers the mail server on l until ctx ends.
-func (rt *Runtime) ServeMailDoor(ctx context.Context, l *net.UnixListener, mailUser int) error {
+// ServeDovecotDict answers the mail server on l until ctx ends.
+func (rt *Runtime) ServeDovecotDict(ctx context.Context, l *net.UnixListener, mailUser int) error {
 	door := &dovecotdict.Server{
 		Log: rt.log, Lookup: rt.lookUpMailbox,
 		Peer: func(uid int) bool { return uid == 0 || uid == mailUser },

@@ -25,7 +25,7 @@ var _ https.Backend = backend{}
 
 // Do implements https.Backend.
 func (b backend) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
-	return b.rt.door().Do(ctx, caller, call)
+	return b.rt.checked().Do(ctx, caller, call)
 }
 
 // Account implements https.Backend.

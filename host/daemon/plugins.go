@@ -53,7 +53,7 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 				return
 			}
 		}
-		all = append(all, &running{name: name, print: print, supervisor: worker.New(rt.complete(c, o))})
+		all = append(all, &running{name: name, print: print, supervisor: worker.New(rt.supervisorOptions(c, o))})
 	}
 	check := trust(c)
 	plugins, broken := c.ReadPlugins(check)
@@ -102,8 +102,8 @@ func trust(c *config.Config) func(string) error {
 	return nil
 }
 
-// complete gives a supervisor what all share.
-func (rt *Runtime) complete(c *config.Config, o worker.Options) worker.Options {
+// supervisorOptions adds the options that all supervisors share.
+func (rt *Runtime) supervisorOptions(c *config.Config, o worker.Options) worker.Options {
 	o.RunDir, o.Spawner, o.Idle, o.Pool, o.Answers = rt.runDir, rt.spawner, time.Duration(c.Limits.WorkerIdle), rt.pool, rt.answers
 	o.Start = time.Duration(c.Limits.WorkerStart)
 	if c.Mode == config.Server {
@@ -131,8 +131,8 @@ func fingerprint(o worker.Options) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lasting returns the limits that hold as long as the host runs.
-func lasting(l config.Limits) config.Limits {
+// restartOnlyLimits returns the limits that hold as long as the host runs.
+func restartOnlyLimits(l config.Limits) config.Limits {
 	l.Calls, l.AccountCalls, l.AccountRate = 0, 0, 0
 	return l
 }
@@ -187,8 +187,8 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		"accounts": c.Accounts != old.Accounts || c.CPanelUsers != old.CPanelUsers || c.UserDomains != old.UserDomains || c.SystemUsers != old.SystemUsers,
 		"audit":    c.Audit != old.Audit, "metrics": c.Metrics != old.Metrics, "control": c.Control != old.Control,
 		"web":       !reflect.DeepEqual(c.Web, old.Web),
-		"mail_door": c.MailDoor != old.MailDoor || c.MailUser != old.MailUser,
-		"limits (but for calls, account_calls and account_rate)": lasting(c.Limits) != lasting(old.Limits),
+		"mail_door": c.DovecotSocket != old.DovecotSocket || c.MailUser != old.MailUser,
+		"limits (but for calls, account_calls and account_rate)": restartOnlyLimits(c.Limits) != restartOnlyLimits(old.Limits),
 	} {
 		if changed {
 			rt.log.Warn("a change in the configuration needs a restart", "key", what)

@@ -74,7 +74,7 @@ func (rt *Runtime) Status() control.Status {
 	}
 	for _, p := range plugins {
 		st := p.supervisor.Status()
-		out := control.Plugin{Name: p.name, Path: p.supervisor.Path(), Restarts: st.Restarts, Hangs: st.Hangs, Overweight: st.Overweight}
+		out := control.Plugin{Name: p.name, Path: p.supervisor.Path(), Restarts: st.Restarts, Hangs: st.Hangs, MemoryKills: st.MemoryKills}
 		for _, w := range st.Workers {
 			out.Workers = append(out.Workers, control.Worker(w))
 		}
@@ -109,7 +109,7 @@ func (rt *Runtime) sources() metrics.Sources {
 					w = &metrics.Workers{Plugin: p.Name}
 					byName[p.Name] = w
 				}
-				w.Restarts, w.Hangs, w.Overweight = w.Restarts+p.Restarts, w.Hangs+p.Hangs, w.Overweight+p.Overweight
+				w.Restarts, w.Hangs, w.MemoryKills = w.Restarts+p.Restarts, w.Hangs+p.Hangs, w.MemoryKills+p.MemoryKills
 				for _, one := range p.Workers {
 					if one.PID > 0 {
 						w.Running++

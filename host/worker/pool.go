@@ -23,12 +23,12 @@ const (
 type Pool struct {
 	most int
 
-	mu    sync.Mutex
-	slots map[*slot]struct{} // With a worker, or starting one.
+	mu      sync.Mutex
+	workers map[*accountWorker]struct{} // With a worker, or starting one.
 }
 
 // NewPool returns a pool of at most so many workers; 0 sets no bound.
-func NewPool(most int) *Pool { return &Pool{most: most, slots: make(map[*slot]struct{})} }
+func NewPool(most int) *Pool { return &Pool{most: most, workers: make(map[*accountWorker]struct{})} }
 
 // Workers returns how many there are.
 func (p *Pool) Workers() int {
@@ -37,16 +37,16 @@ func (p *Pool) Workers() int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.slots)
+	return len(p.workers)
 }
 
-// enter counts a slot in that is about to start a worker, when there is room for it.
-func (p *Pool) enter(sl *slot) error {
-	if p == nil || sl.helper {
+// enter counts an accountWorker in that is about to start a worker, when there is room for it.
+func (p *Pool) enter(aw *accountWorker) error {
+	if p == nil || aw.helper {
 		return nil
 	}
 	for end := time.Now().Add(poolWait); ; {
-		oldest, ok := p.take(sl)
+		oldest, ok := p.take(aw)
 		if ok {
 			return nil
 		}
@@ -60,16 +60,16 @@ func (p *Pool) enter(sl *slot) error {
 	}
 }
 
-// take counts sl in where there is room, and else returns who could make some.
-func (p *Pool) take(sl *slot) (oldest *slot, ok bool) {
+// take counts aw in where there is room, and else returns who could make some.
+func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, there := p.slots[sl]; there || p.most <= 0 || len(p.slots) < p.most {
-		p.slots[sl] = struct{}{}
+	if _, there := p.workers[aw]; there || p.most <= 0 || len(p.workers) < p.most {
+		p.workers[aw] = struct{}{}
 		return nil, true
 	}
 	idle := time.Now().Add(-evictIdle).UnixNano()
-	for other := range p.slots {
+	for other := range p.workers {
 		if !other.running.Load() || other.busy.Load() > 0 || other.used.Load() > idle {
 			continue
 		}
@@ -80,13 +80,13 @@ func (p *Pool) take(sl *slot) (oldest *slot, ok bool) {
 	return oldest, false
 }
 
-// leave counts a slot out whose worker is gone.
-func (p *Pool) leave(sl *slot) {
-	sl.running.Store(false)
+// leave counts an accountWorker out whose worker is gone.
+func (p *Pool) leave(aw *accountWorker) {
+	aw.running.Store(false)
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.slots, sl)
+	delete(p.workers, aw)
 }

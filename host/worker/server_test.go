@@ -44,7 +44,7 @@ func splitModule() *sdk.Module {
 	part := func(c *sdk.Call) (any, error) {
 		c.Warn("w" + strconv.Itoa(os.Getuid()))
 		c.Message("m" + strconv.Itoa(os.Getuid()))
-		before, _ := c.Handed.(string)
+		before, _ := c.Input.(string)
 		return before + " " + where(c), nil
 	}
 	parts := func(_ context.Context, c *sdk.Call) (any, error) { return part(c) }
@@ -140,7 +140,7 @@ func TestR13_Memory(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "takes more memory than it may and is killed") }, patience, time.Millisecond)
 	require.Equal(t, other, toInt(r.mustAs(20002, "pid", nil).Data))
 	st := r.s.Status()
-	require.EqualValues(t, 1, st.Overweight)
+	require.EqualValues(t, 1, st.MemoryKills)
 	require.NotZero(t, toInt(r.mustAs(20001, "pid", nil).Data), "and the next call is served")
 }
 
@@ -290,7 +290,7 @@ func TestT11_WorkersOfAccountsDieWithTheHost(t *testing.T) {
 // A plugin that stops again and again says so to callers.
 func TestR12_RestsAloud(t *testing.T) {
 	r := newRig(t, "ends")
-	var resting *host.Resting
+	var resting *host.BackoffError
 	require.Eventually(t, func() bool {
 		_, err := r.call(t.Context(), "pid", nil)
 		return errors.As(err, &resting)

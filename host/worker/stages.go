@@ -15,13 +15,13 @@ import (
 // Call implements host.Plugin. Where the plugin has a helper, the function runs in its parts:
 // secrets go to the helper alone, files are the account's worker's alone.
 func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
-	sl, err := s.slot(caller.Account)
+	aw, err := s.workerOf(caller.Account)
 	if err != nil {
 		return nil, err
 	}
 	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox}
 	if s.helper == nil {
-		return s.run(ctx, sl, request, 0)
+		return s.run(ctx, aw, request, 0)
 	}
 	fn, split, err := s.function(call)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		return s.through(ctx, s.shared, s.helper, request)
 	}
 	if !split {
-		return s.run(ctx, sl, request, 0)
+		return s.run(ctx, aw, request, 0)
 	}
 	g := s.semaphoreOf(fn, caller.Role)
 	work := request
@@ -42,17 +42,17 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		if err != nil || before.Err != nil {
 			return before, err
 		}
-		work.Handed, work.Warnings = before.Data, before.Warnings
+		work.Input, work.Warnings = before.Data, before.Warnings
 	}
 	most := 0
 	if fn.After {
 		most = maxHanded // Of what is handed on, before it is decoded.
 	}
-	result, err := s.run(ctx, sl, work, most)
+	result, err := s.run(ctx, aw, work, most)
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
-	request.Stage, request.Handed, request.Warnings = protocol.After, result.Data, result.Warnings
+	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
 	// What is to be said after a change must not wait behind the work of others, and least of all
 	// be refused.
 	var after *protocol.Result
@@ -115,7 +115,7 @@ const maxHanded = 64 << 10
 
 // through runs a call, or a part of one, when a semaphore lets its account through. Nothing was changed
 // before it.
-func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, sl *slot, request payload.Request) (*protocol.Result, error) {
+func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw *accountWorker, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
 	switch {
@@ -127,14 +127,14 @@ func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, sl
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:
 		defer leave()
-		return s.run(ctx, sl, request, 0)
+		return s.run(ctx, aw, request, 0)
 	}
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }
 
-// run has a slot's worker run a call.
+// run has an accountWorker's worker run a call.
 // most bounds its answer, in bytes; 0 sets no bound of its own.
-func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request, most int) (*protocol.Result, error) {
+func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload.Request, most int) (*protocol.Result, error) {
 	ask, err := payload.EncodeRequest(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
@@ -145,7 +145,7 @@ func (s *Supervisor) run(ctx context.Context, sl *slot, request payload.Request,
 	}
 	for range maxTries {
 		var answer *pluginpb.Payload
-		if answer, err = s.ask(ctx, sl, ask); err == nil {
+		if answer, err = s.ask(ctx, aw, ask); err == nil {
 			if size := len(answer.GetMsgpack()); most > 0 && size > most {
 				return nil, fmt.Errorf("%w: the worker hands on %d bytes, at most %d are taken", host.ErrOutcomeUnknown, size, most)
 			}

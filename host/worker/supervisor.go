@@ -59,12 +59,12 @@ type Supervisor struct {
 	shared *admission.FairSemaphore // before its work that waits for others,
 	mail   *admission.FairSemaphore // and before what it does for the mail server.
 
-	mu     sync.Mutex
-	slots  map[identity]*slot
-	helper *slot // Nil where there is no helper.
-	closed bool
+	mu      sync.Mutex
+	workers map[identity]*accountWorker
+	helper  *accountWorker // Nil where there is no helper.
+	closed  bool
 
-	restarts, hangs, overweight atomic.Uint64
+	restarts, hangs, memoryKills atomic.Uint64
 }
 
 var (
@@ -96,10 +96,10 @@ func New(o Options) *Supervisor {
 	}
 	s := &Supervisor{o: o, log: log,
 		hard: admission.NewFairSemaphore(hardWork()), shared: admission.NewFairSemaphore(sharedWork), mail: admission.NewFairSemaphore(mailWork),
-		slots: make(map[identity]*slot),
+		workers: make(map[identity]*accountWorker),
 	}
 	if o.Helper != nil {
-		s.helper = &slot{s: s, account: *o.Helper, helper: true}
+		s.helper = &accountWorker{s: s, account: *o.Helper, helper: true}
 	}
 	return s
 }
@@ -107,26 +107,26 @@ func New(o Options) *Supervisor {
 // Modules implements host.Plugin with the last word of the helper or, where there is none, of
 // the account's own worker.
 func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
-	sl, err := s.slot(account)
+	aw, err := s.workerOf(account)
 	if err != nil {
 		return nil, err
 	}
 	if s.helper != nil {
 		// Of a worker with a tenant's uid the tenant may have made another.
-		sl = s.helper
+		aw = s.helper
 	}
-	if modules := sl.described(); modules != nil {
+	if modules := aw.described(); modules != nil {
 		return modules, nil
 	}
-	w, err := sl.acquire(ctx)
+	w, err := aw.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer sl.release()
+	defer aw.release()
 	return w.modules, nil
 }
 
-// Serves implements host.Knowing: a worker whose modules are known is not started to be
+// Serves implements host.StaticModules: a worker whose modules are known is not started to be
 // asked for another.
 func (s *Supervisor) Serves() []string { return s.o.Serves }
 
@@ -136,13 +136,13 @@ const maxTries = 3
 // errNotSent is a call that did not leave the host: its worker had just died.
 var errNotSent = fmt.Errorf("%w: the worker ended before the call reached it", host.ErrNotRun)
 
-// ask hands one call to the slot's worker.
-func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.Payload, error) {
-	w, err := sl.acquire(ctx)
+// ask hands one call to the accountWorker's worker.
+func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*pluginpb.Payload, error) {
+	w, err := aw.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer sl.release()
+	defer aw.release()
 	ctx, sent := withSent(ctx)
 	answer, err := w.rpc.Call(ctx, &pluginpb.Payload{Msgpack: ask})
 	switch {
@@ -153,10 +153,10 @@ func (s *Supervisor) ask(ctx context.Context, sl *slot, ask []byte) (*pluginpb.P
 		w.leave()
 		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():
-		return nil, s.callError(ctx, sl, w, err)
+		return nil, s.callError(ctx, aw, w, err)
 	case ctx.Err() != nil || status.Code(err) != codes.Unavailable:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			go sl.checkHealth(w)
+			go aw.checkHealth(w)
 		}
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
@@ -192,11 +192,11 @@ func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginp
 }
 
 // callError says what became of a call that brought no answer.
-func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err error) error {
+func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker, err error) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded, codes.Canceled:
 		if ctx.Err() != nil {
-			go sl.checkHealth(w)
+			go aw.checkHealth(w)
 		}
 	case codes.Unavailable:
 		// The connection broke. Where the process has ended, say how the log knows it.
@@ -209,34 +209,34 @@ func (s *Supervisor) callError(ctx context.Context, sl *slot, w *worker, err err
 	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, clipped(err))
 }
 
-func (s *Supervisor) slot(account protocol.Account) (*slot, error) {
+func (s *Supervisor) workerOf(account protocol.Account) (*accountWorker, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, fmt.Errorf("%w: the host is shutting down", host.ErrNotRun)
 	}
 	id := identity{account.Name, account.UID, account.GID}
-	sl := s.slots[id]
-	if sl == nil {
-		sl = &slot{s: s, account: account}
-		s.slots[id] = sl
+	aw := s.workers[id]
+	if aw == nil {
+		aw = &accountWorker{s: s, account: account}
+		s.workers[id] = aw
 	}
-	return sl, nil
+	return aw, nil
 }
 
 // Close ends all workers. Calls in flight get an error.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	s.closed = true
-	slots := s.slots
-	s.slots = nil
+	workers := s.workers
+	s.workers = nil
 	s.mu.Unlock()
 	var all sync.WaitGroup
 	if s.helper != nil {
 		all.Go(s.helper.close)
 	}
-	for _, sl := range slots {
-		all.Go(sl.close)
+	for _, aw := range workers {
+		all.Go(aw.close)
 	}
 	all.Wait()
 }
@@ -253,16 +253,16 @@ func errStarting(err error) error {
 // flight get an error.
 func (s *Supervisor) EndAccount(name string) {
 	s.mu.Lock()
-	var ended []*slot
-	for id, sl := range s.slots {
+	var ended []*accountWorker
+	for id, aw := range s.workers {
 		if id.name == name {
-			ended = append(ended, sl)
-			delete(s.slots, id)
+			ended = append(ended, aw)
+			delete(s.workers, id)
 		}
 	}
 	s.mu.Unlock()
-	for _, sl := range ended {
-		sl.close()
+	for _, aw := range ended {
+		aw.close()
 	}
 }
 
@@ -271,9 +271,9 @@ func (s *Supervisor) Path() string { return s.o.Path }
 
 // Status is what a supervisor can say of its workers.
 type Status struct {
-	Plugin                      string
-	Workers                     []WorkerStatus
-	Restarts, Hangs, Overweight uint64 // Of workers that ended by themselves, or had to.
+	Plugin                       string
+	Workers                      []WorkerStatus
+	Restarts, Hangs, MemoryKills uint64 // Of workers that ended by themselves, or had to.
 }
 
 // WorkerStatus is what there is to know of one worker.
@@ -289,18 +289,18 @@ type WorkerStatus struct {
 
 // Status returns what there is to know of the workers.
 func (s *Supervisor) Status() Status {
-	out := Status{Plugin: filepath.Base(s.o.Path), Restarts: s.restarts.Load(), Hangs: s.hangs.Load(), Overweight: s.overweight.Load()}
+	out := Status{Plugin: filepath.Base(s.o.Path), Restarts: s.restarts.Load(), Hangs: s.hangs.Load(), MemoryKills: s.memoryKills.Load()}
 	s.mu.Lock()
-	slots := make([]*slot, 0, len(s.slots)+1)
-	for _, sl := range s.slots {
-		slots = append(slots, sl)
+	workers := make([]*accountWorker, 0, len(s.workers)+1)
+	for _, aw := range s.workers {
+		workers = append(workers, aw)
 	}
 	s.mu.Unlock()
 	if s.helper != nil {
-		slots = append(slots, s.helper)
+		workers = append(workers, s.helper)
 	}
-	for _, sl := range slots {
-		if st, ok := sl.status(); ok {
+	for _, aw := range workers {
+		if st, ok := aw.status(); ok {
 			out.Workers = append(out.Workers, st)
 		}
 	}

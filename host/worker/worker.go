@@ -46,9 +46,9 @@ type worker struct {
 	stdout, stderr *lineLog
 }
 
-// startWorker starts the supervisor's plugin for a slot. It takes little more than
+// startWorker starts the supervisor's plugin for an accountWorker. It takes little more than
 // Options.Start, whatever the plugin does.
-func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
+func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	binary, err := isolate.OpenBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 		_ = binary.Close()
 		return nil, err
 	}
-	credential, err := s.credential(sl)
+	credential, err := s.credential(aw)
 	if err != nil {
 		_ = binary.Close()
 		return nil, err
@@ -66,7 +66,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 	if credential != nil {
 		uid = int(credential.Uid)
 	}
-	log := s.log.With("account", sl.account.Name)
+	log := s.log.With("account", aw.account.Name)
 	w := &worker{started: time.Now(), stdout: newLineLog(log, "stdout"), stderr: newLineLog(log, "stderr")}
 	w.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake(),
@@ -81,7 +81,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 		SyncStdout: w.stdout,
 		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
-			r, err := s.newPluginRunner(sl, w, binary, credential, spec.Env, dir)
+			r, err := s.newPluginRunner(aw, w, binary, credential, spec.Env, dir)
 			if err != nil {
 				return nil, err
 			}
@@ -96,7 +96,7 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 			return w.conn.once(func() (net.Conn, error) { return dialAs(ctx, socket, uid) })
 		}),
 	})
-	if err := w.connectInTime(s.o.Start, s.settings(sl)); err != nil {
+	if err := w.connectInTime(s.o.Start, s.settings(aw)); err != nil {
 		if w.process == nil {
 			_ = binary.Close()
 		} else if _, refused := w.process.handshake(); refused != nil {
@@ -108,18 +108,18 @@ func (s *Supervisor) startWorker(sl *slot) (*worker, error) {
 	return w, nil
 }
 
-// newPluginRunner prepares the process of a slot's worker. dir is the directory for its socket, env the part
+// newPluginRunner prepares the process of an accountWorker's worker. dir is the directory for its socket, env the part
 // of its environment that go-plugin needs.
-func (s *Supervisor) newPluginRunner(sl *slot, w *worker, binary *os.File, credential *syscall.Credential, env []string, dir string) (*pluginRunner, error) {
+func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.File, credential *syscall.Credential, env []string, dir string) (*pluginRunner, error) {
 	w.dir = dir
 	r := newRunner(filepath.Base(binary.Name()), dir)
 	r.tls = s.o.TLS
 	o := isolate.ProcessOptions{
-		Binary: binary, Args: s.o.Args, Env: s.environment(sl, env), Credential: credential, Spawner: s.o.Spawner,
+		Binary: binary, Args: s.o.Args, Env: s.environment(aw, env), Credential: credential, Spawner: s.o.Spawner,
 		StartTimeout: s.o.Start, OnTimeout: w.conn.shut, Stdout: r.readStdout, Stderr: w.stderr.copyFrom,
 	}
 	if credential != nil {
-		if err := os.Chown(dir, sl.account.UID, sl.account.GID); err != nil {
+		if err := os.Chown(dir, aw.account.UID, aw.account.GID); err != nil {
 			return nil, fmt.Errorf("hand over the socket directory: %w", err)
 		}
 		r.handed = true
@@ -135,20 +135,20 @@ func (s *Supervisor) newPluginRunner(sl *slot, w *worker, binary *os.File, crede
 	return r, nil
 }
 
-// credential returns as whom a slot's worker runs; nil is the host's own user.
-func (s *Supervisor) credential(sl *slot) (*syscall.Credential, error) {
+// credential returns as whom an accountWorker's worker runs; nil is the host's own user.
+func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) {
 	switch {
 	case s.o.Credential == nil:
 		return nil, nil
-	case sl.helper:
-		return isolate.HelperCredential(sl.account)
+	case aw.helper:
+		return isolate.HelperCredential(aw.account)
 	}
-	return s.o.Credential(sl.account)
+	return s.o.Credential(aw.account)
 }
 
-// settings returns what a slot's worker is told: an account's is not told the helper's secrets.
-func (s *Supervisor) settings(sl *slot) map[string]any {
-	if s.helper == nil || sl.helper {
+// settings returns what an accountWorker's worker is told: an account's is not told the helper's secrets.
+func (s *Supervisor) settings(aw *accountWorker) map[string]any {
+	if s.helper == nil || aw.helper {
 		return s.o.Settings
 	}
 	out := maps.Clone(s.o.Settings)
@@ -177,9 +177,9 @@ func (s *Supervisor) checkArgs() error {
 }
 
 // environment is a worker's whole environment: what go-plugin needs, and no more.
-func (s *Supervisor) environment(sl *slot, handshake []string) []string {
-	if !sl.helper {
-		handshake = append(handshake, plugin.AccountEnv+"="+plugin.AccountWord(sl.account))
+func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string {
+	if !aw.helper {
+		handshake = append(handshake, plugin.AccountEnv+"="+plugin.AccountWord(aw.account))
 	}
 	if s.o.Credential != nil {
 		handshake = append(handshake, plugin.HardenEnv+"=1")

@@ -97,8 +97,8 @@ func newBox(call *sdk.Call) (store.Address, error) {
 	return box, nil
 }
 
-// sealNew is seal for a mailbox that is to be created.
-func (m *Module) sealNew(ctx context.Context, call *sdk.Call) (any, error) {
+// hashNewPassword is seal for a mailbox that is to be created.
+func (m *Module) hashNewPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 			return nil, err
 		}
 	}
-	hash, _ := call.Handed.(string)
+	hash, _ := call.Input.(string)
 	if err := m.store(call.Account).Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
@@ -254,7 +254,7 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 
 // release is the operation that ends hold_outgoing.
 func (m *Module) release() operation {
-	op := m.suspension("release_outgoing", "Hold a mailbox's outgoing mail no more, and send what was held.", hold, false, nothing)
+	op := m.suspension("release_outgoing", "Hold a mailbox's outgoing mail no more, and send what was held.", hold, false, returnNull)
 	op.after = m.released
 	return op
 }
@@ -266,7 +266,7 @@ func (m *Module) suspension(name, help string, what store.Suspension, on bool, a
 		kind = logins
 	}
 	return operation{
-		help: help, changes: true, after: m.tell(kind), uapi: &form{name: name, answer: answer, params: []protocol.Param{pAddress}},
+		help: help, changes: true, after: m.notifyMailServer(kind), uapi: &form{name: name, answer: answer, params: []protocol.Param{pAddress}},
 		do: func(ctx context.Context, call *sdk.Call) (any, error) {
 			if isSystemMailbox(call) {
 				return nil, protocol.NewError(protocol.KindInvalid, "You cannot suspend the email account of the system account.")

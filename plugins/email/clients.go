@@ -73,7 +73,7 @@ func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error
 	if err != nil {
 		return nil, err
 	}
-	set := m.now().settings
+	set := m.current().settings
 	host := set.mailHost(c.domain)
 	return map[string]any{
 		"account": c.name, "display": c.name, "domain": c.domain, "mail_domain": set.mailHost(c.domain),
@@ -93,7 +93,7 @@ func (m *Module) webmailSettings(ctx context.Context, call *sdk.Call) (any, erro
 }
 
 func (m *Module) plaintextLogin(context.Context, *sdk.Call) (any, error) {
-	return flagOf(m.now().settings.PlaintextLogin), nil
+	return flagOf(m.current().settings.PlaintextLogin), nil
 }
 
 func flagOf(on bool) int {
@@ -119,7 +119,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	if err != nil {
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘to’ argument must be one email address, such as user@example.com.")
 	}
-	if m.now().relay == nil {
+	if m.current().relay == nil {
 		return nil, protocol.NewError(protocol.KindUnavailable, "This server mails no settings: its operator has named no mail server for that (setting smtp).")
 	}
 	if !m.mayMail(call.Account.Name) {
@@ -133,7 +133,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 
 // mailSettings mails a client's settings to an address that was checked.
 func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to string) error {
-	set := m.now()
+	set := m.current()
 	host := set.settings.mailHost(c.domain)
 	var text strings.Builder
 	line := func(words ...string) { text.WriteString(strings.Join(words, "") + "\r\n") }
@@ -180,7 +180,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	m.notify(ctx, call, box, limits)
 	switch {
 	case !call.Flag("send_welcome_email"):
-	case m.now().relay == nil, !m.mayMail(call.Account.Name):
+	case m.current().relay == nil, !m.mayMail(call.Account.Name):
 		call.Warn("The mailbox was created. This server does not mail its settings to it.")
 	default:
 		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
@@ -193,7 +193,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 
 // endSessions ends the sessions of all of the account's mailboxes.
 func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
-	n := m.now().notifier
+	n := m.current().notifier
 	if n == nil {
 		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't end sessions: its operator has not set where its mail server is told of changes (setting doveadm).")
 	}
@@ -204,7 +204,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 		}
 		masks = append(masks, "*@"+domain)
 	}
-	ctx, cancel := context.WithTimeout(ctx, mailTime(ctx, m.now().settings.MailTimeout))
+	ctx, cancel := context.WithTimeout(ctx, mailTime(ctx, m.current().settings.MailTimeout))
 	defer cancel()
 	if err := n.end(ctx, masks); err != nil {
 		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server could not be told to end the sessions. Try again later."}

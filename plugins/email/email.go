@@ -56,7 +56,7 @@ func Modules() []*sdk.Module {
 var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "queue", "smtp", "store"}
 
 // shared tells whether the store is one of all accounts, which none of them may open itself.
-func (m *Module) shared() bool { return m.now().settings.Store != FilesStore }
+func (m *Module) shared() bool { return m.current().settings.Store != FilesStore }
 
 // configure takes the plugin's settings.
 func (m *Module) configure(raw map[string]any) error {
@@ -77,8 +77,8 @@ func (m *Module) configure(raw map[string]any) error {
 	return nil
 }
 
-// now returns what the module works with.
-func (m *Module) now() *active {
+// current returns what the module works with.
+func (m *Module) current() *active {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.active

@@ -51,7 +51,7 @@ func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	said, _ := call.Handed.(map[string]any)
+	said, _ := call.Input.(map[string]any)
 	hash, _ := said["hash"].(string)
 	if hash != "" {
 		accepted, err := m.verifier.Accept(hash)

@@ -32,8 +32,8 @@ const (
 	logins               // Who may log in: its sessions may have to end.
 )
 
-// tell is the part of an operation that tells the mail server what was changed.
-func (m *Module) tell(kind change) part {
+// notifyMailServer is the part of an operation that tells the mail server what was changed.
+func (m *Module) notifyMailServer(kind change) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
 		if err != nil {
@@ -47,7 +47,7 @@ func (m *Module) tell(kind change) part {
 // notify tells the mail server, where there is one to tell. The change was made: that it could
 // not be told is a warning.
 func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, kind change) {
-	set := m.now()
+	set := m.current()
 	n := set.notifier
 	if n == nil {
 		return

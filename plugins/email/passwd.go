@@ -11,8 +11,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// seal makes of a call's password what is stored of it.
-func (m *Module) seal(ctx context.Context, call *sdk.Call) (any, error) {
+// hashPassword makes of a call's password what is stored of it.
+func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := changeable(call)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash, _ := call.Handed.(string)
+	hash, _ := call.Input.(string)
 	if err := m.store(call.Account).SetHash(ctx, box, hash); err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
@@ -43,7 +43,7 @@ func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 
 // newHash holds the call's password against the policy and hashes it.
 func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
-	set := m.now()
+	set := m.current()
 	secret := call.Secret("password")
 	if err := set.hasher.Check(secret); err != nil {
 		return "", err
@@ -83,7 +83,7 @@ func (m *Module) verifyPassword(_ context.Context, call *sdk.Call) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	hash, _ := call.Handed.(string)
+	hash, _ := call.Input.(string)
 	if hash == "" {
 		return 0, nil
 	}

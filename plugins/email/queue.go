@@ -52,8 +52,8 @@ func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, 
 	return answer.N, nil
 }
 
-// there is the part of a function that only makes sure of its mailbox.
-func (m *Module) there(ctx context.Context, call *sdk.Call) (any, error) {
+// requireMailbox is the part of a function that only makes sure of its mailbox.
+func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (m *Module) onQueue(do string) part {
 		if err != nil {
 			return nil, err
 		}
-		q := m.now().queue
+		q := m.current().queue
 		if q == nil {
 			return nil, protocol.NewError(protocol.KindUnavailable, "This server does not work on its mail queue: its operator has not set where (setting queue).")
 		}
@@ -90,7 +90,7 @@ func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, err
 	}
 	m.notify(ctx, call, box, limits)
-	if q := m.now().queue; q != nil {
+	if q := m.current().queue; q != nil {
 		if _, err := q.ask(ctx, "release", box); err != nil {
 			call.Log("release what is held of " + box.String() + ": " + err.Error())
 			call.Warn("Mail is not held any more. What is held already could not be released; try again later.")

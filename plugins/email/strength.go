@@ -29,7 +29,7 @@ func (m *Module) strengthFunctions() []sdk.Function {
 		if !slices.Contains(apps, call.String("app")) {
 			return nil, protocol.NewError(protocol.KindInvalid, "The ‘app’ argument must be one of cpaddons, createacct, ftp, htaccess, list, mysql, passwd, pop, postgres, sshkey, virtual and webdisk.")
 		}
-		return map[string]any{"strength": m.now().policy.Required(call.Account)}, nil
+		return map[string]any{"strength": m.current().policy.Required(call.Account)}, nil
 	}
 	strength := func(call *sdk.Call) (any, error) {
 		return []any{map[string]any{"strength": policy.Strength(call.Secret("password"))}}, nil
@@ -47,7 +47,7 @@ func (m *Module) strengthFunctions() []sdk.Function {
 			func(call *sdk.Call) (any, error) {
 				records := make([]any, 0, len(apps))
 				for _, app := range apps {
-					records = append(records, map[string]any{"app": app, "strength": m.now().policy.Required(call.Account)})
+					records = append(records, map[string]any{"app": app, "strength": m.current().policy.Required(call.Account)})
 				}
 				return records, nil
 			}),

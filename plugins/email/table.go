@@ -59,20 +59,20 @@ func flag(name, help string) protocol.Param {
 func text(name, help string) protocol.Param { return protocol.Param{Name: name, Help: help} }
 
 // Answers.
-func asIs(v any) any   { return v }
-func record(v any) any { return []any{v} }
-func nothing(any) any  { return nil }
-func one(any) any      { return 1 }
-func noText(any) any   { return "" }
-func rawDone(any) any  { return []any{map[string]any{"raw": "", "reason": "", "result": 1}} }
-func field(n string) func(any) any {
+func asIs(v any) any      { return v }
+func record(v any) any    { return []any{v} }
+func returnNull(any) any  { return nil }
+func returnOne(any) any   { return 1 }
+func returnEmpty(any) any { return "" }
+func rawDone(any) any     { return []any{map[string]any{"raw": "", "reason": "", "result": 1}} }
+func inField(n string) func(any) any {
 	return func(v any) any { return []any{map[string]any{n: v}} }
 }
 
 func (m *Module) operations() []operation {
 	return []operation{
 		{
-			help: "Change a mailbox's password.", changes: true, before: m.seal, do: m.passwdPop, after: m.tell(logins),
+			help: "Change a mailbox's password.", changes: true, before: m.hashPassword, do: m.passwdPop, after: m.notifyMailServer(logins),
 			// Its own, and who comes in as a mailbox's user has proved the old one.
 			roles: []protocol.Role{protocol.RoleMailbox},
 			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
@@ -86,7 +86,7 @@ func (m *Module) operations() []operation {
 				{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The password to try."}}},
 		},
 		{
-			help: "Create a mailbox.", changes: true, before: m.sealNew, do: m.addPop, after: m.welcome,
+			help: "Create a mailbox.", changes: true, before: m.hashNewPassword, do: m.addPop, after: m.welcome,
 			returns: "The mailbox: user+example.com in UAPI, its address in API 1.",
 			api1:    &form{name: "addpop", answer: asIs, params: []protocol.Param{pEmail, pPassword, pQuota, pDomain}},
 			api2: []form{{name: "addpop", params: []protocol.Param{required(pDomain), pEmail, pPassword, pQuota,
@@ -99,8 +99,8 @@ func (m *Module) operations() []operation {
 				answer: plusForm},
 		},
 		{
-			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop, after: m.tell(logins),
-			api1: &form{name: "delpop", answer: noText, params: []protocol.Param{pEmail,
+			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop, after: m.notifyMailServer(logins),
+			api1: &form{name: "delpop", answer: returnEmpty, params: []protocol.Param{pEmail,
 				{Name: "password", Type: protocol.TypeSecret, Help: "Taken for compatibility."}, pDomain}},
 			api2: []form{{name: "delpop", answer: rawDone, params: []protocol.Param{required(pDomain), pEmail}}},
 			uapi: &form{name: "delete_pop", params: []protocol.Param{pEmail, pDomain,
@@ -146,13 +146,13 @@ func (m *Module) operations() []operation {
 		},
 		{
 			help: "Show a mailbox's name.", do: m.accountName,
-			api2: []form{{name: "accountname", answer: field("account"), params: []protocol.Param{
+			api2: []form{{name: "accountname", answer: inField("account"), params: []protocol.Param{
 				text("account", "A mailbox's name, or its address."), text("display", "With no account: all mail.")}}},
 			uapi: &form{name: "account_name", answer: asIs, params: []protocol.Param{
 				text("account", "A mailbox's address."), text("display", "With no account: all mail.")}},
 		},
 		{
-			help: "Change a mailbox's quota.", changes: true, do: m.editQuota, after: m.tell(limits),
+			help: "Change a mailbox's quota.", changes: true, do: m.editQuota, after: m.notifyMailServer(limits),
 			api2: []form{{name: "editquota", params: []protocol.Param{required(pDomain), pEmail, required(pQuota)}}},
 			uapi: &form{name: "edit_pop_quota", params: []protocol.Param{pEmail, required(pDomain), pQuota}},
 		},
@@ -180,7 +180,7 @@ func (m *Module) operations() []operation {
 		},
 		{
 			help: "Show the quota that new mailboxes have, in bytes.", do: bytesOf(defaultQuota),
-			api2: []form{{name: "get_default_email_quota", answer: field("default_quota")}},
+			api2: []form{{name: "get_default_email_quota", answer: inField("default_quota")}},
 			uapi: &form{name: "get_default_email_quota", answer: asIs},
 		},
 		{
@@ -189,20 +189,20 @@ func (m *Module) operations() []operation {
 		},
 		{
 			help: "Show the highest quota that a mailbox may have, in bytes.", do: bytesOf(maxQuota),
-			api2: []form{{name: "get_max_email_quota", answer: field("max_quota")}},
+			api2: []form{{name: "get_max_email_quota", answer: inField("max_quota")}},
 			uapi: &form{name: "get_max_email_quota", answer: asIs},
 		},
 		{
 			help: "Show the highest quota that a mailbox may have, in MiB.", do: mibOf(maxQuota),
 			uapi: &form{name: "get_max_email_quota_mib", answer: asIs},
 		},
-		m.suspension("suspend_login", "Refuse logins to a mailbox; its mail still arrives.", login, true, nothing),
-		m.suspension("unsuspend_login", "Take logins to a mailbox again.", login, false, nothing),
-		m.suspension("suspend_incoming", "Refuse mail to a mailbox; logins work.", incoming, true, nothing),
-		m.suspension("unsuspend_incoming", "Take mail to a mailbox again.", incoming, false, one),
-		m.suspension("suspend_outgoing", "Refuse mail that a mailbox sends; logins work.", outgoing, true, one),
-		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, nothing),
-		m.suspension("hold_outgoing", "Hold mail that a mailbox sends in the queue.", hold, true, nothing),
+		m.suspension("suspend_login", "Refuse logins to a mailbox; its mail still arrives.", login, true, returnNull),
+		m.suspension("unsuspend_login", "Take logins to a mailbox again.", login, false, returnNull),
+		m.suspension("suspend_incoming", "Refuse mail to a mailbox; logins work.", incoming, true, returnNull),
+		m.suspension("unsuspend_incoming", "Take mail to a mailbox again.", incoming, false, returnOne),
+		m.suspension("suspend_outgoing", "Refuse mail that a mailbox sends; logins work.", outgoing, true, returnOne),
+		m.suspension("unsuspend_outgoing", "Take mail that a mailbox sends again.", outgoing, false, returnNull),
+		m.suspension("hold_outgoing", "Hold mail that a mailbox sends in the queue.", hold, true, returnNull),
 		{
 			help: "End all sessions of the account's mailboxes.", changes: true, do: m.endSessions, shared: true,
 			uapi: &form{name: "terminate_mailbox_sessions"},
@@ -227,12 +227,12 @@ func (m *Module) operations() []operation {
 		},
 		m.release(),
 		{
-			help: "Count the messages that are held of a mailbox.", returns: "The number.", do: m.there, after: m.onQueue("count"),
+			help: "Count the messages that are held of a mailbox.", returns: "The number.", do: m.requireMailbox, after: m.onQueue("count"),
 			uapi: &form{name: "get_held_message_count", answer: asIs, params: []protocol.Param{pAddress}},
 		},
 		{
 			help: "Delete the messages that are held of a mailbox.", returns: "The number of those that were deleted.", changes: true,
-			do: m.there, after: m.onQueue("delete"),
+			do: m.requireMailbox, after: m.onQueue("delete"),
 			uapi: &form{name: "delete_held_messages", answer: asIs, params: []protocol.Param{pAddress}},
 		},
 	}

@@ -52,8 +52,8 @@ type Call struct {
 	// Metadata is sent with the result where it is not nil.
 	Metadata map[string]any
 
-	// Handed is what the part of the function before this one returned.
-	Handed any
+	// Input is what the part of the function before this one returned.
+	Input any
 
 	args     map[string]any
 	messages []string

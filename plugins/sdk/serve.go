@@ -114,7 +114,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 		}
 	}()
-	call.Handed, call.warnings = request.Handed, request.Warnings
+	call.Input, call.warnings = request.Input, request.Warnings
 	data, err := fn.run(ctx, request.Stage, call)
 	if err != nil {
 		return protocol.Failed(s.failure(request.ID, err))
@@ -128,7 +128,7 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 		if data, err = f.part(f.Before)(ctx, call); err != nil || stage == protocol.Before {
 			return data, err
 		}
-		call.Handed = data
+		call.Input = data
 	}
 	if stage != protocol.After {
 		do := *call
@@ -141,7 +141,7 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 		if err != nil || stage == protocol.Do || f.After == nil {
 			return data, err
 		}
-		call.Handed = data
+		call.Input = data
 	}
 	return f.part(f.After)(ctx, call)
 }

@@ -41,9 +41,10 @@ type Status struct {
 
 // Plugin is one plugin's.
 type Plugin struct {
-	Name, Path                  string
-	Restarts, Hangs, Overweight uint64 // Of workers that ended by themselves, or had to.
-	Workers                     []Worker
+	Name, Path      string
+	Restarts, Hangs uint64 // Of workers that ended by themselves, or had to.
+	MemoryKills     uint64 `json:"Overweight"`
+	Workers         []Worker
 }
 
 // Worker is one worker's.

@@ -60,7 +60,7 @@ func Main() {
 		return
 	}
 	runtime.LockOSThread() // What is set for one thread is for the one that executes.
-	err := become(os.Args[1:7])
+	err := prepareWorker(os.Args[1:7])
 	if err == nil {
 		err = execute(os.Args[7:])
 	}
@@ -68,8 +68,8 @@ func Main() {
 	os.Exit(127)
 }
 
-// become gives up all that root has, in the order in which that is possible.
-func become(words []string) error {
+// prepareWorker gives up all that root has, in the order in which that is possible.
+func prepareWorker(words []string) error {
 	var n [5]uint64
 	for i := range n {
 		var err error
@@ -96,7 +96,7 @@ func become(words []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
-	if err := becomeUser(uid, gid); err != nil {
+	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
 	// A change of the uid takes the signal away that the host's end sends.

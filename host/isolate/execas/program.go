@@ -76,7 +76,7 @@ func programMain(args []string) error {
 	if err := resetSignals(); err != nil {
 		return err
 	}
-	if err := becomeUser(uid, gid); err != nil {
+	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
 	// As the account: a directory that root is in may lie below one that the account can't enter.
@@ -93,9 +93,9 @@ func programMain(args []string) error {
 	return fmt.Errorf("execute %s: %w", words[0], syscall.Exec(path, words, os.Environ()))
 }
 
-// becomeUser gives up all of root's identity, in the order in which that is possible. The calling
+// dropPrivileges gives up all of root's identity, in the order in which that is possible. The calling
 // goroutine is locked to its thread.
-func becomeUser(uid, gid int) error {
+func dropPrivileges(uid, gid int) error {
 	if err := ordinary(); err != nil {
 		return err
 	}

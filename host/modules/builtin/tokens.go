@@ -16,11 +16,11 @@ import (
 type Tokens struct{ Store *token.Store }
 
 var (
-	_ host.Plugin  = Tokens{}
-	_ host.Knowing = Tokens{}
+	_ host.Plugin        = Tokens{}
+	_ host.StaticModules = Tokens{}
 )
 
-// Serves implements host.Knowing.
+// Serves implements host.StaticModules.
 func (Tokens) Serves() []string { return []string{"Tokens"} }
 
 // Modules implements host.Plugin.

@@ -35,10 +35,10 @@ type Sources struct {
 
 // Workers are what there is to count of one plugin's.
 type Workers struct {
-	Plugin                      string
-	Running                     int
-	Memory                      int64
-	Restarts, Hangs, Overweight uint64
+	Plugin                       string
+	Running                      int
+	Memory                       int64
+	Restarts, Hangs, MemoryKills uint64
 }
 
 // New returns metrics that count nothing yet.
@@ -101,16 +101,16 @@ func (m *Metrics) Request(service string, status int, took time.Duration) {
 type workers struct{ read func() []Workers }
 
 var (
-	running    = prometheus.NewDesc("liveapid_workers", "Workers that run.", []string{"plugin"}, nil)
-	memory     = prometheus.NewDesc("liveapid_worker_memory_bytes", "Memory that workers hold.", []string{"plugin"}, nil)
-	restarts   = prometheus.NewDesc("liveapid_worker_restarts_total", "Workers that ended by themselves or were killed.", []string{"plugin"}, nil)
-	hangs      = prometheus.NewDesc("liveapid_worker_hangs_total", "Workers that were killed because they hung.", []string{"plugin"}, nil)
-	overweight = prometheus.NewDesc("liveapid_worker_overweight_total", "Workers that were killed because of the memory they took.", []string{"plugin"}, nil)
+	running     = prometheus.NewDesc("liveapid_workers", "Workers that run.", []string{"plugin"}, nil)
+	memory      = prometheus.NewDesc("liveapid_worker_memory_bytes", "Memory that workers hold.", []string{"plugin"}, nil)
+	restarts    = prometheus.NewDesc("liveapid_worker_restarts_total", "Workers that ended by themselves or were killed.", []string{"plugin"}, nil)
+	hangs       = prometheus.NewDesc("liveapid_worker_hangs_total", "Workers that were killed because they hung.", []string{"plugin"}, nil)
+	memoryKills = prometheus.NewDesc("liveapid_worker_overweight_total", "Workers that were killed because of the memory they took.", []string{"plugin"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (*workers) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{running, memory, restarts, hangs, overweight} {
+	for _, d := range []*prometheus.Desc{running, memory, restarts, hangs, memoryKills} {
 		out <- d
 	}
 }
@@ -122,6 +122,6 @@ func (w *workers) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(memory, prometheus.GaugeValue, float64(p.Memory), p.Plugin)
 		out <- prometheus.MustNewConstMetric(restarts, prometheus.CounterValue, float64(p.Restarts), p.Plugin)
 		out <- prometheus.MustNewConstMetric(hangs, prometheus.CounterValue, float64(p.Hangs), p.Plugin)
-		out <- prometheus.MustNewConstMetric(overweight, prometheus.CounterValue, float64(p.Overweight), p.Plugin)
+		out <- prometheus.MustNewConstMetric(memoryKills, prometheus.CounterValue, float64(p.MemoryKills), p.Plugin)
 	}
 }

@@ -18,10 +18,10 @@ type Request struct {
 	Account protocol.Account
 	Role    protocol.Role
 	Mailbox string // The address of the mailbox's user; "" for other roles.
-	// Stage is the part of the function that is to run, Handed what the stage before it
+	// Stage is the part of the function that is to run, Input what the stage before it
 	// returned, and Warnings what it warned of.
 	Stage    protocol.Stage
-	Handed   any
+	Input    any
 	Warnings []string
 }
 
@@ -49,7 +49,7 @@ func EncodeRequest(r Request) ([]byte, error) {
 		document["mailbox"] = r.Mailbox
 	}
 	if r.Stage != protocol.Whole {
-		document["stage"], document["handed"], document["warnings"] = string(r.Stage), r.Handed, r.Warnings
+		document["stage"], document["handed"], document["warnings"] = string(r.Stage), r.Input, r.Warnings
 	}
 	return Encode(document)
 }
@@ -85,7 +85,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: data,
 		},
 		Role: protocol.Role(f.text("role")), Mailbox: f.text("mailbox"),
-		Stage: protocol.Stage(f.text("stage")), Handed: f["handed"], Warnings: f.texts("warnings"),
+		Stage: protocol.Stage(f.text("stage")), Input: f["handed"], Warnings: f.texts("warnings"),
 	}, nil
 }
 

@@ -148,7 +148,7 @@ func (s *Store) run(domain string, q *queue) {
 }
 
 func (s *Store) commitBatch(domain string, batch []*change) {
-	err := s.change(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
+	err := s.locked(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
 		for _, c := range batch {
 			c.err = nil // Another program may have been in the way the first time.
 		}

@@ -40,9 +40,9 @@ var errRaced = errors.New("files: another program changed the file meanwhile")
 // tempOf is the name of the temporary file beside a file.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
 
-// change opens a domain's folder and makes changes to its files, as one. work is called
+// locked opens a domain's folder and makes changes to its files, as one. work is called
 // anew where another program was at the files meanwhile.
-func (s *Store) change(ctx context.Context, domain string, create bool, work func(*tx) error) error {
+func (s *Store) locked(ctx context.Context, domain string, create bool, work func(*tx) error) error {
 	dir, err := s.openDomain(domain)
 	if create && errors.Is(err, errNoStore) {
 		if err = s.createDomain(domain); err == nil {

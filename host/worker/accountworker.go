@@ -1,0 +1,306 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/isolate"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// accountWorker is an account's place for a worker: it starts one when a call needs it and none
+// is there, once for all calls that wait.
+type accountWorker struct {
+	s       *Supervisor
+	account protocol.Account
+	helper  bool         // It is the plugin's helper.
+	busy    atomic.Int64 // Calls in flight, for whoever looks without mu.
+	used    atomic.Int64 // When the last call began or ended, in nanoseconds.
+	running atomic.Bool  // It has a worker.
+	held    atomic.Int64 // Its workers that run, or have ended and were not reaped.
+
+	mu       sync.Mutex
+	current  *worker           // Nil where none runs.
+	starting chan struct{}     // Closed when the start that is under way is over.
+	modules  []protocol.Module // The last description.
+	err      error             // Of the last start.
+	crashes  int               // In a row.
+	retryAt  time.Time         // No start before then.
+	calls    int               // In flight.
+	idle     *time.Timer
+	closed   bool
+}
+
+// described returns the last description of a worker that is there or was.
+func (aw *accountWorker) described() []protocol.Module {
+	aw.mu.Lock()
+	defer aw.mu.Unlock()
+	return aw.modules
+}
+
+// acquire returns a running worker; the caller must release it.
+func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
+	for {
+		aw.mu.Lock()
+		if aw.closed {
+			aw.mu.Unlock()
+			return nil, fmt.Errorf("%w: the host is shutting down", host.ErrNotRun)
+		}
+		if w := aw.current; w != nil && !w.dead() {
+			aw.calls++
+			aw.touch()
+			if aw.idle != nil {
+				aw.idle.Stop()
+			}
+			aw.mu.Unlock()
+			return w, nil
+		}
+		aw.clearDead()
+		wait := time.Until(aw.retryAt)
+		if aw.starting == nil && wait > maxWait {
+			err, crashes := aw.err, aw.crashes
+			aw.mu.Unlock()
+			return nil, errStarting(&host.BackoffError{Times: crashes, For: wait.Round(time.Millisecond), Err: err})
+		}
+		if aw.starting == nil {
+			aw.starting = make(chan struct{})
+			go aw.start(wait)
+		}
+		starting := aw.starting
+		aw.mu.Unlock()
+		select {
+		case <-starting:
+		case <-ctx.Done():
+			return nil, errStarting(ctx.Err())
+		}
+		aw.mu.Lock()
+		failed := aw.err
+		running := aw.current != nil
+		aw.mu.Unlock()
+		if !running && failed != nil {
+			return nil, errStarting(failed)
+		}
+	}
+}
+
+// release gives back what acquire gave.
+func (aw *accountWorker) release() {
+	aw.mu.Lock()
+	defer aw.mu.Unlock()
+	aw.calls--
+	aw.touch()
+	aw.armIdle()
+}
+
+// touch notes for others how busy the accountWorker is. It needs mu.
+func (aw *accountWorker) touch() {
+	aw.busy.Store(int64(aw.calls))
+	aw.used.Store(time.Now().UnixNano())
+}
+
+// armIdle starts the idle time where no call is in flight. It needs mu.
+func (aw *accountWorker) armIdle() {
+	if aw.calls > 0 || aw.s.o.Idle <= 0 || aw.closed {
+		return
+	}
+	if aw.idle == nil {
+		aw.idle = time.AfterFunc(aw.s.o.Idle, func() { aw.stopIdle() })
+		return
+	}
+	aw.idle.Reset(aw.s.o.Idle)
+}
+
+// stopIdle ends a worker that nobody called for a while, and tells whether it did. That is no
+// crash.
+func (aw *accountWorker) stopIdle() bool {
+	aw.mu.Lock()
+	w := aw.current
+	if aw.calls > 0 || w == nil {
+		aw.mu.Unlock()
+		return false
+	}
+	aw.current = nil
+	aw.s.o.Pool.leave(aw)
+	aw.mu.Unlock()
+	w.stop()
+	return true
+}
+
+// start runs in its own goroutine, so that a caller who leaves does not end the start
+// that others wait for.
+func (aw *accountWorker) start(wait time.Duration) {
+	if wait > 0 {
+		time.Sleep(wait)
+	}
+	err := aw.tooManyHeld()
+	if err == nil {
+		err = aw.s.o.Pool.enter(aw)
+	}
+	full := err != nil
+	var w *worker
+	if !full {
+		w, err = aw.s.startWorker(aw)
+	}
+	aw.mu.Lock()
+	defer aw.mu.Unlock()
+	aw.err = err
+	switch {
+	case full:
+		aw.s.log.Warn("no room for a worker", "account", aw.account.Name, "error", err.Error())
+	case err != nil:
+		aw.s.o.Pool.leave(aw)
+		aw.crashed(err)
+		aw.s.log.Error("worker did not start", "account", aw.account.Name, "error", err.Error(), "in_a_row", aw.crashes)
+	default:
+		aw.modules, aw.current = w.modules, w
+		aw.running.Store(true)
+		aw.touch() // Whoever waits for it comes in a moment.
+		if aw.closed {
+			aw.current = nil
+			aw.s.o.Pool.leave(aw)
+			go w.stop()
+		}
+		aw.held.Add(1)
+		go aw.watch(w)
+		if aw.s.o.Memory > 0 {
+			go aw.weigh(w)
+		}
+		aw.armIdle() // Whoever asked for it may have left.
+	}
+	close(aw.starting)
+	aw.starting = nil
+}
+
+// watch notes the end of a worker that nobody stopped.
+func (aw *accountWorker) watch(w *worker) {
+	<-w.process.Exited()
+	aw.mu.Lock()
+	aw.clearDead()
+	aw.mu.Unlock()
+	if !w.ending.Load() {
+		aw.s.restarts.Add(1)
+		aw.s.log.Error("worker stopped by itself or was killed", "account", aw.account.Name,
+			"pid", w.process.PID(), "status", w.process.Status())
+		w.stop() // Ends go-plugin's side and removes the socket's directory.
+	}
+	<-w.process.Reaped()
+	aw.held.Add(-1)
+}
+
+// maxHeld is how many ended workers of an account a tracer may hold. Each is a process that the
+// kernel keeps for it.
+const maxHeld = 3
+
+func (aw *accountWorker) tooManyHeld() error {
+	if n := aw.held.Load(); n > maxHeld {
+		return fmt.Errorf("%w: a program of the account holds %d of its ended workers", host.ErrNotRun, n)
+	}
+	return nil
+}
+
+// clearDead takes a dead worker out, as a crash. It needs mu.
+func (aw *accountWorker) clearDead() {
+	w := aw.current
+	if w == nil || !w.dead() {
+		return
+	}
+	aw.current = nil
+	aw.s.o.Pool.leave(aw)
+	if time.Since(w.started) > healthyAfter {
+		aw.crashes = 0
+	}
+	aw.crashed(fmt.Errorf("the last one ended: %s", w.process.Status()))
+}
+
+func (aw *accountWorker) crashed(err error) {
+	aw.crashes++
+	aw.err = err
+	aw.retryAt = time.Now().Add(backoff(aw.crashes))
+}
+
+// checkHealth kills a worker that let a deadline pass and does not answer a ping
+// either, so that the next call starts a fresh one.
+func (aw *accountWorker) checkHealth(w *worker) {
+	healthy := make(chan error, 1)
+	go func() { healthy <- w.ping() }()
+	select {
+	case err := <-healthy:
+		if err == nil {
+			return
+		}
+	case <-time.After(protocol.WorkerKillTimeout):
+	}
+	if !w.dead() {
+		w.hung.Store(true)
+		aw.s.hangs.Add(1)
+		aw.s.log.Error("worker hangs and is killed", "account", aw.account.Name, "pid", w.process.PID())
+		_ = w.process.Process.Kill()
+	}
+}
+
+// close ends the accountWorker's worker for good.
+func (aw *accountWorker) close() {
+	aw.mu.Lock()
+	aw.closed = true
+	w, starting := aw.current, aw.starting
+	aw.current = nil
+	aw.s.o.Pool.leave(aw)
+	if aw.idle != nil {
+		aw.idle.Stop()
+	}
+	aw.mu.Unlock()
+	if w != nil {
+		w.stop()
+	}
+	if starting != nil {
+		<-starting // start stops what it started.
+	}
+}
+
+// weighEvery is how often a worker's memory is looked at. A control group stops it at the
+// bound; where there is none, this does a moment later.
+const weighEvery = 250 * time.Millisecond
+
+// weigh ends a worker that takes more memory than it may.
+func (aw *accountWorker) weigh(w *worker) {
+	tick := time.NewTicker(weighEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.process.Exited():
+			return
+		case <-tick.C:
+		}
+		held, err := isolate.ResidentBytes(w.process.PID())
+		if err != nil || held <= aw.s.o.Memory {
+			continue
+		}
+		aw.s.memoryKills.Add(1)
+		aw.s.log.Error("worker takes more memory than it may and is killed", "account", aw.account.Name,
+			"pid", w.process.PID(), "bytes", held, "most", aw.s.o.Memory)
+		_ = w.process.Process.Kill()
+		return
+	}
+}
+
+// status returns what there is to know; ok is false where there is nothing.
+func (aw *accountWorker) status() (st WorkerStatus, ok bool) {
+	aw.mu.Lock()
+	defer aw.mu.Unlock()
+	st = WorkerStatus{Account: aw.account.Name, Calls: aw.calls, Crashes: aw.crashes}
+	if aw.helper {
+		st.Account = ""
+	}
+	if aw.crashes > 0 {
+		st.RetryAt = aw.retryAt
+	}
+	if w := aw.current; w != nil && !w.dead() {
+		st.PID, st.Started = w.process.PID(), w.started
+		st.Memory, _ = isolate.ResidentBytes(st.PID)
+	}
+	return st, st.PID > 0 || st.Crashes > 0
+}
