@@ -253,11 +253,11 @@ func (h *Host) report(ctx context.Context, e Event, result *protocol.Result, too
 	if failed := result.Err; failed != nil {
 		kind = string(failed.Kind)
 		if failed.Err != nil {
-			level, cause = slog.LevelError, clip(failed.Err.Error(), protocol.MaxText)
+			level, cause = slog.LevelError, protocol.Clip(failed.Err.Error(), protocol.MaxText)
 		}
 	}
 	h.log.Log(ctx, level, "call", "id", e.ID, "account", e.Caller.Account.Name, "role", e.Caller.Role, "door", e.Caller.Door,
-		"api", int(e.API), "module", clip(e.Module, 64), "func", clip(e.Func, 64), "result", kind, "cause", cause, "took", took)
+		"api", int(e.API), "module", protocol.Clip(e.Module, 64), "func", protocol.Clip(e.Func, 64), "result", kind, "cause", cause, "took", took)
 }
 
 // shown returns the arguments that may be written down: those that the function describes, and
@@ -268,7 +268,7 @@ func shown(fn protocol.Function, args protocol.Args) map[string]string {
 		switch value := args.Named[p.Name].(type) {
 		case nil:
 		case string:
-			out[p.Name] = clip(value, 200)
+			out[p.Name] = protocol.Clip(value, 200)
 		case protocol.Secret:
 			out[p.Name] = value.String()
 		default:
@@ -276,14 +276,6 @@ func shown(fn protocol.Function, args protocol.Args) map[string]string {
 		}
 	}
 	return out
-}
-
-// clip bounds a client's or a worker's text before it is logged.
-func clip(s string, most int) string {
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
 }
 
 // newID returns a call's id: six letters and digits, as cPanel's error ids are.

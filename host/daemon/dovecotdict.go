@@ -34,7 +34,7 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	if at < 0 {
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
-	a, err := rt.accounts.ByDomain(strings.ToLower(address[at+1:]))
+	a, err := rt.accounts.ByDomain(account.ASCIIDomain(address[at+1:]))
 	if errors.Is(err, account.ErrUnknown) {
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
@@ -63,14 +63,9 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	box.Hash, _ = said["hash"].(string)
 	box.Incoming, _ = said["incoming"].(bool)
 	box.Outgoing, _ = said["outgoing"].(bool)
-	switch n := said["quota"].(type) {
-	case int64:
-		box.Quota = n
-	case uint64:
-		box.Quota = int64(min(n, 1<<62))
-	}
+	box.Quota, _ = protocol.WholeNumber(said["quota"])
 	localpart, domain, ok := strings.Cut(box.Address, "@")
-	if !ok || domain != strings.ToLower(address[at+1:]) || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
+	if !ok || domain != account.ASCIIDomain(address[at+1:]) || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
 		return dovecotdict.Box{}, errors.New("the plugin's answer is of another address")
 	}
 	// Of a checked address, in a home that the account's file names.

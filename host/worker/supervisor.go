@@ -171,7 +171,7 @@ func clipped(err error) error {
 	if len(text) <= protocol.MaxText {
 		return err
 	}
-	return errors.New(text[:protocol.MaxText] + "...")
+	return errors.New(protocol.Clip(text, protocol.MaxText))
 }
 
 // decode decodes a worker's answer when there is room for what it becomes.

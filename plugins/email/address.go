@@ -28,7 +28,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 		}
 		if domain != "" && ascii(domain) != ascii(own) {
 			return store.Address{}, protocol.NewError(protocol.KindInvalid,
-				"The ‘"+param+"’ and ‘domain’ arguments name different domains: “"+clip(own)+"” and “"+clip(domain)+"”.")
+				"The ‘"+param+"’ and ‘domain’ arguments name different domains: “"+protocol.Clip(own, maxEchoed)+"” and “"+protocol.Clip(domain, maxEchoed)+"”.")
 		}
 		domain = own
 	}
@@ -71,7 +71,7 @@ func isOwn(call *sdk.Call, box store.Address) bool {
 func ownDomain(call *sdk.Call, domain string) (string, error) {
 	own := ascii(domain)
 	if !slices.Contains(call.Account.Domains, own) {
-		return "", protocol.NewError(protocol.KindInvalid, "You do not have access to the domain “"+clip(domain)+"”.")
+		return "", protocol.NewError(protocol.KindInvalid, "You do not have access to the domain “"+protocol.Clip(domain, maxEchoed)+"”.")
 	}
 	return own, nil
 }
@@ -131,10 +131,5 @@ func public(box store.Address, err error, outcome string) error {
 	return e
 }
 
-// clip bounds a client's text before it is repeated to it.
-func clip(s string) string {
-	if len(s) <= 100 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:100], "") + "…"
-}
+// maxEchoed bounds a client's text that an error message repeats, in bytes.
+const maxEchoed = 100

@@ -64,18 +64,8 @@ func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 		}
 		hash = accepted
 	}
-	quota, _ := wholeNumber(said["quota"])
+	quota, _ := protocol.WholeNumber(said["quota"])
 	incoming, _ := said["incoming"].(bool)
 	outgoing, _ := said["outgoing"].(bool)
 	return map[string]any{"address": box.String(), "hash": hash, "quota": max(0, quota), "incoming": incoming, "outgoing": outgoing}, nil
-}
-
-func wholeNumber(v any) (int64, bool) {
-	switch n := v.(type) {
-	case int64:
-		return n, true
-	case uint64:
-		return int64(min(n, 1<<62)), true
-	}
-	return 0, false
 }

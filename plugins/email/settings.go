@@ -135,16 +135,10 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 	return s, nil
 }
 
+// integer reads a setting that is a small whole number.
 func integer(value any) (int, bool) {
-	switch n := value.(type) {
-	case int:
-		return n, true
-	case int64:
-		return int(n), true
-	case uint64:
-		return int(min(n, 1<<31)), true
-	}
-	return 0, false
+	n, ok := protocol.WholeNumber(value)
+	return int(max(-1<<31, min(n, 1<<31))), ok
 }
 
 // Open returns what opens an account's store, and what closes all of them.

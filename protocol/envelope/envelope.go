@@ -4,39 +4,42 @@
 package envelope
 
 import (
-	"encoding/json"
 	"math"
 
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// JSON returns result in the envelope of call's API, and nil where it names no known API:
-// there is no envelope for that.
+// JSON returns result in the envelope of call's API, or nil if the call names no known API.
 func JSON(call protocol.Call, result *protocol.Result) []byte {
-	var v any
-	switch call.API {
-	case protocol.API1:
-		v = api1Of(call, result)
-	case protocol.API2:
-		v = api2Of(call, result)
-	case protocol.UAPI:
-		v = uapiOf(call, result)
-	default:
-		return nil
+	if o := objectOf(call, result); o != nil {
+		return o.json()
 	}
-	return marshal(v)
+	return nil
 }
 
-// marshal encodes v, which was built of clean values only and so always encodes.
-// encoding/json writes '<', '>' and '&' as escapes, replaces bytes that are no UTF-8
-// and sorts the keys of maps.
-func marshal(v any) []byte {
-	out, err := json.Marshal(v)
-	if err != nil {
-		// Unreachable with values from clean; an empty object still ends the answer.
-		return []byte("{}")
+// Value returns result in the envelope of call's API as a map, strings byte for byte, for encodings that
+// carry any byte. A call that names no known API gets the shape of a failure.
+func Value(call protocol.Call, result *protocol.Result) map[string]any {
+	if o := objectOf(call, result); o != nil {
+		return o.asMap()
 	}
-	return out
+	failure := object{{"data", object{{"result", 0}}}}
+	if result.Err != nil {
+		failure = append(failure, member{"error", result.Err.Message})
+	}
+	return failure.asMap()
+}
+
+func objectOf(call protocol.Call, result *protocol.Result) object {
+	switch call.API {
+	case protocol.API1:
+		return api1Of(call, "", result)
+	case protocol.API2:
+		return api2Of(call, result)
+	case protocol.UAPI:
+		return uapiOf(call, result)
+	}
+	return nil
 }
 
 // clean returns v as cPanel's JSON has it: 1 and 0 for booleans, and nothing that JSON
@@ -73,9 +76,4 @@ func clean(v any) any {
 		return v
 	}
 	return nil
-}
-
-type event struct {
-	Reason string `json:"reason,omitempty"`
-	Result int    `json:"result"`
 }

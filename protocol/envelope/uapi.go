@@ -2,53 +2,44 @@ package envelope
 
 import "github.com/liveapid/liveapid/protocol"
 
-// uapi is UAPI's envelope as the command line and the socket carry it.
-type uapi struct {
-	APIVersion int        `json:"apiversion"`
-	Module     string     `json:"module"`
-	Func       string     `json:"func"`
-	Result     uapiResult `json:"result"`
-}
-
-type uapiResult struct {
-	Data     any            `json:"data"`
-	Errors   []string       `json:"errors"` // Nil prints null, as do the two below.
-	Messages []string       `json:"messages"`
-	Metadata map[string]any `json:"metadata"`
-	Status   int            `json:"status"`
-	Warnings []string       `json:"warnings"`
-}
-
-// UAPIResult returns a UAPI result by itself, without what the call was: as /execute answers.
+// UAPIResult returns a UAPI result without its module and function: as /execute answers.
 func UAPIResult(call protocol.Call, result *protocol.Result) []byte {
-	return marshal(uapiOf(call, result).Result)
+	return uapiResultOf(call, result).json()
 }
 
-func uapiOf(call protocol.Call, result *protocol.Result) uapi {
-	u := uapi{APIVersion: 3, Module: call.Module, Func: call.Func}
-	u.Result = uapiResult{
-		Messages: orNull(result.Messages), Warnings: orNull(result.Warnings),
-		Metadata: map[string]any{}, Status: 1,
-	}
+// uapiOf returns UAPI's envelope as the command line and the socket carry it.
+func uapiOf(call protocol.Call, result *protocol.Result) object {
+	return object{{"apiversion", 3}, {"module", call.Module}, {"func", call.Func}, {"result", uapiResultOf(call, result)}}
+}
+
+func uapiResultOf(call protocol.Call, result *protocol.Result) object {
+	metadata := map[string]any{}
 	for k, v := range result.Metadata {
-		u.Result.Metadata[k] = clean(v)
+		metadata[k] = clean(v)
 	}
+	var data any
+	var errors []string
+	status := 1
 	if result.Err == nil {
-		u.Result.Data = clean(result.Data)
-		return u
+		data = clean(result.Data)
+	} else {
+		status = 0
+		message := result.Err.Message
+		switch result.Err.Kind {
+		case protocol.KindNoModule:
+			message = "Failed to load module “" + call.Module + "”."
+		case protocol.KindNoFunction:
+			message = "The system could not find the function “" + call.Func + "” in the module “" + call.Module + "”."
+		}
+		errors = []string{message}
 	}
-	u.Result.Status = 0
-	message := result.Err.Message
-	switch result.Err.Kind {
-	case protocol.KindNoModule:
-		message = "Failed to load module “" + call.Module + "”."
-	case protocol.KindNoFunction:
-		message = "The system could not find the function “" + call.Func + "” in the module “" + call.Module + "”."
+	return object{
+		{"data", data}, {"errors", errors}, {"messages", orNull(result.Messages)}, {"metadata", metadata},
+		{"status", status}, {"warnings", orNull(result.Warnings)},
 	}
-	u.Result.Errors = []string{message}
-	return u
 }
 
+// orNull returns nil, which is null in JSON, for an empty list.
 func orNull(list []string) []string {
 	if len(list) == 0 {
 		return nil

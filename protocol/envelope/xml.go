@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // XML returns a JSON envelope as the XML twin that cPanel's clients read: what stands
@@ -68,15 +70,9 @@ func (w *xmlWriter) element(key string, value any) {
 	switch v := value.(type) {
 	case map[string]any:
 		w.object(v)
-	case string:
-		_ = xml.EscapeText(w, []byte(legalText(v))) // A buffer takes everything.
-	case json.Number:
-		w.WriteString(v.String())
-	case bool:
-		if v {
-			w.WriteByte('1')
-		} else {
-			w.WriteByte('0')
+	default:
+		if text, ok := protocol.ScalarText(v); ok {
+			_ = xml.EscapeText(w, []byte(legalText(text))) // A bytes.Buffer returns no error.
 		}
 	}
 	w.WriteString("</" + name + ">")

@@ -39,7 +39,10 @@ func Split(api protocol.API, named map[string]any) (Options, map[string]any, *pr
 			own[name] = value
 			continue
 		}
-		text, ok := text(value)
+		text, ok := protocol.ScalarText(value)
+		if value == nil {
+			text, ok = "", true
+		}
 		if !ok {
 			return o, nil, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text.")
 		}

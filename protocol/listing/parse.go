@@ -184,21 +184,3 @@ func programSize(tree *syntax.Regexp) int {
 }
 
 func isOn(flag string) bool { return flag != "" && flag != "0" }
-
-// text reads a meta-parameter's value.
-func text(value any) (string, bool) {
-	switch v := value.(type) {
-	case nil:
-		return "", true
-	case string:
-		return v, true
-	case protocol.Number:
-		return string(v), true
-	case bool:
-		if v {
-			return "1", true
-		}
-		return "0", true
-	}
-	return "", false
-}

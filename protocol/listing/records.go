@@ -63,7 +63,7 @@ func (f filter) keeps(record map[string]any, w *work) bool {
 }
 
 func (f filter) fits(value any, w *work) bool {
-	text, defined := show(value)
+	text, defined := protocol.ScalarText(value)
 	switch f.kind {
 	case "defined":
 		return defined
@@ -132,30 +132,6 @@ func number(text string, unlimited bool) (float64, bool) {
 	return n, true
 }
 
-// show returns a value as a client sees it, and whether there is one.
-func show(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case protocol.Number:
-		return string(v), true
-	case bool:
-		if v {
-			return "1", true
-		}
-		return "0", true
-	case int:
-		return strconv.Itoa(v), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case uint64:
-		return strconv.FormatUint(v, 10), true
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), true
-	}
-	return "", false
-}
-
 // sortKey is one column to sort by.
 type sortKey struct {
 	column, method string
@@ -179,7 +155,7 @@ func (o Options) sorted(list []any, w *work) []any {
 		record, ok := item.(map[string]any)
 		rows[i] = row{item: item, record: ok, texts: make([]string, len(o.sorts)), ranks: make([]float64, len(o.sorts))}
 		for j, k := range o.sorts {
-			rows[i].texts[j], _ = show(record[k.column])
+			rows[i].texts[j], _ = protocol.ScalarText(record[k.column])
 			rows[i].ranks[j] = k.rank(rows[i].texts[j])
 		}
 	}

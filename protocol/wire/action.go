@@ -27,7 +27,7 @@ func parseAction(raw []byte) Request {
 		name string
 		to   *string
 	}{{"reqtype", &a.reqtype}, {"module", &a.module}, {"func", &a.function}, {"apiversion", &a.version}} {
-		if *field.to, ok = scalar(object[field.name]); !ok {
+		if *field.to, ok = optionalText(object[field.name]); !ok {
 			return unknown(a.call(), field.name+": must be text")
 		}
 	}
@@ -77,7 +77,7 @@ func (a action) special(name string, raw any) Request {
 			raw = list[0]
 		}
 	}
-	text, ok := scalar(raw)
+	text, ok := optionalText(raw)
 	if !ok {
 		r := badTag("")
 		r.Special, r.Err.Message = name, "Unknown API request: args: must be one text"
@@ -110,17 +110,15 @@ func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 	return protocol.Args{}, errors.New("args: must be an object of names and values")
 }
 
-// scalar reads text that some clients send as a number; absent and null are "".
-func scalar(value any) (string, bool) {
-	switch v := value.(type) {
+// optionalText reads text that some clients send as a number. Absent and null are "".
+func optionalText(value any) (string, bool) {
+	switch value.(type) {
 	case nil:
 		return "", true
-	case string:
-		return v, true
-	case protocol.Number:
-		return string(v), true
+	case bool:
+		return "", false
 	}
-	return "", false
+	return protocol.ScalarText(value)
 }
 
 // sniffPattern finds the names of a call in JSON that can't be decoded. What it finds

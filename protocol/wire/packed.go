@@ -68,7 +68,7 @@ func packedCall(object map[string]any) Request {
 			return unknown(a.call(), err.Error())
 		}
 		var ok bool
-		if *field.to, ok = scalar(value); !ok {
+		if *field.to, ok = optionalText(value); !ok {
 			return unknown(a.call(), field.name+": must be text or a number")
 		}
 	}

@@ -80,10 +80,7 @@ func showValue(name string, value any) string {
 	if secret(name) || strings.Contains(text, "PRIVATE KEY") {
 		return "••••"
 	}
-	if len(text) > maxShown {
-		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
-	}
-	return text
+	return protocol.Clip(text, maxShown)
 }
 
 // secret tells by an argument's name whether its value may not be shown.

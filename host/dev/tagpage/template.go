@@ -1,11 +1,11 @@
 package tagpage
 
 import (
-	"fmt"
 	"html"
 	"net/url"
-	"strconv"
 	"strings"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // fill returns a template with a record's fields in it: each % takes the next return,
@@ -51,9 +51,9 @@ func field(spec string, record map[string]any, index int) string {
 		}
 		return "even"
 	case strings.HasPrefix(name, "^"):
-		return strings.ReplaceAll(url.QueryEscape(show(record[name[1:]])), "+", "%20")
+		return strings.ReplaceAll(url.QueryEscape(scalar(record[name[1:]])), "+", "%20")
 	case strings.HasPrefix(name, "+"):
-		if v := show(record[name[1:]]); v != "" && v != "0" {
+		if v := scalar(record[name[1:]]); v != "" && v != "0" {
 			return "checked"
 		}
 		return ""
@@ -72,25 +72,13 @@ func field(spec string, record map[string]any, index int) string {
 		return b.String()
 	}
 	if strings.HasSuffix(name, "_html") || strings.HasSuffix(name, "_htmlsafe") {
-		return show(value)
+		return scalar(value)
 	}
-	return html.EscapeString(show(value))
+	return html.EscapeString(scalar(value))
 }
 
-// show returns a value as text; a list or a record has none.
-func show(value any) string {
-	switch v := value.(type) {
-	case string:
-		return v
-	case bool:
-		if v {
-			return "1"
-		}
-		return "0"
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case int, int64, uint64:
-		return fmt.Sprint(v)
-	}
-	return ""
+// scalar returns a value as text. Lists and records have no text.
+func scalar(value any) string {
+	text, _ := protocol.ScalarText(value)
+	return text
 }

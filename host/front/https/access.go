@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // AccessLog has a line of JSON for each request: who, when, what path, with what outcome. Queries
@@ -87,9 +89,9 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 		return
 	}
 	line := accessLine{
-		Time: start.UTC().Format("2006-01-02T15:04:05.000Z"), Service: q.service, From: q.from.String(), User: clip(q.who.user), By: q.who.by,
-		Method: clip(q.r.Method), Path: q.shownPath(), Call: q.ran, Proto: q.r.Proto, Status: q.w.status, Bytes: q.w.bytes,
-		Millis: float64(took.Microseconds()) / 1000, Agent: clip(q.r.UserAgent()),
+		Time: start.UTC().Format("2006-01-02T15:04:05.000Z"), Service: q.service, From: q.from.String(), User: protocol.Clip(q.who.user, maxLogged), By: q.who.by,
+		Method: protocol.Clip(q.r.Method, maxLogged), Path: q.shownPath(), Call: q.ran, Proto: q.r.Proto, Status: q.w.status, Bytes: q.w.bytes,
+		Millis: float64(took.Microseconds()) / 1000, Agent: protocol.Clip(q.r.UserAgent(), maxLogged),
 	}
 	if q.r.URL.RawQuery != "" {
 		line.Query = "[masked]"
@@ -118,7 +120,10 @@ func (q *exchange) shownPath() string {
 	}
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	if q.path.Session != "" {
-		return "/cpsess[masked]" + clip(strings.TrimPrefix(raw, "/"+q.path.Session))
+		return "/cpsess[masked]" + protocol.Clip(strings.TrimPrefix(raw, "/"+q.path.Session), maxLogged)
 	}
-	return clip(raw)
+	return protocol.Clip(raw, maxLogged)
 }
+
+// maxLogged bounds each text of a client that is logged, in bytes.
+const maxLogged = 100

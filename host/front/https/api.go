@@ -108,7 +108,7 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 		// The password is another one now; who is signed in elsewhere may be why.
 		q.front.sessions.EndUser(string(q.service), q.who.user, *q.who.session)
 	}
-	q.ran = clip(call.Module) + "::" + clip(call.Func)
+	q.ran = protocol.Clip(call.Module, maxLogged) + "::" + protocol.Clip(call.Func, maxLogged)
 	status := http.StatusOK
 	if result.Err != nil && result.Err.Kind == protocol.KindReadOnly {
 		status = http.StatusForbidden

@@ -178,11 +178,11 @@ func (q *exchange) triesFrom() login.Client {
 // shown is a name as the log may have it: people type passwords where names belong.
 func (q *exchange) shown(name string) string {
 	if _, err := q.userOf(name); err == nil {
-		return clip(name)
+		return protocol.Clip(name, maxLogged)
 	}
 	_, domain, ok := strings.Cut(name, "@")
 	if ok && q.service == Webmail && q.front.o.Backend.Owned(account.ASCIIDomain(strings.TrimSpace(domain))) {
-		return clip(name)
+		return protocol.Clip(name, maxLogged)
 	}
 	return "[unknown]"
 }
@@ -369,12 +369,4 @@ func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("the API is closed", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")
 	q.refuse(http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Tell its operator, or try again later.")
-}
-
-// clip bounds a client's text before it is logged.
-func clip(s string) string {
-	if len(s) > 100 {
-		s = s[:100] + "..."
-	}
-	return strings.ToValidUTF8(s, "?")
 }

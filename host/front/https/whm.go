@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/front/https/request"
+	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
 	"github.com/liveapid/liveapid/protocol/listing"
@@ -266,7 +267,7 @@ func (c *whmCall) accountSummary() {
 		return
 	}
 	for _, a := range c.own() {
-		if user != "" && a.Name == user || user == "" && slices.Contains(a.Domains, strings.ToLower(domain)) {
+		if user != "" && a.Name == user || user == "" && slices.Contains(a.Domains, account.ASCIIDomain(domain)) {
 			records := []any{summary(a)}
 			c.reply(map[string]any{"acct": records}, map[string]any{"acct": records, "status": 1, "statusmsg": "Ok"})
 			return
@@ -324,7 +325,7 @@ func (c *whmCall) uapi() {
 		c.fail(http.StatusForbidden, why)
 		return
 	}
-	call := protocol.Call{API: protocol.UAPI, Module: clip(module), Func: clip(function), Quoted: true, Args: protocol.Args{Named: c.values.Named()}}
+	call := protocol.Call{API: protocol.UAPI, Module: protocol.Clip(module, maxLogged), Func: protocol.Clip(function, maxLogged), Quoted: true, Args: protocol.Args{Named: c.values.Named()}}
 	c.q.run(caller, call, func(status int, call protocol.Call, result *protocol.Result) {
 		if status != http.StatusOK {
 			c.fail(status, result.Err.Message)

@@ -79,28 +79,18 @@ func (o listOptions) apply(ctx context.Context, records []any, pause func(contex
 	meta := map[string]any{}
 	if o.filter && result.Metadata["filter"] != nil {
 		left := len(shaped)
-		if n, ok := number(result.Paginate["total_results"]); ok {
-			left = n
+		if n, ok := protocol.WholeNumber(result.Paginate["total_results"]); ok {
+			left = int(n)
 		}
 		meta["filter"] = map[string]any{"filtered": len(records) - left}
 	}
 	if o.chunked && result.Paginate != nil {
-		total, _ := number(result.Paginate["total_results"])
-		size, _ := number(result.Paginate["results_per_page"])
-		current, _ := number(result.Paginate["current_page"])
+		total, _ := protocol.WholeNumber(result.Paginate["total_results"])
+		size, _ := protocol.WholeNumber(result.Paginate["results_per_page"])
+		current, _ := protocol.WholeNumber(result.Paginate["current_page"])
 		meta["chunk"] = map[string]any{
 			"start": result.Paginate["start_result"], "size": size, "records": total, "current": current, "chunks": result.Paginate["total_pages"],
 		}
 	}
 	return shaped, meta, nil
-}
-
-func number(v any) (int, bool) {
-	switch n := v.(type) {
-	case int:
-		return n, true
-	case int64:
-		return int(n), true
-	}
-	return 0, false
 }

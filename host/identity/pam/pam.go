@@ -78,9 +78,5 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	case errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == 0:
 		return true, nil // It said so; only something it started lives on.
 	}
-	text := said.String()
-	if len(text) > 500 {
-		text = text[:500]
-	}
-	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(text))
+	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(protocol.Clip(said.String(), protocol.MaxText)))
 }

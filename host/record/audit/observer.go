@@ -2,7 +2,6 @@ package audit
 
 import (
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/liveapid/liveapid/host"
@@ -30,24 +29,19 @@ func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 	r.Args = nil // They stand in the first one.
 	r.Result = "ok"
 	if result.Err != nil {
-		r.Result, r.Reason = string(result.Err.Kind), clip(result.Err.Message)
+		r.Result, r.Reason = string(result.Err.Kind), protocol.Clip(result.Err.Message, maxRecordText)
 	}
 	if err := o.Log.Append(r); err != nil {
 		o.Errors.Error("audit: an outcome could not be written", "id", e.ID, "error", err.Error())
 	}
 }
 
+// maxRecordText bounds each text of a record that a client chose, in bytes.
+const maxRecordText = 300
+
 func record(event string, e host.Event) Record {
 	return Record{
 		Event: event, ID: e.ID, Account: e.Caller.Account.Name, Role: string(e.Caller.Role), Door: e.Caller.Door, From: e.Caller.From,
-		Module: clip(e.Module), Function: clip(e.Func), API: int(e.API), Args: e.Args,
+		Module: protocol.Clip(e.Module, maxRecordText), Function: protocol.Clip(e.Func, maxRecordText), API: int(e.API), Args: e.Args,
 	}
-}
-
-// clip bounds a text and makes it valid UTF-8; JSON escapes the rest.
-func clip(s string) string {
-	if len(s) > 300 {
-		s = s[:300] + "..."
-	}
-	return strings.ToValidUTF8(s, "?")
 }

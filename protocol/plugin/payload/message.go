@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -127,7 +126,7 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 		default:
 			kind = protocol.KindInternal
 		}
-		return protocol.Failed(protocol.NewError(kind, clip(e.text("message")))), nil
+		return protocol.Failed(protocol.NewError(kind, protocol.Clip(e.text("message"), protocol.MaxText))), nil
 	}
 	return &protocol.Result{
 		Data: f["data"], Messages: f.texts("messages"), Warnings: f.texts("warnings"), Metadata: f.object("metadata"),
@@ -170,14 +169,6 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	}
 }
 
-// clip bounds a text that is shown, and logged once for each call it fails.
-func clip(s string) string {
-	if len(s) <= protocol.MaxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:protocol.MaxText], "") + "…"
-}
-
 // DecodeModules reads and validates the answer to Describe.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	if len(doc) > protocol.MaxDescription {
@@ -188,7 +179,7 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 		return nil, err
 	}
 	if f["error"] != nil {
-		return nil, fmt.Errorf("the plugin refuses its settings: %s", clip(f.object("error").text("message")))
+		return nil, fmt.Errorf("the plugin refuses its settings: %s", protocol.Clip(f.object("error").text("message"), protocol.MaxText))
 	}
 	var modules []protocol.Module
 	for _, m := range f.objects("modules") {
@@ -212,7 +203,7 @@ func decodeFunction(f fields) protocol.Function {
 	fn := protocol.Function{
 		API: protocol.API(f.number("api")), Name: f.text("name"), Help: f.text("help"),
 		Returns: f.text("returns"), Changes: f.flag("changes"),
-		Open: f.flag("open"), Feature: clip(f.text("feature")),
+		Open: f.flag("open"), Feature: protocol.Clip(f.text("feature"), protocol.MaxText),
 		Before: f.flag("before"), After: f.flag("after"), Shared: f.flag("shared"),
 	}
 	for _, r := range f.texts("roles") {

@@ -144,10 +144,10 @@ func (v Values) positional() ([]any, *Error) {
 		}
 		n, err := strconv.Atoi(digits)
 		if err != nil || n < 0 || n >= maxPositional || strconv.Itoa(n) != digits {
-			return nil, bad("The ‘%s’ argument's number must be from 0 to %d.", clip(name), maxPositional-1)
+			return nil, bad("The ‘%s’ argument's number must be from 0 to %d.", protocol.Clip(name, maxShownName), maxPositional-1)
 		}
 		if len(values) != 1 {
-			return nil, bad("The ‘%s’ argument is there twice.", clip(name))
+			return nil, bad("The ‘%s’ argument is there twice.", protocol.Clip(name, maxShownName))
 		}
 		for len(list) <= n {
 			list = append(list, nil)

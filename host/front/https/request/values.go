@@ -13,6 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
@@ -146,7 +147,7 @@ func (v Values) addForm(text string) *Error {
 		}
 		value, ok := unescape(rawValue)
 		if !ok {
-			return bad("The ‘%s’ argument has a %% that no two hexadecimal digits follow; write it %%25.", clip(name))
+			return bad("The ‘%s’ argument has a %% that no two hexadecimal digits follow; write it %%25.", protocol.Clip(name, maxShownName))
 		}
 		if err := v.add(name, value); err != nil {
 			return err
@@ -221,7 +222,7 @@ func (v Values) addMultipart(body []byte, boundary string) *Error {
 			return bad("A part of the multipart body has no name.")
 		}
 		if part.FileName() != "" {
-			return bad("The ‘%s’ argument must be text, not a file.", clip(name))
+			return bad("The ‘%s’ argument must be text, not a file.", protocol.Clip(name, maxShownName))
 		}
 		text, err := io.ReadAll(part)
 		if err != nil {
@@ -233,9 +234,5 @@ func (v Values) addMultipart(body []byte, boundary string) *Error {
 	}
 }
 
-func clip(name string) string {
-	if len(name) > 64 {
-		name = name[:64] + "..."
-	}
-	return strings.ToValidUTF8(name, "?")
-}
+// maxShownName bounds an argument's name in an error message, in bytes.
+const maxShownName = 64
