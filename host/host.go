@@ -20,9 +20,17 @@ type Plugin interface {
 	// Modules describes what the plugin serves, from its own word. It may start a
 	// worker of the account.
 	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
-	// Call runs a call whose arguments were checked. The error is for the log and says
-	// by errors.Is which of ErrNotRun and ErrOutcomeUnknown holds, or neither.
-	Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error)
+	// Call runs a call whose arguments were checked. The error is for the log; errors.Is tells
+	// whether it is ErrNotRun, ErrOutcomeUnknown or neither.
+	Call(ctx context.Context, r Request) (*protocol.Result, error)
+}
+
+// Request is a call that a plugin runs.
+type Request struct {
+	ID       string // The call's id, which the log has, too.
+	Caller   protocol.Caller
+	Call     protocol.Call
+	Function protocol.Function // What the plugin's description says of the function.
 }
 
 // Errors of Plugin.Call. Where a call was handed over and no answer came, whether it
@@ -189,7 +197,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 			}
 		}
 	}
-	result, failure := found.plugin.Call(ctx, id, caller, call)
+	result, failure := found.plugin.Call(ctx, Request{ID: id, Caller: caller, Call: call, Function: fn})
 	switch {
 	case failure != nil:
 		return protocol.Failed(h.explain(ctx, fn, call, id, failure))

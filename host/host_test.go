@@ -35,7 +35,8 @@ func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, e
 	}}}, p.broken
 }
 
-func (p plugin) Call(ctx context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+func (p plugin) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
+	caller, call := r.Caller, r.Call
 	return p.call(ctx, caller, call)
 }
 

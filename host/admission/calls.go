@@ -34,8 +34,7 @@ type Calls struct {
 
 	mu       sync.Mutex
 	calls    int
-	accounts map[string]*callsOf
-	entered  int
+	accounts keyed[callsOf]
 }
 
 // callsOf is what one account uses.
@@ -56,7 +55,13 @@ func NewCalls(o CallOptions) *Calls {
 	if o.Rate == 0 {
 		o.Rate = DefaultRate
 	}
-	return &Calls{o: o, now: time.Now, accounts: make(map[string]*callsOf)}
+	create := func() *callsOf {
+		if o.Rate <= 0 {
+			return &callsOf{}
+		}
+		return &callsOf{bucket: rate.NewLimiter(rate.Limit(o.Rate), int(o.Rate*burstSeconds)+1)}
+	}
+	return &Calls{o: o, now: time.Now, accounts: newKeyed(create, (*callsOf).idle)}
 }
 
 // Enter counts a call in, or returns which limit is reached. The caller must call leave, once.
@@ -67,17 +72,7 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	if l.entered++; l.entered%1024 == 0 {
-		l.forget(now)
-	}
-	a := l.accounts[name]
-	if a == nil {
-		a = &callsOf{}
-		if l.o.Rate > 0 {
-			a.bucket = rate.NewLimiter(rate.Limit(l.o.Rate), int(l.o.Rate*burstSeconds)+1)
-		}
-		l.accounts[name] = a
-	}
+	a := l.accounts.of(name, now)
 	a.last = now
 	refuse := func(format string, args ...any) (func(), *protocol.Error) {
 		return nil, protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(format, args...)+" Nothing was changed; try again later.")
@@ -101,13 +96,9 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}, nil
 }
 
-// forget drops accounts that have used nothing for so long that they may use all. It needs mu.
-func (l *Calls) forget(now time.Time) {
-	for name, a := range l.accounts {
-		if a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second {
-			delete(l.accounts, name)
-		}
-	}
+// idle reports whether an account has used nothing for so long that its bucket is full.
+func (a *callsOf) idle(now time.Time) bool {
+	return a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second
 }
 
 // InFlight returns how many calls there are.

@@ -67,5 +67,5 @@ func TestCallsForget(t *testing.T) {
 		require.Nil(t, err)
 		leave()
 	}
-	require.Less(t, len(l.accounts), 10)
+	require.Less(t, len(l.accounts.states), 10)
 }

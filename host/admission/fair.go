@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // FairOptions are the bounds of a FairSemaphore.
@@ -28,7 +29,7 @@ type FairSemaphore struct {
 
 	mu       sync.Mutex
 	waiting  int
-	accounts map[string]*fairTurn
+	accounts keyed[fairTurn]
 }
 
 // fairTurn is an account's: whoever holds a token has it.
@@ -39,7 +40,11 @@ type fairTurn struct {
 
 // NewFairSemaphore returns a semaphore of which all slots are free.
 func NewFairSemaphore(o FairOptions) *FairSemaphore {
-	return &FairSemaphore{o: o, slots: make(chan struct{}, o.Slots), accounts: make(map[string]*fairTurn)}
+	create := func() *fairTurn { return &fairTurn{token: make(chan struct{}, o.Each)} }
+	return &FairSemaphore{
+		o: o, slots: make(chan struct{}, o.Slots),
+		accounts: newKeyed(create, func(t *fairTurn, _ time.Time) bool { return t.users == 0 }),
+	}
 }
 
 // Account returns how many calls of one account may be there.
@@ -48,18 +53,15 @@ func (g *FairSemaphore) Account() int { return g.o.Account }
 // Enter waits for the account's turn and a free slot. The caller must call what it returns.
 func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func(), err error) {
 	g.mu.Lock()
-	t := g.accounts[account]
+	t := g.accounts.of(account, time.Time{})
 	switch {
-	case t != nil && t.users >= g.o.Account:
+	case t.users >= g.o.Account:
 		g.mu.Unlock()
 		return nil, ErrAccountFull
-	case t != nil && g.waiting >= g.o.Queue:
+	case t.users > 0 && g.waiting >= g.o.Queue:
 		// An account that has nothing here comes in all the same: the others can't keep it out.
 		g.mu.Unlock()
 		return nil, ErrQueueFull
-	case t == nil:
-		t = &fairTurn{token: make(chan struct{}, g.o.Each)}
-		g.accounts[account] = t
 	}
 	g.waiting++
 	t.users++
@@ -72,9 +74,8 @@ func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func()
 	forget := func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if t.users--; t.users == 0 {
-			delete(g.accounts, account)
-		}
+		t.users--
+		g.accounts.drop(account, time.Time{})
 	}
 	select {
 	case t.token <- struct{}{}:

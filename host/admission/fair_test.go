@@ -56,7 +56,7 @@ func TestR19_FairSemaphore(t *testing.T) {
 	leave()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	require.Empty(t, g.accounts)
+	require.Empty(t, g.accounts.states)
 	require.Zero(t, g.waiting)
 	require.Empty(t, g.slots)
 }

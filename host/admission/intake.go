@@ -46,8 +46,7 @@ type Intake struct {
 	now  func() time.Time
 
 	mu       sync.Mutex
-	admitted int
-	accounts map[string]*intakeOf
+	accounts keyed[intakeOf]
 }
 
 type intakeOf struct {
@@ -61,7 +60,18 @@ func NewIntake(o IntakeOptions) *Intake {
 		o.Requests = defaultRequests
 	}
 	each := max(eachIntake, 2*o.Largest)
-	return &Intake{o: o, now: time.Now, accounts: make(map[string]*intakeOf), pool: NewPool(PoolOptions{
+	create := func() *intakeOf {
+		return &intakeOf{
+			requests: rate.NewLimiter(rate.Limit(o.Requests), burstRequests),
+			bytes:    rate.NewLimiter(accountBytes, int(max(2*accountBytes, o.Largest))),
+			time:     rate.NewLimiter(accountTime, burstTime),
+		}
+	}
+	accounts := newKeyed(create, func(a *intakeOf, now time.Time) bool {
+		return now.Sub(a.last) > time.Minute // Its buckets are full again.
+	})
+	accounts.most = maxPaced
+	return &Intake{o: o, now: time.Now, accounts: accounts, pool: NewPool(PoolOptions{
 		Total: max(totalIntake, 4*each), Each: each, Reserve: totalIntake / 4, Small: 64 << 10, Grace: intakeGrace,
 	})}
 }
@@ -124,26 +134,7 @@ func (in *Intake) of(account string) *intakeOf {
 	now := in.now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.admitted++; in.admitted%1024 == 0 {
-		for name, a := range in.accounts {
-			if now.Sub(a.last) > time.Minute { // Its buckets are full again.
-				delete(in.accounts, name)
-			}
-		}
-	}
-	a := in.accounts[account]
-	if a == nil && len(in.accounts) >= maxPaced {
-		account = "others" // They wait for each other.
-		a = in.accounts[account]
-	}
-	if a == nil {
-		a = &intakeOf{
-			requests: rate.NewLimiter(rate.Limit(in.o.Requests), burstRequests),
-			bytes:    rate.NewLimiter(accountBytes, int(max(2*accountBytes, in.o.Largest))),
-			time:     rate.NewLimiter(accountTime, burstTime),
-		}
-		in.accounts[account] = a
-	}
+	a := in.accounts.of(account, now)
 	a.last = now
 	return a
 }

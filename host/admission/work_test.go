@@ -41,7 +41,7 @@ func TestT51_Work(t *testing.T) {
 	require.Len(t, got, 4)
 	first, second := <-got, <-got
 	require.Contains(t, []string{first, second}, "b", "b does not wait for all of a's")
-	require.Empty(t, w.turns.accounts)
+	require.Empty(t, w.turns.accounts.states)
 
 	ended, stop := context.WithCancel(t.Context())
 	pause, end := w.Pace("c")

@@ -31,7 +31,7 @@ func (e emails) Modules(context.Context, protocol.Account) ([]protocol.Module, e
 }
 
 // Call implements host.Plugin.
-func (e emails) Call(context.Context, string, protocol.Caller, protocol.Call) (*protocol.Result, error) {
+func (e emails) Call(context.Context, host.Request) (*protocol.Result, error) {
 	return &protocol.Result{Data: e.lookup}, nil
 }
 

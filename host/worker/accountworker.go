@@ -42,6 +42,18 @@ func (aw *accountWorker) described() []protocol.Module {
 	return aw.modules
 }
 
+// hasParts reports whether any function of the plugin runs in parts.
+func (aw *accountWorker) hasParts() bool {
+	for _, m := range aw.described() {
+		for _, fn := range m.Functions {
+			if fn.Before || fn.After || fn.Shared {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // acquire returns a running worker; the caller must release it.
 func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	for {

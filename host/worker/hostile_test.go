@@ -378,7 +378,7 @@ func TestT08_Credential(t *testing.T) {
 	require.False(t, credential.NoSetGroups)
 
 	r := newRig(t, "good", func(o *worker.Options) { o.Credential = isolate.Credential })
-	_, err = r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "alice"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+	_, err = call(t.Context(), r.s, protocol.Caller{Account: protocol.Account{Name: "alice"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 	require.ErrorIs(t, err, host.ErrNotRun)
 	require.ErrorContains(t, err, "uid 0: must be at least 500")
 }
@@ -395,7 +395,7 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 		}
 		require.NoError(t, os.Chmod(o.Path, 0o711))
 	})
-	result, err := r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "alice", UID: 12345, GID: 12346}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "process"})
+	result, err := call(t.Context(), r.s, protocol.Caller{Account: protocol.Account{Name: "alice", UID: 12345, GID: 12346}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "process"})
 	require.NoError(t, err)
 	status := result.Data.(map[string]any)["status"].(string)
 	for name, want := range map[string]string{"Uid": "\t12345\t12345\t12345\t12345", "Gid": "\t12346\t12346\t12346\t12346", "Groups": "\t ", "CapEff": "\t0000000000000000", "CapPrm": "\t0000000000000000"} {
@@ -413,7 +413,7 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 func TestT07_AnotherUIDIsAnotherAccount(t *testing.T) {
 	r := newRig(t, "good")
 	pid := func(uid int) int64 {
-		result, err := r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "bob", UID: uid}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+		result, err := call(t.Context(), r.s, protocol.Caller{Account: protocol.Account{Name: "bob", UID: uid}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 		require.NoError(t, err)
 		return toInt(result.Data)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/isolate/execas"
 	"github.com/liveapid/liveapid/host/worker"
@@ -259,7 +260,7 @@ func actHost() {
 		o.Credential, o.TLS, account.UID, account.GID = isolate.Credential, true, uid, uid
 	}
 	s := worker.New(o)
-	result, err := s.Call(context.Background(), "id", protocol.Caller{Account: account}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+	result, err := call(context.Background(), s, protocol.Caller{Account: account}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 	if err != nil {
 		panic(err)
 	}
@@ -338,7 +339,7 @@ func shortDir(t *testing.T) string {
 var alice = protocol.Account{Name: "alice", UID: os.Getuid(), GID: os.Getgid()}
 
 func (r *rig) call(ctx context.Context, name string, args map[string]any) (*protocol.Result, error) {
-	return r.s.Call(ctx, "id1234", protocol.Caller{Account: alice, Role: protocol.RoleAccount},
+	return call(ctx, r.s, protocol.Caller{Account: alice, Role: protocol.RoleAccount},
 		protocol.Call{API: protocol.UAPI, Module: "Try", Func: name, Args: protocol.Args{Named: args}})
 }
 
@@ -402,4 +403,21 @@ func readLine(t *testing.T, r io.Reader) string {
 	line, err := bufio.NewReader(r).ReadString('\n')
 	require.NoError(t, err)
 	return strings.TrimSpace(line)
+}
+
+// call runs a call as the host does: with the function that the plugin describes.
+func call(ctx context.Context, s *worker.Supervisor, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+	r := host.Request{ID: "id1234", Caller: caller, Call: call}
+	modules, err := s.Modules(ctx, caller.Account)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range modules {
+		for _, fn := range m.Functions {
+			if m.Name == call.Module && fn.API == call.API && fn.Name == call.Func {
+				r.Function = fn
+			}
+		}
+	}
+	return s.Call(ctx, r)
 }

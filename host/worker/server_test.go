@@ -85,7 +85,7 @@ func (r *rig) callAs(uid int, name string, args map[string]any) (*protocol.Resul
 	if _, err := r.s.Modules(ctx, a); err != nil {
 		return nil, err
 	}
-	return r.s.Call(ctx, "id1234", protocol.Caller{Account: a, Role: protocol.RoleAccount},
+	return call(ctx, r.s, protocol.Caller{Account: a, Role: protocol.RoleAccount},
 		protocol.Call{API: protocol.UAPI, Module: "Try", Func: name, Args: protocol.Args{Named: args}})
 }
 
@@ -162,7 +162,7 @@ func TestPool(t *testing.T) {
 	for _, uid := range []int{20001, 20003} {
 		hanging.Go(func() {
 			a := protocol.Account{Name: fmt.Sprintf("u%d", uid), UID: uid, GID: uid}
-			_, _ = r.s.Call(ctx, "id", protocol.Caller{Account: a}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "hang"})
+			_, _ = call(ctx, r.s, protocol.Caller{Account: a}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "hang"})
 		})
 	}
 	require.Eventually(t, func() bool {

@@ -12,25 +12,25 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Call implements host.Plugin. Where the plugin has a helper, the function runs in its parts:
-// secrets go to the helper alone, files are the account's worker's alone.
-func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+// Call implements host.Plugin. If the plugin has a helper, the function runs in its parts: the helper alone
+// gets the secrets, the account's worker alone opens the account's files.
+func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
+	caller, call, fn := r.Caller, r.Call, r.Function
 	aw, err := s.workerOf(caller.Account)
 	if err != nil {
 		return nil, err
 	}
-	request := payload.Request{ID: id, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox}
-	if s.helper == nil {
+	request := payload.Request{ID: r.ID, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox}
+	switch {
+	case s.helper == nil:
 		return s.run(ctx, aw, request, 0)
-	}
-	fn, split, err := s.function(call)
-	if err != nil {
-		return nil, err
-	}
-	if fn.Shared {
+	case fn.Name != call.Func:
+		// Without the description nobody knows which arguments are secrets.
+		return nil, fmt.Errorf("%w: the function %.64q is not described", host.ErrNotRun, call.Func)
+	case fn.Shared:
 		return s.through(ctx, s.shared, s.helper, request)
-	}
-	if !split {
+	case !s.helper.hasParts():
+		// A plugin that was written without helpers in mind: its workers do everything, with secrets.
 		return s.run(ctx, aw, request, 0)
 	}
 	g := s.semaphoreOf(fn, caller.Role)
@@ -77,24 +77,6 @@ func (s *Supervisor) Call(ctx context.Context, id string, caller protocol.Caller
 		after.Metadata = result.Metadata
 	}
 	return after, nil
-}
-
-// function returns what the helper said of a call's function, and whether the plugin knows of
-// helpers at all. Of one that does not, workers do all, secrets and all.
-func (s *Supervisor) function(call protocol.Call) (fn protocol.Function, split bool, err error) {
-	found := false
-	for _, m := range s.helper.described() {
-		for _, f := range m.Functions {
-			split = split || f.Before || f.After || f.Shared
-			if m.Name == call.Module && f.API == call.API && f.Name == call.Func {
-				fn, found = f, true
-			}
-		}
-	}
-	if !found {
-		return fn, split, fmt.Errorf("%w: the helper has not described %.64q", host.ErrNotRun, call.Func)
-	}
-	return fn, split, nil
 }
 
 // semaphoreOf returns the semaphore before the helper's parts of a function: those with secrets hash.

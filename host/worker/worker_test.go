@@ -39,7 +39,7 @@ func TestCall(t *testing.T) {
 func TestOneWorkerPerAccount(t *testing.T) {
 	r := newRig(t, "good")
 	pid := r.pid()
-	bob, err := r.s.Call(t.Context(), "id", protocol.Caller{Account: protocol.Account{Name: "bob"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
+	bob, err := call(t.Context(), r.s, protocol.Caller{Account: protocol.Account{Name: "bob"}}, protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"})
 	require.NoError(t, err)
 	require.NotEqual(t, pid, int(toInt(bob.Data)))
 }

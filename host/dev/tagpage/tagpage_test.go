@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/dev/tagpage"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/protocol"
@@ -44,7 +45,7 @@ func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *p
 		return protocol.Failed(protocol.NewError(protocol.KindNoModule, "No such module."))
 	}
 	call.Args.Named = map[string]any{"text": call.Args.Positional[0]}
-	result, err := builtin.Special{}.Call(ctx, "", c, call)
+	result, err := builtin.Special{}.Call(ctx, host.Request{Caller: c, Call: call})
 	if err != nil {
 		panic(err)
 	}

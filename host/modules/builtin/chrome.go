@@ -33,7 +33,8 @@ func (Chrome) Modules(context.Context, protocol.Account) ([]protocol.Module, err
 }
 
 // Call implements host.Plugin.
-func (Chrome) Call(_ context.Context, _ string, _ protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+func (Chrome) Call(_ context.Context, r host.Request) (*protocol.Result, error) {
+	call := r.Call
 	title, _ := call.Args.Named["page_title"].(string)
 	key, _ := call.Args.Named["app_key"].(string)
 	return &protocol.Result{Data: map[string]any{"header": header(title, key), "footer": footer}}, nil

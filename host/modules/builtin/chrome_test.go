@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -14,9 +15,9 @@ func TestChrome(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, modules[0].Validate())
 	get := func(title, key string) map[string]any {
-		result, err := builtin.Chrome{}.Call(t.Context(), "", protocol.Caller{}, protocol.Call{
+		result, err := builtin.Chrome{}.Call(t.Context(), host.Request{Call: protocol.Call{
 			Args: protocol.Args{Named: map[string]any{"page_title": title, "app_key": key}},
-		})
+		}})
 		require.NoError(t, err)
 		return result.Data.(map[string]any)
 	}

@@ -33,7 +33,8 @@ func (Special) Modules(context.Context, protocol.Account) ([]protocol.Module, er
 }
 
 // Call implements host.Plugin.
-func (Special) Call(_ context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+func (Special) Call(_ context.Context, r host.Request) (*protocol.Result, error) {
+	caller, call := r.Caller, r.Call
 	text, _ := call.Args.Named["text"].(string)
 	lookup := Variables(caller.Account)
 	switch call.Module {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -17,9 +18,9 @@ func TestSpecial(t *testing.T) {
 		require.NoError(t, m.Validate())
 	}
 	ask := func(account protocol.Account, module, text string) any {
-		result, err := builtin.Special{}.Call(t.Context(), "", protocol.Caller{Account: account}, protocol.Call{
+		result, err := builtin.Special{}.Call(t.Context(), host.Request{Caller: protocol.Caller{Account: account}, Call: protocol.Call{
 			Module: module, Args: protocol.Args{Named: map[string]any{"text": text}},
-		})
+		}})
 		require.NoError(t, err)
 		require.Nil(t, result.Err)
 		return result.Data

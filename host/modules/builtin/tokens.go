@@ -47,7 +47,8 @@ func (Tokens) Modules(context.Context, protocol.Account) ([]protocol.Module, err
 }
 
 // Call implements host.Plugin.
-func (p Tokens) Call(_ context.Context, _ string, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
+func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error) {
+	caller, call := r.Caller, r.Call
 	a := caller.Account
 	if caller.Features != nil && call.Func != "list" {
 		// It could make a token that may do more than itself.
