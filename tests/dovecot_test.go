@@ -300,7 +300,7 @@ func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 func TestRoundcube(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	d := startDovecot(t, w, "0")
 	w.Serve(t)
 	web.Wait(t)

@@ -294,7 +294,7 @@ func deleteCommand() *cobra.Command {
 				}
 			}
 			if c.Web.On() {
-				if err := daemon.EndPassword(c.Web, words[0]); err != nil {
+				if err := daemon.DeletePassword(c.Web, words[0]); err != nil {
 					return fmt.Errorf("%s is no account any more, but its password for the HTTPS API is left: %w", words[0], err)
 				}
 			}

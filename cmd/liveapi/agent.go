@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host/admin/postqueue"
-	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/account"
 )
 
@@ -32,7 +32,7 @@ mode the helper, which has made sure whose the sender is.`,
 				return errMisuse{fmt.Errorf("--for: %w", err)}
 			}
 			allowed = append(allowed, u.UID)
-			l, err := session.Listen(socket, 0o600)
+			l, err := unixsock.Listen(socket, 0o600)
 			if err != nil {
 				return err
 			}

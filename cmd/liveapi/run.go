@@ -17,7 +17,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
-	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -82,7 +82,7 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	socket := filepath.Join(dir, "liveapi.sock")
-	l, err := session.Listen(socket, 0o600)
+	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
 		return err
 	}

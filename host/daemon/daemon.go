@@ -1,5 +1,6 @@
-// Package daemon builds a running host from a configuration: its accounts, its plugins'
-// supervisors, its sessions. Every program that serves starts here.
+// Package daemon builds a running host from a configuration and serves its front doors: accounts, plugins,
+// sessions, the HTTPS API, the mail server's look-ups, metrics, reloads. Every program that serves starts
+// here. The package wires the others together; it decodes no protocol and opens no file of an account.
 package daemon
 
 import (
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,152 +28,159 @@ import (
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/host/record/audit"
 	"github.com/liveapid/liveapid/host/record/metrics"
-	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Runtime is a host with everything it runs on.
+// Runtime is a host with everything it runs on. Its fields are set by New and do not change; what a reload
+// replaces is in state.
 type Runtime struct {
 	Host    *host.Host
 	Metrics *metrics.Metrics
 
-	account     func() (protocol.Account, error) // Personal mode's.
-	accounts    *account.Directory               // Server mode's; nil in personal mode.
-	log         *slog.Logger
-	spawner     *isolate.Spawner
-	runDir      *isolate.RunDir
-	pool        *worker.Pool
-	answers     *admission.Answers
-	intake      *admission.Intake
-	work        *admission.Work
-	cgroups     *isolate.Cgroups  // Nil where there are none.
-	helper      *protocol.Account // Nil in personal mode.
-	audit       *audit.Log        // Nil where there is none.
-	top         *usage
-	lookups     lookups          // Of the mail server.
-	signIns     signIns          // Of mailboxes' users, at the webmail port.
-	tokens      *token.Store     // Nil where there is no HTTPS API.
-	front       *https.Front     // The same.
-	access      *https.AccessLog // Nil where there is none.
-	certificate *cert.Source     // The front's.
-	started     time.Time
+	mode    mode
+	log     *slog.Logger
+	started time.Time
+	limits  limits
+	workers workers
+	records records
+	web     web
 
-	mu      sync.Mutex
-	config  *config.Config
-	limiter *admission.Calls
-	refused map[int]bool // Uids that are refused, whatever accounts say. Server mode.
-	plugins []*running
-	ending  sync.WaitGroup  // Of workers whose accounts are no more.
-	server  *session.Server // Nil before Serve.
+	state     atomic.Pointer[state]
+	reloading sync.Mutex                     // One reload at a time.
+	sessions  atomic.Pointer[session.Server] // Nil before Serve.
+	ending    sync.WaitGroup                 // Workers of removed accounts, until they have ended.
 }
 
-// New builds the host that c describes. Nothing is started before the first call.
+// state is what a reload replaces, as one immutable value.
+type state struct {
+	config  *config.Config
+	calls   *admission.Calls
+	refused map[int]bool // Uids that are refused, even if they have an account. Server mode.
+	plugins []*running
+}
+
+// limits are the bounds that hold for as long as the host runs.
+type limits struct {
+	answers *admission.Answers
+	intake  *admission.Intake
+	work    *admission.Work
+	lookups *admission.Questions // Of the mail server.
+	signIns *admission.Questions // Of mailbox users, at the webmail port.
+}
+
+// workers is what the workers of all plugins share.
+type workers struct {
+	spawner *isolate.Spawner
+	runDir  *isolate.RunDir
+}
+
+// records are the places where the host writes down what it did.
+type records struct {
+	usage  *usage
+	audit  *audit.Log       // Nil if there is no audit log.
+	access *https.AccessLog // Nil if there is no access log.
+}
+
+// web is what the HTTPS API needs beside the host.
+type web struct {
+	tokens      *token.Store // Nil if the HTTPS API is off.
+	certificate *cert.Source // Set by openWeb.
+	front       atomic.Pointer[https.Front]
+}
+
+// New builds the host that c describes. It starts no worker before the first call.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
-	rt := &Runtime{config: c, log: log, spawner: isolate.NewSpawner(), top: newUsage(), started: time.Now(), answers: admission.NewAnswers(), work: admission.NewWork()}
-	rt.account = func() (protocol.Account, error) { return Account(c) }
-	if err := rt.build(); err != nil {
-		rt.Close()
+	if c.Mode != config.Server {
+		return build(c, personal{account: func() (protocol.Account, error) { return Account(c) }}, log)
+	}
+	m, err := newServer(c, log)
+	if err != nil {
 		return nil, err
 	}
+	return build(c, m, log)
+}
+
+// NewFor builds a host in personal mode for one account, even if c is in server mode: for a session over
+// pipes, or for a program that runs as the account.
+func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, error) {
+	own := *c
+	own.Mode = config.Personal
+	if c.Mode == config.Server {
+		// These belong to root. The account makes its own run directory.
+		own.RunDir, own.Audit, own.Metrics, own.Control, own.Web = "", "", "", "", config.Web{}
+	}
+	return build(&own, personal{account: func() (protocol.Account, error) { return a, nil }}, log)
+}
+
+func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
+	rt := &Runtime{
+		mode: m, log: log, started: time.Now(),
+		limits: limits{
+			answers: admission.NewAnswers(), intake: admission.NewIntake(intakeOptions(c)), work: admission.NewWork(),
+			lookups: admission.NewQuestions(lookupOptions), signIns: admission.NewQuestions(signInOptions),
+		},
+		workers: workers{spawner: isolate.NewSpawner()},
+		records: records{usage: newUsage()},
+	}
+	defer func() {
+		if err != nil {
+			rt.Close()
+		}
+	}()
+	if rt.workers.runDir, err = isolate.NewRunDir(c.RunDir, m.runDirMode()); err != nil {
+		return nil, err
+	}
+	s := &state{config: c, calls: newCalls(c)}
+	if s.plugins, err = rt.load(c, nil); err != nil {
+		return nil, err
+	}
+	if s.refused, err = m.refusedUIDs(c); err != nil {
+		return nil, err
+	}
+	rt.state.Store(s)
+	observers, err := rt.observers(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Web.On() {
+		rt.web.tokens = token.Open(c.Web.Tokens())
+	}
+	rt.Host = host.New(host.Options{
+		Plugins: rt.allPlugins(s.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables,
+		Observers: observers, Pace: rt.limits.work.Pace, Log: log,
+	})
+	rt.reloadAccounts()
 	return rt, nil
 }
 
-func (rt *Runtime) build() error {
-	c := rt.config
-	mode := os.FileMode(0o700)
-	if c.Mode == config.Server {
-		if err := rt.buildServer(); err != nil {
-			return err
-		}
-		mode = 0o711 // Workers pass through it to their own directories.
-	}
-	var err error
-	if rt.runDir, err = isolate.NewRunDir(c.RunDir, mode); err != nil {
-		return err
-	}
-	if rt.plugins, err = rt.load(c, nil); err != nil {
-		return err
-	}
-	observers := []host.Observer{rt.top}
+// observers returns those that record calls.
+func (rt *Runtime) observers(c *config.Config) ([]host.Observer, error) {
+	observers := []host.Observer{rt.records.usage}
 	if c.Audit != "" {
-		if rt.audit, err = audit.Open(c.Audit); err != nil {
-			return err
+		var err error
+		if rt.records.audit, err = audit.Open(c.Audit); err != nil {
+			return nil, err
 		}
-		// First: what can't be written down must not run.
-		observers = append([]host.Observer{&audit.Observer{Log: rt.audit, Errors: rt.log}}, observers...)
+		// First, because a change that can't be recorded must not be made.
+		observers = append([]host.Observer{&audit.Observer{Log: rt.records.audit, Errors: rt.log}}, observers...)
 	}
 	if c.Metrics != "" || c.Control != "" {
 		rt.Metrics = metrics.New(rt.sources())
 		observers = append(observers, rt.Metrics)
 	}
-	rt.limiter = newLimiter(c)
-	rt.intake = admission.NewIntake(intakeOptions(c))
-	if c.Web.On() {
-		rt.tokens = token.Open(c.Web.Tokens())
-	}
-	rt.Host = host.New(host.Options{
-		Plugins: rt.builtins(rt.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables, Observers: observers, Pace: rt.work.Pace, Log: rt.log,
-	})
-	return nil
+	return observers, nil
 }
 
-// buildServer is what server mode has more.
-func (rt *Runtime) buildServer() error {
-	c := rt.config
-	if os.Geteuid() != 0 {
-		return errors.New("server mode serves accounts by their own uids and needs root; personal mode serves you alone")
-	}
-	helper, err := account.SystemUser(c.Helper)
-	if err != nil {
-		return fmt.Errorf("helper: %w: create it (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
-	}
-	if _, err := isolate.HelperCredential(helper); err != nil {
-		return err
-	}
-	rt.helper = &helper
-	if rt.refused, err = rt.refusedUIDs(c); err != nil {
-		return err
-	}
-	rt.pool = worker.NewPool(c.Limits.Workers)
-	if rt.cgroups, err = isolate.FindCgroups(); err != nil {
-		rt.log.Warn("workers have no control groups: their memory is looked at four times a second, and their processes are not counted", "why", err.Error())
-		rt.cgroups = nil
-	}
-	if c.State != "" {
-		if err := os.MkdirAll(c.State, 0o700); err != nil {
-			return fmt.Errorf("state: %w", err)
-		}
-	}
-	rt.accounts = account.NewDirectory(Sources(c))
-	rt.reloadAccounts()
-	return nil
-}
-
-// refusedUIDs returns the uids that are refused, whatever accounts say.
-func (rt *Runtime) refusedUIDs(c *config.Config) (map[int]bool, error) {
-	refused := make(map[int]bool)
-	if rt.helper != nil {
-		refused[rt.helper.UID] = true
-	}
-	for _, name := range c.Refuse {
-		u, err := account.SystemUser(name)
-		if err != nil {
-			return nil, fmt.Errorf("refuse: %w", err)
-		}
-		refused[u.UID] = true
-	}
-	return refused, nil
-}
-
-func newLimiter(c *config.Config) *admission.Calls {
+func newCalls(c *config.Config) *admission.Calls {
 	o := admission.CallOptions{Calls: c.Limits.Calls, AccountCalls: c.Limits.AccountCalls, Rate: c.Limits.AccountRate}
 	if c.Mode == config.Personal && o.Rate == 0 {
-		o.Rate = -1 // There is nobody to be fair to.
+		o.Rate = -1 // There is no other account to be fair to.
 	}
 	return admission.NewCalls(o)
 }
 
-// intakeOptions returns what may be read of clients: of an account somewhat more than its calls can use.
+// intakeOptions returns the bounds of what is read from clients: of one account, somewhat more than its
+// calls can use.
 func intakeOptions(c *config.Config) admission.IntakeOptions {
 	o := admission.IntakeOptions{Largest: int64(max(c.Limits.Frame, protocol.MaxFrame))}
 	switch {
@@ -183,26 +192,8 @@ func intakeOptions(c *config.Config) admission.IntakeOptions {
 	return o
 }
 
-// NewFor builds a host in personal mode for one account, whatever mode c has: the
-// running user's own, for a session over pipes or a program that is run.
-func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, error) {
-	personal := *c
-	personal.Mode = config.Personal
-	if c.Mode == config.Server {
-		personal.RunDir, personal.Audit, personal.Metrics, personal.Control = "", "", "", "" // Root's; the account makes its own.
-		personal.Web = config.Web{}
-	}
-	rt, err := New(&personal, log)
-	if err != nil {
-		return nil, err
-	}
-	rt.account = func() (protocol.Account, error) { return a, nil }
-	return rt, nil
-}
-
-// Harden makes the process one whose secrets stay in memory: no core files, files
-// private unless said otherwise, and no descriptor that was inherited passes on to
-// workers. For programs that only serve.
+// Harden protects the process's secrets: it turns core files off, makes new files private, and keeps
+// inherited descriptors from workers. It is for programs that only serve.
 func Harden() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -214,30 +205,34 @@ func Harden() error {
 	return nil
 }
 
-// Close ends the workers and removes what the host made at run time.
+// Close ends the workers and removes the host's run directory.
 func (rt *Runtime) Close() {
-	for _, p := range rt.plugins {
-		p.supervisor.Close()
+	if s := rt.state.Load(); s != nil {
+		for _, p := range s.plugins {
+			p.supervisor.Close()
+		}
 	}
 	rt.ending.Wait()
-	rt.spawner.Close()
-	if rt.runDir != nil {
-		if err := rt.runDir.Close(); err != nil {
+	rt.workers.spawner.Close()
+	if rt.workers.runDir != nil {
+		if err := rt.workers.runDir.Close(); err != nil {
 			rt.log.Warn("remove the run directory", "error", err.Error())
 		}
 	}
-	if err := rt.access.Close(); err != nil {
+	if err := rt.records.access.Close(); err != nil {
 		rt.log.Error("close the access log", "error", err.Error())
 	}
-	if rt.audit != nil {
-		if err := rt.audit.Close(); err != nil {
+	if rt.records.audit != nil {
+		if err := rt.records.audit.Close(); err != nil {
 			rt.log.Error("close the audit log", "error", err.Error())
 		}
 	}
 }
 
-// Account returns the account that c serves as the running user: the one it names, and
-// the user's own where it names none.
+// Mode returns how many accounts the host serves.
+func (rt *Runtime) Mode() config.Mode { return rt.state.Load().config.Mode }
+
+// Account returns the account that c serves as the running user: the one that c names, or the user's own.
 func Account(c *config.Config) (protocol.Account, error) {
 	if c.Account == "" {
 		return account.Self()
@@ -245,22 +240,22 @@ func Account(c *config.Config) (protocol.Account, error) {
 	return account.NewDir(c.Accounts, true).ByName(c.Account)
 }
 
-// Sources are where server mode's accounts come from.
+// Sources returns where server mode's accounts come from.
 func Sources(c *config.Config) account.Sources {
 	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers, Owners: c.Owners()}
 }
 
 // ServeStreams serves one session of the personal account on in and out.
 func (rt *Runtime) ServeStreams(ctx context.Context, in io.Reader, out io.Writer) error {
-	a, err := rt.account()
+	a, err := rt.mode.acting(protocol.Account{})
 	if err != nil {
 		return err
 	}
 	caller := protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "stdio", From: fmt.Sprintf("pid %d", os.Getppid())}
-	return session.Serve(ctx, rt.checked(), caller, limits(rt.config), rt.log, in, out)
+	return session.Serve(ctx, rt.checked(), caller, sessionLimits(rt.state.Load().config), rt.log, in, out)
 }
 
-func limits(c *config.Config) session.Limits {
+func sessionLimits(c *config.Config) session.Limits {
 	l := c.Limits
 	return session.Limits{
 		Frame: l.Frame, FrameTime: time.Duration(l.FrameTime), Idle: time.Duration(l.Idle),

@@ -9,8 +9,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The host has a limited number of descriptors, of which connections from outside may have these parts at
-// most; workers, the control socket, the mail server's and files have the rest.
+// The process has a limited number of descriptors. Sessions and connections may take these parts of it;
+// workers, the control socket, the mail server and files use the rest.
 const (
 	partOfSessions    = 2 // Half.
 	partOfConnections = 8
@@ -25,9 +25,9 @@ func descriptors() int {
 	return int(min(l.Cur, 1<<30))
 }
 
-// sessionLimits returns the bounds of sessions, within the descriptors that there are.
-func (rt *Runtime) sessionLimits() session.Limits {
-	l := limits(rt.config)
+// socketLimits returns the limits of sessions on the socket, lowered to the available descriptors.
+func (rt *Runtime) socketLimits() session.Limits {
+	l := sessionLimits(rt.state.Load().config)
 	if l.Sessions <= 0 {
 		l.Sessions = protocol.MaxSessions
 	}
@@ -37,19 +37,19 @@ func (rt *Runtime) sessionLimits() session.Limits {
 
 // connections returns how many connections the HTTPS API may have.
 func (rt *Runtime) connections(c config.Web) int {
-	most := c.Connections
-	if most <= 0 {
-		most = https.DefaultConnections
+	limit := c.Connections
+	if limit <= 0 {
+		limit = https.DefaultConnections
 	}
-	return rt.within("web.connections", most, partOfConnections)
+	return rt.within("web.connections", limit, partOfConnections)
 }
 
-// within lowers a bound to its part of the descriptors, and says so.
-func (rt *Runtime) within(name string, most, part int) int {
+// within lowers a limit to its part of the descriptors and logs a warning if it does.
+func (rt *Runtime) within(name string, limit, part int) int {
 	have := descriptors()
-	if have/part >= most {
-		return most
+	if have/part >= limit {
+		return limit
 	}
-	rt.log.Warn("the limit of open files is too low for the configuration", "key", name, "wanted", most, "taken", have/part, "open_files", have)
+	rt.log.Warn("the limit of open files is too low for the configuration", "key", name, "wanted", limit, "taken", have/part, "open_files", have)
 	return max(1, have/part)
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
@@ -16,17 +15,24 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ServeDovecotDict answers the mail server on l until ctx ends.
-func (rt *Runtime) ServeDovecotDict(ctx context.Context, l *net.UnixListener, mailUser int) error {
-	door := &dovecotdict.Server{
+// lookupOptions bound the mail server's look-ups of one account. Dovecot has some tens of processes that
+// ask, and an account that stops its worker must not block all of them.
+var lookupOptions = admission.QuestionOptions{Each: 3, Rest: answerRest}
+
+// answerRest is how long an account is not asked after its worker did not answer in time.
+const answerRest = 15 * time.Second
+
+// serveDovecotDict answers the mail server on l until ctx ends.
+func (rt *Runtime) serveDovecotDict(ctx context.Context, l *net.UnixListener, mailUser int) error {
+	s := &dovecotdict.Server{
 		Log: rt.log, Lookup: rt.lookUpMailbox,
 		Peer: func(uid int) bool { return uid == 0 || uid == mailUser },
 	}
-	return door.Serve(ctx, l)
+	return s.Serve(ctx, l)
 }
 
-// lookUpMailbox asks the account that has the address's domain. What the account can't decide
-// (uid, gid, where the mail is) is the host's word.
+// lookUpMailbox asks the worker of the account that has the address's domain. The uid, the gid and the
+// place of the mail never come from the worker: the account could name another account's.
 func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdict.Box, error) {
 	ctx, scope := admission.WithScope(ctx, nil)
 	defer scope.End()
@@ -34,17 +40,18 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	if at < 0 {
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
-	a, err := rt.accounts.ByDomain(account.ASCIIDomain(address[at+1:]))
+	domain := account.ASCIIDomain(address[at+1:])
+	a, err := rt.mode.byDomain(domain)
 	if errors.Is(err, account.ErrUnknown) {
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
 	if err != nil {
-		// Suspended, or its file is broken: its mail waits, and is not sent back.
+		// The account is suspended or its file is broken: its mail waits instead of bouncing.
 		return dovecotdict.Box{}, err
 	}
-	leave, err := rt.lookups.enter(a.Name)
+	leave, err := rt.limits.lookups.Enter(ctx, a.Name)
 	if err != nil {
-		return dovecotdict.Box{}, err
+		return dovecotdict.Box{}, fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	defer func() { leave(ctx.Err() != nil) }()
 	result := rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "maildoor"}, protocol.Call{
@@ -57,68 +64,22 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	default:
 		return dovecotdict.Box{}, fmt.Errorf("account %s: %w", a.Name, result.Err)
 	}
-	said, _ := result.Data.(map[string]any)
+	return checkBox(a, domain, result.Data)
+}
+
+// checkBox returns the mailbox of a worker's answer, which must be of the domain that was asked for.
+func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, error) {
+	said, _ := answer.(map[string]any)
 	box := dovecotdict.Box{UID: a.UID, GID: a.GID}
 	box.Address, _ = said["address"].(string)
 	box.Hash, _ = said["hash"].(string)
 	box.Incoming, _ = said["incoming"].(bool)
 	box.Outgoing, _ = said["outgoing"].(bool)
 	box.Quota, _ = protocol.WholeNumber(said["quota"])
-	localpart, domain, ok := strings.Cut(box.Address, "@")
-	if !ok || domain != account.ASCIIDomain(address[at+1:]) || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
+	localpart, of, ok := strings.Cut(box.Address, "@")
+	if !ok || of != domain || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
 		return dovecotdict.Box{}, errors.New("the plugin's answer is of another address")
 	}
-	// Of a checked address, in a home that the account's file names.
 	box.Home = filepath.Join(a.Home, "mail", domain, localpart)
 	return box, nil
-}
-
-const (
-	// lookupsEach bounds the lookups of one account that are under way: Dovecot has some tens of
-	// processes that ask, and an account that stops its worker must not hold them all.
-	lookupsEach = 3
-	// lookupRest is how long an account whose worker did not answer is not asked again.
-	lookupRest = 15 * time.Second
-)
-
-// lookups counts the mail server's questions by account.
-type lookups struct {
-	mu       sync.Mutex
-	accounts map[string]*lookupsOf
-}
-
-type lookupsOf struct {
-	underWay int
-	restTill time.Time
-}
-
-// enter counts a question in. The caller must call leave, and say whether no answer came in time.
-func (l *lookups) enter(name string) (leave func(late bool), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.accounts == nil {
-		l.accounts = make(map[string]*lookupsOf)
-	}
-	a := l.accounts[name]
-	if a == nil {
-		a = &lookupsOf{}
-		l.accounts[name] = a
-	}
-	switch {
-	case time.Now().Before(a.restTill):
-		return nil, fmt.Errorf("account %s: its worker did not answer a moment ago", name)
-	case a.underWay >= lookupsEach:
-		return nil, fmt.Errorf("account %s: %d questions about its mailboxes are under way", name, a.underWay)
-	}
-	a.underWay++
-	return func(late bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		a.underWay--
-		if late {
-			a.restTill = time.Now().Add(lookupRest)
-		} else if a.underWay == 0 && !time.Now().Before(a.restTill) {
-			delete(l.accounts, name)
-		}
-	}, nil
 }

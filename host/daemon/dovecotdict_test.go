@@ -4,32 +4,31 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/admission"
 )
 
-// An account's questions are bounded, and one whose worker did not answer rests; others are asked.
+// R10: the mail server's questions about one account are bounded, and an account whose worker did not answer
+// is not asked for a while. Other accounts are asked all the time.
 func TestR10_Lookups(t *testing.T) {
-	var l lookups
+	q := admission.NewQuestions(lookupOptions)
 	var leaves []func(bool)
-	for range lookupsEach {
-		leave, err := l.enter("a")
+	for range lookupOptions.Each {
+		leave, err := q.Enter(t.Context(), "a")
 		require.NoError(t, err)
 		leaves = append(leaves, leave)
 	}
-	_, err := l.enter("a")
-	require.ErrorContains(t, err, "3 questions about its mailboxes are under way")
-	other, err := l.enter("b")
+	_, err := q.Enter(t.Context(), "a")
+	require.ErrorIs(t, err, admission.ErrTooMany)
+	other, err := q.Enter(t.Context(), "b")
 	require.NoError(t, err)
 	other(false)
-	leaves[0](false)
-	leave, err := l.enter("a")
-	require.NoError(t, err)
-	leave(true)
-	_, err = l.enter("a")
-	require.ErrorContains(t, err, "did not answer a moment ago")
-	leaves[1](false)
-	leaves[2](false)
-	other, err = l.enter("b")
+	for i, leave := range leaves {
+		leave(i == 0)
+	}
+	_, err = q.Enter(t.Context(), "a")
+	require.ErrorIs(t, err, admission.ErrNoAnswer)
+	other, err = q.Enter(t.Context(), "b")
 	require.NoError(t, err)
 	other(false)
-	require.Len(t, l.accounts, 1, "what rests is remembered, and nothing else")
 }

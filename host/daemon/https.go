@@ -18,58 +18,56 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/pam"
 	"github.com/liveapid/liveapid/host/identity/passwdfile"
-	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// retryListen is how often a port that another program has is tried again.
+// retryListen is how often the host tries again to listen on a port that another program uses.
 const retryListen = 5 * time.Second
 
-// ServeWeb serves the HTTPS API, which was opened, until ctx ends, then drains for at most grace. A
-// port that can't be had is an error in the log: the socket is served all the same.
-func (rt *Runtime) ServeWeb(ctx context.Context, grace time.Duration) {
-	c := rt.webConfig()
+// ServeHTTPS serves the HTTPS API, which OpenHTTPS opened, until ctx ends, then drains for at most grace. It
+// logs an error for a port that another program uses and goes on trying: the socket is served anyway.
+func (rt *Runtime) ServeHTTPS(ctx context.Context, grace time.Duration) {
+	c, front := rt.webConfig(), rt.web.front.Load()
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, l := range []struct {
 		service https.Service
-		at      string
+		address string
 		tls     bool
 	}{
 		{https.CPanel, c.CPanel, true}, {https.WHM, c.WHM, true}, {https.Webmail, c.Webmail, true},
 		{https.CPanel, c.PlainCPanel, false}, {https.WHM, c.PlainWHM, false}, {https.Webmail, c.PlainWebmail, false},
 	} {
-		if l.at == "" {
+		if l.address == "" {
 			continue
 		}
-		server := rt.front.Server(l.service)
 		all.Go(func() {
-			listener := rt.listenWeb(ctx, string(l.service), l.at)
+			listener := rt.listenTCP(ctx, string(l.service), l.address)
 			if listener == nil {
 				return
 			}
-			certificate := rt.certificate.Get
+			certificate := rt.web.certificate.Get
 			if !l.tls {
 				certificate = nil
 			}
-			if err := https.Serve(ctx, server, rt.front.Listener(listener, certificate), grace); err != nil {
+			if err := https.Serve(ctx, front.Server(l.service), front.Listener(listener, certificate), grace); err != nil {
 				rt.log.Error("the HTTPS API ended", "service", string(l.service), "error", err.Error())
 			}
 		})
 	}
 }
 
-// listenWeb listens as soon as the port can be had; nil where ctx ends before.
-func (rt *Runtime) listenWeb(ctx context.Context, service, at string) net.Listener {
-	for said := false; ; {
-		l, err := net.Listen("tcp", at)
+// listenTCP listens as soon as the port is free. It returns nil if ctx ends before that.
+func (rt *Runtime) listenTCP(ctx context.Context, service, address string) net.Listener {
+	for logged := false; ; {
+		l, err := net.Listen("tcp", address)
 		if err == nil {
 			rt.log.Info("listening", "service", service, "address", l.Addr().String())
 			return l
 		}
-		if !said {
-			rt.log.Error("the port can't be had; it is tried again", "service", service, "error", err.Error())
-			said = true
+		if !logged {
+			rt.log.Error("can't listen on the port yet; trying again", "service", service, "error", err.Error())
+			logged = true
 		}
 		select {
 		case <-ctx.Done():
@@ -79,28 +77,20 @@ func (rt *Runtime) listenWeb(ctx context.Context, service, at string) net.Listen
 	}
 }
 
-// webConfig is the part of the configuration, which a reload replaces.
-func (rt *Runtime) webConfig() config.Web {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return rt.config.Web
-}
+func (rt *Runtime) webConfig() config.Web { return rt.state.Load().config.Web }
 
-// OpenWeb makes the front of the HTTPS API, and what it keeps. Call it before anything is served.
-func (rt *Runtime) OpenWeb() error {
+// OpenHTTPS prepares the HTTPS API: its state directory, its certificate, its passwords, its access log.
+// Call it before anything is served.
+func (rt *Runtime) OpenHTTPS() error {
 	c := rt.webConfig()
-	if err := os.MkdirAll(c.State, 0o700); err != nil {
-		return fmt.Errorf("web.state: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(c.State, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("web.state: %s must be a folder of the host's own user, of mode 700: it has secrets", c.State)
+	if err := openState(c.State); err != nil {
+		return err
 	}
 	var err error
 	if c.Certificate != "" {
-		rt.certificate, err = cert.Files(c.Certificate, c.Key, rt.log)
+		rt.web.certificate, err = cert.Files(c.Certificate, c.Key, rt.log)
 	} else {
-		rt.certificate, err = cert.SelfSigned(c.State, c.Hosts, rt.log)
+		rt.web.certificate, err = cert.SelfSigned(c.State, c.Hosts, rt.log)
 	}
 	if err != nil {
 		return err
@@ -114,48 +104,58 @@ func (rt *Runtime) OpenWeb() error {
 		return err
 	}
 	if c.AccessLog != "" {
-		if rt.access, err = https.OpenAccessLog(c.AccessLog, rt.log); err != nil {
+		if rt.records.access, err = https.OpenAccessLog(c.AccessLog, rt.log); err != nil {
 			return err
 		}
 	}
 	o := https.Options{
-		Backend: backend{rt}, Tokens: rt.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
-		Certified: rt.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2,
-		Intake: rt.intake, Enter: rt.enterHeavy, Access: rt.access, Pace: rt.work.Pace, Log: rt.log,
+		Backend: backend{rt}, Tokens: rt.web.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
+		Certified: rt.web.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2,
+		Intake: rt.limits.intake, Enter: rt.enterHeavy, Access: rt.records.access, Pace: rt.limits.work.Pace, Log: rt.log,
 	}
 	if rt.Metrics != nil {
 		o.Observe = func(s https.Service, status int, took time.Duration) { rt.Metrics.Request(string(s), status, took) }
 	}
-	rt.mu.Lock()
-	rt.front = https.New(o)
-	rt.mu.Unlock()
-	rt.endUnknownTokens()
+	rt.web.front.Store(https.New(o))
+	rt.revokeUnknown()
 	return nil
 }
 
-// shadow is where the system keeps its passwords, as far as they are in a file.
+// openState makes the state directory, or checks that nobody but the host's user can open it.
+func openState(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("web.state: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("web.state: %s must be a directory with mode 700 that the host's own user owns: it holds secrets", dir)
+	}
+	return nil
+}
+
+// shadow is the system's own password file.
 const shadow = "/etc/shadow"
 
-// openPasswords returns what verifies the accounts' passwords.
+// openPasswords returns the verifier of the accounts' passwords.
 func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 	if c.Passwords != config.PAM {
 		return passwdfile.Open(c.Passwords)
 	}
 	program := c.PAMProgram()
-	if rt.config.Mode == config.Server {
-		if err := isolate.CheckTrusted(program); err != nil {
+	if check := rt.mode.trust(); check != nil {
+		if err := check(program); err != nil {
 			return nil, fmt.Errorf("web.passwords: %w", err)
 		}
 	}
 	if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
-		// PAM would take its fallback, which lets nobody in, or whoever "other" says.
+		// PAM would use its configuration "other", which rejects everyone or lets anyone in.
 		return nil, fmt.Errorf("web.passwords: PAM needs a configuration for this service: %w", err)
 	}
 	stamps, err := passwdfile.Open(shadow)
 	return pamPasswords{Checker: pam.New(program), stamps: stamps}, err
 }
 
-// pamPasswords asks PAM for passwords. That one was changed is seen where the system's own file has it.
+// pamPasswords verifies passwords with PAM. It notices a changed password if the system's own file has it.
 type pamPasswords struct {
 	*pam.Checker
 	stamps *passwdfile.File
@@ -164,40 +164,30 @@ type pamPasswords struct {
 // Stamp implements https.Passwords.
 func (p pamPasswords) Stamp(name string) (string, error) { return p.stamps.Stamp(name) }
 
-// endTokens ends what an account that is no more, or is another one now, could sign in with. One
-// that is suspended, or can't be read at the moment, keeps its tokens, and can't use them.
-func (rt *Runtime) endTokens(name string) {
-	rt.mu.Lock()
-	front := rt.front
-	rt.mu.Unlock()
-	if front != nil {
+// revoke ends the sign-ins of an account that was removed or belongs to another user now, and revokes its
+// tokens and its password. A suspended account keeps its tokens and can't use them.
+func (rt *Runtime) revoke(name string) {
+	if front := rt.web.front.Load(); front != nil {
 		front.EndAccount(name)
 	}
-	if rt.tokens == nil {
+	if rt.web.tokens == nil {
 		return
 	}
-	if _, err := rt.accounts.ByName(name); errors.Is(err, account.ErrSuspended) || rt.accounts.Unreadable(name) {
+	uid, known := rt.mode.credentialsOf(name)
+	if !known {
 		return
 	}
-	if err := rt.tokens.RevokeUser(name, rt.uidOf(name)); err != nil {
-		rt.log.Error("an account ended, and its tokens can't be", "account", name, "error", err.Error())
+	if err := rt.web.tokens.RevokeUser(name, uid); err != nil {
+		rt.log.Error("the tokens of a removed account can't be revoked", "account", name, "error", err.Error())
 	}
-	if err := EndPassword(rt.webConfig(), name); err != nil {
-		rt.log.Error("an account ended, and its password can't be", "account", name, "error", err.Error())
+	if err := DeletePassword(rt.webConfig(), name); err != nil {
+		rt.log.Error("the password of a removed account can't be deleted", "account", name, "error", err.Error())
 	}
 }
 
-// uidOf returns the uid of whoever has a name now; -1 where nobody has.
-func (rt *Runtime) uidOf(name string) int {
-	if a, err := rt.accounts.ByName(name); err == nil {
-		return a.UID
-	}
-	return -1
-}
-
-// EndPassword takes a name's password out of the file that is the HTTPS API's own; /etc/shadow is
-// the system's.
-func EndPassword(c config.Web, name string) error {
+// DeletePassword deletes an account's password from the HTTPS API's own file. It does not touch a file of
+// the system, such as /etc/shadow.
+func DeletePassword(c config.Web, name string) error {
 	if filepath.Dir(c.Passwords) != c.State {
 		return nil
 	}
@@ -205,20 +195,16 @@ func EndPassword(c config.Web, name string) error {
 	return err
 }
 
-// endUnknownTokens ends the tokens of accounts that went while no host ran.
-func (rt *Runtime) endUnknownTokens() {
-	if rt.accounts == nil {
-		return
-	}
-	all, err := rt.tokens.List("")
+// revokeUnknown revokes what belongs to accounts that were removed while no host ran.
+func (rt *Runtime) revokeUnknown() {
+	all, err := rt.web.tokens.List("")
 	if err != nil {
-		rt.log.Error("no token counts", "error", err.Error())
+		rt.log.Error("no token is valid", "error", err.Error())
 		return
 	}
 	for _, t := range all {
-		a, err := rt.accounts.ByName(t.User)
-		if t.User != "root" && (errors.Is(err, account.ErrUnknown) || a.UID != t.UID && !errors.Is(err, account.ErrUnknown)) && !rt.accounts.Unreadable(t.User) {
-			rt.endTokens(t.User)
+		if uid, known := rt.mode.credentialsOf(t.User); t.User != "root" && known && uid != t.UID {
+			rt.revoke(t.User)
 		}
 	}
 	c := rt.webConfig()
@@ -227,11 +213,12 @@ func (rt *Runtime) endUnknownTokens() {
 	}
 	names, err := passwdfile.Names(c.Passwords)
 	if err != nil {
-		rt.log.Error("the passwords can't be looked through", "error", err.Error())
+		rt.log.Error("the passwords can't be checked for removed accounts", "error", err.Error())
 	}
 	for _, name := range names {
-		if _, err := rt.accounts.ByName(name); name != "root" && errors.Is(err, account.ErrUnknown) && !rt.accounts.Unreadable(name) {
-			rt.endTokens(name)
+		_, known := rt.mode.credentialsOf(name)
+		if _, err := rt.mode.byName(name); name != "root" && known && errors.Is(err, account.ErrUnknown) {
+			rt.revoke(name)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
@@ -17,6 +16,9 @@ import (
 
 // verifyTime is how long verifying a mailbox's password may take.
 const verifyTime = 10 * time.Second
+
+// signInOptions bound the passwords of one account's mailboxes that are verified at once.
+var signInOptions = admission.QuestionOptions{Each: 4, Wait: verifyTime, Rest: answerRest}
 
 // backend is what the HTTPS API asks of the host.
 type backend struct{ rt *Runtime }
@@ -30,37 +32,15 @@ func (b backend) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 
 // Account implements https.Backend.
 func (b backend) Account(name string) (protocol.Account, error) {
-	if b.rt.accounts != nil {
-		a, err := b.rt.accounts.ByName(name)
-		if err == nil && b.rt.isRefused(a.UID) {
-			err = fmt.Errorf("%w: it is refused by the configuration", account.ErrUnknown)
-		}
-		return a, err
-	}
-	a, err := b.rt.acting()
-	if a.Name != "" && a.Name != name {
-		err = fmt.Errorf("%w: name %.40q", account.ErrUnknown, name)
+	a, err := b.rt.mode.byName(name)
+	if err == nil && b.rt.state.Load().refused[a.UID] {
+		err = fmt.Errorf("%w: the configuration refuses its user", account.ErrUnknown)
 	}
 	return a, err
 }
 
 // Accounts implements https.Backend.
-func (b backend) Accounts() []protocol.Account {
-	if b.rt.accounts != nil {
-		var all []protocol.Account
-		for _, name := range b.rt.accounts.Names() {
-			if a, err := b.rt.accounts.ByName(name); err == nil || errors.Is(err, account.ErrSuspended) {
-				all = append(all, a)
-			}
-		}
-		return all
-	}
-	a, err := b.rt.account()
-	if err != nil {
-		return nil
-	}
-	return []protocol.Account{a}
-}
+func (b backend) Accounts() []protocol.Account { return b.rt.mode.all() }
 
 // Modules implements https.Backend.
 func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protocol.Module, missing []string) {
@@ -72,30 +52,24 @@ func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protoco
 	return all, missing
 }
 
-// VerifyMailbox implements https.Backend. What strangers try does not count against the account's own
-// calls.
-func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (a protocol.Account, _ https.Verdict, err error) {
+// VerifyMailbox implements https.Backend. What strangers try does not count against the account's own calls.
+func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (protocol.Account, https.Verdict, error) {
 	at := strings.LastIndexByte(address, '@')
 	if at < 1 {
-		return a, https.NoSuchMailbox, nil
+		return protocol.Account{}, https.NoSuchMailbox, nil
 	}
-	domain := account.ASCIIDomain(address[at+1:])
-	if b.rt.accounts != nil {
-		a, err = b.rt.accounts.ByDomain(domain)
-	} else if a, err = b.rt.acting(); err == nil && !hasDomain(a, domain) {
-		err = account.ErrUnknown
-	}
+	a, err := b.rt.mode.byDomain(account.ASCIIDomain(address[at+1:]))
 	if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrSuspended) {
 		return a, https.NoSuchMailbox, nil
 	}
 	if err != nil {
 		return a, https.NoSuchMailbox, err
 	}
-	leave, err := b.rt.signIns.enter(ctx, a.Name)
+	leave, err := b.rt.limits.signIns.Enter(ctx, a.Name)
 	if err != nil {
-		return a, https.NoSuchMailbox, err
+		return a, https.NoSuchMailbox, fmt.Errorf("account %s: %w", a.Name, err)
 	}
-	// Who hangs up must not look like a worker that does not answer.
+	// A client that hangs up must not make the worker look as if it did not answer.
 	ctx, scope := admission.WithScope(context.WithoutCancel(ctx), nil)
 	defer scope.End()
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
@@ -107,11 +81,7 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 	})
 	switch {
 	case result.Err == nil:
-		n, isNumber := result.Data.(int64)
-		if u, isUnsigned := result.Data.(uint64); isUnsigned {
-			n, isNumber = int64(u&1), true
-		}
-		if isNumber && n == 1 {
+		if n, ok := protocol.WholeNumber(result.Data); ok && n == 1 {
 			return a, https.RightPassword, nil
 		}
 		return a, https.WrongPassword, nil
@@ -124,89 +94,7 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 }
 
 // Owned implements https.Backend.
-func (b backend) Owned(domain string) bool {
-	if b.rt.accounts != nil {
-		return b.rt.accounts.Owner(domain) != ""
-	}
-	a, err := b.rt.acting()
-	return err == nil && hasDomain(a, domain)
-}
+func (b backend) Owned(domain string) bool { return b.rt.mode.owner(domain) != "" }
 
 // Tenant implements https.Backend.
-func (b backend) Tenant(uid int) bool {
-	if b.rt.accounts == nil {
-		return false
-	}
-	_, err := b.rt.accounts.ByUID(uid)
-	return !errors.Is(err, account.ErrUnknown)
-}
-
-func hasDomain(a protocol.Account, domain string) bool {
-	for _, own := range a.Domains {
-		if own == domain {
-			return true
-		}
-	}
-	return false
-}
-
-// signIns shares the verifying of mailboxes' passwords out among the accounts: so many of one at once,
-// the others wait.
-type signIns struct {
-	mu       sync.Mutex
-	accounts map[string]*signInsOf
-}
-
-type signInsOf struct {
-	places   chan struct{}
-	users    int
-	restTill time.Time
-}
-
-// signInsEach is how many of one account are verified at once.
-const signInsEach = 4
-
-// enter waits for a place. The caller must call leave, and say whether no answer came in time.
-func (s *signIns) enter(ctx context.Context, name string) (leave func(late bool), err error) {
-	s.mu.Lock()
-	if s.accounts == nil {
-		s.accounts = make(map[string]*signInsOf)
-	}
-	a := s.accounts[name]
-	if a == nil {
-		a = &signInsOf{places: make(chan struct{}, signInsEach)}
-		s.accounts[name] = a
-	}
-	resting := time.Now().Before(a.restTill)
-	a.users++
-	s.mu.Unlock()
-	gone := func(late bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		a.users--
-		if late {
-			a.restTill = time.Now().Add(lookupRest)
-		} else if a.users == 0 && !time.Now().Before(a.restTill) {
-			delete(s.accounts, name)
-		}
-	}
-	if resting {
-		gone(false)
-		return nil, fmt.Errorf("account %s: its worker did not answer a moment ago", name)
-	}
-	timer := time.NewTimer(verifyTime)
-	defer timer.Stop()
-	select {
-	case a.places <- struct{}{}:
-	case <-timer.C:
-		gone(false)
-		return nil, fmt.Errorf("account %s: too many sign in at once", name)
-	case <-ctx.Done():
-		gone(false)
-		return nil, ctx.Err()
-	}
-	return func(late bool) {
-		<-a.places
-		gone(late)
-	}, nil
-}
+func (b backend) Tenant(uid int) bool { return b.rt.mode.tenant(uid) }

@@ -56,23 +56,16 @@ func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 
 // Status returns what there is to know of the host.
 func (rt *Runtime) Status() control.Status {
-	rt.mu.Lock()
-	c, plugins, limiter, server := rt.config, rt.plugins, rt.limiter, rt.server
-	rt.mu.Unlock()
+	now := rt.state.Load()
+	c := now.config
 	s := control.Status{
-		PID: os.Getpid(), Mode: string(c.Mode), Socket: c.Socket, Started: rt.started, Accounts: 1, InFlight: limiter.InFlight(),
-		Workers: rt.pool.Workers(), MostWorkers: c.Limits.Workers,
+		PID: os.Getpid(), Mode: string(c.Mode), Socket: c.Socket, Started: rt.started, Accounts: rt.mode.count(), InFlight: now.calls.InFlight(),
+		Workers: rt.mode.workers(), MostWorkers: c.Limits.Workers, Cgroups: rt.mode.controllers(),
 	}
-	if server != nil {
+	if server := rt.sessions.Load(); server != nil {
 		s.Sessions = server.Sessions()
 	}
-	if rt.accounts != nil {
-		s.Accounts = len(rt.accounts.Names())
-	}
-	if rt.cgroups != nil {
-		s.Cgroups = rt.cgroups.Controllers()
-	}
-	for _, p := range plugins {
+	for _, p := range now.plugins {
 		st := p.supervisor.Status()
 		out := control.Plugin{Name: p.name, Path: p.supervisor.Path(), Restarts: st.Restarts, Hangs: st.Hangs, MemoryKills: st.MemoryKills}
 		for _, w := range st.Workers {
@@ -80,10 +73,10 @@ func (rt *Runtime) Status() control.Status {
 		}
 		s.Plugins = append(s.Plugins, out)
 	}
-	rt.top.mu.Lock()
-	defer rt.top.mu.Unlock()
-	s.Calls, s.Failures = rt.top.calls, rt.top.failures
-	for _, a := range rt.top.accounts {
+	rt.records.usage.mu.Lock()
+	defer rt.records.usage.mu.Unlock()
+	s.Calls, s.Failures = rt.records.usage.calls, rt.records.usage.failures
+	for _, a := range rt.records.usage.accounts {
 		s.Usage = append(s.Usage, *a)
 	}
 	slices.SortFunc(s.Usage, func(a, b control.Account) int {

@@ -26,7 +26,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
-	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
@@ -272,9 +272,9 @@ func (w *World) WaitForSocket(t testing.TB) {
 	}, Patience, 5*time.Millisecond, "nobody listens on %s", w.Socket)
 }
 
-// Start serves the world in the test's own process, so that the race detector sees the
+// Start serves the world in the test's own process, so that the race detector sees the host, and returns the
 // host. Workers are processes as ever.
-func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
+func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runtime {
 	t.Helper()
 	c, err := config.Load(w.Config)
 	require.NoError(t, err)
@@ -291,15 +291,15 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 	}
 	rt, err := daemon.New(c, slog.New(slog.NewTextHandler(log, nil)))
 	require.NoError(t, err)
-	l, err := session.Listen(c.Socket, 0o600)
+	l, err := unixsock.Listen(c.Socket, 0o600)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, 5*time.Second) }()
 	var web sync.WaitGroup
 	if c.Web.On() {
-		require.NoError(t, rt.OpenWeb())
-		web.Go(func() { rt.ServeWeb(ctx, 5*time.Second) })
+		require.NoError(t, rt.OpenHTTPS())
+		web.Go(func() { rt.ServeHTTPS(ctx, 5*time.Second) })
 	}
 	t.Cleanup(func() {
 		stop()
@@ -311,6 +311,7 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) {
 			t.Log(log.String())
 		}
 	})
+	return rt
 }
 
 // Conn is a client that a test writes by hand.

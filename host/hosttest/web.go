@@ -35,8 +35,8 @@ func (w *World) closeWeb(t testing.TB) {
 	w.Set(t, webState, "# "+webState)
 }
 
-// OpenWeb gives a world its HTTPS API again, on ports of its own, before it is served.
-func (w *World) OpenWeb(t testing.TB) *Web {
+// OpenHTTPS gives a world its HTTPS API again, on ports of its own, before it is served.
+func (w *World) OpenHTTPS(t testing.TB) *Web {
 	t.Helper()
 	w.Set(t, "# "+webState, webState)
 	web := &Web{State: w.Dir + "/web", Log: &Buffer{}}

@@ -253,7 +253,7 @@ func actHost() {
 		panic(err)
 	}
 	o := worker.Options{
-		Path: os.Getenv("WORKER_TEST_BINARY"), RunDir: dir, Spawner: isolate.NewSpawner(), Log: slog.New(slog.DiscardHandler),
+		PluginOptions: worker.PluginOptions{Path: os.Getenv("WORKER_TEST_BINARY")}, RunDir: dir, Spawner: isolate.NewSpawner(), Log: slog.New(slog.DiscardHandler),
 	}
 	account := protocol.Account{Name: "alice"}
 	if uid, err := strconv.Atoi(os.Getenv("WORKER_TEST_UID")); err == nil {
@@ -306,7 +306,7 @@ func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 	require.NoError(t, err)
 	spawner := isolate.NewSpawner()
 	o := worker.Options{
-		Path: binary(t, t.TempDir(), kind), RunDir: run, Spawner: spawner,
+		PluginOptions: worker.PluginOptions{Path: binary(t, t.TempDir(), kind)}, RunDir: run, Spawner: spawner,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if !strings.HasPrefix(kind, "handshake") && !strings.HasPrefix(kind, "mute") { // They never start.

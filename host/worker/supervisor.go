@@ -25,19 +25,24 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Options are a supervisor's parts.
-type Options struct {
+// PluginOptions are the options of one plugin. Two plugins with the same options are the same plugin.
+type PluginOptions struct {
 	Path     string         // The plugin's binary.
-	Args     []string       // After the path; files among them are checked as the binary is.
-	SHA256   []byte         // What it must be; nil checks nothing.
-	Trusted  bool           // Nobody but root may have written it. Server mode.
-	Settings map[string]any // Handed to the plugin in Describe.
-	Serves   []string       // The modules it serves, where that is known before it says so.
-	RunDir   *isolate.RunDir
-	Spawner  *isolate.Spawner
-	TLS      bool          // Mutual TLS between host and worker. Server mode.
-	Idle     time.Duration // A worker without calls for so long is stopped; 0 never.
-	Log      *slog.Logger
+	Args     []string       // The arguments after the path; files among them are checked like the binary.
+	SHA256   []byte         // The checksum that the binary must have; nil skips the check.
+	Settings map[string]any // Sent to the plugin in Describe.
+	Serves   []string       // The modules that it serves, if that is known before its start.
+}
+
+// Options are the parts of a supervisor.
+type Options struct {
+	PluginOptions
+	Trusted bool // Nobody but root may have written the binary. Server mode.
+	RunDir  *isolate.RunDir
+	Spawner *isolate.Spawner
+	TLS     bool          // Mutual TLS between host and worker. Server mode.
+	Idle    time.Duration // A worker without calls for so long is stopped; 0 never.
+	Log     *slog.Logger
 	// Credential gives a worker its identity; nil runs it as the host's own user.
 	Credential func(protocol.Account) (*syscall.Credential, error)
 	// Helper is as whom the plugin runs beside its workers of accounts: it describes the plugin,

@@ -29,7 +29,7 @@ func newSite(t *testing.T, prepare func(*hosttest.World)) *site {
 	t.Helper()
 	raiseFiles(t)
 	s := &site{World: hosttest.Server(t, mallory, alice), tokens: map[int]string{}}
-	s.web = s.OpenWeb(t)
+	s.web = s.OpenHTTPS(t)
 	if prepare != nil {
 		prepare(s.World)
 	}

@@ -150,7 +150,7 @@ func (b *tab) signIn(address, user, password string) {
 // machine.
 func TestPagesInChromium(t *testing.T) {
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	password := w.SetPassword(t, "demo")
 	w.Start(t)
 	web.Wait(t)

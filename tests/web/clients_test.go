@@ -24,7 +24,7 @@ func open(t *testing.T) (*hosttest.World, *hosttest.Web) {
 func openWith(t *testing.T, line string) (*hosttest.World, *hosttest.Web) {
 	t.Helper()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	w.Set(t, "[web]\n", "[web]\n"+line+"\n")
 	w.Start(t)
 	web.Wait(t)
@@ -177,7 +177,7 @@ const sandboxPassword = "Old.passw0rd-1"
 func TestNodeClient(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	// It speaks for the user that it signs in as: a reseller's own account.
 	w.Set(t, "[web]\n", "[web]\nresellers  = [\"demo\"]\n")
 	w.Start(t)

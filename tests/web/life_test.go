@@ -22,7 +22,7 @@ import (
 func TestR16_DrainOverHTTPS(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	w.Set(t, "modules  =", "control = \"run/control.sock\"\nmodules  =")
 	host := w.Serve(t)
 	web.Wait(t)
@@ -57,7 +57,7 @@ func TestR16_DrainOverHTTPS(t *testing.T) {
 func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20601, 20602)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	w.Set(t, "[web]\n", "[web]\nresellers  = [\"u20602\"]\n")
 	host := w.Serve(t)
 	web.Wait(t)
@@ -155,7 +155,7 @@ func first(status int, _ string) int { return status }
 func TestMetricsAndAccessLog(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	metrics := ports.Address(ports.Free(t))
 	w.Set(t, "modules  =", "metrics = \""+metrics+"\"\nmodules  =")
 	password := w.SetPassword(t, "demo")

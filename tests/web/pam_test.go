@@ -43,7 +43,7 @@ func TestPAM(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(home, "etc", "pam.example"), 0o755))
 	require.NoError(t, os.Chown(home, 20612, 20612))
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "create", name, "--domain", "pam.example", "--home", home))
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	w.Set(t, "[web]\n", "[web]\npasswords  = \"pam\"\n")
 	host := w.Serve(t)
 	web.Wait(t)

@@ -334,7 +334,7 @@ func TestT37_Proxies(t *testing.T) {
 	t.Parallel()
 	for _, trusted := range []bool{false, true} {
 		w := hosttest.Sandbox(t)
-		web := w.OpenWeb(t)
+		web := w.OpenHTTPS(t)
 		if trusted {
 			w.Set(t, "[web]\n", "[web]\nproxies    = [\"127.0.0.0/8\", \"2001:db8::/32\"]\n")
 		}

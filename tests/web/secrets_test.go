@@ -15,7 +15,7 @@ import (
 func TestT14_NoSecretInLogs(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	host := w.Serve(t)
 	web.Wait(t)
 	const canary = "C4nary-secret-7"

@@ -27,7 +27,7 @@ $m->serve;
 // the call that was made. The copied calls run.
 func TestShellOfAModulesAuthor(t *testing.T) {
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	dir := filepath.Join(w.Dir, "modules", "Hostile")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "module.pl"), []byte(hostileModule), 0o755))

@@ -100,7 +100,7 @@ func TestWHMForms(t *testing.T) {
 func TestBrokenModule(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	dir := filepath.Join(w.Dir, "modules", "Broken")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "module.pl"), []byte("die 'it does not start'"), 0o755))
@@ -168,7 +168,7 @@ func TestConfiguredCertificateAndPlain(t *testing.T) {
 	_, one := open(t)
 	_, two := open(t)
 	w := hosttest.Sandbox(t)
-	web := w.OpenWeb(t)
+	web := w.OpenHTTPS(t)
 	plain := ports.Address(ports.Free(t))
 	certificate, key := filepath.Join(w.Dir, "fullchain.pem"), filepath.Join(w.Dir, "privkey.pem")
 	put := func(from *hosttest.Web) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -114,7 +115,7 @@ func (r *Runner) listen(ctx context.Context, watch func(Call)) (socket string, s
 		return "", nil, fmt.Errorf("page: %w", err)
 	}
 	socket = filepath.Join(dir, "liveapi.sock")
-	l, err := session.Listen(socket, 0o600)
+	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return "", nil, err

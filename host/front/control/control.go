@@ -11,11 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"time"
-
-	"github.com/liveapid/liveapid/protocol"
 )
 
 // MaxUsage bounds the accounts in a status: those with the most calls.
@@ -65,34 +62,6 @@ type Account struct {
 	Failures uint64
 	Seconds  float64 // What its calls took, in all.
 	Last     string  // Its last call's function.
-}
-
-// Listen makes the socket at path, for the running user alone.
-func Listen(path string) (net.Listener, error) {
-	if len(path) > protocol.MaxSocketPath {
-		return nil, fmt.Errorf("control: a socket's path has at most %d bytes, %s has %d", protocol.MaxSocketPath, path, len(path))
-	}
-	if st, err := os.Lstat(path); err == nil {
-		if st.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("control %s: something that is no socket is there; move it away", path)
-		}
-		if conn, err := net.Dial("unix", path); err == nil {
-			_ = conn.Close()
-			return nil, fmt.Errorf("control %s: another host listens there already", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("control: %w", err)
-		}
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("control: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("control: %w", err)
-	}
-	return l, nil
 }
 
 // Host is what root's tools can ask. Nil fields are not served.

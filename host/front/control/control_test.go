@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
 func TestControl(t *testing.T) {
@@ -21,12 +22,12 @@ func TestControl(t *testing.T) {
 	path := filepath.Join(dir, "control.sock")
 	_, err = control.Read(t.Context(), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	l, err := control.Listen(path)
+	l, err := unixsock.Listen(path, 0o600)
 	require.NoError(t, err)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "its own user alone can open it")
-	_, err = control.Listen(path)
+	_, err = unixsock.Listen(path, 0o600)
 	require.ErrorContains(t, err, "another host listens there already")
 
 	want := control.Status{
@@ -51,9 +52,9 @@ func TestControl(t *testing.T) {
 	require.NoError(t, <-done)
 
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	_, err = control.Listen(path)
+	_, err = unixsock.Listen(path, 0o600)
 	require.ErrorContains(t, err, "no socket")
 	require.NoError(t, os.Remove(path))
-	_, err = control.Listen(filepath.Join(dir, strings.Repeat("x", 120)))
+	_, err = unixsock.Listen(filepath.Join(dir, strings.Repeat("x", 120)), 0o600)
 	require.ErrorContains(t, err, "at most 107 bytes")
 }

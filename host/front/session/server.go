@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"github.com/liveapid/liveapid/host/admission"
@@ -20,61 +17,6 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/wire"
 )
-
-// Listen makes the UNIX socket at path, in place of one that a dead host left, and
-// lets everybody connect: who the peer is decides at accept.
-func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
-	if len(path) > protocol.MaxSocketPath {
-		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
-	}
-	// Two hosts that start at once must not each take the other's socket for a dead one's.
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	defer func() { _ = lock.Close() }()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("listen: lock: %w", err)
-	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	// The socket has its mode from the start: a client that connects before a chmod would be refused.
-	old := unix.Umask(0o777 &^ int(mode))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return l, nil
-}
-
-// removeStale removes a socket that nobody listens on. It touches nothing else.
-func removeStale(path string) error {
-	st, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	if st.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("socket %s: something that is no socket is there; move it away", path)
-	}
-	conn, err := net.Dial("unix", path)
-	if err == nil {
-		_ = conn.Close()
-		return fmt.Errorf("socket %s: another host listens there already", path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("socket %s: %w", filepath.Base(path), err)
-	}
-	return os.Remove(path)
-}
 
 // Server serves the sessions of a socket.
 type Server struct {

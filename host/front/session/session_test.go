@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/hosttest"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -53,7 +54,7 @@ func serve(t *testing.T, d doer, limits session.Limits, identify func(int) (prot
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r := &rig{t: t, socket: filepath.Join(dir, "s"), log: &hosttest.Buffer{}, ended: make(chan error, 1)}
-	r.l, err = session.Listen(r.socket, 0o600)
+	r.l, err = unixsock.Listen(r.socket, 0o600)
 	require.NoError(t, err)
 	r.server = &session.Server{Doer: d, Limits: limits, Identify: identify, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	go func() { r.ended <- r.server.Serve(context.Background(), r.l) }()
@@ -351,14 +352,14 @@ func TestListenAtOnce(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for i := range 50 {
 		path := filepath.Join(dir, fmt.Sprint(i))
-		dead, err := session.Listen(path, 0o600)
+		dead, err := unixsock.Listen(path, 0o600)
 		require.NoError(t, err)
 		dead.SetUnlinkOnClose(false)
 		require.NoError(t, dead.Close())
 		listeners := make([]*net.UnixListener, 4)
 		var all sync.WaitGroup
 		for j := range listeners {
-			all.Go(func() { listeners[j], _ = session.Listen(path, 0o600) })
+			all.Go(func() { listeners[j], _ = unixsock.Listen(path, 0o600) })
 		}
 		all.Wait()
 		n := 0
@@ -377,25 +378,25 @@ func TestListen(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "s")
-	l, err := session.Listen(path, 0o600)
+	l, err := unixsock.Listen(path, 0o600)
 	require.NoError(t, err)
 	st, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), st.Mode().Perm())
-	_, err = session.Listen(path, 0o600)
+	_, err = unixsock.Listen(path, 0o600)
 	require.ErrorContains(t, err, "another host listens there already")
 
 	l.SetUnlinkOnClose(false) // As a host that was killed leaves it.
 	require.NoError(t, l.Close())
-	l, err = session.Listen(path, 0o666)
+	l, err = unixsock.Listen(path, 0o666)
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	_, err = session.Listen(path, 0o600)
+	_, err = unixsock.Listen(path, 0o600)
 	require.ErrorContains(t, err, "something that is no socket is there")
 	require.FileExists(t, path)
-	_, err = session.Listen(filepath.Join(dir, strings.Repeat("a", 120)), 0o600)
+	_, err = unixsock.Listen(filepath.Join(dir, strings.Repeat("a", 120)), 0o600)
 	require.ErrorContains(t, err, "choose a shorter directory")
 }
 

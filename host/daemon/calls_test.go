@@ -42,13 +42,21 @@ func serverOf(t *testing.T, plugin host.Plugin) (rt *Runtime, file string) {
 	file = filepath.Join(dir, "alice.toml")
 	writeAccount(t, file, 20001)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	m := &server{accounts: account.NewDirectory(account.Sources{Files: dir}), log: log}
 	rt = &Runtime{
-		Host: host.New(host.Options{Plugins: []host.Plugin{plugin}, Log: log}), accounts: account.NewDirectory(account.Sources{Files: dir}), log: log,
-		limiter: admission.NewCalls(admission.CallOptions{}),
+		Host: host.New(host.Options{Plugins: []host.Plugin{plugin}, Log: log}), mode: m, log: log,
+		limits: limits{lookups: admission.NewQuestions(lookupOptions)},
 	}
-	_, broken := rt.accounts.Reload()
-	require.Empty(t, broken)
+	rt.state.Store(&state{calls: admission.NewCalls(admission.CallOptions{})})
+	reloadAll(t, rt)
 	return rt, file
+}
+
+// reloadAll reads the accounts again; none may be broken.
+func reloadAll(t *testing.T, rt *Runtime) {
+	t.Helper()
+	_, broken := rt.mode.(*server).accounts.Reload()
+	require.Empty(t, broken)
 }
 
 func writeAccount(t *testing.T, file string, uid int) {
@@ -65,8 +73,7 @@ func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
 	call := protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops"}
 	require.Nil(t, rt.checked().Do(t.Context(), caller, call).Err)
 	writeAccount(t, file, 20002)
-	_, broken := rt.accounts.Reload()
-	require.Empty(t, broken)
+	reloadAll(t, rt)
 	result := rt.checked().Do(t.Context(), caller, call)
 	require.NotNil(t, result.Err)
 	require.Equal(t, protocol.KindDenied, result.Err.Kind)
@@ -74,7 +81,7 @@ func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, rt.checked().Do(t.Context(), again, call).Err)
 	require.NoError(t, os.Remove(file))
-	_, _ = rt.accounts.Reload()
+	_, _ = rt.mode.(*server).accounts.Reload()
 	require.Equal(t, protocol.KindDenied, rt.checked().Do(t.Context(), again, call).Err.Kind)
 }
 

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// checkedHost runs the calls of all front doors: it checks that the caller's account still is the one that
+// it was when the session began, and counts the call.
+type checkedHost struct{ rt *Runtime }
+
+func (rt *Runtime) checked() session.Doer { return checkedHost{rt} }
+
+// Do implements session.Doer.
+func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+	a, err := h.rt.mode.acting(caller.Account)
+	if err != nil {
+		return protocol.Failed(refusal(err))
+	}
+	caller.Account = a
+	leave, limit := h.rt.state.Load().calls.Enter(a.Name)
+	if limit != nil {
+		// A client can cause this as often as it likes, so it is logged for debugging only.
+		h.rt.log.Debug("call rejected", "account", a.Name, "why", limit.Message)
+		return protocol.Failed(limit)
+	}
+	// The call counts until its answer has been written: a client that does not read keeps its place.
+	defer admission.Hold(ctx, leave)
+	return h.rt.Host.Do(ctx, caller, call)
+}
+
+// enterHeavy counts work that is not a call, such as a description of all modules, as that many calls.
+func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *protocol.Error) {
+	return rt.state.Load().calls.EnterHeavy(account, weight)
+}
+
+// refusal returns what the client is told if it has no account that may act.
+func refusal(err error) *protocol.Error {
+	message := "Your account can't be read; tell the operator of this host."
+	switch {
+	case errors.Is(err, account.ErrShared):
+		message = "Your account can't be told from another one; tell the operator of this host."
+	case errors.Is(err, account.ErrUnknown):
+		message = "Your user has no account on this host."
+	case errors.Is(err, account.ErrSuspended):
+		message = "Your account is suspended."
+	}
+	return &protocol.Error{Kind: protocol.KindDenied, Message: message, Err: err}
+}
+
+func denied(uid int, message string) *protocol.Error {
+	return &protocol.Error{Kind: protocol.KindDenied, Err: fmt.Errorf("peer uid %d", uid), Message: message}
+}
+
+// identify returns the caller for the uid of a peer.
+func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
+	a, err := rt.mode.byPeer(uid, rt.state.Load().refused)
+	if err != nil {
+		return protocol.Caller{}, err
+	}
+	return protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "socket"}, nil
+}
+
+// DomainOwner returns the account to which a domain belongs, or "".
+func (rt *Runtime) DomainOwner(domain string) string { return rt.mode.owner(domain) }

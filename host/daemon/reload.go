@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"reflect"
+	"slices"
+
+	"github.com/liveapid/liveapid/host/config"
+)
+
+// reloadAccounts reads the accounts again, and ends the sessions, sign-ins, tokens and workers of those that
+// were removed or belong to another user now.
+func (rt *Runtime) reloadAccounts() {
+	for _, name := range rt.mode.reload() {
+		rt.log.Info("an account ended, or changed its user", "account", name)
+		if server := rt.sessions.Load(); server != nil {
+			server.EndAccount(name)
+		}
+		rt.revoke(name)
+		for _, p := range rt.state.Load().plugins {
+			rt.ending.Go(func() { p.supervisor.EndAccount(name) })
+		}
+	}
+}
+
+// Watch follows changes of the accounts until ctx ends.
+func (rt *Runtime) Watch(ctx context.Context) {
+	if err := rt.mode.watch(ctx, rt.reloadAccounts); err != nil {
+		rt.log.Error("changes of accounts are seen on SIGHUP only", "error", err.Error())
+	}
+}
+
+// Reload reads the configuration, the plugins and the accounts again and reopens the logs. Calls in flight
+// end with the plugins with which they began. Changes that need a restart are logged.
+func (rt *Runtime) Reload(ctx context.Context) error {
+	rt.reloading.Lock()
+	defer rt.reloading.Unlock()
+	rt.reloadAccounts()
+	rt.reopenLogs()
+	old := rt.state.Load()
+	c, err := reread(old.config)
+	if err != nil {
+		return err
+	}
+	for _, key := range restartKeys(old.config, c) {
+		rt.log.Warn("a change in the configuration needs a restart", "key", key)
+	}
+	next := &state{config: c, calls: old.calls}
+	if next.plugins, err = rt.load(c, old.plugins); err != nil {
+		return err
+	}
+	if next.refused, err = rt.mode.refusedUIDs(c); err != nil {
+		return err
+	}
+	if callLimits(c.Limits) != callLimits(old.config.Limits) {
+		next.calls = newCalls(c) // It does not know the calls in flight, which is the lesser evil.
+	}
+	rt.state.Store(next)
+	rt.replacePlugins(ctx, old.plugins, next.plugins)
+	rt.log.Info("reloaded", "pid", os.Getpid())
+	return nil
+}
+
+// reread loads the configuration from its file again. A configuration without a file stays as it is.
+func reread(old *config.Config) (*config.Config, error) {
+	if old.Path() == "" {
+		return old, nil
+	}
+	c, err := config.Load(old.Path())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Exposed(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (rt *Runtime) reopenLogs() {
+	if rt.records.audit != nil {
+		if err := rt.records.audit.Reopen(); err != nil {
+			rt.log.Error("the audit log goes on in the old file", "error", err.Error())
+		}
+	}
+	if err := rt.records.access.Reopen(); err != nil {
+		rt.log.Error("the access log goes on in the old file", "error", err.Error())
+	}
+}
+
+// replacePlugins sends new calls to the new plugins, waits for the calls of the old ones, and closes those
+// that are not used any more.
+func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) {
+	rt.Host.Replace(ctx, rt.allPlugins(plugins))
+	for _, p := range old {
+		if !slices.Contains(plugins, p) {
+			p.supervisor.Close()
+			rt.log.Info("plugin replaced", "plugin", p.name)
+		}
+	}
+}
+
+// reloadable are the keys that take effect on reload. Every other key needs a restart, so that a new key is
+// never ignored in silence.
+var reloadable = []string{"plugin", "plugin_dir", "modules", "bindings", "script_worker", "refuse", "limits"}
+
+// restartKeys returns the keys in which two configurations differ and which need a restart. The new
+// configuration keeps the old mode, because nothing else can work.
+func restartKeys(old, c *config.Config) []string {
+	var keys []string
+	before, after := reflect.ValueOf(*old), reflect.ValueOf(*c)
+	for i := range before.NumField() {
+		field := before.Type().Field(i)
+		key := field.Tag.Get("toml")
+		if key == "" || slices.Contains(reloadable, key) {
+			continue
+		}
+		if !reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
+	}
+	if restartOnlyLimits(c.Limits) != restartOnlyLimits(old.Limits) {
+		keys = append(keys, "limits (but for calls, account_calls and account_rate)")
+	}
+	c.Mode = old.Mode
+	return keys
+}
+
+// callLimits returns the limits that a reload changes.
+func callLimits(l config.Limits) config.Limits {
+	return config.Limits{Calls: l.Calls, AccountCalls: l.AccountCalls, AccountRate: l.AccountRate}
+}
+
+// restartOnlyLimits returns the limits that hold as long as the host runs.
+func restartOnlyLimits(l config.Limits) config.Limits {
+	l.Calls, l.AccountCalls, l.AccountRate = 0, 0, 0
+	return l
+}

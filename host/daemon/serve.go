@@ -1,0 +1,223 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/front/unixsock"
+	"github.com/liveapid/liveapid/host/identity/account"
+)
+
+const (
+	// drainTime is how long calls in flight may take after the end was asked for.
+	drainTime = 20 * time.Second
+	// metricsConnections is how many connections the metrics page has at once. Any user of this machine
+	// can open them.
+	metricsConnections = 8
+)
+
+// Signals are what the operating system asks of a host that is served.
+type Signals struct {
+	Reload <-chan os.Signal // SIGHUP: read the configuration again.
+	Force  func()           // Called when draining begins; it arranges that a second signal ends the process.
+}
+
+// Serve builds the host that c describes and serves all its front doors until ctx ends, then drains. It
+// listens on the socket that systemd passes, or on its own.
+func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Logger) error {
+	passed := activation.Files(true) // Before anything else opens a descriptor.
+	if err := c.Exposed(); err != nil {
+		return err
+	}
+	if err := makeDirs(c); err != nil {
+		return err
+	}
+	rt, err := New(c, log)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	l, err := listen(c, passed)
+	if err != nil {
+		return err
+	}
+	side, stopSide := context.WithCancel(context.WithoutCancel(ctx))
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer stopSide()
+	for _, open := range []func(context.Context, *sync.WaitGroup) error{rt.openControl, rt.openMetrics, rt.openDovecotDict} {
+		if err := open(side, &others); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	if c.Web.On() {
+		if err := rt.OpenHTTPS(); err != nil {
+			log.Error("the HTTPS API is not served; the socket is", "error", err.Error())
+		} else {
+			// It drains at the same time as the socket.
+			others.Go(func() { rt.ServeHTTPS(ctx, drainTime) })
+		}
+	}
+	others.Go(func() { rt.reloadOn(side, signals.Reload) })
+	others.Go(func() { rt.Watch(side) })
+	others.Go(func() { rt.watchdog(side) })
+	log.Info("listening", "socket", c.Socket, "mode", string(c.Mode), "pid", os.Getpid(), "handed_over", len(passed) > 0)
+	notify(log, systemd.SdNotifyReady)
+	stopDraining := context.AfterFunc(ctx, func() {
+		notify(log, systemd.SdNotifyStopping)
+		log.Info("draining", "most", drainTime)
+		signals.Force()
+	})
+	defer stopDraining()
+	err = rt.Serve(ctx, l, drainTime)
+	log.Info("stopped")
+	return err
+}
+
+// Serve serves the sessions of l until ctx ends, then drains for at most grace.
+func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
+	server := &session.Server{Doer: rt.checked(), Limits: rt.socketLimits(), Intake: rt.limits.intake, Log: rt.log, Identify: rt.identify}
+	rt.sessions.Store(server)
+	served := make(chan error, 1)
+	// Calls outlive ctx: draining lets them finish.
+	go func() { served <- server.Serve(context.WithoutCancel(ctx), l) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		_ = l.Close()
+		err = <-served
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	server.Shutdown(drain)
+	return err
+}
+
+// makeDirs makes the directories of the sockets, passable for those who connect. Directories that exist
+// stay as they are.
+func makeDirs(c *config.Config) error {
+	dirs := []string{filepath.Dir(c.Socket)}
+	if c.Mode == config.Server && c.RunDir != "" {
+		dirs = append(dirs, c.RunDir) // Workers pass through it.
+	}
+	if c.Control != "" {
+		dirs = append(dirs, filepath.Dir(c.Control))
+	}
+	if c.DovecotSocket != "" {
+		dirs = append(dirs, filepath.Dir(c.DovecotSocket))
+	}
+	old := unix.Umask(0o022)
+	defer unix.Umask(old)
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make the socket's directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// listen returns the socket that systemd passed, or the host's own.
+func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
+	switch len(passed) {
+	case 0:
+	case 1:
+		l, err := net.FileListener(passed[0])
+		_ = passed[0].Close()
+		if err != nil {
+			return nil, fmt.Errorf("the socket that systemd passed: %w", err)
+		}
+		socket, ok := l.(*net.UnixListener)
+		if !ok {
+			_ = l.Close()
+			return nil, fmt.Errorf("the socket that systemd passed is of %s, not of unix", l.Addr().Network())
+		}
+		socket.SetUnlinkOnClose(false) // systemd made it and keeps it.
+		return socket, nil
+	default:
+		return nil, fmt.Errorf("systemd passed %d sockets; one is served", len(passed))
+	}
+	// In personal mode the host rejects other users anyway. The mode keeps them from connecting.
+	mode := os.FileMode(0o600)
+	if c.Mode == config.Server {
+		mode = 0o666
+	}
+	return unixsock.Listen(c.Socket, mode)
+}
+
+// openControl serves the control socket, on which root's tools ask for the host's status.
+func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) error {
+	path := rt.state.Load().config.Control
+	if path == "" {
+		return nil
+	}
+	l, err := unixsock.Listen(path, 0o600)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	others.Go(func() {
+		if err := control.Serve(ctx, l, control.Host{Status: rt.Status, Owner: rt.DomainOwner, Metrics: rt.Metrics.Handler()}); err != nil {
+			rt.log.Error("control", "error", err.Error())
+		}
+	})
+	return nil
+}
+
+// openMetrics serves the metrics page for Prometheus.
+func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) error {
+	address := rt.state.Load().config.Metrics
+	if address == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	l = netutil.LimitListener(l, metricsConnections)
+	others.Go(func() {
+		if err := control.Serve(ctx, l, control.Host{Metrics: rt.Metrics.Handler()}); err != nil {
+			rt.log.Error("metrics", "error", err.Error())
+		}
+	})
+	return nil
+}
+
+// openDovecotDict listens for Dovecot if the configuration names a socket for it.
+func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) error {
+	c := rt.state.Load().config
+	if c.DovecotSocket == "" || c.Mode != config.Server {
+		return nil
+	}
+	mail, err := account.SystemUser(c.MailUser)
+	if err != nil {
+		return fmt.Errorf("mail_user: %w", err)
+	}
+	l, err := unixsock.Listen(c.DovecotSocket, 0o600)
+	if err != nil {
+		return fmt.Errorf("mail_door: %w", err)
+	}
+	if err := os.Lchown(c.DovecotSocket, mail.UID, -1); err != nil {
+		return errors.Join(fmt.Errorf("mail_door: %w", err), l.Close())
+	}
+	others.Go(func() {
+		if err := rt.serveDovecotDict(ctx, l, mail.UID); err != nil {
+			rt.log.Error("mail door", "error", err.Error())
+		}
+	})
+	return nil
+}

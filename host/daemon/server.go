@@ -1,0 +1,154 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/isolate"
+	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// server is the mode of many accounts, each with workers of its own uid. It needs root.
+type server struct {
+	accounts *account.Directory
+	helper   protocol.Account
+	pool     *worker.Pool
+	cgroups  *isolate.Cgroups // Nil if there are none.
+	log      *slog.Logger
+}
+
+var _ mode = (*server)(nil)
+
+func newServer(c *config.Config, log *slog.Logger) (*server, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("server mode serves accounts by their own uids and needs root; personal mode serves you alone")
+	}
+	helper, err := account.SystemUser(c.Helper)
+	if err != nil {
+		return nil, fmt.Errorf("helper: %w: create it (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
+	}
+	if _, err := isolate.HelperCredential(helper); err != nil {
+		return nil, err
+	}
+	if c.State != "" {
+		if err := os.MkdirAll(c.State, 0o700); err != nil {
+			return nil, fmt.Errorf("state: %w", err)
+		}
+	}
+	s := &server{helper: helper, pool: worker.NewPool(c.Limits.Workers), accounts: account.NewDirectory(Sources(c)), log: log}
+	if s.cgroups, err = isolate.FindCgroups(); err != nil {
+		log.Warn("workers have no control groups: their memory is checked four times a second, and their processes are not counted", "why", err.Error())
+		s.cgroups = nil
+	}
+	return s, nil
+}
+
+func (s *server) acting(a protocol.Account) (protocol.Account, error) {
+	now, err := s.accounts.ByName(a.Name)
+	if err == nil && (now.UID != a.UID || now.GID != a.GID) {
+		err = fmt.Errorf("%w: the name belongs to another user now", account.ErrUnknown)
+	}
+	return now, err
+}
+
+// nobody is the uid of processes without a user of their own.
+const nobody = 65534
+
+func (s *server) byPeer(uid int, refused map[int]bool) (protocol.Account, error) {
+	switch {
+	case uid < isolate.MinTenantID || uid == nobody:
+		return protocol.Account{}, denied(uid, "System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).")
+	case refused[uid]:
+		return protocol.Account{}, denied(uid, "This user is refused by the host's configuration.")
+	}
+	a, err := s.accounts.ByUID(uid)
+	if err != nil {
+		return a, refusal(err)
+	}
+	return a, nil
+}
+
+func (s *server) byName(name string) (protocol.Account, error) { return s.accounts.ByName(name) }
+func (s *server) byDomain(domain string) (protocol.Account, error) {
+	return s.accounts.ByDomain(domain)
+}
+func (s *server) owner(domain string) string { return s.accounts.Owner(domain) }
+
+func (s *server) all() []protocol.Account {
+	var all []protocol.Account
+	for _, name := range s.accounts.Names() {
+		if a, err := s.accounts.ByName(name); err == nil || errors.Is(err, account.ErrSuspended) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func (s *server) count() int { return len(s.accounts.Names()) }
+
+func (s *server) tenant(uid int) bool {
+	_, err := s.accounts.ByUID(uid)
+	return !errors.Is(err, account.ErrUnknown)
+}
+
+func (s *server) reload() []string {
+	ended, broken := s.accounts.Reload()
+	for _, err := range broken {
+		s.log.Error("an account, or a part of it, is left out", "error", err.Error())
+	}
+	if err := s.accounts.SaveOwners(); err != nil {
+		s.log.Error("after a restart the host will not know to which account each domain belonged", "error", err.Error())
+	}
+	return ended
+}
+
+func (s *server) watch(ctx context.Context, changed func()) error {
+	return s.accounts.Watch(ctx, changed)
+}
+
+func (s *server) credentialsOf(name string) (uid int, known bool) {
+	a, err := s.accounts.ByName(name)
+	switch {
+	case errors.Is(err, account.ErrSuspended), s.accounts.Unreadable(name):
+		return -1, false
+	case err != nil:
+		return -1, true
+	}
+	return a.UID, true
+}
+
+func (s *server) supervise(c *config.Config, o *worker.Options) {
+	o.Trusted, o.TLS, o.Credential, o.Helper = true, true, isolate.Credential, &s.helper
+	o.Pool, o.Cgroups, o.Memory = s.pool, s.cgroups, int64(c.Limits.WorkerMemory)<<20
+}
+
+func (s *server) refusedUIDs(c *config.Config) (map[int]bool, error) {
+	refused := map[int]bool{s.helper.UID: true}
+	for _, name := range c.Refuse {
+		u, err := account.SystemUser(name)
+		if err != nil {
+			return nil, fmt.Errorf("refuse: %w", err)
+		}
+		refused[u.UID] = true
+	}
+	return refused, nil
+}
+
+func (*server) trust() func(string) error { return isolate.CheckTrusted }
+
+// runDirMode lets workers pass through to their own directories.
+func (*server) runDirMode() os.FileMode { return 0o711 }
+func (s *server) workers() int          { return s.pool.Workers() }
+
+func (s *server) controllers() []string {
+	if s.cgroups == nil {
+		return nil
+	}
+	return s.cgroups.Controllers()
+}

@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// reloadOn reloads the host for each signal until ctx ends, and tells systemd.
+func (rt *Runtime) reloadOn(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		// systemd wants to know when the reload began, by the monotonic clock.
+		var now unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+		notify(rt.log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, now.Nano()/1000))
+		if err := rt.Reload(ctx); err != nil {
+			rt.log.Error("not reloaded; all stays as it was", "error", err.Error())
+		}
+		notify(rt.log, systemd.SdNotifyReady)
+	}
+}
+
+// watchdog tells systemd twice in each interval that the host is alive: it asks for the host's status,
+// which needs the same locks as every call.
+func (rt *Runtime) watchdog(ctx context.Context) {
+	interval, err := systemd.SdWatchdogEnabled(false)
+	if err != nil || interval <= 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 2)
+	defer tick.Stop()
+	for {
+		s := rt.Status()
+		notify(rt.log, systemd.SdNotifyWatchdog)
+		notify(rt.log, fmt.Sprintf("STATUS=%d accounts, %d sessions, %d workers, %d calls", s.Accounts, s.Sessions, s.Workers, s.Calls))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// notify sends a state to systemd if it started the host.
+func notify(log *slog.Logger, state string) {
+	if _, err := systemd.SdNotify(false, state); err != nil {
+		log.Warn("can't notify systemd", "error", err.Error())
+	}
+}
