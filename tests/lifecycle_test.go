@@ -204,7 +204,7 @@ func TestModuleCommands(t *testing.T) {
 	build := exec.Command("go", "build", "-o", hello, "./examples/hello-go")
 	build.Dir = hosttest.Root(t)
 	hosttest.Output(t, build)
-	require.Contains(t, tool(1, "add", hello), "names no folder plugin_dir")
+	require.Contains(t, tool(1, "add", hello), "names no directory plugin_dir")
 	w.Set(t, "modules  =", "plugin_dir = \"plugins.d\"\nmodules  =")
 	h := w.Serve(t)
 	require.Contains(t, tool(0, "add", hello), "registered hello, which serves Hello")

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/admin/cpmove"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/identity/account"
@@ -22,7 +24,7 @@ func accountCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "account", Short: "Work on accounts", Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
-			return errMisuse{fmt.Errorf("unknown command %q", "account "+words[0])}
+			return admin.Usage(fmt.Errorf("unknown command %q", "account "+words[0]))
 		}
 		return cmd.Help()
 	}
@@ -162,7 +164,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 		home = own.home
 	}
 	if home == "" {
-		return errMisuse{errors.New("--home: name the home to unpack into")}
+		return admin.Usage(errors.New("--home: name the home to unpack into"))
 	}
 	if home, err = filepath.Abs(home); err != nil {
 		return err
@@ -216,10 +218,10 @@ func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, o
 // registration returns what an imported account's file would be, after all checks, before anything is
 // written.
 func registration(c *config.Config, a cpmove.Account, home string) (r account.Registry, f account.File, err error) {
-	if r, err = registryOf(c); err != nil {
+	if r, err = accounts.Registry(c); err != nil {
 		return r, f, err
 	}
-	if f, err = fileFor(c, a.Name, home); err != nil {
+	if f, err = accounts.FileFor(c, a.Name, home); err != nil {
 		return r, f, err
 	}
 	if len(a.Domains) == 0 {

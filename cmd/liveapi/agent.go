@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/admin/postqueue"
 	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/account"
@@ -29,7 +30,7 @@ mode the helper, which has made sure whose the sender is.`,
 			allowed := []int{0}
 			u, err := account.SystemUser(users)
 			if err != nil {
-				return errMisuse{fmt.Errorf("--for: %w", err)}
+				return admin.Usage(fmt.Errorf("--for: %w", err))
 			}
 			allowed = append(allowed, u.UID)
 			l, err := unixsock.Listen(socket, 0o600)

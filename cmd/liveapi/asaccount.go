@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/unixsock"
@@ -25,7 +26,7 @@ import (
 func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 	if os.Geteuid() == 0 {
 		if name == "" {
-			return protocol.Account{}, errMisuse{errors.New("as root you must name the account: --user NAME")}
+			return protocol.Account{}, admin.Usage(errors.New("as root you must name the account: --user NAME"))
 		}
 		a, err := daemon.Sources(c).ByName(name)
 		if err == nil {

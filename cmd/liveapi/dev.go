@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/dev/livepage"
 )
 
@@ -60,10 +61,10 @@ token, without which other users of this machine see nothing.`,
 func listenLoopback(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, errMisuse{fmt.Errorf("--listen: %w", err)}
+		return nil, admin.Usage(fmt.Errorf("--listen: %w", err))
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, errMisuse{fmt.Errorf("--listen: %q is no loopback address; pages run as you, and only you may reach them", host)}
+		return nil, admin.Usage(fmt.Errorf("--listen: %q is no loopback address; pages run as you, and only you may reach them", host))
 	}
 	return net.Listen("tcp", address)
 }

@@ -1,222 +1,32 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/admin/doctor"
+	"github.com/liveapid/liveapid/host/admin/plugins"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/identity/account"
-	"github.com/liveapid/liveapid/host/isolate"
-	"github.com/liveapid/liveapid/host/record/audit"
-	"github.com/liveapid/liveapid/protocol"
 )
-
-// diagnosis collects what doctor finds.
-type diagnosis struct {
-	out   io.Writer
-	wrong int
-}
-
-func (d *diagnosis) well(format string, args ...any) { d.line("well ", format, args...) }
-func (d *diagnosis) note(format string, args ...any) { d.line("note ", format, args...) }
-func (d *diagnosis) bad(format string, args ...any) {
-	d.wrong++
-	d.line("wrong", format, args...)
-}
-
-func (d *diagnosis) line(kind, format string, args ...any) {
-	_, _ = fmt.Fprintf(d.out, "%s  %s\n", kind, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n       "))
-}
 
 func doctorCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Check an installation, and say what to mend", Args: args(cobra.NoArgs),
+		Use: "doctor", Short: "Check an installation, and say how to repair it", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &diagnosis{out: cmd.OutOrStdout()}
 			c, err := config.Find(path)
 			if err != nil {
-				d.bad("%v", err)
+				doctor.Print(cmd.OutOrStdout(), plugins.Problem, err.Error())
 				return errors.New("nothing else can be checked without a configuration")
 			}
-			d.examine(cmd.Context(), c)
-			if d.wrong > 0 {
-				return fmt.Errorf("%d things are wrong", d.wrong)
+			if problems := doctor.Examine(cmd.Context(), c, cmd.OutOrStdout()); problems > 0 {
+				return fmt.Errorf("%d things are wrong", problems)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
 	return cmd
-}
-
-func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
-	if c.Path() == "" {
-		d.note("no configuration: a host serves the running user's own account")
-	} else {
-		d.well("configuration %s, %s mode", c.Path(), c.Mode)
-	}
-	if err := c.Exposed(); err != nil {
-		d.bad("%v", err)
-	}
-	d.kernel()
-	if c.Mode == config.Server {
-		d.server(c)
-	}
-	if c.Web.On() {
-		d.web(c)
-	}
-	accounts, wrong := checkAccounts(c)
-	for _, w := range wrong {
-		d.bad("%s", w)
-	}
-	if len(wrong) == 0 {
-		d.well("%d accounts", len(accounts))
-	}
-	if len(c.Socket) > protocol.MaxSocketPath {
-		d.bad("socket %s: %d bytes, at most %d are possible: choose a shorter path", c.Socket, len(c.Socket), protocol.MaxSocketPath)
-	}
-	if c.Mode == config.Personal || os.Geteuid() == 0 {
-		lines, _ := checkModules(ctx, c)
-		for _, line := range lines {
-			kind, text, _ := strings.Cut(line, ": ")
-			switch kind {
-			case "well":
-				d.well("%s", text)
-			case "note":
-				d.note("%s", text)
-			default:
-				d.bad("%s", text)
-			}
-		}
-	}
-	d.audit(c)
-	d.running(ctx, c)
-}
-
-// kernel tries the system calls without which the store does not work.
-func (d *diagnosis) kernel() {
-	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
-	if err != nil {
-		d.bad("the kernel has no openat2 (%v): Linux 5.6 or newer is needed", err)
-		return
-	}
-	_ = unix.Close(fd)
-	d.well("the kernel has what is needed")
-}
-
-// server looks at what server mode needs beside accounts and plugins.
-func (d *diagnosis) server(c *config.Config) {
-	if os.Geteuid() != 0 {
-		d.bad("server mode needs root: run this as root, too")
-		return
-	}
-	if helper, err := account.SystemUser(c.Helper); err != nil {
-		d.bad("helper: %v: useradd --system --no-create-home --shell /usr/sbin/nologin %s", err, c.Helper)
-	} else if _, err := isolate.HelperCredential(helper); err != nil {
-		d.bad("%v", err)
-	} else {
-		d.well("the helper is %s, uid %d", c.Helper, helper.UID)
-	}
-	if c.Path() != "" {
-		if err := isolate.CheckTrusted(c.Path()); err != nil {
-			d.bad("configuration: %v", err)
-		}
-	}
-	for _, dir := range []string{c.Accounts, c.PluginDir, c.Modules} {
-		if dir == "" {
-			continue
-		}
-		if err := isolate.CheckTrusted(dir); err != nil {
-			d.bad("%v", err)
-		}
-	}
-	more, _ := c.ReadPlugins(nil)
-	programs := []string{c.ScriptWorker}
-	for _, p := range append(c.Plugins, more...) {
-		if len(p.Args) == 0 { // Else it is an interpreter, which everybody uses.
-			programs = append(programs, p.Path)
-		}
-	}
-	for _, path := range programs {
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o044 != 0 {
-			d.note("%s can be read by everybody; with mode 711 an account can't look into its own workers (chmod 711 %s)", path, path)
-		}
-	}
-	if len(c.Refuse) == 0 {
-		if _, err := account.SystemUser("www-data"); err == nil {
-			d.note(`the web server's user www-data is not refused by name; set refuse = ["www-data"] where an account could have its uid`)
-		}
-	}
-}
-
-func (d *diagnosis) audit(c *config.Config) {
-	if c.Audit == "" {
-		d.note("there is no audit log: set audit to a file, to know who changed what")
-		return
-	}
-	f, err := os.Open(c.Audit)
-	if errors.Is(err, os.ErrNotExist) {
-		if info, err := os.Stat(filepath.Dir(c.Audit)); err != nil || !info.IsDir() {
-			d.bad("audit: the folder of %s is not there", c.Audit)
-		}
-		return
-	}
-	if err != nil {
-		d.bad("audit: %v", err)
-		return
-	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o077 != 0 {
-		d.bad("audit: others may read or write %s: chmod 600 it", c.Audit)
-	}
-	var chain audit.Chain
-	if err := chain.Verify(f); err != nil {
-		d.bad("audit log %s: %v", c.Audit, err)
-		return
-	}
-	d.well("the audit log has %d records, whole", chain.Records)
-}
-
-// running looks whether a host runs, and how it is where it shows that.
-func (d *diagnosis) running(ctx context.Context, c *config.Config) {
-	if c.Control == "" {
-		conn, err := net.DialTimeout("unix", c.Socket, 2*time.Second)
-		if err != nil {
-			d.note("no host listens at %s (%v)", c.Socket, err)
-			return
-		}
-		_ = conn.Close()
-		d.well("a host listens at %s", c.Socket)
-		return
-	}
-	s, err := readStatus(ctx, c.Path())
-	if err != nil {
-		d.note("%v", err)
-		return
-	}
-	d.well("a host listens at %s: pid %d, %d sessions, %d workers", c.Socket, s.PID, s.Sessions, s.Workers)
-	switch {
-	case len(s.Cgroups) > 0:
-		d.well("control groups bound %s of workers", strings.Join(s.Cgroups, " and "))
-	case c.Mode == config.Server:
-		d.note("workers are not bounded by control groups: their memory is looked at four times a second instead. The unit that comes with liveapid has Delegate=, which gives the host its own")
-	}
-	for _, p := range s.Plugins {
-		for _, w := range p.Workers {
-			if w.Crashes > 2 {
-				d.bad("plugin %s: the worker of %q stopped %d times in a row; the log says why", p.Name, w.Account, w.Crashes)
-			}
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/liveapid/liveapid/host/admin"
 )
 
 // group is a command that only holds others.
@@ -11,7 +13,7 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
-			return errMisuse{fmt.Errorf("unknown command %q", name+" "+words[0])}
+			return admin.Usage(fmt.Errorf("unknown command %q", name+" "+words[0]))
 		}
 		return cmd.Help()
 	}

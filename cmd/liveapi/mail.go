@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/plugins/email"
@@ -99,7 +101,7 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 			return errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
 		}
 		many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
-		all, broken := readAccounts(c)
+		all, broken := accounts.All(c)
 		for _, a := range all {
 			many.Domains = append(many.Domains, a.Domains...)
 		}
@@ -125,7 +127,7 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 		owner := &user.User{}
 		if f.owner != "" {
 			if owner, err = user.Lookup(f.owner); err != nil {
-				return errMisuse{fmt.Errorf("--owner: %w", err)}
+				return admin.Usage(fmt.Errorf("--owner: %w", err))
 			}
 		}
 		uid, _ := strconv.Atoi(owner.Uid) // Numbers, on Linux.

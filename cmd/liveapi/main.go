@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/isolate/execas"
 )
 
@@ -28,9 +29,6 @@ type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// errMisuse marks errors of the command line itself.
-type errMisuse struct{ error }
-
 // run returns 0 when done, 1 on failure, 2 on misuse; liveapi run returns its program's.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
@@ -38,7 +36,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		Version: host.Version, SilenceUsage: true, SilenceErrors: true,
 	}
 	extra(root)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errMisuse{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return admin.Usage(err) })
 	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
 		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), tokenCommand(), passwordCommand())
 	root.SetArgs(args)
@@ -48,14 +46,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// Without it, a word that is no command is a failure like any other.
 	root.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
-			return errMisuse{fmt.Errorf("unknown command %q", words[0])}
+			return admin.Usage(fmt.Errorf("unknown command %q", words[0]))
 		}
 		return cmd.Help()
 	}
 	root.Args = cobra.ArbitraryArgs
 	err := root.ExecuteContext(context.Background())
 	var status exitStatus
-	var misuse errMisuse
+	var misuse admin.UsageError
 	switch {
 	case err == nil:
 		return 0
@@ -73,7 +71,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, words []string) error {
 		if err := check(cmd, words); err != nil {
-			return errMisuse{err}
+			return admin.Usage(err)
 		}
 		return nil
 	}

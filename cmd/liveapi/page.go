@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/dev/livepage"
 )
 
@@ -41,7 +42,7 @@ where the page answers with an HTTP status of 400 or more.`,
 			defer stop()
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
 			if err != nil {
-				return errMisuse{fmt.Errorf("--query: %w", err)}
+				return admin.Usage(fmt.Errorf("--query: %w", err))
 			}
 			answer := &answerBuffer{header: make(http.Header), status: http.StatusOK}
 			if err := runner.Run(answer, req, file, nil); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/control"
 )
@@ -27,14 +28,7 @@ func readStatus(ctx context.Context, path string) (control.Status, error) {
 	if c.Control == "" {
 		return control.Status{}, errors.New(`the configuration has no control socket: set control = "/run/liveapid/control.sock" and restart the host`)
 	}
-	s, err := control.Read(ctx, c.Control)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
-		return s, fmt.Errorf("no host runs: nobody listens at %s", c.Control)
-	case errors.Is(err, os.ErrPermission):
-		return s, fmt.Errorf("the host at %s shows itself to its own user alone, which is most likely root", c.Control)
-	}
-	return s, err
+	return control.ReadHost(ctx, c.Control)
 }
 
 func statusCommand() *cobra.Command {
@@ -106,7 +100,7 @@ func topCommand() *cobra.Command {
 		Use: "top", Short: "Show the accounts that call most, again and again", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 100*time.Millisecond {
-				return errMisuse{errors.New("--every: at least 100ms")}
+				return admin.Usage(errors.New("--every: at least 100ms"))
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/daemon"
-	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/plugins/email"
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
@@ -28,7 +28,7 @@ func storeCommand() *cobra.Command {
 	cmd.AddCommand(storeInitCommand(&path), storeCheckCommand(&path), storeMigrateCommand(&path))
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
-			return errMisuse{fmt.Errorf("unknown command %q", "store "+words[0])}
+			return admin.Usage(fmt.Errorf("unknown command %q", "store "+words[0]))
 		}
 		return cmd.Help()
 	}
@@ -111,18 +111,18 @@ mail is moved. To files: as the account's own user.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !(from == "files" && to == "sql" || from == "sql" && to == "files") {
-				return errMisuse{errors.New("--from and --to: one is files and the other is sql")}
+				return admin.Usage(errors.New("--from and --to: one is files and the other is sql"))
 			}
 			c, db, err := openDatabase(*path)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = db.Close() }()
-			accounts, err := chosenAccounts(c, user)
+			all, err := accounts.Chosen(c, user)
 			if err != nil {
 				return err
 			}
-			return migrateAll(cmd.Context(), accounts, db, to == "sql", dryRun, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return copyMailboxes(cmd.Context(), all, db, to == "sql", dryRun, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "files or sql")
@@ -132,38 +132,10 @@ mail is moved. To files: as the account's own user.`,
 	return cmd
 }
 
-// chosenAccounts returns the accounts of a configuration, or the one that is named.
-func chosenAccounts(c *config.Config, name string) ([]protocol.Account, error) {
-	if c.Mode == config.Personal {
-		a, err := daemon.Account(c)
-		if err == nil && name != "" && a.Name != name {
-			err = fmt.Errorf("the configuration serves the account %s alone", a.Name)
-		}
-		return []protocol.Account{a}, err
-	}
-	if name != "" {
-		a, err := daemon.Sources(c).ByName(name)
-		return []protocol.Account{a}, err
-	}
-	d := account.NewDirectory(daemon.Sources(c))
-	if _, broken := d.Reload(); len(broken) > 0 {
-		return nil, errors.Join(broken...)
-	}
-	var all []protocol.Account
-	for _, n := range d.Names() {
-		a, err := d.ByName(n)
-		if err != nil && !errors.Is(err, account.ErrSuspended) {
-			return nil, err
-		}
-		all = append(all, a)
-	}
-	return all, nil
-}
-
-func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
-	var total migrate.Report
-	var failed []error
-	for _, a := range accounts {
+// copyMailboxes copies the mailboxes of all accounts and prints what was done.
+func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
+	var jobs []migrate.Job
+	for _, a := range all {
 		var from, to migrate.Store = files.NewFor(a.Home, a.UID, a.GID), db
 		if !toSQL {
 			if os.Geteuid() != a.UID {
@@ -171,32 +143,32 @@ func migrateAll(ctx context.Context, accounts []protocol.Account, db *sqlstore.S
 			}
 			from, to = to, from
 		}
-		for _, domain := range a.Domains {
-			bar := newBar(progress, domain)
-			report, err := migrate.Domain(ctx, from, to, domain, dryRun, bar.show)
-			bar.end()
-			for _, d := range report.Differ {
-				_, _ = fmt.Fprintln(out, "differs, and was left as it is:", d)
-			}
-			for _, r := range report.Refused {
-				_, _ = fmt.Fprintln(out, "can't be copied:", r)
-			}
-			total.Add(report)
-			if err != nil {
-				// One account's trouble must not keep the others.
-				failed = append(failed, fmt.Errorf("account %s: domain %s: %w", a.Name, domain, err))
-			}
+		jobs = append(jobs, migrate.Job{Account: a.Name, Domains: a.Domains, From: from, To: to})
+	}
+	var b *bar
+	report, err := migrate.All(ctx, jobs, dryRun, func(domain string, done, all int) {
+		if b == nil || b.domain != domain {
+			b.end()
+			b = newBar(progress, domain)
 		}
+		b.show(done, all)
+	})
+	b.end()
+	for _, d := range report.Differ {
+		_, _ = fmt.Fprintln(out, "differs, and was left as it is:", d)
+	}
+	for _, r := range report.Refused {
+		_, _ = fmt.Fprintln(out, "can't be copied:", r)
 	}
 	verb := "copied"
 	if dryRun {
 		verb = "would be copied"
 	}
-	_, _ = fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", total.Copied, verb, total.Same, len(total.Differ))
-	if n := len(total.Refused); n > 0 {
-		failed = append(failed, fmt.Errorf("%d can't be copied", n))
+	_, _ = fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", report.Copied, verb, report.Same, len(report.Differ))
+	if n := len(report.Refused); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d mailboxes could not be copied", n))
 	}
-	return errors.Join(failed...)
+	return err
 }
 
 // bar is a progress bar, at a terminal.
@@ -209,10 +181,10 @@ type bar struct {
 func newBar(out io.Writer, domain string) *bar {
 	f, ok := out.(*os.File)
 	if !ok {
-		return &bar{}
+		return &bar{domain: domain}
 	}
 	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return &bar{}
+		return &bar{domain: domain}
 	}
 	return &bar{out: out, domain: domain}
 }
@@ -228,7 +200,7 @@ func (b *bar) show(done, all int) {
 }
 
 func (b *bar) end() {
-	if b.shown {
+	if b != nil && b.shown {
 		_, _ = fmt.Fprintln(b.out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/identity/passwdfile"
@@ -42,7 +43,7 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	}
 	switch {
 	case u.name == "":
-		return g, errMisuse{errors.New("--user: name an account, or root")}
+		return g, admin.Usage(errors.New("--user: name an account, or root"))
 	case u.name == rootUser:
 		return g, nil
 	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
@@ -90,7 +91,7 @@ func tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Work on the tokens of the HTTPS API", Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
-			return errMisuse{fmt.Errorf("unknown command %q", "token "+words[0])}
+			return admin.Usage(fmt.Errorf("unknown command %q", "token "+words[0]))
 		}
 		return cmd.Help()
 	}
@@ -110,13 +111,13 @@ func createTokenCommand() *cobra.Command {
 				return err
 			}
 			if name == "" {
-				return errMisuse{errors.New("--name: give the token a name, by which to find it again")}
+				return admin.Usage(errors.New("--name: give the token a name, by which to find it again"))
 			}
 			if g.Name = name; !token.ValidName(name) {
-				return errMisuse{fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName)}
+				return admin.Usage(fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName))
 			}
 			if expires < 0 {
-				return errMisuse{errors.New("--expires: a time to come, such as 720h")}
+				return admin.Usage(errors.New("--expires: a time to come, such as 720h"))
 			}
 			if expires > 0 {
 				g.Expires = time.Now().Add(expires)
@@ -124,7 +125,7 @@ func createTokenCommand() *cobra.Command {
 			if cmd.Flags().Changed("feature") {
 				// None is none, not all: a variable in a script may be empty.
 				if len(features) == 0 || slices.Contains(features, "") {
-					return errMisuse{errors.New("--feature: name a feature, such as popaccts")}
+					return admin.Usage(errors.New("--feature: name a feature, such as popaccts"))
 				}
 				g.Features = features
 			}
@@ -208,7 +209,7 @@ func revokeTokenCommand() *cobra.Command {
 	var name string
 	cmd := webTool("revoke --user NAME --name LABEL", "End a token at once", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
 		if user.name == "" || name == "" {
-			return errMisuse{errors.New("--user and --name: say whose token, and which")}
+			return admin.Usage(errors.New("--user and --name: say whose token, and which"))
 		}
 		// Of whoever had it, whether there is such an account now or not.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel
@@ -261,7 +262,7 @@ func passwordCommand() *cobra.Command {
 					return err
 				}
 				if len(text) < minPassword {
-					return errMisuse{fmt.Errorf("send the password as a line on standard input, of at least %d bytes", minPassword)}
+					return admin.Usage(fmt.Errorf("send the password as a line on standard input, of at least %d bytes", minPassword))
 				}
 				secret = protocol.NewSecret(text)
 			}

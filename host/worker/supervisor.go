@@ -159,13 +159,13 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():
 		return nil, s.callError(ctx, aw, w, err)
-	case ctx.Err() != nil || status.Code(err) != codes.Unavailable:
+	case ctx.Err() != nil || status.Code(err) != codes.Unavailable && status.Code(err) != codes.Canceled:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			go aw.checkHealth(w)
 		}
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
-	// Its connection is broken, so it ends, or must.
+	// The connection broke, or the host is closing it because the worker ended. Another worker takes the call.
 	_ = w.process.Process.Kill()
 	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 }

@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -112,6 +114,18 @@ func Serve(ctx context.Context, l net.Listener, h Host) error {
 func Read(ctx context.Context, path string) (Status, error) {
 	var s Status
 	err := ask(ctx, path, "/status", &s)
+	return s, err
+}
+
+// ReadHost is Read with errors that say to an operator why no host answers.
+func ReadHost(ctx context.Context, path string) (Status, error) {
+	s, err := Read(ctx, path)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+		return s, fmt.Errorf("no host is running: nothing listens at %s", path)
+	case errors.Is(err, os.ErrPermission):
+		return s, fmt.Errorf("the host at %s answers its own user only, which is most likely root", path)
+	}
 	return s, err
 }
 

@@ -40,6 +40,34 @@ func (r *Report) Add(other Report) {
 	r.Refused = append(r.Refused, other.Refused...)
 }
 
+// Job is an account whose mailboxes are copied.
+type Job struct {
+	Account  string
+	Domains  []string
+	From, To Store
+}
+
+// All copies the mailboxes of several accounts. It goes on after an error, so that one account's trouble does
+// not stop the others, and returns all errors together. progress is called for each domain; it may be nil.
+func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain string, done, all int)) (Report, error) {
+	var total Report
+	var failed []error
+	for _, job := range jobs {
+		for _, domain := range job.Domains {
+			report, err := Domain(ctx, job.From, job.To, domain, dryRun, func(done, all int) {
+				if progress != nil {
+					progress(domain, done, all)
+				}
+			})
+			total.Add(report)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("account %s: domain %s: %w", job.Account, domain, err))
+			}
+		}
+	}
+	return total, errors.Join(failed...)
+}
+
 // Domain copies the mailboxes of a domain. progress is told of each step; it may be nil. Where
 // it fails, what was copied until then stays, and a second run goes on from there.
 func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, progress func(done, all int)) (Report, error) {

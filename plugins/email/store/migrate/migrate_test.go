@@ -1,6 +1,8 @@
 package migrate_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,4 +65,26 @@ func TestDomain(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, report.Copied)
 	require.False(t, strings.Contains(fmt.Sprint(report), "$6$"))
+}
+
+// failing is a store that can't be read.
+type failing struct{ migrate.Store }
+
+func (failing) List(context.Context, string) ([]store.Mailbox, error) {
+	return nil, errors.New("no such disk")
+}
+
+// An account that can't be copied does not stop the others.
+func TestAll(t *testing.T) {
+	a, b := files.New(t.TempDir()), files.New(t.TempDir())
+	box := store.Mailbox{Address: store.Address{Localpart: "user", Domain: "b.example"}}
+	require.NoError(t, a.Import(t.Context(), []store.Entry{{Mailbox: box, Hash: storetest.Hash(1)}}))
+	var domains []string
+	report, err := migrate.All(t.Context(), []migrate.Job{
+		{Account: "broken", Domains: []string{"a.example"}, From: failing{}, To: b},
+		{Account: "bob", Domains: []string{"b.example"}, From: a, To: b},
+	}, false, func(domain string, _, _ int) { domains = append(domains, domain) })
+	require.ErrorContains(t, err, "account broken: domain a.example: read: no such disk")
+	require.Equal(t, 1, report.Copied)
+	require.Equal(t, []string{"b.example"}, domains)
 }

@@ -1,0 +1,275 @@
+// Package accounts does the work of liveapi account: it registers accounts in files, finds, suspends and
+// deletes them, and checks them. It works on the configuration's files; a running host notices the changes.
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/atomicfile"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/identity/token"
+	"github.com/liveapid/liveapid/host/isolate"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Create registers a system user as an account and returns the path of its file. The file has the user's
+// uid, gid and home: later changes of the system's users do not change the account.
+func Create(c *config.Config, name, home string, domains []string) (path string, err error) {
+	registry, err := Registry(c)
+	if err != nil {
+		return "", err
+	}
+	if !account.ValidName(name) {
+		return "", admin.Usage(fmt.Errorf("%.60q is no account's name: letters, digits, _, - and ., at most 64", name))
+	}
+	if len(domains) == 0 {
+		return "", admin.Usage(errors.New("--domain: name the account's domain"))
+	}
+	for _, domain := range domains {
+		if _, err := account.ParseDomain(domain); err != nil {
+			return "", admin.Usage(fmt.Errorf("--domain: %w", err))
+		}
+	}
+	f, err := FileFor(c, name, home)
+	if err != nil {
+		return "", err
+	}
+	f.Domains = domains
+	return registry.Register(name, f, "Account "+name+".")
+}
+
+// Registry returns the registry of the configuration's accounts.
+func Registry(c *config.Config) (account.Registry, error) {
+	r := account.Registry{Dir: c.Accounts}
+	if c.Accounts == "" {
+		return r, errors.New("the configuration names no directory accounts to register in")
+	}
+	if c.Mode != config.Server {
+		return r, nil
+	}
+	r.Sources = daemon.Sources(c)
+	r.Credential = func(a protocol.Account) error {
+		_, err := isolate.Credential(a)
+		return err
+	}
+	if c.Control == "" {
+		return r, nil
+	}
+	r.Served = func(domains []string) (map[string]string, error) {
+		owners, err := control.Owners(context.Background(), c.Control, domains)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+			return nil, nil // No host is running.
+		}
+		return owners, err
+	}
+	return r, nil
+}
+
+// FileFor returns an account's file without domains. In server mode it has the system user's ids and home.
+func FileFor(c *config.Config, name, home string) (account.File, error) {
+	var f account.File
+	if c.Mode == config.Server {
+		u, err := account.SystemUser(name)
+		if err != nil {
+			return f, fmt.Errorf("the system user %s must exist first: %w", name, err)
+		}
+		f.UID, f.GID, f.Home = &u.UID, &u.GID, u.Home
+	}
+	if home != "" {
+		abs, err := filepath.Abs(home)
+		if err != nil {
+			return f, err
+		}
+		f.Home = abs
+	}
+	if f.Home == "" {
+		return f, admin.Usage(errors.New("--home: name the account's home"))
+	}
+	return f, nil
+}
+
+// All returns all accounts of a configuration, including suspended ones, and an error for each that can't be
+// read.
+func All(c *config.Config) (all []protocol.Account, broken []error) {
+	if c.Mode == config.Personal {
+		a, err := daemon.Account(c)
+		if err != nil {
+			return nil, []error{err}
+		}
+		return []protocol.Account{a}, nil
+	}
+	d := account.NewDirectory(daemon.Sources(c))
+	_, broken = d.Reload()
+	for _, name := range d.Names() {
+		if a, err := d.ByName(name); err == nil || errors.Is(err, account.ErrSuspended) {
+			all = append(all, a)
+		}
+	}
+	return all, broken
+}
+
+// Find returns the account with a name, even if it is suspended.
+func Find(c *config.Config, name string) (protocol.Account, error) {
+	all, broken := All(c)
+	for _, a := range all {
+		if a.Name == name {
+			return a, nil
+		}
+	}
+	return protocol.Account{}, errors.Join(append([]error{fmt.Errorf("there is no account %.60q", name)}, broken...)...)
+}
+
+// Chosen returns all accounts of a configuration, or the one with a name. It fails if any account is broken:
+// a command that works on all accounts must not leave some out.
+func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
+	if name != "" && c.Mode == config.Server {
+		a, err := daemon.Sources(c).ByName(name)
+		return []protocol.Account{a}, err
+	}
+	all, broken := All(c)
+	if len(broken) > 0 {
+		return nil, errors.Join(broken...)
+	}
+	if name != "" && all[0].Name != name {
+		return nil, fmt.Errorf("the configuration serves the account %s alone", all[0].Name)
+	}
+	return all, nil
+}
+
+// ownFile returns the path of an account's file, or an error if the account does not come from a file.
+func ownFile(c *config.Config, name string) (string, error) {
+	path := filepath.Join(c.Accounts, name+".toml")
+	if c.Accounts == "" || !account.ValidName(name) {
+		return "", fmt.Errorf("there is no account %.60q in a file", name)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		if a, err := Find(c, name); err == nil {
+			return "", fmt.Errorf("the account %s comes from %s: change it there", a.Name, c.CPanelUsers)
+		}
+		return "", fmt.Errorf("there is no account %.60q", name)
+	}
+	return path, nil
+}
+
+// SetSuspended suspends or unsuspends an account. It changes one line of the account's file and keeps the
+// rest as people wrote it.
+func SetSuspended(c *config.Config, name string, suspended bool) error {
+	path, err := ownFile(c, name)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	changed := setLine(string(text), suspended)
+	var f account.File
+	if err := toml.Unmarshal([]byte(changed), &f); err != nil || f.Suspended != suspended {
+		return fmt.Errorf("%s: this tool can't change it; set suspended = %t in it", path, suspended)
+	}
+	return atomicfile.Write(path, []byte(changed), 0o644)
+}
+
+// setLine returns an account's file with or without the line "suspended = true".
+func setLine(text string, suspended bool) string {
+	var b strings.Builder
+	if suspended {
+		b.WriteString("suspended = true\n")
+	}
+	top := true // Before the first table.
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		top = top && !strings.HasPrefix(trimmed, "[")
+		key, _, _ := strings.Cut(trimmed, "=")
+		if top && strings.TrimSpace(key) == "suspended" {
+			continue
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// Delete removes an account's file and revokes its tokens and its password for the HTTPS API. The system
+// user, the home and the mail stay.
+func Delete(c *config.Config, name string) error {
+	path, err := ownFile(c, name)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	if !c.Web.On() {
+		return nil
+	}
+	// A running host revokes them, too. A host that starts later may find another account with this name.
+	if err := token.Open(c.Web.Tokens()).RevokeUser(name, -1); err != nil {
+		return fmt.Errorf("%s is no account any more, but its tokens are left: %w", name, err)
+	}
+	if err := daemon.DeletePassword(c.Web, name); err != nil {
+		return fmt.Errorf("%s is no account any more, but its password for the HTTPS API is left: %w", name, err)
+	}
+	return nil
+}
+
+// Check returns all accounts and a line for each problem with them.
+func Check(c *config.Config) (all []protocol.Account, problems []string) {
+	all, broken := All(c)
+	for _, err := range broken {
+		problems = append(problems, err.Error())
+	}
+	add := func(a protocol.Account, format string, args ...any) {
+		problems = append(problems, "account "+a.Name+": "+fmt.Sprintf(format, args...))
+	}
+	uids, domains := map[int]string{}, map[string]string{}
+	for _, a := range all {
+		if c.Mode == config.Server {
+			if _, err := isolate.Credential(a); err != nil {
+				problems = append(problems, err.Error())
+			}
+			if other, twice := uids[a.UID]; twice {
+				add(a, "it has the uid of %s, so neither can connect: give it a system user of its own", other)
+			}
+			uids[a.UID] = a.Name
+		}
+		for _, domain := range a.Domains {
+			if other, twice := domains[domain]; twice {
+				add(a, "its domain %s is %s's, too: take it out of one of them", domain, other)
+			}
+			domains[domain] = a.Name
+			if _, err := account.ParseDomain(domain); err != nil {
+				add(a, "domain %v", err)
+			}
+		}
+		if problem := checkHome(a); problem != "" {
+			add(a, "its home %s", problem)
+		}
+	}
+	return all, problems
+}
+
+func checkHome(a protocol.Account) string {
+	var st unix.Stat_t
+	switch err := unix.Lstat(a.Home, &st); {
+	case err != nil:
+		return fmt.Sprintf("%s: %v", a.Home, err)
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return a.Home + " is not a directory"
+	case int(st.Uid) != a.UID:
+		return fmt.Sprintf("%s belongs to uid %d, not to its own %d", a.Home, st.Uid, a.UID)
+	}
+	return ""
+}

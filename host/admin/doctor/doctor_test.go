@@ -1,0 +1,48 @@
+package doctor_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liveapid/liveapid/host/admin/doctor"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/hosttest"
+)
+
+// A sandbox has no problem; each mistake is found and says how to repair it.
+func TestExamine(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	examine := func() (string, int) {
+		c, err := config.Load(w.Config)
+		require.NoError(t, err)
+		c.Plugins[0].Path = hosttest.Bin(t, "liveapi-email")
+		var out strings.Builder
+		problems := doctor.Examine(t.Context(), c, &out)
+		require.Equal(t, problems, strings.Count(out.String(), "wrong  "), out.String())
+		return out.String(), problems
+	}
+	said, problems := examine()
+	require.Zero(t, problems, said)
+	require.Contains(t, said, "well   1 accounts\n")
+	require.Contains(t, said, "well   plugin liveapi-email serves Email PasswdStrength, ")
+	require.Contains(t, said, "note   there is no audit log")
+
+	home := filepath.Join(w.Dir, "home")
+	require.NoError(t, os.Rename(home, home+".away"))
+	said, problems = examine()
+	require.Equal(t, 1, problems, said)
+	require.Contains(t, said, "wrong  account demo: its home "+home)
+	require.NoError(t, os.Rename(home+".away", home))
+
+	log := filepath.Join(w.Dir, "audit.log")
+	require.NoError(t, os.WriteFile(log, nil, 0o644))
+	w.Set(t, "mode ", "audit = \"audit.log\"\nmode ")
+	said, problems = examine()
+	require.Equal(t, 1, problems, said)
+	require.Contains(t, said, "chmod 600")
+}

@@ -1,0 +1,201 @@
+// Package plugins does the work of liveapi module: it registers plugins by their checksum, removes their
+// registration, and checks that each of them can be served.
+package plugins
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/atomicfile"
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/host/isolate"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// Describe starts each plugin of a configuration and returns the modules that it serves. Errors that it
+// meets on the way are logged to log.
+func Describe(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Modules, error) {
+	own := *c // Without what belongs to a running host.
+	own.RunDir, own.Audit, own.Control, own.Metrics = "", "", "", ""
+	rt, err := daemon.New(&own, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		return nil, err
+	}
+	defer rt.Close()
+	var a protocol.Account
+	if c.Mode == config.Personal {
+		if a, err = daemon.Account(c); err != nil {
+			return nil, err
+		}
+	}
+	return rt.Describe(ctx, a), nil
+}
+
+// Names returns the names of modules in one text, and the number of their functions.
+func Names(modules []protocol.Module) (names string, functions int) {
+	var all []string
+	for _, m := range modules {
+		all = append(all, m.Name)
+		functions += len(m.Functions)
+	}
+	return strings.Join(all, " "), functions
+}
+
+// Finding is one line of a check.
+type Finding struct {
+	Kind Kind
+	Text string
+}
+
+// Kind tells good findings from bad ones, by the word that people read.
+type Kind string
+
+// The kinds of findings.
+const (
+	Good    Kind = "well"
+	Note    Kind = "note"
+	Problem Kind = "wrong"
+)
+
+// Check starts each plugin and returns whether it can be served, a finding each.
+func Check(ctx context.Context, c *config.Config) (findings []Finding) {
+	add := func(kind Kind, format string, args ...any) {
+		findings = append(findings, Finding{kind, fmt.Sprintf(format, args...)})
+	}
+	_, broken := c.ReadPlugins(nil)
+	for _, err := range broken {
+		add(Problem, "%v", err)
+	}
+	all, err := Describe(ctx, c, io.Discard)
+	if err != nil {
+		add(Problem, "%v", err)
+		return findings
+	}
+	seen := make(map[string]string)
+	for _, p := range all {
+		if p.Err != nil {
+			add(Problem, "plugin %s (%s): %v", p.Name, p.Path, p.Err)
+			continue
+		}
+		names, functions := Names(p.Modules)
+		add(Good, "plugin %s serves %s, %d functions", p.Name, names, functions)
+		for _, m := range p.Modules {
+			if first, twice := seen[m.Name]; twice {
+				add(Note, "%s serves %s, too, and is never asked: %s comes first", p.Name, m.Name, first)
+			} else {
+				seen[m.Name] = p.Name
+			}
+		}
+	}
+	return findings
+}
+
+// manifest is a plugin's file in plugin_dir, as it is written.
+type manifest struct {
+	Modules []string `toml:"modules"`
+	Path    string   `toml:"path"`
+	Args    []string `toml:"args,omitempty"`
+	SHA256  string   `toml:"sha256"`
+}
+
+// Added is a plugin that was registered.
+type Added struct {
+	Name, File string
+	Modules    []string
+}
+
+// Add starts a program once, to learn which modules it serves, and registers it with its checksum. An empty
+// name means the program's own.
+func Add(ctx context.Context, c *config.Config, name, program string, args []string) (Added, error) {
+	var out Added
+	if c.PluginDir == "" {
+		return out, errors.New("the configuration names no directory plugin_dir to register in")
+	}
+	program, err := filepath.Abs(program)
+	if err != nil {
+		return out, err
+	}
+	if name == "" {
+		name = strings.TrimSuffix(filepath.Base(program), filepath.Ext(program))
+	}
+	if !config.IsPluginName(name) {
+		return out, admin.Usage(fmt.Errorf("--name: %.60q: letters, digits, - and _, at most 64", name))
+	}
+	if c.Mode == config.Server {
+		if err := isolate.CheckTrusted(program); err != nil {
+			return out, err
+		}
+	}
+	sum, err := sumOf(program)
+	if err != nil {
+		return out, err
+	}
+	m := manifest{Path: program, Args: args, SHA256: sum}
+	if m.Modules, err = modulesOf(ctx, c, config.Plugin{Path: program, Args: args, SHA256: sum}); err != nil {
+		return out, fmt.Errorf("%s can't be served, and was not registered: %w", program, err)
+	}
+	text, err := toml.Marshal(m)
+	if err != nil {
+		return out, err
+	}
+	out = Added{Name: name, File: filepath.Join(c.PluginDir, name+".toml"), Modules: m.Modules}
+	err = atomicfile.WriteNew(out.File, text, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return out, fmt.Errorf("the plugin %s is registered already: remove it first, or give this one another --name", name)
+	}
+	return out, err
+}
+
+// modulesOf starts one plugin alone and returns the names of its modules.
+func modulesOf(ctx context.Context, c *config.Config, p config.Plugin) (names []string, err error) {
+	alone := *c
+	alone.Plugins, alone.PluginDir, alone.Modules = []config.Plugin{p}, "", ""
+	all, err := Describe(ctx, &alone, io.Discard)
+	if err == nil {
+		err = all[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, module := range all[0].Modules {
+		names = append(names, module.Name)
+	}
+	return names, nil
+}
+
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Remove removes a plugin's registration. Its program stays.
+func Remove(c *config.Config, name string) error {
+	err := os.ErrNotExist
+	if c.PluginDir != "" && config.IsPluginName(name) {
+		err = os.Remove(filepath.Join(c.PluginDir, name+".toml"))
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no plugin %.60q in plugin_dir", name)
+	}
+	return err
+}
