@@ -50,7 +50,7 @@ refuses mail to those that are suspended. With a store in a database it is more 
 and two hold the database's password: --write writes them; printed, the password is masked.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.OutOrStdout(), mailconf.Files.Dovecot, mailconf.SQL.Dovecot, mailconf.Many.Dovecot)
+			return f.run(cmd.OutOrStdout(), writers{mailconf.Files.Dovecot, mailconf.SQL.Dovecot, mailconf.Many.Dovecot})
 		},
 	}
 	f.addTo(cmd)
@@ -70,7 +70,7 @@ logins by Dovecot. With a store in a database it is more than one file, and some
 database's password: --write writes them; printed, the password is masked.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.OutOrStdout(), mailconf.Files.Postfix, mailconf.SQL.Postfix, mailconf.Many.Postfix)
+			return f.run(cmd.OutOrStdout(), writers{mailconf.Files.Postfix, mailconf.SQL.Postfix, mailconf.Many.Postfix})
 		},
 	}
 	f.addTo(cmd)
@@ -78,9 +78,15 @@ database's password: --write writes them; printed, the password is masked.`,
 	return cmd
 }
 
-func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.File, error),
-	ofSQL func(mailconf.SQL) ([]mailconf.File, error), ofMany func(mailconf.Many) ([]mailconf.File, error),
-) error {
+// writers are the functions that write a program's configuration for each kind of store.
+type writers struct {
+	ofFiles func(mailconf.Files) ([]mailconf.File, error)
+	ofSQL   func(mailconf.SQL) ([]mailconf.File, error)
+	ofMany  func(mailconf.Many) ([]mailconf.File, error)
+}
+
+// run prints or writes a program's configuration for the store of the host's configuration.
+func (f *mailFlags) run(out io.Writer, w writers) error {
 	c, err := config.Find(f.config)
 	if err != nil {
 		return err
@@ -96,54 +102,67 @@ func (f *mailFlags) run(out io.Writer, ofFiles func(mailconf.Files) ([]mailconf.
 		}
 	}
 	var files []mailconf.File
-	if settings.Store == email.FilesStore && c.Mode == config.Server {
-		if c.DovecotSocket == "" {
-			return errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
-		}
-		many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
-		all, broken := accounts.All(c)
-		for _, a := range all {
-			many.Domains = append(many.Domains, a.Domains...)
-		}
-		if files, err = ofMany(many); err != nil {
-			return errors.Join(append(broken, err)...)
-		}
-	} else if settings.Store == email.FilesStore {
-		account, err := daemon.Account(c)
-		if err != nil {
-			return err
-		}
-		owner, err := user.LookupId(strconv.Itoa(account.UID))
-		if err != nil {
-			return fmt.Errorf("Dovecot needs a system user to run as: %w", err)
-		}
-		files, err = ofFiles(mailconf.Files{
-			Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
-		})
-		if err != nil {
-			return err
-		}
-	} else {
-		owner := &user.User{}
-		if f.owner != "" {
-			if owner, err = user.Lookup(f.owner); err != nil {
-				return admin.Usage(fmt.Errorf("--owner: %w", err))
-			}
-		}
-		uid, _ := strconv.Atoi(owner.Uid) // Numbers, on Linux.
-		gid, _ := strconv.Atoi(owner.Gid)
-		files, err = ofSQL(mailconf.SQL{
-			Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
-			Mask: f.write == "",
-		})
-		if err != nil {
-			return err
-		}
+	switch {
+	case settings.Store != email.FilesStore:
+		files, err = f.forSQL(settings, dir, w)
+	case c.Mode == config.Server:
+		files, err = f.forMany(c, dir, w)
+	default:
+		files, err = f.forFiles(c, w)
+	}
+	if err != nil {
+		return err
 	}
 	if f.write != "" {
 		return writeFiles(out, dir, files)
 	}
 	return printFiles(out, files)
+}
+
+func (f *mailFlags) forMany(c *config.Config, dir string, w writers) ([]mailconf.File, error) {
+	if c.DovecotSocket == "" {
+		return nil, errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
+	}
+	many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
+	all, broken := accounts.All(c)
+	for _, a := range all {
+		many.Domains = append(many.Domains, a.Domains...)
+	}
+	files, err := w.ofMany(many)
+	if err != nil {
+		return nil, errors.Join(append(broken, err)...)
+	}
+	return files, nil
+}
+
+func (f *mailFlags) forFiles(c *config.Config, w writers) ([]mailconf.File, error) {
+	account, err := daemon.Account(c)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := user.LookupId(strconv.Itoa(account.UID))
+	if err != nil {
+		return nil, fmt.Errorf("Dovecot needs a system user to run as: %w", err)
+	}
+	return w.ofFiles(mailconf.Files{
+		Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
+	})
+}
+
+func (f *mailFlags) forSQL(settings email.Settings, dir string, w writers) ([]mailconf.File, error) {
+	owner := &user.User{}
+	if f.owner != "" {
+		var err error
+		if owner, err = user.Lookup(f.owner); err != nil {
+			return nil, admin.Usage(fmt.Errorf("--owner: %w", err))
+		}
+	}
+	uid, _ := strconv.Atoi(owner.Uid) // Numbers, on Linux.
+	gid, _ := strconv.Atoi(owner.Gid)
+	return w.ofSQL(mailconf.SQL{
+		Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
+		Mask: f.write == "",
+	})
 }
 
 func printFiles(out io.Writer, files []mailconf.File) error {

@@ -43,72 +43,110 @@ const (
 	Server Mode = "server"
 )
 
-// Config is a host's configuration. Relative paths are taken from the file's folder.
+//go:generate go run ./gen
+
+// Config is a host's configuration. Relative paths are relative to the file's directory.
+//
+// The comments of its fields, and of Web, Limits and Plugin, are the only description of the keys: gen writes
+// the packaged configuration and liveapid.toml(5) from them. The tag "example" is a value for the manual;
+// "packaged" is the value that the packaged configuration sets.
 type Config struct {
-	Mode     Mode   `toml:"mode"`     // personal or server.
-	Account  string `toml:"account"`  // Personal mode: the account's name; "" is the host's own user.
-	Socket   string `toml:"socket"`   // Where serve listens.
-	RunDir   string `toml:"run_dir"`  // For the sockets between host and workers.
-	Accounts string `toml:"accounts"` // Folder of NAME.toml files; "" has none.
-	// Server mode: further sources of accounts, a cPanel server's own files and the system.
-	CPanelUsers string `toml:"cpanel_users"` // Such as /var/cpanel/users; "" has none.
-	UserDomains string `toml:"userdomains"`  // Such as /etc/userdomains; "" goes by the users files.
-	SystemUsers int    `toml:"system_users"` // System users from this uid on are accounts without domains; 0 has none.
-	// State is the directory in which the host remembers whose each domain was. Server mode; "" is
-	// DefaultState for the configuration at DefaultPath, and else has none.
-	State string `toml:"state"`
-	// Refuse names system users that are refused although they have an account's uid: the web
-	// server's. Server mode.
-	Refuse []string `toml:"refuse"`
-	// Helper is the system user as whom plugins do what accounts must not see: hashing, secrets.
-	// Server mode; "" is liveapid.
-	Helper   string `toml:"helper"`
-	Modules  string `toml:"modules"`  // Folder of script modules; "" has none.
-	Bindings string `toml:"bindings"` // Folder of the Perl and PHP libraries; "" looks beside the program.
-	// ScriptWorker is the program that serves script modules; "" is liveapi-script beside the
-	// host's own program.
-	ScriptWorker string   `toml:"script_worker"`
-	Plugins      []Plugin `toml:"plugin"`
-	PluginDir    string   `toml:"plugin_dir"` // Folder of NAME.toml files, a plugin each; "" has none.
-	Audit        string   `toml:"audit"`      // File of the audit log; "" has none.
-	Metrics      string   `toml:"metrics"`    // Loopback address of Prometheus' page, such as 127.0.0.1:9187; "" has none.
-	// DovecotSocket is the socket on which Dovecot asks for the mailboxes of all accounts; "" has none.
-	// MailUser is the system user as whom it asks; "" is dovecot. Server mode.
-	DovecotSocket string `toml:"mail_door"`
-	MailUser      string `toml:"mail_user"`
-	Control       string `toml:"control"` // Socket for liveapi status and top; "" has none.
-	Web           Web    `toml:"web"`     // The HTTPS API; without a state folder there is none.
-	Limits        Limits `toml:"limits"`
+	// personal serves one account with the host's own user. server serves many accounts, each with its own
+	// user, and needs root. Default: personal.
+	Mode Mode `toml:"mode" packaged:"\"server\""`
+	// Personal mode: the name of the account. Without it the host serves its own user.
+	Account string `toml:"account" example:"\"demo\""`
+	// The directory of the accounts' files, NAME.toml; liveapi account writes them.
+	Accounts string `toml:"accounts" packaged:"\"/etc/liveapid/accounts\""`
+	// Server mode: the directory of a cPanel server's users files, a further source of accounts.
+	CPanelUsers string `toml:"cpanel_users" example:"\"/var/cpanel/users\""`
+	// Server mode: a cPanel server's file of domains. Without it the users files name the domains.
+	UserDomains string `toml:"userdomains" example:"\"/etc/userdomains\""`
+	// Server mode: system users with this uid or a higher one are accounts without domains.
+	SystemUsers int `toml:"system_users" example:"1000"`
+	// Server mode: the system user that runs the plugins' helpers. They hash passwords and keep secrets from
+	// accounts. Default: liveapid.
+	Helper string `toml:"helper" packaged:"\"liveapid\""`
+	// Server mode: system users that are rejected even if an account has their uid, such as the web server's.
+	Refuse []string `toml:"refuse" packaged:"[]" example:"[\"www-data\"]"`
+	// The socket on which the host listens. Default: /run/liveapid/liveapi.sock.
+	Socket string `toml:"socket" packaged:"\"/run/liveapid/liveapi.sock\""`
+	// The directory of the sockets between the host and its workers. Without it the host makes one in the
+	// temporary directory.
+	RunDir string `toml:"run_dir" packaged:"\"/run/liveapid\""`
+	// The socket for liveapi status and liveapi top.
+	Control string `toml:"control" packaged:"\"/run/liveapid/control.sock\""`
+	// Server mode: the directory in which the host remembers to which account each domain belonged. Default:
+	// /var/lib/liveapid for the configuration /etc/liveapid/liveapid.toml, otherwise none.
+	State string `toml:"state" packaged:"\"/var/lib/liveapid\""`
+	// The audit log. liveapi audit verify checks it.
+	Audit string `toml:"audit" packaged:"\"/var/log/liveapid/audit.log\""`
+	// A loopback address and port for Prometheus.
+	Metrics string `toml:"metrics" example:"\"127.0.0.1:9187\""`
+	// Server mode: the socket on which Dovecot asks for the mailboxes of all accounts; see liveapi dovecot.
+	DovecotSocket string `toml:"mail_door" example:"\"/run/liveapid/mail.sock\""`
+	// Server mode: the system user of Dovecot's processes that ask on mail_door. Default: dovecot.
+	MailUser string `toml:"mail_user" example:"\"dovecot\""`
+	// The directory of the plugins' files, NAME.toml; liveapi module add writes them.
+	PluginDir string `toml:"plugin_dir" packaged:"\"/etc/liveapid/plugins.d\""`
+	// The directory of modules in Perl, PHP and other scripts.
+	Modules string `toml:"modules" packaged:"\"/etc/liveapid/modules\""`
+	// The directory of the Perl and PHP libraries. Default: the one of the installation.
+	Bindings string `toml:"bindings" example:"\"/usr/share/liveapid/bindings\""`
+	// The program that serves script modules. Default: liveapi-script of the installation.
+	ScriptWorker string `toml:"script_worker" example:"\"/usr/lib/liveapid/liveapi-script\""`
+
+	Plugins []Plugin `toml:"plugin"`
+	Web     Web      `toml:"web"`
+	Limits  Limits   `toml:"limits"`
 
 	path string
 }
 
 // Plugin is one plugin program.
 type Plugin struct {
-	Name     string         `toml:"-"`        // Its file's in plugin_dir; "" for one of [[plugin]].
-	Modules  []string       `toml:"modules"`  // The modules it serves; none asks it.
-	Path     string         `toml:"path"`     // "" is liveapi-email beside the host's own program.
-	Args     []string       `toml:"args"`     // For a path that is an interpreter: the plugin's own file.
-	SHA256   string         `toml:"sha256"`   // Hex; "" checks nothing.
+	Name string `toml:"-"` // The name of its file in plugin_dir; "" for one of [[plugin]].
+	// The program. Default: liveapi-email of the installation.
+	Path string `toml:"path" packaged:"\"/usr/lib/liveapid/liveapi-email\""`
+	// The program's arguments. If path is an interpreter, the last one is the plugin's own file.
+	Args []string `toml:"args" example:"[\"/usr/lib/liveapid/my-plugin.py\"]"`
+	// The program's SHA-256 in hexadecimal digits. A program with another one is not started.
+	SHA256 string `toml:"sha256" example:"\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""`
+	// The modules that the program serves. Without it the host starts the program to learn them.
+	Modules []string `toml:"modules" example:"[\"Email\"]"`
+
 	Settings map[string]any `toml:"settings"` // The plugin's own.
 }
 
-// Limits are the ones an operator may move. Zero means the default, which docs/protocol.md and
-// docs/operations.md have.
+// Limits are the limits that an operator may change. Zero means the default.
 type Limits struct {
-	Frame           int      `toml:"frame"`            // Bytes.
-	FrameTime       Duration `toml:"frame_time"`       //
-	Idle            Duration `toml:"idle"`             //
-	Call            Duration `toml:"call"`             //
-	Sessions        int      `toml:"sessions"`         //
-	AccountSessions int      `toml:"account_sessions"` //
-	WorkerStart     Duration `toml:"worker_start"`     // A worker that takes longer to start is given up.
-	WorkerIdle      Duration `toml:"worker_idle"`      // Default 5m; a worker stops after so long without calls.
-	Workers         int      `toml:"workers"`          // At once, of all plugins.
-	WorkerMemory    int      `toml:"worker_memory"`    // MiB that a worker may hold. Server mode.
-	Calls           int      `toml:"calls"`            // Under way at once, in all.
-	AccountCalls    int      `toml:"account_calls"`    // Under way at once, of one account.
-	AccountRate     float64  `toml:"account_rate"`     // Calls of one account in a second; -1 sets no bound.
+	// Bytes of one frame. Default: 1048576.
+	Frame int `toml:"frame" example:"1048576"`
+	// The time in which a frame must arrive after its first byte. Default: 30s.
+	FrameTime Duration `toml:"frame_time" example:"\"30s\""`
+	// The time after which a session without calls ends. Default: 1h.
+	Idle Duration `toml:"idle" example:"\"1h\""`
+	// The time of one call. Default: 60s.
+	Call Duration `toml:"call" example:"\"60s\""`
+	// Sessions at once. Default: 4096, and half of the open files that the host may have.
+	Sessions int `toml:"sessions" example:"4096"`
+	// Sessions of one account at once. Default: 256.
+	AccountSessions int `toml:"account_sessions" example:"256"`
+	// The time in which a worker must start. Default: 5s.
+	WorkerStart Duration `toml:"worker_start" example:"\"5s\""`
+	// The time after which a worker without calls is stopped. Default: 5m.
+	WorkerIdle Duration `toml:"worker_idle" example:"\"5m\""`
+	// Workers of all plugins at once. Default: 500.
+	Workers int `toml:"workers" example:"500"`
+	// Server mode: MiB of memory that a worker may hold. Default: 512.
+	WorkerMemory int `toml:"worker_memory" example:"512"`
+	// Calls in flight. Default: 1024. Takes effect on reload.
+	Calls int `toml:"calls" example:"1024"`
+	// Calls of one account in flight. Default: 64. Takes effect on reload.
+	AccountCalls int `toml:"account_calls" example:"64"`
+	// Calls of one account in a second; -1 sets no limit. Default: 50 in server mode, no limit in personal
+	// mode. Takes effect on reload.
+	AccountRate float64 `toml:"account_rate" example:"50.0"`
 }
 
 // Duration is a time in Go's spelling: "90s", "5m".

@@ -8,35 +8,43 @@ import (
 	"strings"
 )
 
-// Web is the HTTPS API: cPanel's three services, each on a port of its own.
+// Web is the HTTPS API: cPanel's three services, each on its own port.
 type Web struct {
-	// State is the folder of what it keeps: tokens, and the certificate that it signs itself. "" has
-	// no HTTPS API.
-	State string `toml:"state"`
-	// CPanel, WHM and Webmail are the addresses to listen on; "" is cPanel's own port on all
-	// addresses, off is none.
-	CPanel  string `toml:"cpanel"`
-	WHM     string `toml:"whm"`
-	Webmail string `toml:"webmail"`
-	// PlainCPanel, PlainWHM and PlainWebmail are loopback addresses to listen on without TLS; "" is
-	// none.
-	PlainCPanel  string `toml:"plain_cpanel"`
-	PlainWHM     string `toml:"plain_whm"`
-	PlainWebmail string `toml:"plain_webmail"`
-	// Certificate and Key are files in PEM; a change is seen at once. "" signs one itself.
-	Certificate string `toml:"certificate"`
-	Key         string `toml:"key"`
-	// Passwords is the file of the accounts' password hashes: lines NAME:HASH, as /etc/shadow or
-	// liveapi password has them; or pam, which asks the system's PAM. "" is the file passwords in
-	// State.
-	Passwords string   `toml:"passwords"`
-	Resellers []string `toml:"resellers"`  // Accounts that speak for those whose OWNER they are.
-	Hosts     []string `toml:"hosts"`      // Further names by which browsers may come; *.example.com is a whole level.
-	Proxies   []string `toml:"proxies"`    // Addresses or networks whose X-Forwarded-For is believed.
-	AccessLog string   `toml:"access_log"` // "" has none.
-	// Connections is how many connections the three services hold at once; 0 is 640.
-	Connections int  `toml:"connections"`
-	HTTP2       bool `toml:"http2"` // Offer HTTP/2; cPanel's own server speaks HTTP/1.1.
+	// The directory for tokens and for the certificate that the host signs itself. Without it the HTTPS API is
+	// off.
+	State string `toml:"state" example:"\"/var/lib/liveapid/web\""`
+	// Where the accounts' service listens; "off" turns it off. Default: ":2083".
+	CPanel string `toml:"cpanel" example:"\":2083\""`
+	// Where WHM's service listens; "off" turns it off. Default: ":2087".
+	WHM string `toml:"whm" example:"\":2087\""`
+	// Where the mailboxes' service listens; "off" turns it off. Default: ":2096".
+	Webmail string `toml:"webmail" example:"\":2096\""`
+	// A loopback address and port on which the accounts' service listens without TLS.
+	PlainCPanel string `toml:"plain_cpanel" example:"\"127.0.0.1:2082\""`
+	// The same for WHM's service.
+	PlainWHM string `toml:"plain_whm" example:"\"127.0.0.1:2086\""`
+	// The same for the mailboxes' service.
+	PlainWebmail string `toml:"plain_webmail" example:"\"127.0.0.1:2095\""`
+	// The certificate, a file in PEM. The host notices a change at once. Without it the host signs its own.
+	Certificate string `toml:"certificate" example:"\"/etc/letsencrypt/live/HOST/fullchain.pem\""`
+	// The certificate's key, a file in PEM.
+	Key string `toml:"key" example:"\"/etc/letsencrypt/live/HOST/privkey.pem\""`
+	// The accounts' passwords: "pam" asks the system's PAM; a path names a file of lines NAME:HASH, such as
+	// /etc/shadow. Default: the file passwords in state, which liveapi password writes.
+	Passwords string `toml:"passwords" example:"\"pam\""`
+	// Accounts that may act for the accounts whose OWNER they are.
+	Resellers []string `toml:"resellers" example:"[\"reseller\"]"`
+	// Further names by which browsers reach the host; *.example.com means a whole level.
+	Hosts []string `toml:"hosts" example:"[\"panel.example.com\"]"`
+	// Addresses or networks of proxies, whose X-Forwarded-For is trusted.
+	Proxies []string `toml:"proxies" example:"[\"127.0.0.1\"]"`
+	// The access log, a JSON object a line.
+	AccessLog string `toml:"access_log" example:"\"/var/log/liveapid/access.log\""`
+	// Connections of the three services at once. Default: 640, and an eighth of the open files that the host
+	// may have.
+	Connections int `toml:"connections" example:"640"`
+	// Whether to offer HTTP/2. cPanel's own server speaks HTTP/1.1. Default: false.
+	HTTP2 bool `toml:"http2" example:"true"`
 }
 
 // PAM is the word in Passwords for the system's PAM.

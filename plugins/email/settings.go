@@ -1,6 +1,7 @@
 package email
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,25 +19,41 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Settings are what an operator may set, as the table [plugin.settings] of the configuration
-// has them.
+// Settings are the settings of the Email plugin, the table [plugin.settings] of the configuration. The comments
+// of the fields with a tag are their only description: liveapid.toml(5) is written from them.
 type Settings struct {
-	Scheme           string // SHA512-CRYPT, BLF-CRYPT or ARGON2ID.
-	RequiredStrength int    // 0 to 100; 0 is no policy.
-	Breached         string // Path of a list of stolen passwords; "" has none.
-	Store            string // files, postgresql or mariadb.
-	Database         string // Its address, with user and password.
-	Pool             int    // Connections at most.
-	Doveadm          string // URL of Dovecot's HTTP API; "" tells nobody.
-	DoveadmKey       string // Its doveadm_api_key.
-	Kick             bool   // End a mailbox's sessions, too.
-	MailHost         string // The server's name for mail programs; "" is mail. and the domain.
-	PlaintextLogin   bool   // The mail server takes passwords without TLS.
-	SMTP             string // host:port of the server that takes this module's messages; "" sends none.
-	MailFrom         string // Their sender; "" is no-reply at the account's main domain.
-	Queue            string // Socket of the agent that works on the mail queue; "" has none.
-	// MailTimeout is how long the mail server may take to be told of a change, or to take a message.
-	MailTimeout time.Duration
+	// How passwords are hashed: SHA512-CRYPT, BLF-CRYPT or ARGON2ID. Default: SHA512-CRYPT.
+	Scheme string `setting:"scheme" example:"\"SHA512-CRYPT\""`
+	// The strength that a password needs, from 0 to 100; 0 turns the policy off. Default: 65.
+	RequiredStrength int `setting:"required_strength" packaged:"65"`
+	// A list of stolen passwords: a download of Have I Been Pwned, SHA-1, in order. The helper reads it.
+	Breached string `setting:"breached" example:"\"/var/lib/liveapid/pwned.txt\""`
+	// Where mailboxes are kept: files, postgresql or mariadb. Default: files.
+	Store string `setting:"store" example:"\"postgresql\""`
+	// The database's address, with user and password.
+	Database string `setting:"database" example:"\"postgres://user:password@127.0.0.1/mail\""`
+	// A file with the database's address, instead of database.
+	DatabaseFile string `setting:"database_file" example:"\"/etc/liveapid/database\""`
+	// Connections to the database at most, from 1 to 100.
+	Pool int `setting:"pool" example:"8"`
+	// Dovecot's HTTP API, which is told of changes. Without it nobody is told.
+	Doveadm string `setting:"doveadm" example:"\"http://127.0.0.1:8080\""`
+	// Dovecot's doveadm_api_key.
+	DoveadmKey string `setting:"doveadm_key" example:"\"...\""`
+	// Whether a changed password also ends the mailbox's sessions. It needs doveadm. Default: false.
+	Kick bool `setting:"kick" example:"true"`
+	// The server's name for mail programs. Default: mail. and the mailbox's domain.
+	MailHost string `setting:"mail_host" example:"\"mail.example.com\""`
+	// Whether the mail server accepts passwords without TLS. Default: false.
+	PlaintextLogin bool `setting:"plaintext_login" example:"true"`
+	// The mail server that takes this module's messages. Without it no message is sent.
+	SMTP string `setting:"smtp" example:"\"127.0.0.1:25\""`
+	// The sender of this module's messages. Default: no-reply at the account's main domain.
+	MailFrom string `setting:"mail_from" example:"\"no-reply@example.com\""`
+	// The socket of liveapi postfix agent, which works on Postfix's queue.
+	Queue string `setting:"queue" example:"\"/run/liveapid/queue.sock\""`
+	// How long the mail server may take to be told of a change or to take a message, up to 1m. Default: 3s.
+	MailTimeout time.Duration `setting:"mail_timeout" example:"\"3s\""`
 }
 
 // FilesStore is the default store.
@@ -44,101 +61,129 @@ const FilesStore = "files"
 
 const defaultMailTimeout = 3 * time.Second
 
-// ParseSettings reads the settings. Its errors name the setting and quote no value of those that
-// hold passwords.
-func ParseSettings(raw map[string]any) (Settings, error) {
-	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore, MailTimeout: defaultMailTimeout}
-	for name, value := range raw {
-		var ok bool
-		want := ""
-		switch name {
-		case "scheme":
-			s.Scheme, ok = value.(string)
-			want, ok = "SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text", ok && s.Scheme != ""
-		case "required_strength":
-			s.RequiredStrength, ok = integer(value)
-			want, ok = "a whole number from 0 (no policy) to 100", ok && s.RequiredStrength >= 0 && s.RequiredStrength <= 100
-		case "breached":
-			s.Breached, ok = value.(string)
-			want, ok = "the path of a list of SHA-1 sums", ok && s.Breached != ""
-		case "store":
-			s.Store, ok = value.(string)
-			want, ok = "files, postgresql or mariadb", ok && (s.Store == FilesStore || s.Store == string(sqlstore.PostgreSQL) || s.Store == string(sqlstore.MariaDB))
-		case "database":
-			s.Database, ok = value.(string)
-			want = "a database's address, as text"
-		case "database_file":
-			var path string
-			if path, ok = value.(string); ok {
-				text, err := os.ReadFile(path)
-				if err != nil {
-					return s, fmt.Errorf("setting database_file: %w", err)
-				}
-				s.Database = strings.TrimSpace(string(text))
-			}
-			want = "the path of a file with a database's address"
-		case "pool":
-			s.Pool, ok = integer(value)
-			want, ok = "a whole number from 1 to 100", ok && s.Pool >= 1 && s.Pool <= 100
-		case "doveadm":
-			s.Doveadm, ok = value.(string)
-			u, err := url.Parse(s.Doveadm)
-			want, ok = "an address such as http://127.0.0.1:8080", ok && err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
-		case "doveadm_key":
-			s.DoveadmKey, ok = value.(string)
-			want = "Dovecot's doveadm_api_key, as text"
-		case "mail_host":
-			s.MailHost, ok = value.(string)
-			s.MailHost = ascii(s.MailHost)
-			_, err := store.NewAddress("x", s.MailHost)
-			want, ok = "the mail server's name, such as mail.example.com", ok && err == nil
-		case "plaintext_login":
-			s.PlaintextLogin, ok = value.(bool)
-			want = "true or false"
-		case "smtp":
-			s.SMTP, ok = value.(string)
-			_, _, err := net.SplitHostPort(s.SMTP)
-			want, ok = "a mail server's address, such as 127.0.0.1:25", ok && err == nil
-		case "queue":
-			s.Queue, ok = value.(string)
-			want, ok = "the path of the socket of liveapi postfix agent", ok && filepath.IsAbs(s.Queue) && len(s.Queue) <= protocol.MaxSocketPath
-		case "mail_from":
-			s.MailFrom, ok = value.(string)
-			_, err := recipient(s.MailFrom)
-			want, ok = "an address, such as no-reply@example.com", ok && err == nil
-		case "mail_timeout":
-			var text string
-			text, ok = value.(string)
-			d, err := time.ParseDuration(text)
-			s.MailTimeout = d
-			want, ok = "a time up to a minute, such as 3s", ok && err == nil && d > 0 && d <= time.Minute
-		case "kick":
-			s.Kick, ok = value.(bool)
-			want = "true or false"
-		default:
-			return s, fmt.Errorf("unknown setting %.40q", name)
-		}
-		if !ok {
-			return s, sdk.ErrSetting(name, want)
-		}
-	}
-	switch {
-	case s.Store != FilesStore && s.Database == "":
-		return s, fmt.Errorf("setting database: the store %s needs the database's address", s.Store)
-	case s.Store == FilesStore && s.Database != "":
-		return s, fmt.Errorf("setting database: the store files has none; set store to postgresql or mariadb")
-	case s.Doveadm == "" && (s.DoveadmKey != "" || s.Kick):
-		return s, fmt.Errorf("setting doveadm: the address of Dovecot's HTTP API is missing")
-	case s.SMTP == "" && s.MailFrom != "":
-		return s, fmt.Errorf("setting smtp: the address of the mail server is missing")
-	}
-	return s, nil
+// setting is how one setting is read.
+type setting struct {
+	want string // What its value must be, for the error message.
+	set  func(s *Settings, value any) bool
 }
 
-// integer reads a setting that is a small whole number.
-func integer(value any) (int, bool) {
-	n, ok := protocol.WholeNumber(value)
-	return int(max(-1<<31, min(n, 1<<31))), ok
+// text returns the reader of a text that ok accepts.
+func textSetting(want string, field func(*Settings) *string, ok func(string) bool) setting {
+	return setting{want, func(s *Settings, value any) bool {
+		text, isText := value.(string)
+		*field(s) = text
+		return isText && ok(text)
+	}}
+}
+
+func numberSetting(want string, field func(*Settings) *int, least, most int64) setting {
+	return setting{want, func(s *Settings, value any) bool {
+		n, isNumber := protocol.WholeNumber(value)
+		if !isNumber || n < least || n > most {
+			return false
+		}
+		*field(s) = int(n)
+		return true
+	}}
+}
+
+func flagSetting(field func(*Settings) *bool) setting {
+	return setting{"true or false", func(s *Settings, value any) (ok bool) {
+		*field(s), ok = value.(bool)
+		return ok
+	}}
+}
+
+func anyText(string) bool    { return true }
+func notEmpty(t string) bool { return t != "" }
+func isStore(t string) bool {
+	return t == FilesStore || t == string(sqlstore.PostgreSQL) || t == string(sqlstore.MariaDB)
+}
+func isSocket(t string) bool  { return filepath.IsAbs(t) && len(t) <= protocol.MaxSocketPath }
+func isAddress(t string) bool { _, err := recipient(t); return err == nil }
+
+func isHostPort(t string) bool {
+	_, _, err := net.SplitHostPort(t)
+	return err == nil
+}
+
+func isURL(t string) bool {
+	u, err := url.Parse(t)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// readers are the settings by name.
+func readers() map[string]setting {
+	return map[string]setting{
+		"scheme":            textSetting("SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text", func(s *Settings) *string { return &s.Scheme }, notEmpty),
+		"required_strength": numberSetting("a whole number from 0 (no policy) to 100", func(s *Settings) *int { return &s.RequiredStrength }, 0, 100),
+		"breached":          textSetting("the path of a list of SHA-1 sums", func(s *Settings) *string { return &s.Breached }, notEmpty),
+		"store":             textSetting("files, postgresql or mariadb", func(s *Settings) *string { return &s.Store }, isStore),
+		"database":          textSetting("a database's address, as text", func(s *Settings) *string { return &s.Database }, anyText),
+		"database_file":     textSetting("the path of a file with a database's address", func(s *Settings) *string { return &s.DatabaseFile }, notEmpty),
+		"pool":              numberSetting("a whole number from 1 to 100", func(s *Settings) *int { return &s.Pool }, 1, 100),
+		"doveadm":           textSetting("an address such as http://127.0.0.1:8080", func(s *Settings) *string { return &s.Doveadm }, isURL),
+		"doveadm_key":       textSetting("Dovecot's doveadm_api_key, as text", func(s *Settings) *string { return &s.DoveadmKey }, anyText),
+		"kick":              flagSetting(func(s *Settings) *bool { return &s.Kick }),
+		"mail_host":         {"the mail server's name, such as mail.example.com", setMailHost},
+		"plaintext_login":   flagSetting(func(s *Settings) *bool { return &s.PlaintextLogin }),
+		"smtp":              textSetting("a mail server's address, such as 127.0.0.1:25", func(s *Settings) *string { return &s.SMTP }, isHostPort),
+		"mail_from":         textSetting("an address, such as no-reply@example.com", func(s *Settings) *string { return &s.MailFrom }, isAddress),
+		"queue":             textSetting("the path of the socket of liveapi postfix agent", func(s *Settings) *string { return &s.Queue }, isSocket),
+		"mail_timeout":      {"a time up to a minute, such as 3s", setMailTimeout},
+	}
+}
+
+func setMailHost(s *Settings, value any) bool {
+	name, ok := value.(string)
+	s.MailHost = ascii(name)
+	_, err := store.NewAddress("x", s.MailHost)
+	return ok && err == nil
+}
+
+func setMailTimeout(s *Settings, value any) bool {
+	text, _ := value.(string)
+	d, err := time.ParseDuration(text)
+	s.MailTimeout = d
+	return err == nil && d > 0 && d <= time.Minute
+}
+
+// ParseSettings reads the settings. Its errors name the setting and never quote a value that holds a password.
+func ParseSettings(raw map[string]any) (Settings, error) {
+	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore, MailTimeout: defaultMailTimeout}
+	known := readers()
+	for name, value := range raw {
+		reader, ok := known[name]
+		if !ok {
+			return s, fmt.Errorf("unknown setting %.40q", name)
+		}
+		if !reader.set(&s, value) {
+			return s, sdk.ErrSetting(name, reader.want)
+		}
+	}
+	if s.DatabaseFile != "" {
+		text, err := os.ReadFile(s.DatabaseFile)
+		if err != nil {
+			return s, fmt.Errorf("setting database_file: %w", err)
+		}
+		s.Database = strings.TrimSpace(string(text))
+	}
+	return s, s.check()
+}
+
+// check reports settings that do not go together.
+func (s Settings) check() error {
+	switch {
+	case s.Store != FilesStore && s.Database == "":
+		return fmt.Errorf("setting database: the store %s needs the database's address", s.Store)
+	case s.Store == FilesStore && s.Database != "":
+		return errors.New("setting database: the store files has none; set store to postgresql or mariadb")
+	case s.Doveadm == "" && (s.DoveadmKey != "" || s.Kick):
+		return errors.New("setting doveadm: the address of Dovecot's HTTP API is missing")
+	case s.SMTP == "" && s.MailFrom != "":
+		return errors.New("setting smtp: the address of the mail server is missing")
+	}
+	return nil
 }
 
 // Open returns what opens an account's store, and what closes all of them.

@@ -73,22 +73,12 @@ func (t *tx) load(name string) (*txFile, error) {
 	return f, nil
 }
 
-// commit writes the files that changed: all of them beside the old ones first, which may
-// fail and leaves everything as it was, and then into their places in the given order.
+// commit writes the changed files: first a temporary file beside each, which may fail and leaves everything as
+// it was, then it renames them into place in the given order.
 func (t *tx) commit(order ...string) error {
-	var changed []*txFile
-	for _, name := range order {
-		f := t.files[name]
-		if f == nil || f.content == nil && f.old == nil || f.old != nil && bytes.Equal(f.before, f.content) {
-			continue
-		}
-		if len(f.content) > MaxFile {
-			return fmt.Errorf("%w: %s would have more than %d bytes", store.ErrUnsafe, name, MaxFile)
-		}
-		if f.old != nil && addsLine(f.before, f.content) && !t.settled(f) {
-			return errRaced
-		}
-		changed = append(changed, f)
+	changed, err := t.changed(order)
+	if err != nil {
+		return err
 	}
 	defer func() {
 		for _, f := range changed {
@@ -102,20 +92,53 @@ func (t *tx) commit(order ...string) error {
 			return err
 		}
 	}
-	// Also those that are as they were: what was read of them must still be true.
+	if !t.undisturbed(changed) {
+		return errRaced
+	}
+	return t.renameAll(changed)
+}
+
+// changed returns the files to write, in the given order.
+func (t *tx) changed(order []string) ([]*txFile, error) {
+	var changed []*txFile
+	for _, name := range order {
+		f := t.files[name]
+		if f == nil || f.content == nil && f.old == nil || f.old != nil && bytes.Equal(f.before, f.content) {
+			continue
+		}
+		if len(f.content) > MaxFile {
+			return nil, fmt.Errorf("%w: %s would have more than %d bytes", store.ErrUnsafe, name, MaxFile)
+		}
+		if f.old != nil && addsLine(f.before, f.content) && !t.settled(f) {
+			return nil, errRaced
+		}
+		changed = append(changed, f)
+	}
+	return changed, nil
+}
+
+// undisturbed reports whether no other program changed anything since the files were read. It also checks the
+// files that stay as they are, because the change depends on what was read from them.
+func (t *tx) undisturbed(changed []*txFile) bool {
 	for _, f := range t.files {
 		if !t.untouched(f) {
-			return errRaced
+			return false
 		}
 	}
 	if !isStill(t.dir, lockName, t.lock) {
-		return errRaced
+		return false
 	}
 	for _, f := range changed {
 		if !isStill(t.dir, tempOf(f.name), f.temp) {
-			return errRaced
+			return false
 		}
 	}
+	return true
+}
+
+// renameAll renames the temporary files into place. After the first rename an error means that the outcome is
+// unknown.
+func (t *tx) renameAll(changed []*txFile) error {
 	for i, f := range changed {
 		if err := t.s.disk.rename(t.dir, tempOf(f.name), f.name); err != nil {
 			err = classify("rename the new "+f.name, err)
@@ -124,10 +147,9 @@ func (t *tx) commit(order ...string) error {
 			}
 			return err
 		}
-		// From here on readers see the change; whether it outlives a power failure is open
-		// until the folder is on disk.
+		// From here on readers see the change. Until the directory is synced, a power failure may undo it.
 		if err := t.s.disk.syncDir(t.dir, f.temp); err != nil {
-			return fmt.Errorf("%w: sync the folder: %w", store.ErrUnknown, err)
+			return fmt.Errorf("%w: sync the directory: %w", store.ErrUnknown, err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"database/sql"
+	_ "embed" // For the schemas.
 	"errors"
 	"fmt"
 	"strconv"
@@ -38,6 +39,29 @@ type dialect struct {
 	// is not, a change that another one was in the way of.
 	duplicate, missing, later func(err error) bool
 	schema                    []string
+}
+
+//go:embed schema/postgresql.sql
+var postgresSchema string
+
+//go:embed schema/mariadb.sql
+var mariadbSchema string
+
+// statements returns the statements of a schema file, without comments.
+func statements(text string) (out []string) {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "--") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		if end, ok := strings.CutSuffix(line, ";\n"); ok {
+			out = append(out, b.String()+end)
+			b.Reset()
+			continue
+		}
+		b.WriteString(line)
+	}
+	return out
 }
 
 const dialTimeout = 5 * time.Second
@@ -95,30 +119,7 @@ func postgres() dialect {
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON CONFLICT (username) DO UPDATE SET incoming = excluded.incoming, outgoing = excluded.outgoing, hold = excluded.hold`,
 		duplicate: code("23505"), missing: code("42P01", "42703"), later: code("40001", "40P01", "55P03"),
-		schema: []string{
-			`CREATE TABLE domain (
-				domain varchar(255) PRIMARY KEY, description varchar(255) NOT NULL DEFAULT '', aliases integer NOT NULL DEFAULT 0,
-				mailboxes integer NOT NULL DEFAULT 0, maxquota bigint NOT NULL DEFAULT 0, quota bigint NOT NULL DEFAULT 0,
-				transport varchar(255) DEFAULT NULL, backupmx boolean NOT NULL DEFAULT false,
-				created timestamp with time zone DEFAULT now(), modified timestamp with time zone DEFAULT now(),
-				active boolean NOT NULL DEFAULT true, password_expiry integer DEFAULT 0)`,
-			`CREATE TABLE mailbox (
-				username varchar(255) PRIMARY KEY, password varchar(255) NOT NULL DEFAULT '', name varchar(255) NOT NULL DEFAULT '',
-				maildir varchar(255) NOT NULL DEFAULT '', quota bigint NOT NULL DEFAULT 0, local_part varchar(255) NOT NULL,
-				domain varchar(255) NOT NULL, created timestamp with time zone DEFAULT now(),
-				modified timestamp with time zone DEFAULT now(), active boolean NOT NULL DEFAULT true,
-				password_expiry timestamp with time zone DEFAULT now() + interval '100 years')`,
-			`CREATE INDEX mailbox_domain_username ON mailbox (domain, username)`,
-			`CREATE TABLE alias (
-				address varchar(255) PRIMARY KEY, goto text NOT NULL, domain varchar(255) NOT NULL,
-				created timestamp with time zone DEFAULT now(), modified timestamp with time zone DEFAULT now(),
-				active boolean NOT NULL DEFAULT true)`,
-			`CREATE INDEX alias_domain ON alias (domain)`,
-			`CREATE TABLE quota2 (username varchar(255) PRIMARY KEY, bytes bigint NOT NULL DEFAULT 0, messages integer NOT NULL DEFAULT 0)`,
-			`CREATE TABLE liveapid_suspension (
-				username varchar(255) PRIMARY KEY, incoming boolean NOT NULL DEFAULT false,
-				outgoing boolean NOT NULL DEFAULT false, hold boolean NOT NULL DEFAULT false)`,
-		},
+		schema: statements(postgresSchema),
 	}
 }
 
@@ -137,7 +138,6 @@ func mariadb() dialect {
 			return false
 		}
 	}
-	const options = ` DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin ENGINE=InnoDB`
 	return dialect{
 		mariadb: true,
 		open: func(dsn string) (*sql.DB, error) {
@@ -162,27 +162,7 @@ func mariadb() dialect {
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON DUPLICATE KEY UPDATE incoming = VALUES(incoming), outgoing = VALUES(outgoing), hold = VALUES(hold)`,
 		duplicate: number(1062), missing: number(1146, 1054), later: number(1205, 1213),
-		schema: []string{
-			`CREATE TABLE domain (
-				domain varchar(255) NOT NULL PRIMARY KEY, description varchar(255) NOT NULL DEFAULT '', aliases int NOT NULL DEFAULT 0,
-				mailboxes int NOT NULL DEFAULT 0, maxquota bigint NOT NULL DEFAULT 0, quota bigint NOT NULL DEFAULT 0,
-				transport varchar(255) DEFAULT NULL, backupmx tinyint(1) NOT NULL DEFAULT 0,
-				created datetime NOT NULL DEFAULT current_timestamp(), modified datetime NOT NULL DEFAULT current_timestamp(),
-				active tinyint(1) NOT NULL DEFAULT 1, password_expiry int DEFAULT 0)` + options,
-			`CREATE TABLE mailbox (
-				username varchar(255) NOT NULL PRIMARY KEY, password varchar(255) NOT NULL DEFAULT '', name varchar(255) NOT NULL DEFAULT '',
-				maildir varchar(255) NOT NULL DEFAULT '', quota bigint NOT NULL DEFAULT 0, local_part varchar(255) NOT NULL,
-				domain varchar(255) NOT NULL, created datetime NOT NULL DEFAULT current_timestamp(),
-				modified datetime NOT NULL DEFAULT current_timestamp(), active tinyint(1) NOT NULL DEFAULT 1,
-				password_expiry datetime NOT NULL DEFAULT '2099-12-31 00:00:00', KEY domain (domain))` + options,
-			"CREATE TABLE alias (address varchar(255) NOT NULL PRIMARY KEY, `goto` text NOT NULL, domain varchar(255) NOT NULL," +
-				` created datetime NOT NULL DEFAULT current_timestamp(), modified datetime NOT NULL DEFAULT current_timestamp(),
-				active tinyint(1) NOT NULL DEFAULT 1, KEY domain (domain))` + options,
-			`CREATE TABLE quota2 (username varchar(255) NOT NULL PRIMARY KEY, bytes bigint NOT NULL DEFAULT 0, messages int NOT NULL DEFAULT 0)` + options,
-			`CREATE TABLE liveapid_suspension (
-				username varchar(255) NOT NULL PRIMARY KEY, incoming tinyint(1) NOT NULL DEFAULT 0,
-				outgoing tinyint(1) NOT NULL DEFAULT 0, hold tinyint(1) NOT NULL DEFAULT 0)` + options,
-		},
+		schema: statements(mariadbSchema),
 	}
 }
 

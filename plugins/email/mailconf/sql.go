@@ -1,0 +1,109 @@
+package mailconf
+
+import (
+	"net"
+	"net/url"
+
+	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
+)
+
+// SQL are the parameters of a configuration for a database.
+type SQL struct {
+	Driver   sqlstore.Driver
+	Database string // Its address, as sqlstore takes it.
+	Dir      string // The directory for the files.
+	Mail     string // The directory of the mail.
+	Owner    string // The user that owns the mail.
+	UID, GID int
+	Queue    string // Postfix's queue directory; "" makes no sockets for it.
+	Mask     bool   // Show the database's password as stars.
+}
+
+// dovecotValues are the values of Dovecot's templates.
+type dovecotValues struct {
+	SQL
+	Name, QueriesName, DictName string
+	DovecotDriver, Connect      string
+}
+
+// Dovecot returns the configuration for a database.
+func (s SQL) Dovecot() ([]File, error) {
+	if s.UID == 0 {
+		return nil, errRoot
+	}
+	for name, path := range map[string]string{"mail": s.Mail, "the files' directory": s.Dir} {
+		if err := checkPath(name, path); err != nil {
+			return nil, err
+		}
+	}
+	driver, connect, err := s.connect()
+	if err != nil {
+		return nil, err
+	}
+	values := dovecotValues{s, dovecotName, dovecotSQLName, dovecotDictName, driver, connect}
+	files := []File{
+		{Name: dovecotName},
+		{Name: dovecotSQLName, Secret: true},
+		{Name: dovecotDictName, Secret: true, Group: "dovecot"},
+	}
+	for i, name := range []string{"sql-dovecot.conf.tmpl", "sql-dovecot-queries.conf.tmpl", "sql-dovecot-dict.conf.tmpl"} {
+		if files[i].Text, err = render(name, values); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// Postfix returns the configuration for a database.
+func (s SQL) Postfix() ([]File, error) {
+	if err := checkPath("the files' directory", s.Dir); err != nil {
+		return nil, err
+	}
+	src, err := s.source()
+	if err != nil {
+		return nil, err
+	}
+	driver, goTo := "pgsql", "goto"
+	if s.Driver == sqlstore.MariaDB {
+		driver, goTo = "mysql", "`goto`"
+	}
+	main, err := render("sql-postfix.cf.tmpl", struct {
+		SQL
+		PostfixDriver string
+	}{s, driver})
+	if err != nil {
+		return nil, err
+	}
+	files := []File{{Name: postfixName, Text: main}}
+	for _, table := range []struct{ name, query string }{
+		{"liveapi-postfix-domains.cf", "SELECT domain FROM domain WHERE domain = '%s' AND active = true"},
+		{"liveapi-postfix-mailboxes.cf", "SELECT m.maildir FROM mailbox m LEFT JOIN liveapid_suspension s ON s.username = m.username WHERE m.username = '%s' AND m.active = true AND COALESCE(s.incoming, false) = false"},
+		{"liveapi-postfix-hold.cf", "SELECT 'HOLD' FROM liveapid_suspension WHERE username = '%s' AND hold = true"},
+		{"liveapi-postfix-aliases.cf", "SELECT " + goTo + " FROM alias WHERE address = '%s' AND active = true"},
+	} {
+		text := "hosts = " + postfixHosts(driver, src) + "\nuser = " + src.user + "\npassword = " + src.password +
+			"\ndbname = " + src.name + "\nquery = " + table.query + "\n"
+		files = append(files, File{Name: table.name, Secret: true, Text: text})
+	}
+	return files, nil
+}
+
+// postfixHosts returns Postfix's parameter hosts for a database.
+func postfixHosts(driver string, src source) string {
+	hosts := src.host
+	if src.port != "" {
+		hosts = net.JoinHostPort(src.host, src.port)
+	}
+	if driver == "mysql" {
+		if src.port == "" {
+			return "unix:" + hosts
+		}
+		return hosts
+	}
+	// A URI, because a bare host can't name a port.
+	query := make(url.Values)
+	for name, value := range src.tls {
+		query.Set(name, value)
+	}
+	return (&url.URL{Scheme: "postgresql", User: url.UserPassword(src.user, src.password), Host: hosts, Path: "/" + src.name, RawQuery: query.Encode()}).String()
+}
