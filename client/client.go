@@ -1,6 +1,6 @@
-// Package client is the Go client of a liveapid host: one session over the host's
-// socket, or with a host of its own over pipes. It knows the wire and where hosts are
-// found; it reads no account and no configuration.
+// Package client is the Go client of a liveapid host. A client has a session over the host's socket, or over
+// pipes to a host that it starts. The package knows the wire format and where to find a host; it reads no
+// account and no configuration.
 package client
 
 import (
@@ -20,21 +20,21 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// maxAnswer bounds an answer, in bytes: a worker's message is smaller, but JSON may
-// write one byte as six.
+// maxAnswer limits an answer, in bytes. A worker's message is smaller, but JSON may need six bytes for a byte
+// of it.
 const maxAnswer = 6 * protocol.MaxWorkerMessage
 
 var (
-	// ErrNoHost is where no host could be reached.
+	// ErrNoHost is returned if no host could be reached.
 	ErrNoHost = errors.New("client: no host")
-	// ErrOutcomeUnknown is where a call was sent and no answer came.
+	// ErrOutcomeUnknown is returned if a call was sent and no answer came.
 	ErrOutcomeUnknown = errors.New("no answer came, and whether the call took effect is not known")
 )
 
-// endTime is how long Close waits for the host that Spawn started.
+// endTime is how long Close waits for a host that Spawn started.
 const endTime = 10 * time.Second
 
-// Client is one session. Its calls run one after the other.
+// Client is a session. Its calls run after each other.
 type Client struct {
 	mu     sync.Mutex
 	in     *bufio.Reader
@@ -44,10 +44,10 @@ type Client struct {
 	broken error
 }
 
-// Dial opens a session on the host that listens at socket.
+// Dial opens a session with the host that listens on socket.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	if len(socket) > protocol.MaxSocketPath {
-		// The system says "invalid argument".
+		// The system would only say "invalid argument".
 		return nil, fmt.Errorf("%w: socket %s: a socket's path has at most %d bytes, this one has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -57,15 +57,15 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	return New(ctx, conn)
 }
 
-// New opens a session on a connection to a host.
+// New opens a session over a connection to a host.
 func New(ctx context.Context, conn net.Conn) (*Client, error) {
 	c := newClient(conn, conn, conn.Close)
 	c.cancel = func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
 	return c.hello(ctx)
 }
 
-// Spawn starts program, a liveapid, for one session of its own: liveapid stdio. Its log
-// goes to logs. Close ends it.
+// Spawn starts a host, liveapid stdio, for a single session. program is the path of liveapid, and logs
+// receives the host's log. Close ends the host.
 func Spawn(ctx context.Context, program string, config string, logs io.Writer) (*Client, error) {
 	args := []string{"stdio"}
 	if config != "" {
@@ -110,7 +110,7 @@ func (c *Client) hello(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
-// failureText finds the reason in an answer that is no JSON enable.
+// failureText returns the reason in an answer that is not JSON.
 func failureText(answer []byte) string {
 	var failure struct{ Error string }
 	if json.Unmarshal(answer, &failure) != nil || failure.Error == "" {
@@ -119,13 +119,13 @@ func failureText(answer []byte) string {
 	return failure.Error
 }
 
-// Call runs call and returns the answer's JSON, in the envelope that the socket
-// carries. A call that failed is an answer and no error.
+// Call runs a call and returns the JSON of its envelope. If the call fails, its envelope says so and Call
+// returns no error.
 func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
 	return c.send(ctx, wire.AppendAction(nil, call))
 }
 
-// Tag runs one of the deprecated tags, such as <cpanel print="$user">, and returns the answer's JSON.
+// Tag runs a deprecated tag, such as <cpanel print="$user">, and returns the JSON of the answer.
 func (c *Client) Tag(ctx context.Context, text string) ([]byte, error) {
 	return c.send(ctx, []byte(text))
 }
@@ -138,8 +138,9 @@ func (c *Client) send(ctx context.Context, payload []byte) ([]byte, error) {
 	return answer, err
 }
 
-// roundTrip sends a payload and reads its answer; sent tells whether it left whole. Where ctx ends first the session is
-// broken for good: an answer that comes later would be taken for the next call's.
+// roundTrip sends a payload and reads its answer. sent reports whether the whole payload was sent. If ctx
+// ends first, the session can't be used any more, because a late answer would be taken for the answer to the
+// next call.
 func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, sent bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,11 +150,11 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, 
 	stop := context.AfterFunc(ctx, c.cancel)
 	defer func() {
 		if !stop() && c.broken == nil {
-			c.broken = fmt.Errorf("client: %w", ctx.Err()) // The stream is cut already.
+			c.broken = fmt.Errorf("client: %w", ctx.Err()) // The stream is broken already.
 		}
 	}()
 	_, writeErr := c.out.Write(wire.AppendFrame(nil, payload))
-	// A host that refused the session has said why before it hung up.
+	// A host that rejected the session has sent the reason before it closed the connection.
 	if answer, err = wire.ReadAnswer(c.in, maxAnswer); err == nil {
 		return answer, true, nil
 	}
@@ -169,8 +170,7 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, 
 	return nil, writeErr == nil, c.broken
 }
 
-// Close ends the session, and the host where Spawn started it. A call that still waits
-// for its answer is broken off.
+// Close ends the session, and the host if Spawn started it. A call that still waits for its answer fails.
 func (c *Client) Close() error {
 	if !c.mu.TryLock() {
 		c.cancel()
@@ -185,8 +185,7 @@ func (c *Client) Close() error {
 	return c.close()
 }
 
-// Socket returns the socket that the environment names for a program that a host
-// started, or "".
+// Socket returns the socket that a host set in the environment of its program, or "".
 func Socket() string {
 	for _, name := range []string{"CPANEL_CONNECT_SOCKET", "CPANEL_PHPCONNECT_SOCKET", "LIVEAPI_SOCKET"} {
 		if path := os.Getenv(name); path != "" {

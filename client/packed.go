@@ -12,25 +12,25 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// ErrNotPacked is a host that does not speak MessagePack. The session goes on in JSON.
+// ErrNotPacked is returned if the host does not speak MessagePack. The session continues in JSON.
 var ErrNotPacked = errors.New("client: the host speaks no MessagePack")
 
-// Packed is a session in MessagePack. Its calls may run beside each other, from any number
-// of goroutines, and strings in its answers are byte for byte what the module returned.
+// Packed is a session in MessagePack. Any number of goroutines may use it, and their calls run concurrently.
+// Strings in its answers have the bytes that the module returned.
 type Packed struct {
 	c *Client
 
-	write sync.Mutex // One frame at a time.
+	write sync.Mutex // Serializes the frames.
 
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]chan map[string]any // By the call's id.
 	broken  error
-	ended   chan struct{} // Closed when nothing more is read.
+	ended   chan struct{} // Closed when reading has ended.
 }
 
-// Packed turns the session into one in MessagePack; c is then closed through it. On
-// ErrNotPacked c goes on as it was.
+// Packed switches the session to MessagePack. The returned session then closes c. If it returns ErrNotPacked,
+// c can still be used.
 func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableMessagePack))
 	if err != nil {
@@ -47,10 +47,9 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 	return p, nil
 }
 
-// read hands each answer to the call that waits for it; one that nobody waits for any
-// more is dropped.
+// read passes each answer to the call that waits for it. Answers without a waiting call are dropped.
 func (p *Packed) read() {
-	defer p.c.cancel() // The host must not write to nobody.
+	defer p.c.cancel() // Nothing reads any more, so the host must not block on writing.
 	defer close(p.ended)
 	frames := wire.NewFrameReader(p.c.in, maxAnswer)
 	for {
@@ -85,8 +84,8 @@ func (p *Packed) fail(err error) {
 	}
 }
 
-// Call runs call and returns its envelope. A call that failed is an answer and no error.
-// Where ctx ends first the session goes on for the other calls.
+// Call runs a call and returns its envelope. If the call fails, its envelope says so and Call returns no
+// error. If ctx ends first, the session continues for the other calls.
 func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, error) {
 	answer := make(chan map[string]any, 1)
 	p.mu.Lock()
@@ -122,7 +121,7 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 	case <-p.ended:
 	}
 	select {
-	case envelope := <-answer: // It came right before the end.
+	case envelope := <-answer: // The answer came right before the end.
 		return envelope, nil
 	default:
 	}
@@ -131,11 +130,10 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 	return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, p.broken)
 }
 
-// Close ends the session when the calls in flight have been answered, and the host where
-// Spawn started it.
+// Close ends the session when the calls in flight have their answers, and the host if Spawn started it.
 func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
-	defer time.AfterFunc(endTime, p.c.cancel).Stop() // A writer may be stuck.
+	defer time.AfterFunc(endTime, p.c.cancel).Stop() // A writer may be blocked.
 	p.write.Lock()
 	_, err := p.c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 	p.write.Unlock()

@@ -1,5 +1,4 @@
-// Package host is the one way of every call: find the function, hold the caller and
-// the arguments against its description, run it in its plugin under a deadline. Every
-// front door ends in Host.Do. It knows no bytes of a client and no module; workers
-// reach it as the Plugin interface.
+// Package host runs every call: it finds the function, validates the caller and the arguments against the
+// function's description, and runs the function in its plugin with a deadline. Every front door calls
+// Host.Do. The package knows no wire format and no module; it reaches workers through the interface Plugin.
 package host

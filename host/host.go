@@ -15,49 +15,47 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// Plugin serves modules for accounts. host/worker has the one that runs processes.
+// Plugin serves modules for accounts. host/worker implements it with processes.
 type Plugin interface {
-	// Modules describes what the plugin serves, from its own word. It may start a
-	// worker of the account.
+	// Modules returns the plugin's description of its modules. It may start a worker of the account.
 	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
-	// Call runs a call whose arguments were checked. The error is for the log; errors.Is tells
-	// whether it is ErrNotRun, ErrOutcomeUnknown or neither.
+	// Call runs a call with validated arguments. The error is for the log; errors.Is tells whether it is
+	// ErrNotRun, ErrOutcomeUnknown or neither.
 	Call(ctx context.Context, r Request) (*protocol.Result, error)
 }
 
-// Request is a call that a plugin runs.
+// Request is a call for a plugin.
 type Request struct {
-	ID       string // The call's id, which the log has, too.
+	ID       string // The call's id, which is also in the log.
 	Caller   protocol.Caller
 	Call     protocol.Call
-	Function protocol.Function // What the plugin's description says of the function.
+	Function protocol.Function // The function's description.
 }
 
-// Errors of Plugin.Call. Where a call was handed over and no answer came, whether it
-// took effect can't be known; the caller is told so.
+// Errors of Plugin.Call. If the plugin received a call and no answer came, nobody knows whether the call took
+// effect, and the client is told so.
 var (
 	ErrNotRun         = errors.New("host: the call was not run")
 	ErrOutcomeUnknown = errors.New("host: the call's outcome is not known")
 )
 
-// Event is a call as those see it who watch: what it was, and nothing of its secrets.
+// Event is a call as observers see it, without secrets.
 type Event struct {
 	ID     string
 	Caller protocol.Caller
 	API    protocol.API
 	Module string
 	Func   string
-	// Function is what the call ran; its name is "" where there is no such function.
+	// Function is the function that was called. Its name is "" if the function does not exist.
 	Function protocol.Function
-	Args     map[string]string // Of what the function describes, without its secrets.
+	Args     map[string]string // The described arguments, without secrets.
 }
 
-// Observer watches calls. It must be quick: calls wait for it.
+// Observer is notified of calls. It must be quick, because calls wait for it.
 type Observer interface {
-	// Begin is told of a call that changes something before it runs. An error keeps it from
-	// running.
+	// Begin is called before a call that changes something. If it returns an error, the call is not run.
 	Begin(Event) error
-	// End is told of every call that is over.
+	// End is called after every call.
 	End(e Event, result *protocol.Result, took time.Duration)
 }
 
@@ -73,26 +71,26 @@ type Host struct {
 	serving *generation
 }
 
-// generation is a set of plugins, and the calls that go by it.
+// generation is a set of plugins with the calls that use it.
 type generation struct {
 	plugins []Plugin
 	calls   sync.WaitGroup
 }
 
-// Options are a host's parts.
+// Options are the parts of a host.
 type Options struct {
 	Plugins []Plugin
-	Timeout time.Duration // Of one call; 0 means protocol.CallTimeout.
-	// Variables are what an account's tags may name; nil knows none.
+	Timeout time.Duration // The deadline of one call; 0 means protocol.CallTimeout.
+	// Variables returns the variables for an account's tags; nil means that there are none.
 	Variables func(protocol.Account) cpvars.Lookup
 	Observers []Observer
-	// Pace shares the processor out among the accounts whose answers are filtered and sorted, as
-	// admission.Work does; nil computes at once.
+	// Pace shares processor time among the accounts whose answers are filtered and sorted, as admission.Work
+	// does. If it is nil, nothing waits.
 	Pace func(account string) (pause func(context.Context) error, end func())
 	Log  *slog.Logger
 }
 
-// New returns a host of the given plugins. Where two serve one module, the first wins.
+// New returns a host with the given plugins. If two plugins serve the same module, the first one wins.
 func New(o Options) *Host {
 	if o.Timeout <= 0 {
 		o.Timeout = protocol.CallTimeout
@@ -105,8 +103,8 @@ func New(o Options) *Host {
 	}
 }
 
-// Replace has the calls that come from now on go by other plugins. It returns when those that
-// went by the old ones are over, which may then be closed, or when ctx ends.
+// Replace makes new calls use other plugins. It returns when the calls of the old plugins have ended, which
+// may then be closed, or when ctx ends.
 func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 	h.mu.Lock()
 	old := h.serving
@@ -123,7 +121,7 @@ func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 	}
 }
 
-// enter returns the plugins that a call goes by. The caller must call leave.
+// enter returns the plugins for a call. The caller must call leave.
 func (h *Host) enter() (plugins []Plugin, leave func()) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -132,8 +130,7 @@ func (h *Host) enter() (plugins []Plugin, leave func()) {
 	return g.plugins, g.calls.Done
 }
 
-// Do runs one call for caller. It always returns a result; whatever goes wrong is in
-// its Err.
+// Do runs one call for caller. It always returns a result; if anything fails, the result's Err says so.
 func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 	id := newID()
 	start := time.Now()
@@ -163,11 +160,11 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
 	if !caller.HasFeature(fn.Feature) {
-		// cPanel's wording in API 2 and UAPI alike (quoted by public logs and clients' tests).
+		// cPanel uses this text in API 2 and UAPI alike (public logs and clients' tests quote it).
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
 	}
 	if call.ReadOnly && (fn.Changes || fn.Open) {
-		// What does not describe itself may change anything.
+		// A function of an open module may change anything, because it has no description.
 		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change something: send it by POST, with your session's token."))
 	}
 	if call.Quoted {
@@ -207,7 +204,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	return h.shaped(ctx, caller, fn, options, result)
 }
 
-// shaped returns the result with its list filtered, sorted and cut as the caller asked.
+// shaped returns the result with its list filtered, sorted and paged as the caller asked.
 func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.Function, options listing.Options, result *protocol.Result) *protocol.Result {
 	var pause func(context.Context) error
 	if h.pace != nil {
@@ -218,7 +215,7 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	err := options.Apply(ctx, result, pause)
 	switch refused := protocol.AsError(err); {
 	case err != nil && fn.Changes:
-		// What was done must not be told as a failure.
+		// A change that was made must not be reported as failed.
 		result.Warnings = append(result.Warnings, "The answer could not be filtered and sorted, and is whole.")
 	case refused != nil:
 		return protocol.Failed(refused)
@@ -229,7 +226,7 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	return result
 }
 
-// explain turns the failure to run a call into what the caller sees.
+// explain returns the error that the client sees if a call could not be run.
 func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.Call, id string, err error) *protocol.Error {
 	unknown := func(message string) *protocol.Error {
 		return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
@@ -249,7 +246,7 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 	return unknown(why + " Try again.")
 }
 
-// internal hides a fault behind an id that the log has too, in cPanel's wording.
+// internal hides a fault behind an id that is also in the log, with cPanel's text.
 func internal(id string, err error) *protocol.Error {
 	return &protocol.Error{
 		Kind: protocol.KindInternal, Message: "The request failed. (Error ID: " + id + ")", Err: err,
@@ -268,8 +265,7 @@ func (h *Host) report(ctx context.Context, e Event, result *protocol.Result, too
 		"api", int(e.API), "module", protocol.Clip(e.Module, 64), "func", protocol.Clip(e.Func, 64), "result", kind, "cause", cause, "took", took)
 }
 
-// shown returns the arguments that may be written down: those that the function describes, and
-// that are no secrets.
+// shown returns the arguments that may be logged: those that the function describes, without secrets.
 func shown(fn protocol.Function, args protocol.Args) map[string]string {
 	out := make(map[string]string)
 	for _, p := range fn.Params {
@@ -286,5 +282,5 @@ func shown(fn protocol.Function, args protocol.Args) map[string]string {
 	return out
 }
 
-// newID returns a call's id: six letters and digits, as cPanel's error ids are.
+// newID returns a call's id: six letters and digits, like cPanel's error ids.
 func newID() string { return strings.ToLower(rand.Text()[:6]) }

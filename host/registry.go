@@ -10,13 +10,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// StaticModules is a plugin of which is known, without asking it, what it does not serve.
+// StaticModules is a plugin whose module list is known without starting it.
 type StaticModules interface {
-	// Serves returns the modules that the plugin could serve; nil where only itself knows.
+	// Serves returns the modules that the plugin can serve, or nil if only the plugin itself knows them.
 	Serves() []string
 }
 
-// serves returns the modules that a plugin could serve; nil where only itself knows.
+// serves returns the modules that a plugin can serve, or nil if only the plugin itself knows them.
 func serves(p Plugin) []string {
 	if known, ok := p.(StaticModules); ok {
 		return known.Serves()
@@ -24,12 +24,12 @@ func serves(p Plugin) []string {
 	return nil
 }
 
-// BackoffError is a plugin that stopped so often that it is not started for a while. Calls meanwhile
-// fail with it, as ErrNotRun.
+// BackoffError is returned for a plugin that stopped so often that it is not started for a while. Calls fail
+// with it and ErrNotRun in the meantime.
 type BackoffError struct {
-	Times int           // It stopped so often in a row,
-	For   time.Duration // and starts again in so long.
-	Err   error         // The last stop.
+	Times int           // How often it stopped in a row.
+	For   time.Duration // How long until it starts again.
+	Err   error         // Why it stopped last.
 }
 
 func (r *BackoffError) Error() string {
@@ -38,7 +38,7 @@ func (r *BackoffError) Error() string {
 
 func (r *BackoffError) Unwrap() error { return r.Err }
 
-// unavailable is what callers are told of a module that can't be had.
+// unavailable returns the error for a module that can't be reached.
 func unavailable(module string, err error) *protocol.Error {
 	message := "The " + module + " module is not available at the moment and nothing was changed. Try again later."
 	var resting *BackoffError
@@ -49,14 +49,14 @@ func unavailable(module string, err error) *protocol.Error {
 	return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
 }
 
-// found is the place of a function.
+// found is a function with its plugin.
 type found struct {
 	plugin   Plugin
 	function protocol.Function
 }
 
-// find looks a call's function up in what the plugins say of themselves. Module and
-// function names are case-sensitive (cPanel's documentation says so).
+// find looks up a call's function in the descriptions of the plugins. Names of modules and functions are
+// case-sensitive, as in cPanel's documentation.
 func find(ctx context.Context, plugins []Plugin, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
 	for _, p := range plugins {
@@ -81,20 +81,20 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 		}
 	}
 	if unreachable != nil {
-		// The module may be in the plugin that can't be asked.
+		// The module may belong to the plugin that can't be reached.
 		return found{}, unavailable(call.Module, unreachable)
 	}
 	return found{}, protocol.NewError(protocol.KindNoModule, "No module "+call.Module+".")
 }
 
-// UnavailablePlugin is a plugin that can't be asked what it serves.
+// UnavailablePlugin is a plugin that can't be asked for its modules.
 type UnavailablePlugin struct {
-	Modules []string // Those that it would serve; none where only itself knows.
+	Modules []string // The modules that it would serve; nil if only the plugin itself knows them.
 	Err     error
 }
 
-// Modules describes everything that account can reach, for help and documents, and says what is
-// missing there: one broken plugin hides no other.
+// Modules returns the descriptions of all modules that the account can call, and the plugins that can't be
+// reached. A broken plugin does not hide the others.
 func (h *Host) Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []UnavailablePlugin) {
 	plugins, leave := h.enter()
 	defer leave()

@@ -1,4 +1,4 @@
 package host
 
-// Version is this release's. A version with ~dev is of no release.
+// Version is the version of this release. A suffix ~dev marks a version that was not released.
 const Version = "0.1.0~dev"

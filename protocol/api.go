@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// API is one of cPanel's call conventions. The zero value is no API.
+// API is one of cPanel's call conventions. The zero value is not an API.
 type API int
 
 const (
@@ -18,7 +18,7 @@ const (
 	UAPI API = 3
 )
 
-// ParseAPI reads the spellings that clients send: "1", "2", "3" and "uapi".
+// ParseAPI parses the spellings that clients send: "1", "2", "3" and "uapi".
 func ParseAPI(s string) (API, error) {
 	switch strings.ToLower(s) {
 	case "1":
@@ -31,7 +31,7 @@ func ParseAPI(s string) (API, error) {
 	return 0, fmt.Errorf("apiversion: %.20q is none of 1, 2, 3 and uapi", s)
 }
 
-// String names the API as people do.
+// String returns the API's name for people.
 func (a API) String() string {
 	switch a {
 	case API1:

@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// Number is a number as the client spelled it, so that no digit is lost on the way.
+// Number is a number in the client's spelling, so that no digit is lost.
 type Number string
 
-// Args are a call's arguments: named for API 2 and UAPI, positional for API 1.
-// A value is one of nil, string, Number, bool, []any and map[string]any; a string
-// holds the client's bytes. Arguments hold passwords, so Args print as their names
-// alone, through fmt and slog alike.
+// Args are a call's arguments: named for API 2 and UAPI, positional for API 1. A value is nil, string,
+// Number, bool, []any or map[string]any; a string holds the client's bytes. Arguments contain passwords, so
+// fmt and slog print only the names of Args.
 type Args struct {
 	Named      map[string]any
 	Positional []any

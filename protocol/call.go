@@ -2,29 +2,29 @@ package protocol
 
 import "slices"
 
-// Call is one function to run, with its arguments.
+// Call is a function to run, with its arguments.
 type Call struct {
 	API    API
 	Module string
 	Func   string
 	Args   Args
-	// Expand says that the call came as a tag: variables in its arguments are expanded.
+	// Expand means that the call came as a tag: variables in its arguments are expanded.
 	Expand bool
-	// Quoted says that the call came as a URL: where a value stands in double quotes, as the
-	// documentation prints it, they are none of it. Secrets are taken byte for byte.
+	// Quoted means that the call came as a URL: double quotes around a value, as the documentation prints
+	// them, do not belong to the value. Secrets are taken byte for byte.
 	Quoted bool
-	// ReadOnly says that the call came in a way that must change nothing.
+	// ReadOnly means that the call came in a way that must not change anything.
 	ReadOnly bool
 }
 
-// Role is what a caller may be to an account. Functions name the roles they serve;
-// a role that a function does not name is refused.
+// Role is the caller's relation to an account. Functions name the roles that may call them; all other roles
+// are rejected.
 type Role string
 
 const (
 	// RoleAccount is the account's owner.
 	RoleAccount Role = "account"
-	// RoleMailbox is one mailbox's user, as in webmail.
+	// RoleMailbox is a mailbox user, as in webmail.
 	RoleMailbox Role = "mailbox"
 	// RoleMailServer is the mail server, which asks about mailboxes.
 	RoleMailServer Role = "mailserver"
@@ -32,29 +32,29 @@ const (
 	RoleAdmin Role = "admin"
 )
 
-// Account is a hosting account. It decides what a call may touch.
+// Account is a hosting account. It decides what a call may access.
 type Account struct {
 	Name    string
-	UID     int      // The system user's; files of the account belong to it.
+	UID     int      // The system user's; the account's files belong to it.
 	GID     int      // The system user's primary group.
 	Home    string   // Absolute path.
-	Domains []string // Lower case; the main domain is the first.
-	// Suspended accounts are refused.
+	Domains []string // Lower case; the main domain first.
+	// Suspended accounts can't make calls.
 	Suspended bool
-	// Features are those the account has; nil means all.
+	// Features are the account's features; nil means all.
 	Features []string
-	// Data are further facts of the account, by the upper-case keys of cPanel's users
-	// file: PLAN, OWNER, THEME, LOCALE, CONTACTEMAIL, IP and others.
+	// Data are further facts about the account, with the upper-case keys of cPanel's users file: PLAN, OWNER,
+	// THEME, LOCALE, CONTACTEMAIL, IP and others.
 	Data map[string]string
 }
 
-// HasFeature tells whether the account has a feature.
+// HasFeature reports whether the account has a feature.
 func (a Account) HasFeature(name string) bool {
 	return a.Features == nil || slices.Contains(a.Features, name)
 }
 
-// HasFeature tells whether the caller may use a feature: a limited one nothing beyond its own, and
-// so not what needs no feature either.
+// HasFeature reports whether the caller may use a feature. A caller with limited features may use only those,
+// and so may not call functions without a feature either.
 func (c Caller) HasFeature(name string) bool {
 	if c.Features != nil && !slices.Contains(c.Features, name) {
 		return false
@@ -62,7 +62,7 @@ func (c Caller) HasFeature(name string) bool {
 	return name == "" || c.Account.HasFeature(name)
 }
 
-// MainDomain returns the account's main domain, or "" where it has none.
+// MainDomain returns the account's main domain, or "" if it has none.
 func (a Account) MainDomain() string {
 	if len(a.Domains) == 0 {
 		return ""
@@ -70,14 +70,14 @@ func (a Account) MainDomain() string {
 	return a.Domains[0]
 }
 
-// Caller is whom a call runs for, and how the host knows.
+// Caller is the account for which a call runs, and how the host identified it.
 type Caller struct {
 	Account Account
 	Role    Role
-	// Mailbox is the address of the mailbox's user; "" for other roles.
+	// Mailbox is the address of the mailbox user; "" for other roles.
 	Mailbox string
-	// Features, where it is not nil, are those of the account's that this caller may use.
+	// Features limits the account's features for this caller; nil means no limit.
 	Features []string
 	Door     string // The front door: "socket", "stdio", "cpanel", "whm" or "webmail". For logs.
-	From     string // Who or what is at the door: a peer's uid and pid, an address. For logs.
+	From     string // The origin of the call: a peer's uid and pid, or an address. For logs.
 }

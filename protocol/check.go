@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Check holds a call's arguments against f's parameters and returns what f gets: its
-// own parameters alone, numbers as text, secrets wrapped. Arguments f does not name
-// are dropped, as cPanel ignores them, unless f is open. The error names the parameter.
+// Check validates a call's arguments against f's parameters and returns the arguments for f: only its own
+// parameters, numbers as text, secrets wrapped. Unknown arguments are dropped, as cPanel ignores them, unless
+// f is open. The error names the parameter.
 func (f Function) Check(args Args) (Args, *Error) {
 	if f.API == API1 {
 		return f.checkPositional(args)
@@ -37,9 +37,8 @@ func (f Function) Check(args Args) (Args, *Error) {
 	return out, nil
 }
 
-// Unquote takes the double quotes off values that stand in them, as the documentation prints them
-// in URLs. What may be a secret stays byte for byte: secrets, nested values, and what an open
-// function does not describe.
+// Unquote removes double quotes around values, as the documentation prints them in URLs. Values that may be
+// secret stay byte for byte: secrets, nested values, and undescribed arguments of an open function.
 func (f Function) Unquote(named map[string]any) map[string]any {
 	out := make(map[string]any, len(named))
 	for name, value := range named {
@@ -52,7 +51,7 @@ func (f Function) Unquote(named map[string]any) map[string]any {
 	return out
 }
 
-// takesBytes tells whether a parameter's value is taken as it came.
+// takesBytes reports whether a parameter's value is taken byte for byte.
 func (f Function) takesBytes(param string) bool {
 	for _, p := range f.Params {
 		if p.Name == param {
@@ -62,12 +61,12 @@ func (f Function) takesBytes(param string) bool {
 	return f.Open
 }
 
-// names tells whether a parameter is described.
+// names reports whether a parameter is described.
 func (f Function) names(param string) bool {
 	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })
 }
 
-// checkPositional gives API 1's arguments the names of the parameters in their order.
+// checkPositional gives API 1's arguments the names of the parameters in order.
 func (f Function) checkPositional(args Args) (Args, *Error) {
 	out := Args{Named: make(map[string]any, len(f.Params))}
 	for i, p := range f.Params {
@@ -86,7 +85,7 @@ func (f Function) checkPositional(args Args) (Args, *Error) {
 	return out, nil
 }
 
-// check returns the value a function gets, or nil where the argument is absent.
+// check returns the value for the function, or nil if the argument is absent.
 func (p Param) check(value any) (any, *Error) {
 	if p.Type == TypeAny {
 		if value == nil && p.Required {
@@ -105,7 +104,7 @@ func (p Param) check(value any) (any, *Error) {
 		if p.Type != TypeFlag {
 			return nil, p.wrong("a boolean")
 		}
-		// The documentation knows 1 and 0 only; PHP programs send their own booleans.
+		// The documentation only has 1 and 0, but PHP programs send booleans.
 		text = "0"
 		if v {
 			text = "1"

@@ -2,47 +2,47 @@ package protocol
 
 import "fmt"
 
-// Type is what a parameter accepts.
+// Type is the type of a parameter.
 type Type string
 
 const (
-	// TypeString accepts text; numbers are taken as they were spelled.
+	// TypeString accepts text. Numbers keep their spelling.
 	TypeString Type = "string"
 	// TypeSecret is a string that must never be shown.
 	TypeSecret Type = "secret"
-	// TypeInteger accepts a whole number, spelled as text or as a number.
+	// TypeInteger accepts a whole number, as text or as a number.
 	TypeInteger Type = "integer"
 	// TypeFlag accepts 1 and 0.
 	TypeFlag Type = "flag"
-	// TypeAny accepts anything, nested values too.
+	// TypeAny accepts any value, including nested values.
 	TypeAny Type = "any"
 )
 
-// Param describes one parameter of a function.
+// Param describes a parameter of a function.
 type Param struct {
 	Name     string
 	Type     Type // "" means TypeString.
-	Required bool // Missing and empty are refused alike.
+	Required bool // A missing and an empty argument are both rejected.
 	Help     string
 }
 
-// Function describes one function of a module.
+// Function describes a function of a module.
 type Function struct {
 	API     API
 	Name    string
 	Help    string
 	Params  []Param
-	Returns string // One sentence on the data it returns.
-	Roles   []Role // Who may call it. None is a mistake, never "everybody".
+	Returns string // A sentence on the data that it returns.
+	Roles   []Role // The roles that may call it. An empty list is a mistake, never "everybody".
 	Changes bool   // It changes something.
-	// Open says that arguments beyond Params reach the function too, as they came. For
-	// modules that do not describe their parameters.
+	// Open means that the function also gets undescribed arguments, unchanged. It is for modules that do not
+	// describe their parameters.
 	Open bool
-	// Feature is the feature that the account must have; "" asks for none.
+	// Feature is the feature that the account must have; "" means none.
 	Feature string
-	// Where a host runs a plugin both as its helper and as the account, Before and After say
-	// that the helper has a part in the function before, or after, the account's worker has:
-	// it alone gets the secrets among the arguments. Shared says that the helper runs it all.
+	// If a host runs a plugin as a helper and as the account, Before and After mean that the helper runs a
+	// part of the function before and after the account's worker. Only the helper gets the secrets among the
+	// arguments. Shared means that the helper runs the whole function.
 	Before, After, Shared bool
 }
 
@@ -51,23 +51,22 @@ type Stage string
 
 // The stages.
 const (
-	Whole  Stage = ""       // All of it, in one process.
-	Before Stage = "before" // What the helper does first.
-	Do     Stage = "do"     // What the account's worker does.
-	After  Stage = "after"  // What the helper does then.
+	Whole  Stage = ""       // The whole function, in a single process.
+	Before Stage = "before" // The helper's first part.
+	Do     Stage = "do"     // The part of the account's worker.
+	After  Stage = "after"  // The helper's last part.
 )
 
-// Module describes one module: a named group of functions.
+// Module describes a module: a named group of functions.
 type Module struct {
 	Name      string
 	Help      string
 	Functions []Function
-	// HelperSettings names the settings that are for the helper alone: the account's worker is
-	// not given them.
+	// HelperSettings names the settings that only the helper gets.
 	HelperSettings []string
 }
 
-// Validate reports the first mistake in a description.
+// Validate returns the first mistake in a description.
 func (m Module) Validate() error {
 	if !isName(m.Name) {
 		return fmt.Errorf("module %.40q: a name is a letter followed by letters, digits and _, at most 64", m.Name)
@@ -118,7 +117,7 @@ func (f Function) validate() error {
 	return nil
 }
 
-// isName reports whether s can name a module or a function.
+// isName reports whether s can be the name of a module or a function.
 func isName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false

@@ -5,14 +5,14 @@ import (
 	"log/slog"
 )
 
-// Secret is text that must never be shown: a password a person typed. It prints as
-// [secret] through fmt, slog and the text encoders; only Reveal gives it away.
+// Secret is text that must never be shown, such as a password that a person typed. fmt, slog and the text
+// encoders print it as [secret]; only Reveal returns the text.
 type Secret struct{ text string }
 
 // NewSecret wraps text.
 func NewSecret(text string) Secret { return Secret{text: text} }
 
-// Reveal returns the text itself, for hashing and for comparing.
+// Reveal returns the text, for hashing and comparing.
 func (s Secret) Reveal() string { return s.text }
 
 // Len returns the number of bytes.

@@ -1,3 +1,3 @@
-// Package tests proves the whole product: real hosts, workers, shims, command lines and
-// Dovecot, as processes. What one package promises alone is tested beside it.
+// Package tests proves the whole product: real hosts, workers, shims, command lines and Dovecot, as
+// processes. Tests of a single package are in that package.
 package tests

@@ -1,4 +1,4 @@
-// Command cpapi2 runs one function of API 2 for an account and prints the answer.
+// Command cpapi2 runs a function of API 2 for an account and prints the answer.
 package main
 
 import (

@@ -1,7 +1,7 @@
-// Command liveapi-pam asks PAM whether a password is a user's, for the host, which has PAM's
-// libraries in no process of its own. It reads the service's name, the user's and the password from
-// standard input, each ended by a NUL byte, and ends with 0 where it is, 1 where it is not, and 2
-// where that can't be told, which it says on standard error.
+// Command liveapi-pam asks PAM whether a password is right. It is a program of its own so that the host does
+// not load PAM's libraries. It reads the name of the service, the name of the user and the password from
+// standard input, each with a NUL byte at its end. It exits with 0 if the password is right, 1 if it is
+// wrong, and 2 with a message on standard error if PAM could not decide.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxInput bounds what is read, in bytes.
+// maxInput limits the input, in bytes.
 const maxInput = 4 << 10
 
 func main() { os.Exit(run(os.Stdin, os.Stderr)) }
@@ -23,7 +23,7 @@ func run(in io.Reader, log io.Writer) int {
 		_, _ = fmt.Fprintln(log, "liveapi-pam: "+err.Error())
 		return 2
 	}
-	// A password is in its memory, for a moment.
+	// The process holds a password for a moment, so it must not be dumped or traced.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail(err)
 	}

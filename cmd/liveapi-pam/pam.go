@@ -7,7 +7,7 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// PAM's constants and structures, as pam(3) and pam_conv(3) of Linux-PAM have them.
+// Constants and structures of PAM, from pam(3) and pam_conv(3) of Linux-PAM.
 const (
 	pamSuccess    = 0
 	pamPromptOff  = 1 // A question whose answer is not shown.
@@ -18,17 +18,17 @@ const (
 	pamAuthErr    = 7
 	pamUserUnkn   = 10
 	pamMaxTries   = 11
-	pamTokenOld   = 12 // The password is too old: nobody can be asked for another one here.
+	pamTokenOld   = 12 // The password has expired. There is no person to ask for a new password.
 	pamExpired    = 13
 	pamConvErr    = 19
 	pamSilent     = 0x8000
-	pamDisallow   = 0x1 // Of empty passwords.
+	pamDisallow   = 0x1 // Rejects empty passwords.
 )
 
 type message struct {
 	style int32
 	_     int32
-	_     *byte // Its text, for people.
+	_     *byte // The text, for people.
 }
 
 type response struct {
@@ -42,7 +42,7 @@ type conversation struct {
 	_    unsafe.Pointer
 }
 
-// library is what is used of libpam and libc.
+// library are the functions of libpam and libc that are used.
 type library struct {
 	start   func(service, user string, conv *conversation, handle *unsafe.Pointer) int32
 	auth    func(handle unsafe.Pointer, flags int32) int32
@@ -71,8 +71,8 @@ func load() (library, error) {
 	return l, nil
 }
 
-// answer gives PAM the password for each question whose answer is not shown, and nothing to what else
-// it says. What it is handed it frees.
+// answer returns PAM's conversation function: it answers each hidden question with the password and ignores
+// all other messages. PAM frees the answers.
 func (l library) answer(password []byte) uintptr {
 	return purego.NewCallback(func(count int32, messages **message, out **response, _ unsafe.Pointer) uintptr {
 		if count <= 0 || count > 32 {
@@ -104,8 +104,8 @@ func (l library) answer(password []byte) uintptr {
 	})
 }
 
-// authenticate asks PAM, for the password and then for the account: one that has ended, or whose
-// password has, is nobody's.
+// authenticate asks PAM about the password and then about the account: an expired account, or one with an
+// expired password, is rejected.
 func authenticate(service, user string, password []byte) (bool, error) {
 	l, err := load()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command liveapi-script is the plugin that serves a module written as a script. The host
-// starts it, once for each script module and account; it is not for people to run.
+// Command liveapi-script is the plugin that serves a module written as a script. The host starts a process
+// for each script module and account.
 package main
 
 import (

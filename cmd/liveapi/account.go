@@ -32,7 +32,7 @@ func accountCommand() *cobra.Command {
 	return cmd
 }
 
-// importOptions are the command's.
+// importOptions are the options of the command.
 type importOptions struct {
 	config, name, home, users string
 	dryRun                    bool
@@ -70,13 +70,13 @@ of them are refused before anything is written.`,
 	return cmd
 }
 
-// owner is whose files an account's are.
+// owner is the user that owns an account's files.
 type owner struct {
 	uid, gid int
 	home     string
 }
 
-// ownerOf returns whose files the account's are to be: in server mode the system user's.
+// ownerOf returns the owner of the account's files. In server mode this is the system user.
 func ownerOf(c *config.Config, name string) (owner, error) {
 	if c.Mode != config.Server {
 		return owner{uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -195,7 +195,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	return register(out, registry, plan.Account, file)
 }
 
-// report says which mailboxes there are.
+// report prints the mailboxes of each domain.
 func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, own owner, dryRun bool) error {
 	s := files.NewFor(home, own.uid, own.gid)
 	for _, domain := range a.Domains {
@@ -215,8 +215,7 @@ func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, o
 	return nil
 }
 
-// registration returns what an imported account's file would be, after all checks, before anything is
-// written.
+// registration validates an imported account and returns its file. It writes nothing.
 func registration(c *config.Config, a cpmove.Account, home string) (r account.Registry, f account.File, err error) {
 	if r, err = accounts.Registry(c); err != nil {
 		return r, f, err

@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// accountTool is a command on accounts: it has their configuration.
+// accountTool returns a command on accounts. It loads the configuration.
 func accountTool(use, short string, words cobra.PositionalArgs, do func(c *config.Config, words []string, out io.Writer) error) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{

@@ -17,12 +17,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// On a server with many accounts the tools use the host that runs there: its workers, its limits and
-// its audit log. They make no host of their own inside an account's uid, where the account's other
-// programs could reach it and what root has read.
+// On a server with many accounts, the tools use the running host with its workers, its limits and its audit
+// log. They start no host as an account: other programs of the account could reach into it, and into what
+// root has read.
 
-// hostAccount returns the account that --user names to root, and to everybody else the running
-// user's own.
+// hostAccount returns the account that --user names if root runs the command, otherwise the running user's
+// account.
 func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 	if os.Geteuid() == 0 {
 		if name == "" {
@@ -65,7 +65,7 @@ func closeAfter(conn interface{ Close() error }, err error) error {
 	return conn.Close()
 }
 
-// runOnHost runs a program with the socket of the host that runs, as root for an account.
+// runOnHost lets root run a program as an account, with the socket of the running host.
 func runOnHost(c *config.Config, name string, words []string) error {
 	a, err := hostAccount(c, name)
 	if err != nil {
@@ -80,15 +80,15 @@ func runOnHost(c *config.Config, name string, words []string) error {
 	return executeAs(a, words, socketEnv(c.Socket))
 }
 
-// selfOnHost runs this program again as an account, with the same arguments and the host's socket
-// in place of a configuration: what root may read and the account may not stays with root.
+// selfOnHost runs this program again as an account, with the same arguments, and with the host's socket
+// instead of a configuration: the account may not be allowed to read the configuration.
 func selfOnHost(c *config.Config, a protocol.Account, args []string) error {
 	words := append([]string{"/proc/self/exe", args[0], "--" + hostSocketFlag + "=" + c.Socket}, args[1:]...)
 	return executeAs(a, words, nil)
 }
 
-// executeAs runs a program as an account that root names: with the account's environment, and a
-// session and terminal of its own.
+// executeAs runs a program as an account, with the account's environment and with a session and a terminal of
+// its own.
 func executeAs(a protocol.Account, words, env []string) error {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -99,13 +99,13 @@ func executeAs(a protocol.Account, words, env []string) error {
 	defer func() { stop() }()
 	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	return statusOf(terminal.Run(cmd, streams, a.UID, func(p *os.Process) {
-		// A key of the terminal reaches the program by its own terminal.
+		// The program gets keys from its own terminal.
 		stop = forwardSignals(p, func(os.Signal) bool { return false })
 	}))
 }
 
-// environmentOf is the environment of a program that root runs as an account: the
-// account's own, with the terminal's and the locale's words of the caller's.
+// environmentOf returns the environment of a program that root runs as an account: the account's own, with
+// the terminal type and the locale of the caller.
 func environmentOf(a protocol.Account) []string {
 	env := []string{
 		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",

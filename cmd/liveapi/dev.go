@@ -57,7 +57,7 @@ token, without which other users of this machine see nothing.`,
 	return cmd
 }
 
-// listenLoopback listens where this machine alone can connect.
+// listenLoopback listens on an address that only this machine can reach.
 func listenLoopback(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

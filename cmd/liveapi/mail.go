@@ -188,7 +188,7 @@ func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
 			mode = 0o600
 		}
 		path := filepath.Join(dir, file.Name)
-		// Anew, so that an older file's mode does not stay.
+		// The file is created again, so that it does not keep the mode of an older file.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

@@ -1,5 +1,5 @@
-// Command liveapi is the administrator's and the developer's tool: it makes sandboxes
-// and runs LiveAPI programs.
+// Command liveapi is the tool of administrators and developers: it writes sandboxes, runs LiveAPI programs,
+// and manages accounts, modules and tokens.
 package main
 
 import (
@@ -17,19 +17,20 @@ import (
 )
 
 func main() {
-	execas.Main() // As which a host that this program starts as root starts workers.
+	execas.Main() // A host in this process starts workers of other users by this program.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // extra adds commands that only some builds have.
 var extra = func(*cobra.Command) {}
 
-// exitStatus ends the program with the status of a program it ran.
+// exitStatus ends this program with the exit status of a program that it ran.
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// run returns 0 when done, 1 on failure, 2 on misuse; liveapi run returns its program's.
+// run returns the exit status: 0 for success, 1 for failure, 2 for wrong usage. liveapi run returns the
+// status of its program.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use: "liveapi", Short: "Make sandboxes and run LiveAPI programs",
@@ -43,7 +44,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	// Without it, a word that is no command is a failure like any other.
+	// Without this, an unknown command would be a failure like any other.
 	root.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
 			return admin.Usage(fmt.Errorf("unknown command %q", words[0]))
@@ -67,7 +68,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// args refuses a wrong number of words as misuse.
+// args reports a wrong number of arguments as wrong usage.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, words []string) error {
 		if err := check(cmd, words); err != nil {

@@ -13,31 +13,31 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// hostSocketFlag is how this program tells itself, run as an account, which host to use.
+// hostSocketFlag tells this program which host to use when it runs itself again as an account.
 const hostSocketFlag = "host-socket"
 
-// accountFlags are what every command that works for one account takes.
+// accountFlags are the options of every command that works for an account.
 type accountFlags struct{ name, path, socket string }
 
 func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; root must name one on a server of many accounts")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a host that runs")
-	_ = cmd.Flags().MarkHidden(hostSocketFlag) // It is there.
+	_ = cmd.Flags().MarkHidden(hostSocketFlag) // The flag exists.
 }
 
-// opened is a way to run calls for one account.
+// opened is a way to run calls for an account.
 type opened struct {
 	doer    session.Doer
-	socket  string // Of the host that runs; "" is a host in this process.
+	socket  string // The socket of the running host; "" if the host is in this process.
 	account protocol.Account
 	log     *slog.Logger
 	close   func()
 }
 
-// open returns the host to use: on a server with many accounts the one that runs there, elsewhere one
-// of the account's own in this process. The caller closes it. As root on a server, open runs this
-// program again as the account instead, and returns its exit status as an error.
+// open returns the host to use: on a server with many accounts the running host, otherwise a host of the
+// account in this process. The caller closes it. If root calls it on a server, open runs this program again
+// as the account and returns its exit status as an error.
 func (f *accountFlags) open() (*opened, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if f.socket != "" {

@@ -36,8 +36,7 @@ where the page answers with an HTTP status of 400 or more.`,
 			}
 			defer rt.close()
 			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
-			// An interrupt at the terminal reaches the page's program as well; what it leaves
-			// is then cleaned up.
+			// An interrupt from the terminal also reaches the page's program. This program then cleans up.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
@@ -62,7 +61,7 @@ where the page answers with an HTTP status of 400 or more.`,
 	return cmd
 }
 
-// pageEnv is what a page gets of this program's environment: where libraries are found.
+// pageEnv returns the part of the environment that a page gets: the paths of libraries.
 func pageEnv() []string {
 	env := []string{}
 	for _, name := range []string{"PERL5LIB", "PHPRC", "LANG", "TZ"} {
@@ -73,7 +72,7 @@ func pageEnv() []string {
 	return env
 }
 
-// answerBuffer holds a page's answer.
+// answerBuffer holds the answer of a page.
 type answerBuffer struct {
 	header http.Header
 	status int

@@ -44,13 +44,13 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 			return runProgram(c, a, words)
 		},
 	}
-	cmd.Flags().SetInterspersed(false) // What follows the program's name is the program's.
+	cmd.Flags().SetInterspersed(false) // Options after the program's name belong to the program.
 	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
 	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	return cmd
 }
 
-// ownAccount returns personal mode's account, which is the one that --user may name.
+// ownAccount returns the account of personal mode. --user may name no other.
 func ownAccount(c *config.Config, name string) (protocol.Account, error) {
 	a, err := daemon.Account(c)
 	if err == nil && name != "" && name != a.Name {
@@ -59,8 +59,7 @@ func ownAccount(c *config.Config, name string) (protocol.Account, error) {
 	return a, err
 }
 
-// encoding is what a program may speak on the session: MessagePack too, unless the caller
-// wants JSON.
+// encoding returns the encodings that a program may use: MessagePack too, unless the caller wants JSON.
 func encoding() string {
 	if e := os.Getenv("LIVEAPI_ENCODING"); e != "" {
 		return e
@@ -68,7 +67,7 @@ func encoding() string {
 	return "msgpack"
 }
 
-// runProgram runs a program with a private host of personal mode.
+// runProgram runs a program with a private host in personal mode.
 func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	rt, err := daemon.NewFor(c, a, log)
@@ -97,12 +96,12 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	return err
 }
 
-// socketEnv names the session's socket to a program.
+// socketEnv returns the environment variables that name a session's socket.
 func socketEnv(socket string) []string {
 	return []string{"CPANEL_CONNECT_SOCKET=" + socket, "CPANEL_PHPCONNECT_SOCKET=" + socket, "LIVEAPI_ENCODING=" + encoding()}
 }
 
-// execute runs a program of the running user's, and hands it the signals that are meant for it.
+// execute runs a program as the running user and forwards signals to it.
 func execute(words, env []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -114,8 +113,8 @@ func execute(words, env []string) error {
 	return statusOf(cmd.Wait())
 }
 
-// forwardSignals hands the signals that this program gets to the one it runs, but for those that skip
-// reports as sent to both.
+// forwardSignals forwards this program's signals to the program that it runs, except signals for which skip
+// returns true because both programs got them.
 func forwardSignals(to *os.Process, skip func(os.Signal) bool) (stop func()) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -132,7 +131,7 @@ func forwardSignals(to *os.Process, skip func(os.Signal) bool) (stop func()) {
 	}
 }
 
-// fromTerminal tells whether the program had the signal from the terminal as well.
+// fromTerminal reports whether the terminal also sent the signal to the program.
 func fromTerminal(s os.Signal) bool {
 	if s != os.Interrupt && s != syscall.SIGQUIT {
 		return false
@@ -141,7 +140,7 @@ func fromTerminal(s os.Signal) bool {
 	return err == nil && foreground == unix.Getpgrp()
 }
 
-// statusOf turns a program's end into ours, a signal as shells do.
+// statusOf returns the exit status for a program's end. A signal has the status that shells use.
 func statusOf(err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {

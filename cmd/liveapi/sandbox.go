@@ -38,7 +38,7 @@ folders above it, so that nobody else can change what root runs.`,
 			if err != nil {
 				return err
 			}
-			// The path becomes a field of passwd and a word of a comment.
+			// The path becomes a field of the file passwd and part of a comment.
 			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
 				return admin.Usage(fmt.Errorf("sandbox: %q: choose a folder without ':' and control characters in its path", dir))
 			}
@@ -68,7 +68,7 @@ Then https://127.0.0.1:12083/ is its page: sign in as %s with the password %s
 	return cmd
 }
 
-// serverSandbox writes a world of server mode.
+// serverSandbox writes a sandbox in server mode.
 func serverSandbox(dir, helper string, out io.Writer) error {
 	if err := sandbox.WriteServer(dir, helper); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
@@ -93,7 +93,7 @@ func serverSandbox(dir, helper string, out io.Writer) error {
 	return err
 }
 
-// warnOfPorts says which of the sandbox's ports another program has.
+// warnOfPorts prints a warning if another program uses a port of the sandbox.
 func warnOfPorts(out io.Writer, config string) {
 	for _, port := range []string{"12083", "12087", "12096"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
@@ -106,7 +106,7 @@ func warnOfPorts(out io.Writer, config string) {
 	}
 }
 
-// shellWord quotes text where a shell would not take it as one word.
+// shellWord quotes a text if a shell would not read it as a single word.
 func shellWord(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%", r)

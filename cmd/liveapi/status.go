@@ -19,7 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/front/control"
 )
 
-// readStatus asks the host that runs.
+// readStatus returns the status of the running host.
 func readStatus(ctx context.Context, path string) (control.Status, error) {
 	c, err := config.Find(path)
 	if err != nil {
@@ -122,7 +122,7 @@ func topCommand() *cobra.Command {
 					return err
 				}
 				if !once {
-					_, _ = fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J") // Home, and clear.
+					_, _ = fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J") // Cursor home, and clear the screen.
 				}
 				if err := printTop(cmd.OutOrStdout(), before, now, every); err != nil || once {
 					return err

@@ -132,7 +132,7 @@ mail is moved. To files: as the account's own user.`,
 	return cmd
 }
 
-// copyMailboxes copies the mailboxes of all accounts and prints what was done.
+// copyMailboxes copies the mailboxes of all accounts and prints the result.
 func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
 	var jobs []migrate.Job
 	for _, a := range all {
@@ -171,7 +171,7 @@ func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Sto
 	return err
 }
 
-// bar is a progress bar, at a terminal.
+// bar is a progress bar on a terminal.
 type bar struct {
 	out    io.Writer
 	domain string

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// maxPage bounds a page with tags, in bytes.
+// maxPage limits a page with tags, in bytes.
 const maxPage = 16 << 20
 
 func tagCommand() *cobra.Command {
@@ -26,7 +26,8 @@ insert is HTML-escaped. Tags that can't be expanded are named on standard error,
 their lines, and the command then ends with 1. FILE - is standard input.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			// Before the page is read: it may be a file that only the account should open.
+			// The account is opened before the page is read: the page may be a file that only the account may
+			// read.
 			rt, err := account.open()
 			if err != nil {
 				return err

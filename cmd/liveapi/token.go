@@ -21,10 +21,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// rootUser is the operator's name at WHM's port.
+// rootUser is the operator's name on WHM's port.
 const rootUser = "root"
 
-// tokenUser is whose a token is, as the commands' flags say it.
+// tokenUser is the owner of a token, as the flags of the commands name it.
 type tokenUser struct {
 	name string
 	whm  bool
@@ -35,7 +35,7 @@ func (u *tokenUser) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&u.whm, "whm", false, "for WHM's port: of a reseller; root's always are")
 }
 
-// grant checks that there is such a user.
+// grant returns the token's grant, or an error if its owner does not exist.
 func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	g := token.Grant{User: u.name, Service: token.CPanel}
 	if u.whm || u.name == rootUser {
@@ -64,7 +64,7 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	return g, err
 }
 
-// webTool is a command on what the HTTPS API keeps.
+// webTool returns a command on the state of the HTTPS API.
 func webTool(use, short string, words cobra.PositionalArgs, do func(c *config.Config, cmd *cobra.Command, words []string) error) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
@@ -123,7 +123,7 @@ func createTokenCommand() *cobra.Command {
 				g.Expires = time.Now().Add(expires)
 			}
 			if cmd.Flags().Changed("feature") {
-				// None is none, not all: a variable in a script may be empty.
+				// An empty list means no feature, not all features: a variable in a script may be empty.
 				if len(features) == 0 || slices.Contains(features, "") {
 					return admin.Usage(errors.New("--feature: name a feature, such as popaccts"))
 				}
@@ -211,7 +211,7 @@ func revokeTokenCommand() *cobra.Command {
 		if user.name == "" || name == "" {
 			return admin.Usage(errors.New("--user and --name: say whose token, and which"))
 		}
-		// Of whoever had it, whether there is such an account now or not.
+		// The account need not exist any more.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel
 		if user.whm || user.name == rootUser {
 			service = token.WHM
@@ -285,7 +285,7 @@ func passwordCommand() *cobra.Command {
 	return cmd
 }
 
-// minPassword is how short a password may be, in bytes.
+// minPassword is the shortest password, in bytes.
 const minPassword = 8
 
 // readLine reads a line without its end.

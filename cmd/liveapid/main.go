@@ -1,5 +1,5 @@
-// Command liveapid is the host: liveapid serve listens on a socket, liveapid stdio
-// serves one session on its standard input and output.
+// Command liveapid is the host. liveapid serve listens on a socket; liveapid stdio serves a session on its
+// standard input and output.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 // extra adds commands that only some builds have.
 var extra = func(*cobra.Command) {}
 
-// run returns 0 when done, 1 on failure, 2 on misuse.
+// run returns the exit status: 0 for success, 1 for failure, 2 for wrong usage.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	misused := true
 	root := &cobra.Command{
@@ -55,7 +55,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			if err := daemon.Harden(); err != nil {
 				return err
 			}
-			// A reader of the log, or a client, that goes away ends no call half way.
+			// If the reader of the log or a client goes away, SIGPIPE must not end a call in the middle.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			log := slog.New(pacedlog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l})))
 			return do(cmd.Context(), c, log)
@@ -89,7 +89,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// check refuses a configuration that could serve nobody, before anybody connects.
+// check rejects a configuration that can't serve any client, before the host starts.
 func check(c *config.Config) error {
 	if c.Mode == config.Personal {
 		if _, err := daemon.Account(c); err != nil {
@@ -104,7 +104,7 @@ func check(c *config.Config) error {
 	return nil
 }
 
-// stdio ends with the input, or with SIGTERM after the call in flight.
+// stdio serves a session until the input ends, or until the call in flight ends after SIGTERM.
 func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader, out io.Writer) error {
 	a, err := daemon.Account(c)
 	if err != nil {

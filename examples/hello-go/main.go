@@ -1,4 +1,4 @@
-// Command hello is a plugin with one module of one function.
+// Command hello is a plugin with a module of a single function.
 package main
 
 import (

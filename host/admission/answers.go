@@ -6,27 +6,28 @@ import (
 	"time"
 )
 
-// The bounds of answers, in bytes of what they take until they are written. A list of 100,000 records
-// takes more than all of it, and is decoded alone.
+// Limits of the memory for answers, in bytes, from decoding until the answer is written. A list of 100,000
+// records needs more than the total; it is decoded alone.
 const (
-	smallAnswer    = 16 << 10 // Not counted.
+	smallAnswer    = 16 << 10 // Answers of this size are not counted.
 	accountAnswers = 8 << 20
 	totalAnswers   = 16 << 20
 	answerGrace    = 5 * time.Second
 )
 
-// Answers bounds the memory that workers' answers take: one is decoded only when there is room for it,
-// and holds that room until its caller has been answered. A caller that reads slowly loses it to others
-// that need some, and its connection with it.
+// Answers limits the memory of workers' answers. An answer is decoded only if there is room for it, and it
+// holds that room until the client has received it. If other answers need room, a client that reads slowly
+// loses its room and its connection.
 type Answers struct{ pool *Pool }
 
-// NewAnswers returns the bounds of a host's answers.
+// NewAnswers returns the limits for one host.
 func NewAnswers() *Answers {
 	return &Answers{pool: NewPool(PoolOptions{Total: totalAnswers, Each: accountAnswers, Grace: answerGrace})}
 }
 
-// Take waits for room for an account's answer of so many bytes and values. Room is held until the end
-// of the context's scope; without one, only the decoding waits.
+// Take waits for room for an account's answer with the given number of bytes and values. The room is held
+// until the end of the context's scope. If the context has no scope, the room is released at once, so that
+// only the decoding waits.
 func (a *Answers) Take(ctx context.Context, account string, bytes, values int64) error {
 	n := bytes + values*valueSize
 	if a == nil || n <= smallAnswer {
@@ -40,6 +41,7 @@ func (a *Answers) Take(ctx context.Context, account string, bytes, values int64)
 	return nil
 }
 
-// valueSize is what a value takes beside its own bytes until it has been answered: some seventy decoded,
-// with its part of a list or a map, as many again when the envelope is made, and its name in the text.
+// valueSize is the estimated memory of one value in bytes, in addition to its text: about 70 when it is
+// decoded, including its place in a list or map, the same again when the envelope is built, and its name in
+// the JSON.
 const valueSize = 200

@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The defaults: calls in flight in all and of one account, calls of one account in a second, and
-// how many of those it may save up.
+// Defaults: calls in flight in total and of one account, calls of one account in a second, and the burst in
+// seconds.
 const (
 	DefaultCalls        = 1024
 	DefaultAccountCalls = 64
@@ -19,15 +19,14 @@ const (
 	burstSeconds        = 5
 )
 
-// CallOptions are the bounds of Calls. Zero values mean the defaults; a negative rate sets no bound.
+// CallOptions are the limits of Calls. Zero values mean the defaults; a negative rate means no limit.
 type CallOptions struct {
-	Calls        int     // In flight, in all.
+	Calls        int     // In flight, in total.
 	AccountCalls int     // In flight, of one account.
-	Rate         float64 // Of one account, in a second.
+	Rate         float64 // Of one account in a second.
 }
 
-// Calls bounds the calls in flight, in all and of each account, and the calls of each account in a
-// second.
+// Calls limits the calls in flight, in total and of each account, and the rate of each account's calls.
 type Calls struct {
 	o   CallOptions
 	now func() time.Time
@@ -37,14 +36,14 @@ type Calls struct {
 	accounts keyed[callsOf]
 }
 
-// callsOf is what one account uses.
+// callsOf is the state of one account.
 type callsOf struct {
 	calls  int
 	bucket *rate.Limiter
 	last   time.Time
 }
 
-// NewCalls returns the bounds with no call in flight.
+// NewCalls returns the limits with no call in flight.
 func NewCalls(o CallOptions) *Calls {
 	if o.Calls <= 0 {
 		o.Calls = DefaultCalls
@@ -64,7 +63,8 @@ func NewCalls(o CallOptions) *Calls {
 	return &Calls{o: o, now: time.Now, accounts: newKeyed(create, (*callsOf).idle)}
 }
 
-// Enter counts a call in, or returns which limit is reached. The caller must call leave, once.
+// Enter counts a call, or returns an error that names the limit that is reached. The caller must call leave
+// once.
 func (l *Calls) Enter(name string) (leave func(), err *protocol.Error) { return l.EnterHeavy(name, 1) }
 
 // EnterHeavy is Enter for work that counts as several calls of the account's rate.
@@ -79,7 +79,8 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}
 	switch {
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
-		// A quarter more is for accounts that have nothing under way: others can't keep them out.
+		// The extra quarter is reserved for accounts without any call in flight, so that other accounts can't
+		// lock them out.
 		return refuse("The host has %d calls under way, which is its limit (calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls under way, which is its limit (account_calls).", l.o.AccountCalls)
@@ -96,12 +97,12 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}, nil
 }
 
-// idle reports whether an account has used nothing for so long that its bucket is full.
+// idle reports whether an account has not called for so long that its bucket is full again.
 func (a *callsOf) idle(now time.Time) bool {
 	return a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second
 }
 
-// InFlight returns how many calls there are.
+// InFlight returns the number of calls in flight.
 func (l *Calls) InFlight() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,8 +1,8 @@
-// Package admission decides how much each account and each network client may have of what all of
-// them share: calls, connections, sessions, bytes that are buffered, processor time. Every front door
-// asks it before it parses, buffers or computes anything, under one rule: no account, no client and not
-// all strangers together can take the last place of the others. Whoever finds no room gets some from the
-// holder that has most.
+// Package admission decides how much of the shared resources each account and each network client may use:
+// calls, connections, sessions, buffered bytes, processor time. Every front door asks it before it parses,
+// buffers or computes anything. One rule holds everywhere: no account, no client and not even all strangers
+// together can take the last share of the others. If a newcomer finds no room, the holder with the largest
+// share gives some up.
 //
-// The package knows no protocol and no module: a holder is a name, and what it holds is a number.
+// The package knows no protocol and no module. A holder is a name, and its share is a number.
 package admission

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// FairOptions are the bounds of a FairSemaphore.
+// FairOptions are the limits of a FairSemaphore.
 type FairOptions struct {
-	Slots   int // Calls at once.
-	Each    int // Calls of one account at once.
-	Account int // Calls of one account that may be there, waiting or not.
-	Queue   int // Calls that may wait, in all; of an account that has none here, one always may.
+	Slots   int // Calls that run at once.
+	Each    int // Calls of one account that run at once.
+	Account int // Calls of one account in total, running or waiting.
+	Queue   int // Calls that may wait, in total. If an account has no call here, its first call may always wait.
 }
 
 // Errors of a FairSemaphore.
@@ -21,8 +21,8 @@ var (
 	ErrAccountFull = errors.New("admission: too many calls of the account wait")
 )
 
-// FairSemaphore is a semaphore that is shared out among the accounts: an account that sends a hundred
-// calls waits for itself.
+// FairSemaphore is a semaphore that serves accounts in turn: if an account sends a hundred calls, they wait
+// for each other and not in front of other accounts.
 type FairSemaphore struct {
 	o     FairOptions
 	slots chan struct{}
@@ -32,13 +32,13 @@ type FairSemaphore struct {
 	accounts keyed[fairTurn]
 }
 
-// fairTurn is an account's: whoever holds a token has it.
+// fairTurn is the state of one account. A call runs only while it holds a token.
 type fairTurn struct {
 	token chan struct{}
 	users int
 }
 
-// NewFairSemaphore returns a semaphore of which all slots are free.
+// NewFairSemaphore returns a semaphore with all slots free.
 func NewFairSemaphore(o FairOptions) *FairSemaphore {
 	create := func() *fairTurn { return &fairTurn{token: make(chan struct{}, o.Each)} }
 	return &FairSemaphore{
@@ -47,10 +47,10 @@ func NewFairSemaphore(o FairOptions) *FairSemaphore {
 	}
 }
 
-// Account returns how many calls of one account may be there.
+// Account returns the limit of one account's calls, running or waiting.
 func (g *FairSemaphore) Account() int { return g.o.Account }
 
-// Enter waits for the account's turn and a free slot. The caller must call what it returns.
+// Enter waits for a token of the account and a free slot. The caller must call leave.
 func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func(), err error) {
 	g.mu.Lock()
 	t := g.accounts.of(account, time.Time{})
@@ -59,7 +59,7 @@ func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func()
 		g.mu.Unlock()
 		return nil, ErrAccountFull
 	case t.users > 0 && g.waiting >= g.o.Queue:
-		// An account that has nothing here comes in all the same: the others can't keep it out.
+		// The first call of an account is always admitted, so that other accounts can't lock it out.
 		g.mu.Unlock()
 		return nil, ErrQueueFull
 	}

@@ -12,34 +12,35 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// IntakeOptions bound what is read from clients. Zero values mean the defaults.
+// IntakeOptions are the limits of reading from clients. Zero values mean the defaults.
 type IntakeOptions struct {
-	Requests float64 // Of one account in a second, before they are parsed; negative sets no bound.
-	Largest  int64   // Bytes that one request may have.
+	Requests float64 // Requests of one account in a second, before they are parsed. A negative value means no limit.
+	Largest  int64   // Bytes of the largest request.
 }
 
 const (
-	// A request waits for its turn before it is parsed, so these only slow a client down that sends more
+	// A request waits for its turn before it is parsed. These limits only slow down a client that sends more
 	// than its account's calls can use.
 	defaultRequests = 4 * DefaultRate
 	burstRequests   = 1000
 	accountBytes    = 8 << 20 // Of one account in a second.
-	// Microseconds of a processor for reading what an account sends and writing what it is answered.
+	// Processor time in microseconds for reading an account's requests and writing its answers.
 	accountTime = 500_000 // In a second.
 	burstTime   = 2_000_000
 
-	// SmallRequest is how many bytes of a request are not counted: connections have a buffer of that size.
+	// SmallRequest is the size in bytes up to which a request is not counted. Every connection has a buffer
+	// of that size anyway.
 	SmallRequest = 4 << 10
-	totalIntake  = 10 << 20 // Bytes of requests that are being read, or whose calls run.
+	totalIntake  = 10 << 20 // Bytes of requests that are being read or whose calls are running.
 	eachIntake   = 2 << 20  // Of one account.
 	intakeGrace  = 2 * time.Second
 
-	// maxPaced is how many accounts and clients are paced by themselves.
+	// maxPaced is the number of accounts and clients with a pace of their own. Further ones share a pace.
 	maxPaced = 20_000
 )
 
-// Intake bounds the bytes of requests that are buffered, in all and of each account, and paces what an
-// account sends. It is asked when a request's size is known, before its bytes are read.
+// Intake limits the bytes of buffered requests, in total and of each account, and the rate at which an
+// account sends. The reader of a request asks it when it knows the request's size, before it reads the body.
 type Intake struct {
 	o    IntakeOptions
 	pool *Pool
@@ -54,7 +55,7 @@ type intakeOf struct {
 	last                  time.Time
 }
 
-// NewIntake returns the bounds with nothing read.
+// NewIntake returns the limits with nothing read.
 func NewIntake(o IntakeOptions) *Intake {
 	if o.Requests == 0 {
 		o.Requests = defaultRequests
@@ -76,9 +77,9 @@ func NewIntake(o IntakeOptions) *Intake {
 	})}
 }
 
-// Admit waits until an account may send a request of n bytes, at most until ctx ends. The caller
-// releases the lease, which may be nil, when the call is over. cut ends the client's connection; it is
-// called if others need the bytes more while the request is still being read.
+// Admit waits until an account may send a request of n bytes, or until ctx ends. The caller releases the
+// lease, which may be nil, when the call has ended. Admit may call cut, which closes the client's connection,
+// if other clients need the bytes more while the request is still being read.
 func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -89,7 +90,7 @@ func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()
 	return in.lease(ctx, account, n, cut)
 }
 
-// Reserve is Admit for the bytes of a request that was admitted already.
+// Reserve is Admit for further bytes of a request that was already admitted.
 func (in *Intake) Reserve(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -111,13 +112,13 @@ func (in *Intake) lease(ctx context.Context, account string, n int64, cut func()
 	return lease, nil
 }
 
-// pace waits for the account's turn to send so many requests of n bytes.
+// pace waits until the account may send that many requests with n bytes.
 func (in *Intake) pace(ctx context.Context, account string, requests int, n int64) error {
 	if in.o.Requests < 0 {
 		return nil
 	}
 	a := in.of(account)
-	if err := a.time.WaitN(ctx, 1); err != nil { // Until what it used is paid for.
+	if err := a.time.WaitN(ctx, 1); err != nil { // An account that used more processor time than its share waits here.
 		return err
 	}
 	if err := a.requests.WaitN(ctx, requests); err != nil {
@@ -129,7 +130,7 @@ func (in *Intake) pace(ctx context.Context, account string, requests int, n int6
 	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
 }
 
-// of returns the limits of an account, or of a user by "uid N".
+// of returns the limits of an account, or of a user named "uid N".
 func (in *Intake) of(account string) *intakeOf {
 	now := in.now()
 	in.mu.Lock()
@@ -139,13 +140,14 @@ func (in *Intake) of(account string) *intakeOf {
 	return a
 }
 
-// Connect reports whether a user may open another connection. The limit is that of requests.
+// Connect reports whether a user may open another connection. It uses the limit of requests.
 func (in *Intake) Connect(uid int) bool {
 	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
 }
 
-// Measure charges the processor time until stop is called to an account: if it used more than its share, its
-// next request waits. The caller must not block before it calls stop, from the same goroutine.
+// Measure charges the processor time until stop is called to an account. If the account used more than its
+// share, its next request waits. The caller must not block before it calls stop, and must call it in the same
+// goroutine.
 func (in *Intake) Measure(account string) (stop func()) {
 	if in == nil || in.o.Requests < 0 {
 		return func() {}
@@ -159,7 +161,7 @@ func (in *Intake) Measure(account string) (stop func()) {
 	}
 }
 
-// threadTime is the processor time that the calling thread has used.
+// threadTime returns the processor time of the calling thread.
 func threadTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {

@@ -2,16 +2,16 @@ package admission
 
 import "time"
 
-// sweepEvery is after how many look-ups idle states are removed.
+// sweepEvery is the number of look-ups between two removals of idle states.
 const sweepEvery = 1024
 
-// keyed keeps a state for each account or client that has used something lately. All limits of this package
-// that are counted by account are kept in one. Its owner's mutex guards it.
+// keyed keeps a state for each account or client that was active lately. Every limit of this package that is
+// counted by account uses it. The owner's mutex guards it.
 type keyed[T any] struct {
 	states map[string]*T
 	create func() *T
-	idle   func(state *T, now time.Time) bool // Reports whether a new state would be the same.
-	most   int                                // States at most, beyond which keys share one; 0 sets no bound.
+	idle   func(state *T, now time.Time) bool // Reports whether the state equals a new one.
+	most   int                                // The maximum number of states, beyond which further keys share one; 0 means no limit.
 	used   int
 }
 
@@ -22,7 +22,7 @@ func newKeyed[T any](create func() *T, idle func(*T, time.Time) bool) keyed[T] {
 	return keyed[T]{states: make(map[string]*T), create: create, idle: idle}
 }
 
-// of returns the state of a key, created if necessary.
+// of returns the state of a key. It creates the state if necessary.
 func (k *keyed[T]) of(key string, now time.Time) *T {
 	if k.used++; k.used%sweepEvery == 0 {
 		for other, state := range k.states {

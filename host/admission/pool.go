@@ -11,40 +11,42 @@ import (
 
 // Errors of a Pool.
 var (
-	// ErrShare is returned if the holder has as much as one holder may have.
+	// ErrShare is returned if the holder has reached the limit of one holder.
 	ErrShare = errors.New("admission: the holder has all it may have")
-	// ErrFull is returned if there is no room, and nobody has more than the holder that asks.
+	// ErrFull is returned if there is no room and no other holder has a larger share.
 	ErrFull = errors.New("admission: there is no room")
 )
 
-// PoolOptions are the bounds of a Pool, in whatever unit it counts.
+// PoolOptions are the limits of a Pool. The unit is up to the caller.
 type PoolOptions struct {
 	Total int64 // Of all holders together.
 	Each  int64 // Of one holder; 0 means Total.
-	// Reserve is what holders that have nothing yet may take beyond Total, a Small amount each.
+	// Reserve is the amount beyond Total for holders that have nothing yet. Each of them may take at most
+	// Small of it.
 	Reserve, Small int64
-	// Replace has a holder at its bound, or one that has most when there is no room, lose its own longest
-	// idle lease to the new one. Otherwise it gets an error.
+	// Replace lets a new lease replace the longest idle lease of the same holder if the holder has reached
+	// its limit, or if there is no room and the holder has the largest share. Without it, Acquire returns an
+	// error.
 	Replace bool
-	// Slack is how much may be revoked and not released yet, beyond Total; 0 means an eighth of it.
+	// Slack is the amount of revoked leases that may be unreleased, beyond Total; 0 means an eighth of Total.
 	Slack int64
-	// Grace is how long a lease must have been idle before a holder that has no less can take it.
+	// Grace is how long a lease must be idle before a holder with the same share can take it.
 	Grace time.Duration
 }
 
-// Pool shares an amount among holders. If there is no room, the holder that has most gives up what it
-// has not used for the longest time: first leases that are not trusted, which are strangers'. Those that
-// are trusted keep three quarters of it before strangers.
+// Pool shares an amount among holders. If there is no room, the holder with the largest share loses its
+// longest idle lease. Untrusted leases, which belong to strangers, go first. Strangers can't displace trusted
+// leases below three quarters of the total.
 type Pool struct {
 	o   PoolOptions
 	now func() time.Time
 
 	mu      sync.Mutex
 	held    int64
-	ending  int64 // Of held: revoked, and not released yet.
-	trusted int64 // Of held: trusted, and not revoked.
+	ending  int64 // Part of held: revoked, but not yet released.
+	trusted int64 // Part of held: trusted, and not revoked.
 	holders map[string]*holder
-	waiting *list.List // Of *waiter, who came first at the front.
+	waiting *list.List // Of *waiter, in order of arrival.
 }
 
 // waiter is a call of Wait.
@@ -53,15 +55,15 @@ type waiter struct {
 	wake chan struct{}
 }
 
-// maxWaiting is how many calls of Wait one holder may have.
+// maxWaiting is the limit of concurrent Wait calls of one holder.
 const maxWaiting = 64
 
-// holder is an account or a client. Leases that can be revoked are in idle, the longest idle first.
+// holder is an account or a client. idle lists its revocable leases, the longest idle first.
 type holder struct {
 	key   string
 	held  int64
 	users int
-	idle  [2]*list.List // Of *Lease: those that are not trusted, and those that are.
+	idle  [2]*list.List // Of *Lease: the untrusted leases, then the trusted leases.
 }
 
 // Lease is an amount that a holder has.
@@ -72,13 +74,13 @@ type Lease struct {
 	revoke  func()
 	trusted bool
 	pins    int
-	at      *list.Element // Nil while it is pinned, revoked or released.
+	at      *list.Element // Nil while the lease is pinned, revoked or released.
 	since   time.Time     // When it was last used.
 	revoked bool
 	gone    bool
 }
 
-// NewPool returns a pool in which nobody holds anything.
+// NewPool returns a pool without leases.
 func NewPool(o PoolOptions) *Pool {
 	if o.Each <= 0 || o.Each > o.Total {
 		o.Each = o.Total
@@ -89,18 +91,17 @@ func NewPool(o PoolOptions) *Pool {
 	return &Pool{o: o, now: time.Now, holders: make(map[string]*holder), waiting: list.New()}
 }
 
-// Acquire gives n to a holder, at once or with an error. revoke is called, at most once and in a goroutine
-// of its own, if the lease has to be given up: the owner then calls Release as soon as it has let go. A
-// lease without it is never revoked.
-// More than one holder may have counts as what one may have.
+// Acquire gives n to a holder, or returns an error at once. If the lease must be given up, the pool calls
+// revoke once, in a new goroutine; the owner then calls Release as soon as it can. A lease without revoke is
+// never revoked. If n is more than one holder may have, it counts as that limit.
 func (p *Pool) Acquire(key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acquire(key, n, revoke)
 }
 
-// Wait is Acquire for who can wait: it returns when there is room or ctx ends. Of those that wait, who came
-// first is looked at first.
+// Wait is Acquire that waits: it returns when there is room or when ctx ends. Waiting calls are served in
+// order of arrival.
 func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +121,7 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 	w := &waiter{key: key, wake: make(chan struct{}, 1)}
 	place := p.waiting.PushBack(w)
 	defer p.waiting.Remove(place)
-	// What is fresh now may be idle in a moment, without a release.
+	// A lease may become idle without a release, so Wait also looks once a second.
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for {
@@ -134,7 +135,7 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 		}
 		p.mu.Lock()
 		if ended != nil {
-			p.wakeNext(place.Next()) // It may have been woken, and not have looked.
+			p.wakeNext(place.Next()) // This waiter may have consumed the wake-up.
 			return nil, fmt.Errorf("%w: %w", err, ended)
 		}
 		if lease, err = p.acquire(key, n, revoke); err == nil {
@@ -142,12 +143,12 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 			return lease, nil
 		}
 		if errors.Is(err, ErrShare) {
-			p.wakeNext(place.Next()) // What was released is not for this one.
+			p.wakeNext(place.Next()) // The released lease does not help this waiter.
 		}
 	}
 }
 
-// wakeNext has the first one look that waits, from a place in the row on. It needs mu.
+// wakeNext wakes the first waiter at or after a place in the queue. The caller holds mu.
 func (p *Pool) wakeNext(from *list.Element) {
 	if from != nil {
 		from.Value.(*waiter).notify()
@@ -157,12 +158,12 @@ func (p *Pool) wakeNext(from *list.Element) {
 func (w *waiter) notify() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // It is about to look.
+	default: // It was woken already.
 	}
 }
 
-// released has those look that the release of a holder's lease may have made room for: who came first, and
-// the first of the holder's own, which may wait for its share. It needs mu.
+// released wakes the waiters that may profit from the release of a holder's lease: the first in the queue,
+// and the holder's own first waiter, which may wait for its share. The caller holds mu.
 func (p *Pool) released(key string) {
 	p.wakeNext(p.waiting.Front())
 	for e := p.waiting.Front(); e != nil; e = e.Next() {
@@ -173,7 +174,7 @@ func (p *Pool) released(key string) {
 	}
 }
 
-// acquire makes room and takes it. It needs mu.
+// acquire makes room and takes it. The caller holds mu.
 func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	n = min(n, p.o.Each)
 	h := p.holders[key]
@@ -199,7 +200,7 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 		}
 	}
 	if p.held+n > limit+n+p.o.Slack {
-		return nil, ErrFull // Too much of what was revoked has not been let go.
+		return nil, ErrFull // Too many revoked leases are not released yet.
 	}
 	p.holders[key] = h
 	lease := &Lease{pool: p, holder: h, n: n, revoke: revoke}
@@ -213,13 +214,13 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return lease, nil
 }
 
-// victim returns the holder that has to give something up for h, which asks for n; nil if none has to. First
-// come those that have more than h would have, then those that have as much and let it lie idle; of both,
-// leases that are not trusted come first. It needs mu.
+// victim returns the holder that must give up a lease so that h can have n, or nil if none must. Holders with
+// a larger share than h would have come first, then holders with an equal share that leave it idle. Among
+// both, untrusted leases come first. The caller holds mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
 	classes := 2
 	if p.trusted <= p.o.Total/4*3 {
-		classes = 1 // Whoever comes is a stranger yet.
+		classes = 1 // A new lease is untrusted, so it can't displace trusted leases here.
 	}
 	for _, idleOnly := range []bool{false, true} {
 		for class := range classes {
@@ -231,10 +232,10 @@ func (p *Pool) victim(h *holder, n int64) *holder {
 	return nil
 }
 
-// largest returns the holder with most that can give up a lease of a class; of several, the one whose lease
-// has been idle for longest.
+// largest returns the holder with the largest share that has a revocable lease of a class. If several are
+// equal, it returns the holder of the longest idle lease.
 func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *holder) {
-	var since time.Time // Of the longest idle lease of found.
+	var since time.Time // Since when found's lease is idle.
 	for _, v := range p.holders {
 		front := v.idle[class].Front()
 		if v == h || front == nil || v.held < h.held+n {
@@ -251,7 +252,8 @@ func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *hol
 	return found
 }
 
-// evict revokes a holder's longest idle lease, and reports whether it has one. It needs mu.
+// evict revokes a holder's longest idle lease. It reports whether there was a lease to revoke. The caller
+// holds mu.
 func (p *Pool) evict(h *holder) bool {
 	for _, idle := range h.idle {
 		front := idle.Front()
@@ -264,7 +266,7 @@ func (p *Pool) evict(h *holder) bool {
 		if lease.trusted {
 			p.trusted -= lease.n
 		}
-		h.held -= lease.n // The bound of its holder must not wait for it.
+		h.held -= lease.n // A revoked lease no longer counts towards the limit of its holder.
 		p.ending += lease.n
 		go lease.revoke()
 		return true
@@ -272,7 +274,7 @@ func (p *Pool) evict(h *holder) bool {
 	return false
 }
 
-// Release gives a lease back. A second call does nothing; nor does one on nil.
+// Release gives a lease back. Releasing it again, or releasing nil, does nothing.
 func (l *Lease) Release() {
 	if l == nil {
 		return
@@ -298,14 +300,14 @@ func (l *Lease) Release() {
 	p.released(l.holder.key)
 }
 
-// leave forgets a holder without leases. It needs mu.
+// leave forgets a holder without leases. The caller holds mu.
 func (p *Pool) leave(h *holder) {
 	if h.users--; h.users == 0 && p.holders[h.key] == h {
 		delete(p.holders, h.key)
 	}
 }
 
-// Pin keeps a lease from being revoked until Unpin: what it is for is being done.
+// Pin keeps a lease from being revoked until Unpin, because it is in use.
 func (l *Lease) Pin() {
 	if l == nil {
 		return
@@ -316,7 +318,7 @@ func (l *Lease) Pin() {
 	l.unlink()
 }
 
-// Unpin ends a Pin. The lease then has been idle for no time.
+// Unpin ends a Pin. The lease counts as just used.
 func (l *Lease) Unpin() {
 	if l == nil {
 		return
@@ -327,8 +329,8 @@ func (l *Lease) Unpin() {
 	l.link()
 }
 
-// Trust gives a lease to another holder: a client has proved which account it is. It then is given up
-// after the leases of strangers. The error is ErrShare if the account has all it may have.
+// Trust moves a lease to another holder, because the client has proved its account. From then on the lease is
+// revoked only after the leases of strangers. Trust returns ErrShare if the account has reached its limit.
 func (l *Lease) Trust(key string) error {
 	if l == nil {
 		return nil
@@ -362,7 +364,7 @@ func (l *Lease) Trust(key string) error {
 	return nil
 }
 
-// link puts a lease that can be revoked behind the others of its holder. It needs mu.
+// link appends a revocable lease to the idle leases of its holder. The caller holds mu.
 func (l *Lease) link() {
 	if l.pins > 0 || l.revoked || l.gone || l.at != nil {
 		return
@@ -375,7 +377,7 @@ func (l *Lease) link() {
 	l.at = l.holder.idle[class].PushBack(l)
 }
 
-// unlink takes a lease out of those that can be revoked. It needs mu.
+// unlink removes a lease from the idle leases of its holder. The caller holds mu.
 func (l *Lease) unlink() {
 	if l.at == nil {
 		return
@@ -388,7 +390,7 @@ func (l *Lease) unlink() {
 	l.at = nil
 }
 
-// Held returns how much all holders have together.
+// Held returns the amount of all leases.
 func (p *Pool) Held() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

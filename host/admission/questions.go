@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// QuestionOptions are the bounds of Questions.
+// QuestionOptions are the limits of Questions.
 type QuestionOptions struct {
-	Each int // Questions of one account that are answered at once.
-	// Wait is how long further questions wait; with 0 they fail at once.
+	Each int // Questions about one account that are answered at once.
+	// Wait is how long further questions wait. If it is 0, they fail at once.
 	Wait time.Duration
-	// Rest is how long an account is not asked again after its worker did not answer in time.
+	// Rest is how long an account is not asked after its worker did not answer in time.
 	Rest time.Duration
 }
 
@@ -24,8 +24,8 @@ var (
 	ErrTooMany = errors.New("admission: too many questions about the account are being answered")
 )
 
-// Questions bounds what others ask an account's worker: the mail server, and strangers who sign in. An
-// account that stops its worker must not block everyone who asks.
+// Questions limits how often others ask an account's worker: the mail server, and strangers who sign in. If
+// an account stops its worker, it must not block everyone else.
 type Questions struct {
 	o         QuestionOptions
 	now       func() time.Time
@@ -40,9 +40,9 @@ type questionsOf struct {
 	restUntil time.Time
 }
 
-// NewQuestions returns the bounds with no question asked.
+// NewQuestions returns the limits with no question asked.
 func NewQuestions(o QuestionOptions) *Questions {
-	const unlimited = 1 << 20 // Of all accounts: the calls in flight bound them.
+	const unlimited = 1 << 20 // The number of calls in flight limits them.
 	waiting := unlimited
 	if o.Wait == 0 {
 		waiting = o.Each
@@ -56,8 +56,8 @@ func NewQuestions(o QuestionOptions) *Questions {
 	}
 }
 
-// Enter waits until an account may be asked. The caller must call leave with whether the answer came too
-// late. The error is ErrNoAnswer, ErrTooMany or ctx's.
+// Enter waits until an account may be asked. The caller must call leave and report whether the answer came
+// too late. The error is ErrNoAnswer, ErrTooMany or ctx's.
 func (q *Questions) Enter(ctx context.Context, account string) (leave func(late bool), err error) {
 	q.mu.Lock()
 	a := q.accounts.of(account, q.now())

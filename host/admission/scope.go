@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Scope collects what a call holds until its answer has been written: a client that does not read its
-// answers goes on to hold what they take.
+// Scope collects the resources that a call holds until its answer has been written. If a client does not read
+// its answers, its calls keep their resources.
 type Scope struct {
 	cut func()
 
@@ -17,14 +17,14 @@ type Scope struct {
 
 type scopeKey struct{}
 
-// WithScope returns a context whose calls hold what they take until End. cut ends the client's
-// connection, which frees what its call holds; it is called if others need it more.
+// WithScope returns a context whose calls keep their resources until End. cut closes the client's connection;
+// it is called if other clients need the resources more.
 func WithScope(ctx context.Context, cut func()) (context.Context, *Scope) {
 	s := &Scope{cut: cut}
 	return context.WithValue(ctx, scopeKey{}, s), s
 }
 
-// End gives everything back.
+// End releases all resources of the scope.
 func (s *Scope) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,8 +35,8 @@ func (s *Scope) End() {
 	s.releases = nil
 }
 
-// Hold has release called at the end of the context's scope, or at once if that is over or there is
-// none.
+// Hold arranges that release is called at the end of the context's scope. If the scope has ended or the
+// context has no scope, Hold calls release at once.
 func Hold(ctx context.Context, release func()) {
 	s, ok := ctx.Value(scopeKey{}).(*Scope)
 	if !ok {
@@ -52,7 +52,7 @@ func Hold(ctx context.Context, release func()) {
 	s.releases = append(s.releases, release)
 }
 
-// cutOf returns what ends the connection of the context's client; nil if nothing does.
+// cutOf returns the function that closes the client's connection, or nil if the context has none.
 func cutOf(ctx context.Context) func() {
 	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
 		return s.cut

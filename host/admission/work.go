@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Work paces the computing that a caller chooses: filters with patterns, sorting. Whatever callers ask
-// for, one of them computes at a time, and together they take half of one processor.
+// Work limits the processor time of computations that callers choose, such as filters with patterns and
+// sorting. One of them computes at a time, and all of them together use half of one processor.
 type Work struct{ turns *FairSemaphore }
 
-// NewWork returns a Work of which nothing is under way.
+// NewWork returns a Work with nothing to do.
 func NewWork() *Work {
-	const many = 1 << 20 // The account's calls in flight are what bounds those that wait.
+	const many = 1 << 20 // The limit of calls in flight also limits the number of waiting computations.
 	return &Work{turns: NewFairSemaphore(FairOptions{Slots: 1, Each: 1, Account: many, Queue: many})}
 }
 
-// Pace returns what an account's computation calls after each slice of it, and what it calls at its
-// end. The first slice is free, so that what is quick waits for nobody.
+// Pace returns two functions for an account's computation: it calls pause after each slice, and end at its
+// end. The first slice does not wait, so that short computations never do.
 func (w *Work) Pace(account string) (pause func(context.Context) error, end func()) {
 	var leave func()
 	var started time.Time
@@ -28,7 +28,7 @@ func (w *Work) Pace(account string) (pause func(context.Context) error, end func
 	}
 	pause = func(ctx context.Context) error {
 		if leave != nil {
-			// The turn is kept while nothing is computed: this is what leaves the other half.
+			// The turn is kept during the pause, so that half of the processor stays free.
 			rest := time.NewTimer(time.Since(started))
 			select {
 			case <-rest.C:

@@ -1,5 +1,5 @@
-// Package atomicfile replaces a file whole or not at all, and for good: what the host keeps of its own.
-// The files of accounts are the Email plugin's, which has more to mind.
+// Package atomicfile replaces a file completely or not at all, and durably. It is for the host's own files.
+// Files of accounts are written by the Email plugin, which has more rules.
 package atomicfile
 
 import (
@@ -9,23 +9,23 @@ import (
 	"path/filepath"
 )
 
-// Write puts text at path with a mode, in place of what is there.
+// Write writes text to path with a mode, and replaces an existing file.
 func Write(path string, text []byte, mode os.FileMode) error {
 	return write(path, text, mode, os.Rename, (*os.File).Sync)
 }
 
-// WriteNew puts text at path with a mode. The error wraps os.ErrExist if something is there.
+// WriteNew writes text to path with a mode. The error wraps os.ErrExist if path exists.
 func WriteNew(path string, text []byte, mode os.FileMode) error {
 	place := func(from, to string) error {
-		err := os.Link(from, to) // Unlike a rename it replaces nothing.
+		err := os.Link(from, to) // Unlike a rename, a link replaces nothing.
 		_ = os.Remove(from)
 		return err
 	}
 	return write(path, text, mode, place, (*os.File).Sync)
 }
 
-// write writes a file beside path and has place move it there; sync puts a file, or a directory, on
-// disk.
+// write writes a temporary file in the directory of path; place moves it to path, and sync flushes a file or
+// a directory to disk.
 func write(path string, text []byte, mode os.FileMode, place func(from, to string) error, sync func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".liveapid-")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package config is the configuration of a host: one documented struct, one reader,
-// one check that names every mistake at once. It opens the configuration file and
-// nothing else.
+// Package config reads and validates a host's configuration: a documented struct, a reader, and a check that
+// reports all mistakes at once. It opens the configuration's files and nothing else.
 package config
 
 import (
@@ -16,30 +15,30 @@ import (
 )
 
 const (
-	// DefaultPath is where an installation keeps its configuration.
+	// DefaultPath is the configuration of an installation.
 	DefaultPath = "/etc/liveapid/liveapid.toml"
-	// DefaultSocket is where an installation listens.
+	// DefaultSocket is the socket of an installation.
 	DefaultSocket = "/run/liveapid/liveapi.sock"
-	// DefaultBindings is where an installation keeps the Perl and PHP libraries.
+	// DefaultBindings is the directory of the Perl and PHP libraries of an installation.
 	DefaultBindings = "/usr/share/liveapid/bindings"
-	// DefaultLibrary is where an installation keeps the plugins' programs.
+	// DefaultLibrary is the directory of the plugins' programs of an installation.
 	DefaultLibrary = "/usr/lib/liveapid"
-	// DefaultState is where an installation's host keeps what it has to remember.
+	// DefaultState is the directory in which the host of an installation keeps its state.
 	DefaultState = "/var/lib/liveapid"
-	// DefaultWorkers and DefaultWorkerMemory, in MiB, bound workers where nothing is said.
+	// DefaultWorkers and DefaultWorkerMemory (in MiB) are the default limits of workers.
 	DefaultWorkers      = 500
 	DefaultWorkerMemory = 512
-	// Env names the configuration for every command and shim.
+	// Env is the environment variable that names the configuration for every command and shim.
 	Env = "LIVEAPID_CONFIG"
 )
 
-// Mode is how many accounts a host serves.
+// Mode tells how many accounts a host serves.
 type Mode string
 
 const (
-	// Personal serves one account as the host's own user, to peers of that user alone.
+	// Personal serves a single account with the host's own user, and only peers of that user.
 	Personal Mode = "personal"
-	// Server serves many accounts, each by a worker with its own uid. It needs root.
+	// Server serves many accounts, each by workers with the account's uid. It needs root.
 	Server Mode = "server"
 )
 
@@ -105,7 +104,7 @@ type Config struct {
 
 // Plugin is one plugin program.
 type Plugin struct {
-	Name string `toml:"-"` // The name of its file in plugin_dir; "" for one of [[plugin]].
+	Name string `toml:"-"` // The name of its file in plugin_dir; "" if it comes from [[plugin]].
 	// The program. Default: liveapi-email of the installation.
 	Path string `toml:"path" packaged:"\"/usr/lib/liveapid/liveapi-email\""`
 	// The program's arguments. If path is an interpreter, the last one is the plugin's own file.
@@ -149,7 +148,7 @@ type Limits struct {
 	AccountRate float64 `toml:"account_rate" example:"50.0"`
 }
 
-// Duration is a time in Go's spelling: "90s", "5m".
+// Duration is a time in Go's spelling, such as "90s" or "5m".
 type Duration time.Duration
 
 // UnmarshalText reads a duration.
@@ -165,17 +164,17 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText writes a duration.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// Default is the configuration of a program that is given none: the caller's own
-// account, for itself.
+// Default returns the configuration of a program without a configuration file: it serves the running user's
+// own account.
 func Default() *Config {
 	c := &Config{Mode: Personal}
 	c.fill()
 	return c
 }
 
-// Find loads the configuration that path names, or LIVEAPID_CONFIG, or DefaultPath if it exists, or else
-// Default. If the file at DefaultPath may not be read, the result is in server mode and names the
-// default socket.
+// Find loads the configuration at path, or at LIVEAPID_CONFIG if path is empty, or at DefaultPath if that
+// exists; otherwise it returns Default. If the running user may not read DefaultPath, the result is in server
+// mode and names the default socket.
 func Find(path string) (*Config, error) {
 	if path == "" {
 		path = os.Getenv(Env)
@@ -188,7 +187,7 @@ func Find(path string) (*Config, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return Default(), nil
 	case errors.Is(err, fs.ErrPermission):
-		// The operator's, which may hold secrets: everybody else is served by the host that runs by it.
+		// The file may hold the operator's secrets. Other users reach the host that uses it by its socket.
 		c = Default()
 		c.Mode = Server
 		return c, nil
@@ -196,7 +195,7 @@ func Find(path string) (*Config, error) {
 	return c, err
 }
 
-// Load reads and checks the configuration at path.
+// Load reads and validates the configuration at path.
 func Load(path string) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -217,7 +216,7 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Owners is the file in which the host remembers whose each domain was; "" if it has none.
+// Owners returns the file in which the host remembers to which account each domain belonged, or "".
 func (c *Config) Owners() string {
 	if c.State == "" {
 		return ""
@@ -225,7 +224,7 @@ func (c *Config) Owners() string {
 	return filepath.Join(c.State, "domains.json")
 }
 
-// Path is the file the configuration came from; "" for Default.
+// Path returns the file of the configuration, or "" for Default.
 func (c *Config) Path() string { return c.path }
 
 // fill sets defaults and makes paths absolute.
@@ -277,8 +276,7 @@ func (c *Config) fill() {
 	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
 }
 
-// findBindings returns the libraries of a checkout, whose programs lie in bin, or else
-// the place of an installation's.
+// findBindings returns the libraries of a checkout, whose programs are in bin, or those of the installation.
 func findBindings() string {
 	if dir := siblingProgram("../bindings"); dirExists(dir) {
 		return dir
@@ -303,8 +301,8 @@ func (c *Config) absolute(path string) string {
 	return filepath.Join(filepath.Dir(c.path), path)
 }
 
-// siblingProgram returns the path of a program in the folder of the running one, or in that where an
-// installation keeps programs that are not for people.
+// siblingProgram returns the path of a program in the directory of the running program, or else in
+// DefaultLibrary.
 func siblingProgram(name string) string {
 	self, err := os.Executable()
 	if err != nil {
@@ -320,7 +318,7 @@ func siblingProgram(name string) string {
 	return path
 }
 
-// Validate reports every mistake.
+// Validate reports all mistakes.
 func (c *Config) Validate() error {
 	var all []error
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }

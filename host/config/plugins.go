@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
-// Sum returns the SHA-256 that the plugin's binary must have; nil where none is given.
+// Sum returns the SHA-256 that the plugin's binary must have, or nil if none is configured.
 func (p Plugin) Sum() ([]byte, error) {
 	if p.SHA256 == "" {
 		return nil, nil
@@ -30,26 +30,25 @@ func (p *Plugin) fill(absolute func(string) string) {
 	if len(p.Args) == 0 {
 		return
 	}
-	// Interpreters are links to the version that is installed.
+	// The path of an interpreter is often a link to the installed version.
 	if real, err := filepath.EvalSymlinks(p.Path); err == nil {
 		p.Path = real
 	}
-	// A worker starts in /, so the file's name must not depend on where.
+	// A worker starts in /, so a relative path would not be found.
 	if file := absolute(p.Args[len(p.Args)-1]); fileExists(file) {
 		p.Args[len(p.Args)-1] = file
 	}
 }
 
-// IsPluginName tells whether a name can be a plugin's in plugin_dir.
+// IsPluginName reports whether a name is valid for a plugin in plugin_dir.
 func IsPluginName(name string) bool {
 	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	})
 }
 
-// ReadPlugins returns the plugins of the folder plugin_dir, by name. check looks at each file
-// before it is read; nil looks at none. One that is broken is left out, and returned as an
-// error that names it.
+// ReadPlugins returns the plugins in plugin_dir, sorted by name. check is called for each file before it is
+// read; it may be nil. A broken plugin is left out and returned as an error that names it.
 func (c *Config) ReadPlugins(check func(path string) error) (plugins []Plugin, broken []error) {
 	if c.PluginDir == "" {
 		return nil, nil

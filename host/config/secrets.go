@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a plugin's settings mean only the plugin knows, before which the file has been read. So a secret
-// is told by its name, and the address of a database by the password in it.
+// Only the plugin knows the meaning of its settings, and the file is read before the plugin starts. So a
+// secret is recognized by the name of its setting, and the address of a database by the password in it.
 var (
 	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|apikey|(^|[_-])(key|pw|pwd|psk|authorization))s?(_(pem|der|hex|base64|b64))?$`)
 	fileName    = regexp.MustCompile(`(?i)[_-](file|path|dir)$`)
@@ -24,11 +24,11 @@ var (
 	userAndPass = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*://[^/@\s:]*:[^/\s]+@|[^/@\s:]*:\S+@([a-z0-9]*\(|/))`)
 )
 
-// Exposed returns an error for each file of the configuration that holds a secret and that others than
-// its owner can read: the password of a database, a key or a token in a plugin's settings.
+// Exposed returns an error for each file of the configuration that holds a secret (a database's password, a
+// key or a token) and that users other than its owner can read.
 func (c *Config) Exposed() error {
 	var all []error
-	trusted := map[uint32]bool{0: true} // Groups that may read: root's, and the helper's, which gets the secrets.
+	trusted := map[uint32]bool{0: true} // Groups that may read the file: root's, and the helper's, because the helper gets the secrets.
 	if helper, err := user.Lookup(c.Helper); err == nil {
 		if gid, err := strconv.ParseUint(helper.Gid, 10, 32); err == nil {
 			trusted[uint32(gid)] = true
@@ -52,7 +52,7 @@ func (c *Config) Exposed() error {
 			look(c.path, filepath.Base(p.Path), p.Settings, p.Args)
 		}
 	}
-	plugins, _ := c.ReadPlugins(nil) // Those that can't be read are not served.
+	plugins, _ := c.ReadPlugins(nil) // Plugins that can't be read are not served.
 	for _, p := range plugins {
 		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings, p.Args)
 	}
@@ -84,7 +84,7 @@ func secretsOf(prefix, name string, value any) (names []string) {
 	return names
 }
 
-// readableByOthers returns who else can read a file, in words; "" is nobody.
+// readableByOthers says in words which other users can read a file, or returns "".
 func readableByOthers(path string, trusted map[uint32]bool) string {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -101,7 +101,7 @@ func readableByOthers(path string, trusted map[uint32]bool) string {
 	return ""
 }
 
-// passable reports whether everybody can pass through the directories above a file.
+// passable reports whether every user can pass through the directories of a path.
 func passable(path string) bool {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
@@ -117,7 +117,7 @@ func passable(path string) bool {
 	}
 }
 
-// hasACL reports whether a file has an access list beside its mode.
+// hasACL reports whether a file has an access control list.
 func hasACL(path string) bool {
 	n, err := unix.Getxattr(path, "system.posix_acl_access", nil)
 	return err == nil && n > 0

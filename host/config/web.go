@@ -47,16 +47,16 @@ type Web struct {
 	HTTP2 bool `toml:"http2" example:"true"`
 }
 
-// PAM is the word in Passwords for the system's PAM.
+// PAM is the value of Passwords for the system's PAM.
 const PAM = "pam"
 
-// PAMProgram is the program that asks PAM: beside the host's own.
+// PAMProgram returns the program that asks PAM, from the directory of the host's own program.
 func (w *Web) PAMProgram() string { return siblingProgram("liveapi-pam") }
 
-// On tells whether there is an HTTPS API.
+// On reports whether the HTTPS API is on.
 func (w *Web) On() bool { return w.State != "" }
 
-// Tokens is the file of the tokens.
+// Tokens returns the file of the tokens.
 func (w *Web) Tokens() string { return filepath.Join(w.State, "tokens.json") }
 
 func (w *Web) fill(absolute func(string) string) {
@@ -83,7 +83,7 @@ func (w *Web) fill(absolute func(string) string) {
 	}
 }
 
-// ProxyNetworks are the proxies as networks.
+// ProxyNetworks returns the proxies as networks.
 func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, text := range w.Proxies {

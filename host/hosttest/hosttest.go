@@ -1,6 +1,5 @@
-// Package hosttest gives tests a real host: a sandbox in a temporary folder, the
-// programs of bin/, and connections that speak the wire. It is imported by tests alone,
-// and never replaces a part by a stand-in.
+// Package hosttest gives tests a real host: a sandbox in a temporary directory, the programs of bin/, and
+// connections that speak the wire format. Only tests import it, and it replaces no part by a mock.
 package hosttest
 
 import (
@@ -30,13 +29,13 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Patience bounds whatever a test waits for. It decides no verdict but that of a hang.
+// Patience limits every wait of a test. Only a hang reaches it.
 const Patience = 60 * time.Second
 
-// Tick is how often a test looks whether what it waits for is there.
+// Tick is the interval at which a test checks a condition.
 const Tick = 20 * time.Millisecond
 
-// Root returns the module's folder.
+// Root returns the module's directory.
 func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -63,14 +62,14 @@ type World struct {
 	Dir    string
 	Config string
 	Socket string
-	Shadow string // The store's file with the sandbox's mailbox.
+	Shadow string // The file with the hash of the sandbox's mailbox.
 
-	uid int     // Whose the world is, and as whom its programs run; 0 is the test's own user.
-	log *Buffer // Start's; nil makes one.
-	bin string  // Their programs, where that user can't reach those of the tree.
+	uid int     // The user that owns the world and runs its programs; 0 means the test's own user.
+	log *Buffer // The log of Start; nil means a new one.
+	bin string  // A copy of the programs, if the user can't reach those of the tree.
 }
 
-// SandboxAs makes a sandbox of another user. It needs root.
+// SandboxAs writes a sandbox that another user owns. It needs root.
 func SandboxAs(t testing.TB, uid int) *World {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -100,16 +99,16 @@ func newWorld(dir string) *World {
 	}
 }
 
-// Sandbox makes a sandbox with liveapi sandbox.
+// Sandbox writes a sandbox with liveapi sandbox.
 func Sandbox(t testing.TB) *World {
 	t.Helper()
-	parent, err := os.MkdirTemp("", "lw") // Short, for the sockets' paths.
+	parent, err := os.MkdirTemp("", "lw") // A short path, because the path of a socket is limited.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
 	return SandboxIn(t, parent)
 }
 
-// SandboxIn makes a sandbox in a folder of the test's.
+// SandboxIn writes a sandbox in a directory of the test.
 func SandboxIn(t testing.TB, parent string) *World {
 	t.Helper()
 	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the world as another user.
@@ -117,13 +116,13 @@ func SandboxIn(t testing.TB, parent string) *World {
 	out, err := exec.Command(Bin(t, "liveapi"), "sandbox", dir).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	w := newWorld(dir)
-	// Tests of other things use passwords that are easy to tell apart.
+	// Most tests use short passwords that are easy to tell apart.
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
 	w.settle(t)
 	return w
 }
 
-// Set replaces a text in the world's configuration, which must stand there.
+// Set replaces a text in the world's configuration. The text must be there.
 func (w *World) Set(t testing.TB, old, text string) {
 	t.Helper()
 	config, err := os.ReadFile(w.Config)
@@ -132,16 +131,16 @@ func (w *World) Set(t testing.TB, old, text string) {
 	require.NoError(t, os.WriteFile(w.Config, []byte(strings.Replace(string(config), old, text, 1)), 0o644))
 }
 
-// SetSecret is Set for a text with a key or a password: nobody else may then read the configuration.
+// SetSecret is Set for a text with a key or a password: it makes the configuration private.
 func (w *World) SetSecret(t testing.TB, old, text string) {
 	t.Helper()
 	require.NoError(t, os.Chmod(w.Config, 0o600))
 	w.Set(t, old, text)
 }
 
-const settings = "# The Email plugin" // What stands before a sandbox's plugin.
+const settings = "# The Email plugin" // The line before a sandbox's plugin.
 
-// settle makes a sandbox one of many on a machine that may be slow.
+// settle adapts a sandbox to a slow machine on which many tests run.
 func (w *World) settle(t testing.TB) {
 	t.Helper()
 	w.closeWeb(t)
@@ -154,8 +153,8 @@ func (w *World) Limits(t testing.TB, lines string) {
 	w.Set(t, "[limits]\n", "[limits]\n"+lines+"\n")
 }
 
-// LockStore keeps changes waiting, as a program that changes the store's files does; its lock is there
-// since the first change.
+// LockStore makes changes wait, as another program that changes the store's files does. The lock file exists
+// after the first change.
 func (w *World) LockStore(t testing.TB) (unlock func()) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(w.Shadow), ".liveapid.lock"), os.O_RDWR, 0)
@@ -165,7 +164,7 @@ func (w *World) LockStore(t testing.TB) (unlock func()) {
 	return func() { require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)) }
 }
 
-// Env is the environment in which programs find the world, and it alone.
+// Env returns the environment in which programs find the world, and only this world.
 func (w *World) Env(t testing.TB, more ...string) []string {
 	t.Helper()
 	env := []string{
@@ -194,7 +193,7 @@ func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// programs is the folder of the world's programs.
+// programs returns the directory of the world's programs.
 func (w *World) programs(t testing.TB) string {
 	if w.bin == "" {
 		return filepath.Join(Root(t), "bin")
@@ -202,7 +201,7 @@ func (w *World) programs(t testing.TB) string {
 	return w.bin
 }
 
-// Output runs a command that has to succeed and returns its standard output.
+// Output runs a command, which must succeed, and returns its standard output.
 func Output(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -211,7 +210,7 @@ func Output(t testing.TB, cmd *exec.Cmd) string {
 	return stdout.String()
 }
 
-// Host is a liveapid serve of its own process.
+// Host is a liveapid serve in a process of its own.
 type Host struct {
 	Process *os.Process
 	Log     *Buffer
@@ -224,7 +223,7 @@ func (w *World) Serve(t testing.TB) *Host {
 	return w.ServeCommand(t, w.Command(t, "liveapid", "serve"))
 }
 
-// ServeCommand is Serve by another command.
+// ServeCommand is Serve with another command.
 func (w *World) ServeCommand(t testing.TB, cmd *exec.Cmd) *Host {
 	t.Helper()
 	h := &Host{Log: &Buffer{}, done: make(chan error, 1)}
@@ -240,7 +239,7 @@ func (w *World) ServeCommand(t testing.TB, cmd *exec.Cmd) *Host {
 	return h
 }
 
-// Wait waits for the process's end. Call it at most once.
+// Wait waits for the end of the process. Call it at most once.
 func (h *Host) Wait(t testing.TB) error {
 	t.Helper()
 	select {
@@ -253,14 +252,14 @@ func (h *Host) Wait(t testing.TB) error {
 	}
 }
 
-// Stop ends the host as an operator does, and requires that it ends well.
+// Stop ends the host as an operator does, and requires that it exits with success.
 func (h *Host) Stop(t testing.TB) {
 	t.Helper()
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, h.Wait(t), "%s", h.Log)
 }
 
-// WaitForSocket waits until somebody listens.
+// WaitForSocket waits until a host listens.
 func (w *World) WaitForSocket(t testing.TB) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -273,7 +272,7 @@ func (w *World) WaitForSocket(t testing.TB) {
 }
 
 // Start serves the world in the test's own process, so that the race detector sees the host, and returns the
-// host. Workers are processes as ever.
+// host. Workers are processes of their own.
 func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runtime {
 	t.Helper()
 	c, err := config.Load(w.Config)
@@ -314,7 +313,7 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runt
 	return rt
 }
 
-// Conn is a client that a test writes by hand.
+// Conn is a client whose bytes the test writes.
 type Conn struct {
 	t testing.TB
 	net.Conn
@@ -329,8 +328,7 @@ func (w *World) Dial(t testing.TB) *Conn {
 	return NewConn(t, conn)
 }
 
-// NewConn wraps a connection. It is closed with the test. Each thing that is sent or read on
-// it has Patience, however many there are.
+// NewConn wraps a connection and closes it with the test. Each read and each write may take Patience.
 func NewConn(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
@@ -356,8 +354,7 @@ func (c *Conn) Send(payload string) {
 	c.Raw(string(wire.AppendFrame(nil, []byte(payload))))
 }
 
-// Answer reads one answer and returns its JSON. What stands around it is checked byte
-// for byte.
+// Answer reads an answer and returns its JSON. It checks the rest of the answer byte for byte.
 func (c *Conn) Answer() string {
 	c.t.Helper()
 	body := c.AnswerText()
@@ -366,7 +363,7 @@ func (c *Conn) Answer() string {
 	return body
 }
 
-// AnswerText reads one answer of whatever form.
+// AnswerText reads an answer of any form.
 func (c *Conn) AnswerText() string {
 	c.t.Helper()
 	c.patience()
@@ -382,7 +379,7 @@ func (c *Conn) AnswerText() string {
 	return body
 }
 
-// Frame reads one answer of a MessagePack session.
+// Frame reads an answer of a MessagePack session.
 func (c *Conn) Frame() string {
 	c.t.Helper()
 	c.patience()
@@ -409,7 +406,7 @@ func (c *Conn) Call(api, module, function, args string) string {
 	return c.Ask(Action(api, module, function, args))
 }
 
-// Action is the payload of a call.
+// Action returns the payload of a call.
 func Action(api, module, function, args string) string {
 	return fmt.Sprintf("<cpanelaction>\n{\"reqtype\":\"exec\",\"module\":%q,\"func\":%q,\"apiversion\":%q,\"args\":%s}\n</cpanelaction>", module, function, api, args)
 }
@@ -436,7 +433,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-// String returns what was written so far.
+// String returns the text so far.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -18,18 +18,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Helper is the system user that tests use as the helper.
+// Helper is the system user that tests use for the helper.
 const Helper = "daemon"
 
-// Server makes a world of server mode in a folder that root alone can change, with an account
-// for each uid: u20001 with the domain u20001.example, and so on, and in each the mailbox
-// user. It needs root.
+// Server writes a world in server mode in a directory that only root can change. Each uid gets an account,
+// such as u20001 with the domain u20001.example, which has the mailbox user. It needs root.
 func Server(t testing.TB, uids ...int) *World {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("server mode needs root")
 	}
-	// Not below the temporary folder, which everybody can write.
+	// Not below the temporary directory, because everyone can write there.
 	parent, err := os.MkdirTemp("/opt", "lw")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
@@ -49,7 +48,7 @@ func Server(t testing.TB, uids ...int) *World {
 	return w
 }
 
-// CopyPrograms copies the built programs into a folder.
+// CopyPrograms copies the built programs into a directory.
 func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
 	t.Helper()
 	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "liveapi-pam", "uapi", "cpapi2"} {
@@ -60,10 +59,10 @@ func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
 	}
 }
 
-// Name is the name of Server's account with a uid.
+// Name returns the name of Server's account with a uid.
 func Name(uid int) string { return fmt.Sprintf("u%d", uid) }
 
-// AddAccount adds an account to a world of server mode. Its home is its own alone.
+// AddAccount adds an account to a world in server mode. Only the account can open its home.
 func (w *World) AddAccount(t testing.TB, uid int) {
 	t.Helper()
 	name := Name(uid)
@@ -87,17 +86,17 @@ func (w *World) AddAccount(t testing.TB, uid int) {
 	require.NoError(t, os.Rename(temp, w.AccountFile(uid)))
 }
 
-// AccountFile is the path of an account's file.
+// AccountFile returns the path of an account's file.
 func (w *World) AccountFile(uid int) string {
 	return filepath.Join(w.Dir, "accounts", Name(uid)+".toml")
 }
 
-// Home is an account's.
+// Home returns the home of an account.
 func (w *World) Home(uid int) string {
 	return filepath.Join(filepath.Dir(w.Dir), "home", Name(uid))
 }
 
-// OldHash is of the password Old.passw0rd-1.
+// OldHash is the hash of Old.passw0rd-1.
 const OldHash = "$6$saltsalt$Epo2xi3fNzX5pdhbo3oJ9W.TG1g3qDq97PvvMRUgZuJTOorXZWwG1VPMDPS5pTZF44i5p/Jbv64aFhvAH07E6/"
 
 // As makes a command run as another user, without further groups.
@@ -107,7 +106,7 @@ func As(cmd *exec.Cmd, uid int) *exec.Cmd {
 	return cmd
 }
 
-// AsUser is As by a system user's name.
+// AsUser is As with the name of a system user.
 func AsUser(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
 	t.Helper()
 	u, err := account.SystemUser(name)
@@ -115,8 +114,8 @@ func AsUser(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
 	return As(cmd, u.UID)
 }
 
-// DialUID connects to the world's host as another user: what the kernel tells the host is who
-// connects, which is this thread's.
+// DialUID connects to the world's host as another user. The kernel tells the host the user of the connecting
+// thread.
 func (w *World) DialUID(t testing.TB, uid int) *Conn {
 	t.Helper()
 	conn, err := dialUID(w.Socket, uid)
@@ -124,7 +123,7 @@ func (w *World) DialUID(t testing.TB, uid int) *Conn {
 	return NewConn(t, conn)
 }
 
-// TryUID is DialUID for whom connecting may fail.
+// TryUID is DialUID for connections that may fail.
 func (w *World) TryUID(uid int) (net.Conn, error) { return dialUID(w.Socket, uid) }
 
 // DialAs connects to any socket as another user.
@@ -137,8 +136,8 @@ func dialUID(path string, uid int) (net.Conn, error) {
 	return connectUID(uid, unix.AF_UNIX, nil, &unix.SockaddrUnix{Name: path})
 }
 
-// DialTCP connects to an address of this machine as another user; from, if it is not "", is the address
-// to come from.
+// DialTCP connects to an address of this machine as another user. If from is not "", it is the address of
+// this end.
 func DialTCP(address, from string, uid int) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -154,12 +153,12 @@ func DialTCP(address, from string, uid int) (net.Conn, error) {
 	return connectUID(uid, unix.AF_INET, source, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 }
 
-// connectUID makes a socket and connects it while this thread is another user's.
+// connectUID makes a socket and connects it while the thread has another user.
 func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	runtime.LockOSThread()
 	const keep = ^uintptr(0)
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
-		return nil, errno // The thread, whose user is not known, ends with its goroutine.
+		return nil, errno // The thread's user is not known, so it ends with its goroutine.
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil && from != nil {
@@ -183,8 +182,7 @@ func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	return net.FileConn(file)
 }
 
-// Alone keeps the tests that change one thing of the system, in whatever package they are, from
-// running together.
+// Alone keeps tests that change the same part of the system from running together, in all packages.
 func Alone(t testing.TB, what string) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "liveapid-test-"+what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -193,12 +191,12 @@ func Alone(t testing.TB, what string) {
 	t.Cleanup(func() { _ = lock.Close() })
 }
 
-// SystemUser makes a system user that an account may have, for as long as the test runs, and returns its
+// SystemUser creates a system user that an account may have, for the duration of the test, and returns its
 // name.
 func SystemUser(t testing.TB) string {
 	t.Helper()
 	const name = "liveapid-test"
-	Alone(t, "package") // Its test makes users, too.
+	Alone(t, "package") // The test of the package creates users, too.
 	Output(t, exec.Command("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name))
 	t.Cleanup(func() { _ = exec.Command("userdel", name).Run() })
 	return name

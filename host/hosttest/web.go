@@ -17,25 +17,25 @@ import (
 
 // Web is a world's HTTPS API.
 type Web struct {
-	CPanel, WHM, Webmail string // Host and port of each.
+	CPanel, WHM, Webmail string // Host and port of each service.
 	State                string
-	Log                  *Buffer // The host's, where World.Start serves it.
-	// Client believes any certificate, keeps no cookies and follows nothing.
+	Log                  *Buffer // The host's log, if World.Start serves it.
+	// Client accepts any certificate, keeps no cookies and follows no redirect.
 	Client *http.Client
 }
 
 const (
 	webState = `state      = "web" `
-	webPass  = "Sign in as demo 1" // Of the account demo, where SetPassword has set it.
+	webPass  = "Sign in as demo 1" // The password of the account demo, once SetPassword has set it.
 )
 
-// closeWeb takes the HTTPS API out of a world: its ports are the same in all sandboxes.
+// closeWeb turns the HTTPS API of a world off, because its ports are the same in all sandboxes.
 func (w *World) closeWeb(t testing.TB) {
 	t.Helper()
 	w.Set(t, webState, "# "+webState)
 }
 
-// OpenHTTPS gives a world its HTTPS API again, on ports of its own, before it is served.
+// OpenHTTPS turns the HTTPS API of a world on, on ports of its own. Call it before the world is served.
 func (w *World) OpenHTTPS(t testing.TB) *Web {
 	t.Helper()
 	w.Set(t, "# "+webState, webState)
@@ -65,7 +65,7 @@ func (web *Web) Wait(t testing.TB) {
 	}
 }
 
-// Token makes a token of a user, with what else the command takes.
+// Token creates a token for a user, with further arguments of the command.
 func (w *World) Token(t testing.TB, user string, more ...string) string {
 	t.Helper()
 	args := append([]string{"token", "create", "--user", user}, more...)
@@ -76,7 +76,7 @@ func (w *World) Token(t testing.TB, user string, more ...string) string {
 	return lines[len(lines)-1]
 }
 
-// SetPassword gives a user a password for the HTTPS API, and returns it.
+// SetPassword sets a user's password for the HTTPS API and returns it.
 func (w *World) SetPassword(t testing.TB, user string) string {
 	t.Helper()
 	cmd := w.Command(t, "liveapi", "password", "--user", user)
@@ -117,7 +117,7 @@ func (web *Web) Request(t testing.TB, method, address, body string, headers ...s
 	return answer
 }
 
-// SignIn signs in at a service as a browser does, and returns its cookie and its token.
+// SignIn signs in to a service as a browser does, and returns the cookie and the token.
 func (web *Web) SignIn(t testing.TB, address, user, password string) (cookie, token string) {
 	t.Helper()
 	answer := web.Request(t, http.MethodPost, address+"/login", url.Values{"user": {user}, "pass": {password}}.Encode())

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBinary is a plugin binary that may not run.
+// ErrBinary is returned for a plugin binary that must not run.
 var ErrBinary = errors.New("worker: plugin binary refused")
 
-// OpenBinary opens a plugin's binary and checks it through the descriptor that will be
-// executed, so that a file swapped in between is never run. sum is its SHA-256; nil
-// checks none. trusted asks that nobody but root can have written it.
+// OpenBinary opens a plugin's binary and checks it through the descriptor that will be executed, so that a
+// file that replaces it meanwhile never runs. sum is its SHA-256; nil skips that check. trusted requires that
+// only root can have written it.
 func OpenBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 	if trusted {
 		if err := checkParents(path); err != nil {
@@ -27,7 +27,7 @@ func OpenBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) && sum == nil {
-		// A binary that may be run and not read is run by its descriptor as well.
+		// A binary that may be executed but not read can also be executed by its descriptor.
 		f, err = os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	}
 	if err != nil {
@@ -64,8 +64,8 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 	return nil
 }
 
-// CheckTrusted reports why a file or folder could be another's work than root's: it, or a
-// folder above it, belongs to somebody else or can be written by others.
+// CheckTrusted returns an error if a user other than root could have written a file or directory: if the path
+// or a directory above it belongs to another user or is writable for others.
 func CheckTrusted(path string) error {
 	if err := checkParents(path); err != nil {
 		return err
@@ -81,8 +81,8 @@ func CheckTrusted(path string) error {
 	return nil
 }
 
-// checkParents walks up from path: each directory must be root's, no link, and not
-// writable for others (a sticky shared directory would do for files, not for names).
+// checkParents checks each directory above path: it must belong to root, must not be a link, and must not be
+// writable for others. A sticky directory is not enough, because others could create names in it.
 func checkParents(path string) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%w: %s: the path must be absolute", ErrBinary, path)

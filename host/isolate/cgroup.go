@@ -17,19 +17,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Cgroups makes a control group (version 2) for each worker, below the host's own: its
-// memory and the number of its processes are bounded, and whatever it started ends with it.
+// Cgroups creates a control group (version 2) for each worker, below the host's own. The group limits the
+// worker's memory and processes, and kills everything that the worker started when the worker ends.
 type Cgroups struct {
-	root        string // The folder of the host's own group.
+	root        string // The directory of the host's own group.
 	controllers []string
 	next        atomic.Uint64
 }
 
-// workerTasks bounds a worker's processes and threads.
+// workerTasks limits a worker's processes and threads.
 const workerTasks = 128
 
-// FindCgroups returns the host's own group, where it may make groups below it: systemd gives a
-// service that right with Delegate=yes. The error says what is missing.
+// FindCgroups returns the host's own group if the host may create groups below it. systemd gives a service
+// that right with Delegate=yes. The error says what is missing.
 func FindCgroups() (*Cgroups, error) {
 	path, err := ownGroup()
 	if err != nil {
@@ -41,7 +41,7 @@ func FindCgroups() (*Cgroups, error) {
 	return NewCgroups(path)
 }
 
-// delegated tells whether systemd leaves a group to what runs in it.
+// delegated reports whether systemd delegates a group to the processes in it.
 func delegated(path string) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {
 		value := make([]byte, 8)
@@ -52,7 +52,7 @@ func delegated(path string) bool {
 	return false
 }
 
-// ownGroup returns the folder of the group of version 2 that this process is in.
+// ownGroup returns the directory of this process's group of version 2.
 func ownGroup() (string, error) {
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -76,9 +76,9 @@ func ownGroup() (string, error) {
 	return "", errors.New("there are no control groups of version 2")
 }
 
-// NewCgroups makes groups below the group whose folder is root: the processes in it move to a
-// group of their own first, as the kernel asks. Of the root of all groups it makes none: a
-// service has its own.
+// NewCgroups creates groups below the group with the directory root. It first moves the processes of that
+// group into a subgroup, as the kernel requires. It does not work in the root of all groups, because a
+// service has a group of its own.
 func NewCgroups(root string) (*Cgroups, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
 		return nil, fmt.Errorf("control groups: %s is no group of this program's own", root)
@@ -107,13 +107,13 @@ func NewCgroups(root string) (*Cgroups, error) {
 	return c, nil
 }
 
-// Controllers are those that bound workers: memory, pids.
+// Controllers returns the controllers that limit workers: memory, pids.
 func (c *Cgroups) Controllers() []string { return c.controllers }
 
-// Group is the control group of one worker.
+// Group is the control group of a worker.
 type Group struct{ Path string }
 
-// Create makes a group whose members may take so many bytes of memory.
+// Create creates a group whose members may use the given bytes of memory.
 func (c *Cgroups) Create(memory int64) (*Group, error) {
 	var g *Group
 	for {
@@ -122,7 +122,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, os.ErrExist) { // One that a host before this one left.
+		if !errors.Is(err, os.ErrExist) { // An earlier host left it.
 			return nil, fmt.Errorf("control groups: %w", err)
 		}
 	}
@@ -142,7 +142,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 	return g, nil
 }
 
-// End kills every process in the group, also such as left the worker's session, and removes it
+// End kills every process in the group, including those that left the worker's session, and removes the group
 // when they are gone.
 func (g *Group) End() {
 	_ = os.WriteFile(filepath.Join(g.Path, "cgroup.kill"), []byte("1"), 0)
@@ -151,11 +151,11 @@ func (g *Group) End() {
 		if err := os.Remove(g.Path); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}
-		time.Sleep(5 * time.Millisecond) // The kernel tells nobody of the last one's end but by a file.
+		time.Sleep(5 * time.Millisecond) // The kernel announces the end of the last process only by a file, so the removal is tried again.
 	}
 }
 
-// ResidentBytes is the memory that a process holds, without a group's help.
+// ResidentBytes returns the memory of a process, without its group's help.
 func ResidentBytes(pid int) (int64, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
@@ -169,7 +169,7 @@ func ResidentBytes(pid int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// What is shared is the program's text, of which all workers have one.
+	// Shared memory is mostly the program's text, which all workers share.
 	shared, err := strconv.ParseInt(string(f[2]), 10, 64)
 	if err != nil {
 		return 0, err

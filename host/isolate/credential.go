@@ -8,17 +8,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// MinTenantID is the lowest uid and gid that an account may have in server mode.
+// MinTenantID is the lowest uid and gid of an account in server mode.
 const MinTenantID = 500
 
-// Credential returns what a worker of account runs as in server mode: the account's
-// uid and gid, and no further group. It and HelperCredential alone make worker credentials; a
-// zero value of syscall.Credential would run the child as root.
+// Credential returns the credential of an account's worker in server mode: the account's uid and gid, without
+// further groups. Only this function and HelperCredential create worker credentials; a zero
+// syscall.Credential would run the child as root.
 func Credential(account protocol.Account) (*syscall.Credential, error) {
 	return credential("account "+account.Name, account.UID, account.GID, MinTenantID)
 }
 
-// HelperCredential returns what a plugin's helper runs as: a system user of its own.
+// HelperCredential returns the credential of a plugin's helper, which is a system user of its own.
 func HelperCredential(helper protocol.Account) (*syscall.Credential, error) {
 	return credential("helper "+helper.Name, helper.UID, helper.GID, 1)
 }

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLeftFiles is how many names are removed of what a worker left in its folder. A worker makes
-// one socket; who makes a million does so to keep root busy.
+// maxLeftFiles limits the number of files that are removed from a worker's directory. A worker makes a single
+// socket; a million files could only serve to keep root busy.
 const maxLeftFiles = 1000
 
-// maxDepth is how deep folders in it may be nested.
+// maxDepth limits the nesting of directories in it.
 const maxDepth = 8
 
-// ErrTooManyFiles is a folder with more in it than is worth removing.
+// ErrTooManyFiles is returned for a directory with more files than are removed.
 var ErrTooManyFiles = fmt.Errorf("more than %d files, or folders more than %d deep, were left in a worker's folder, which stays", maxLeftFiles, maxDepth)
 
-// Reclaim makes a folder that was handed to a worker the host's again: nothing can be made
-// in it any more. The folder that it lies in is root's, so its name stays its own; and the owner
-// is changed before it is opened, which without the right to pass by modes only an owner can.
+// Reclaim takes a worker's directory back for the host, so that the worker can't create files in it any more.
+// Its parent belongs to root, so its name can't be changed. The owner is changed before the directory is
+// opened, because its mode may allow only the owner to open it.
 func Reclaim(path string) error { return reclaimAt(unix.AT_FDCWD, path) }
 
 func reclaimAt(parent int, name string) error {
@@ -37,7 +37,8 @@ func openReclaimed(parent int, name string) (fd int, err error) {
 	if err := unix.Fchownat(parent, name, os.Geteuid(), os.Getegid(), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
 	}
-	// What was made without a right for its owner is opened for nothing but its mode.
+	// A directory without permissions for its owner can only be opened with O_PATH, which is enough to change
+	// its mode.
 	path, err := unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
@@ -50,8 +51,8 @@ func openReclaimed(parent int, name string) (fd int, err error) {
 	return unix.Open(self, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// RemoveDir removes a worker's folder with what is in it, following no link, and gives up where
-// that is too much. What it removes from can't be filled meanwhile.
+// RemoveDir removes a worker's directory with its files. It follows no link, and gives up if there are too
+// many files. Each directory is reclaimed first, so that it can't be filled meanwhile.
 func RemoveDir(path string) error {
 	left := maxLeftFiles
 	err := removeAt(unix.AT_FDCWD, path, maxDepth, &left)

@@ -15,30 +15,30 @@ import (
 
 const (
 	runDirPrefix = "liveapid-host-"
-	// newDirPrefix is of a directory that is not locked yet. Another host's sweep would
-	// take one of the other prefix for a dead host's.
+	// newDirPrefix marks a directory that is not locked yet. With the other prefix, another host's sweep
+	// would take it for a dead host's directory.
 	newDirPrefix = "liveapid-new-"
-	// newDirAge is how old a directory that was never locked must be to count as left.
+	// newDirAge is the age from which a directory that was never locked counts as abandoned.
 	newDirAge = time.Minute
-	// maxRunDir keeps room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN"
-	// within the 107 bytes of a UNIX socket's path.
+	// maxRunDir leaves room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN" within the 107 bytes of
+	// a UNIX socket's path.
 	maxRunDir = 107 - 42
 )
 
-// RunDir is one host's private directory for the sockets of its workers.
+// RunDir is a host's private directory for the sockets of its workers.
 type RunDir struct {
 	Path string
-	lock *os.File // Locked as long as the host lives; tells the living from the dead.
+	lock *os.File // Locked as long as the host lives, so that other hosts know that it does.
 }
 
-// NewRunDir makes a directory in parent, or in the temporary directory where parent is
-// "" or too long for socket paths, and removes the directories that dead hosts left.
-// In server mode tenants must reach their own sockets below it: mode is then 0711.
+// NewRunDir makes a directory in parent, or in the temporary directory if parent is "" or too long for the
+// paths of sockets. It removes the directories of dead hosts. In server mode, tenants must reach their own
+// sockets below it, so mode is 0711.
 func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	if parent == "" || len(parent)+len("/liveapid-host-0123456789") > maxRunDir {
 		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
 		if err := ownDir(parent, mode); err != nil {
-			// Somebody else took the name, which must not keep this user's hosts down.
+			// Another user took the name. That must not keep this user's hosts from starting.
 			parent = os.TempDir()
 		}
 	}
@@ -58,7 +58,7 @@ func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	return d, nil
 }
 
-// claim locks a new directory and gives it the name of a living host's.
+// claim locks a new directory and renames it to a living host's name.
 func claim(path string, mode os.FileMode) (*RunDir, error) {
 	lock, err := lockDir(path)
 	if err != nil {
@@ -76,8 +76,8 @@ func claim(path string, mode os.FileMode) (*RunDir, error) {
 	return &RunDir{Path: claimed, lock: lock}, nil
 }
 
-// ownDir makes path, or checks that the one that is there is ours alone: others may
-// make names in a shared temporary directory. Either way it ends with mode.
+// ownDir makes path, or checks that the existing directory belongs to this user alone: in a shared temporary
+// directory, other users can create names. In both cases the directory ends up with mode.
 func ownDir(path string, mode os.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
@@ -94,8 +94,8 @@ func ownDir(path string, mode os.FileMode) error {
 	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 		return fmt.Errorf("run directory %s: it must be a directory that user %d owns and nobody else can write", path, os.Geteuid())
 	}
-	// The umask may have taken bits away, or a host of another mode made it. It is never
-	// closed again: another host may need it open.
+	// The umask may have removed permissions, or a host in another mode made the directory. Permissions are
+	// only added, because another host may need them.
 	if want := uint32(mode.Perm()) &^ st.Mode; want != 0 {
 		return dir.Chmod(os.FileMode(st.Mode&0o777) | mode.Perm())
 	}
@@ -124,14 +124,15 @@ func sweep(parent string) {
 		path := filepath.Join(parent, e.Name())
 		dir, err := lockDir(path)
 		if err != nil {
-			continue // Its host lives.
+			continue // Its host is alive.
 		}
 		removeRunDir(path)
 		_ = dir.Close()
 	}
 }
 
-// removeRunDir removes a host's directory: the workers' in it, each within bounds, then itself.
+// removeRunDir removes a host's directory: the workers' directories in it, within the limits of RemoveDir,
+// and then itself.
 func removeRunDir(path string) {
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
@@ -142,7 +143,8 @@ func removeRunDir(path string) {
 	_ = os.Remove(path)
 }
 
-// ours tells whether the directory is this user's; in a shared parent others have theirs.
+// ours reports whether the directory belongs to this user. In a shared parent, other users have directories,
+// too.
 func ours(e os.DirEntry) bool {
 	info, err := e.Info()
 	if err != nil {
@@ -152,7 +154,7 @@ func ours(e os.DirEntry) bool {
 	return ok && int(st.Uid) == os.Geteuid()
 }
 
-// abandoned tells whether a host died between making its directory and locking it.
+// abandoned reports whether a host died between making its directory and locking it.
 func abandoned(e os.DirEntry) bool {
 	info, err := e.Info()
 	return err == nil && strings.HasPrefix(e.Name(), newDirPrefix) && time.Since(info.ModTime()) > newDirAge

@@ -7,9 +7,8 @@ import (
 	"sync"
 )
 
-// Spawner starts processes from one OS thread. The kernel sends a child's
-// parent-death signal when the thread that forked it ends, and Go ends threads as it
-// likes; this one ends with Close.
+// Spawner starts processes from a single OS thread. The kernel sends a child's parent-death signal when the
+// thread that forked it ends, and Go may end threads at any time; this thread ends with Close.
 type Spawner struct {
 	jobs  chan func()
 	ended chan struct{}
@@ -33,7 +32,7 @@ func NewSpawner() *Spawner {
 	return s
 }
 
-// Start starts cmd. After Close it is an error.
+// Start starts cmd. After Close it returns an error.
 func (s *Spawner) Start(cmd *exec.Cmd) error {
 	done := make(chan error, 1)
 	select {
@@ -44,5 +43,5 @@ func (s *Spawner) Start(cmd *exec.Cmd) error {
 	}
 }
 
-// Close ends the thread, and with it whatever it started and still runs.
+// Close ends the thread, and with it all processes that it started and that still run.
 func (s *Spawner) Close() { s.once.Do(func() { close(s.ended) }) }

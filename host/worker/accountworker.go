@@ -12,30 +12,30 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// accountWorker is an account's place for a worker: it starts one when a call needs it and none
-// is there, once for all calls that wait.
+// accountWorker holds the worker of an account. It starts a worker when a call needs it and none is running;
+// calls that come meanwhile wait for the same start.
 type accountWorker struct {
 	s       *Supervisor
 	account protocol.Account
 	helper  bool         // It is the plugin's helper.
-	busy    atomic.Int64 // Calls in flight, for whoever looks without mu.
+	busy    atomic.Int64 // Calls in flight, for readers without mu.
 	used    atomic.Int64 // When the last call began or ended, in nanoseconds.
 	running atomic.Bool  // It has a worker.
-	held    atomic.Int64 // Its workers that run, or have ended and were not reaped.
+	held    atomic.Int64 // The number of its workers that run, or have ended and are not reaped.
 
 	mu       sync.Mutex
-	current  *worker           // Nil where none runs.
-	starting chan struct{}     // Closed when the start that is under way is over.
+	current  *worker           // Nil if no worker runs.
+	starting chan struct{}     // Closed when the current start has ended.
 	modules  []protocol.Module // The last description.
 	err      error             // Of the last start.
 	crashes  int               // In a row.
-	retryAt  time.Time         // No start before then.
+	retryAt  time.Time         // No start before this time.
 	calls    int               // In flight.
 	idle     *time.Timer
 	closed   bool
 }
 
-// described returns the last description of a worker that is there or was.
+// described returns the last description, even if the worker has ended.
 func (aw *accountWorker) described() []protocol.Module {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()
@@ -54,7 +54,7 @@ func (aw *accountWorker) hasParts() bool {
 	return false
 }
 
-// acquire returns a running worker; the caller must release it.
+// acquire returns a running worker. The caller must call release.
 func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	for {
 		aw.mu.Lock()
@@ -99,7 +99,7 @@ func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	}
 }
 
-// release gives back what acquire gave.
+// release ends the use of a worker.
 func (aw *accountWorker) release() {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()
@@ -108,13 +108,13 @@ func (aw *accountWorker) release() {
 	aw.armIdle()
 }
 
-// touch notes for others how busy the accountWorker is. It needs mu.
+// touch publishes the load for the pool. The caller holds mu.
 func (aw *accountWorker) touch() {
 	aw.busy.Store(int64(aw.calls))
 	aw.used.Store(time.Now().UnixNano())
 }
 
-// armIdle starts the idle time where no call is in flight. It needs mu.
+// armIdle starts the idle timer if no call is in flight. The caller holds mu.
 func (aw *accountWorker) armIdle() {
 	if aw.calls > 0 || aw.s.o.Idle <= 0 || aw.closed {
 		return
@@ -126,8 +126,7 @@ func (aw *accountWorker) armIdle() {
 	aw.idle.Reset(aw.s.o.Idle)
 }
 
-// stopIdle ends a worker that nobody called for a while, and tells whether it did. That is no
-// crash.
+// stopIdle stops a worker without calls and reports whether it did. This does not count as a crash.
 func (aw *accountWorker) stopIdle() bool {
 	aw.mu.Lock()
 	w := aw.current
@@ -142,8 +141,7 @@ func (aw *accountWorker) stopIdle() bool {
 	return true
 }
 
-// start runs in its own goroutine, so that a caller who leaves does not end the start
-// that others wait for.
+// start runs in its own goroutine, so that a caller who gives up does not end the start for the others.
 func (aw *accountWorker) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
@@ -170,7 +168,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	default:
 		aw.modules, aw.current = w.modules, w
 		aw.running.Store(true)
-		aw.touch() // Whoever waits for it comes in a moment.
+		aw.touch() // The callers that wait for it will use it in a moment.
 		if aw.closed {
 			aw.current = nil
 			aw.s.o.Pool.leave(aw)
@@ -181,13 +179,13 @@ func (aw *accountWorker) start(wait time.Duration) {
 		if aw.s.o.Memory > 0 {
 			go aw.weigh(w)
 		}
-		aw.armIdle() // Whoever asked for it may have left.
+		aw.armIdle() // The callers may have given up.
 	}
 	close(aw.starting)
 	aw.starting = nil
 }
 
-// watch notes the end of a worker that nobody stopped.
+// watch waits for the end of a worker that nobody stopped.
 func (aw *accountWorker) watch(w *worker) {
 	<-w.process.Exited()
 	aw.mu.Lock()
@@ -197,14 +195,14 @@ func (aw *accountWorker) watch(w *worker) {
 		aw.s.restarts.Add(1)
 		aw.s.log.Error("worker stopped by itself or was killed", "account", aw.account.Name,
 			"pid", w.process.PID(), "status", w.process.Status())
-		w.stop() // Ends go-plugin's side and removes the socket's directory.
+		w.stop() // It also ends go-plugin's side and removes the socket's directory.
 	}
 	<-w.process.Reaped()
 	aw.held.Add(-1)
 }
 
-// maxHeld is how many ended workers of an account a tracer may hold. Each is a process that the
-// kernel keeps for it.
+// maxHeld is the number of ended workers of an account that a tracer may keep from being reaped. Each of them
+// occupies a process id.
 const maxHeld = 3
 
 func (aw *accountWorker) tooManyHeld() error {
@@ -214,7 +212,7 @@ func (aw *accountWorker) tooManyHeld() error {
 	return nil
 }
 
-// clearDead takes a dead worker out, as a crash. It needs mu.
+// clearDead removes a dead worker and counts a crash. The caller holds mu.
 func (aw *accountWorker) clearDead() {
 	w := aw.current
 	if w == nil || !w.dead() {
@@ -234,8 +232,8 @@ func (aw *accountWorker) crashed(err error) {
 	aw.retryAt = time.Now().Add(backoff(aw.crashes))
 }
 
-// checkHealth kills a worker that let a deadline pass and does not answer a ping
-// either, so that the next call starts a fresh one.
+// checkHealth kills a worker that missed a deadline and does not answer a ping, so that the next call starts
+// a new worker.
 func (aw *accountWorker) checkHealth(w *worker) {
 	healthy := make(chan error, 1)
 	go func() { healthy <- w.ping() }()
@@ -254,7 +252,7 @@ func (aw *accountWorker) checkHealth(w *worker) {
 	}
 }
 
-// close ends the accountWorker's worker for good.
+// close stops the worker, and allows no new worker.
 func (aw *accountWorker) close() {
 	aw.mu.Lock()
 	aw.closed = true
@@ -269,15 +267,15 @@ func (aw *accountWorker) close() {
 		w.stop()
 	}
 	if starting != nil {
-		<-starting // start stops what it started.
+		<-starting // start stops the worker that it started.
 	}
 }
 
-// weighEvery is how often a worker's memory is looked at. A control group stops it at the
-// bound; where there is none, this does a moment later.
+// weighEvery is the interval of checks of a worker's memory. A control group enforces the limit at once;
+// without a control group, this check enforces it a moment later.
 const weighEvery = 250 * time.Millisecond
 
-// weigh ends a worker that takes more memory than it may.
+// weigh kills a worker that uses more memory than allowed.
 func (aw *accountWorker) weigh(w *worker) {
 	tick := time.NewTicker(weighEvery)
 	defer tick.Stop()
@@ -299,7 +297,7 @@ func (aw *accountWorker) weigh(w *worker) {
 	}
 }
 
-// status returns what there is to know; ok is false where there is nothing.
+// status returns the worker's status. ok is false if there is nothing to report.
 func (aw *accountWorker) status() (st WorkerStatus, ok bool) {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()

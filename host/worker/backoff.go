@@ -8,15 +8,15 @@ import (
 const (
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 30 * time.Second
-	// maxWait is how long a call waits for a start; with longer to go it is told so.
+	// maxWait is the longest time that a call waits for a start. If the start is further away, the call fails
+	// at once.
 	maxWait = time.Second
-	// healthyAfter is how long a worker must have run for its crash to count as the first.
+	// healthyAfter is how long a worker must have run so that its crash counts as the first in a row.
 	healthyAfter = time.Minute
 )
 
-// backoff returns how long to wait before the start that follows the given number of
-// crashes in a row: doubling, and up to a quarter less, so that workers that died
-// together do not start together.
+// backoff returns the wait before the next start, after the given number of crashes in a row. It doubles with
+// each crash and varies by up to a quarter, so that workers that died together do not start together.
 func backoff(crashes int) time.Duration {
 	if crashes <= 0 {
 		return 0

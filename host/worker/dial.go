@@ -12,15 +12,15 @@ import (
 
 var errRedial = errors.New("the connection to the worker broke")
 
-// connection is the one connection to a worker. There is no second: between two, the
-// worker could lay a link to somebody else's socket in the place of its own.
+// connection is the only connection to a worker. The host never connects again: meanwhile the worker could
+// replace its socket by a link to another user's.
 type connection struct {
 	mu   sync.Mutex
 	used bool
 	conn net.Conn
 }
 
-// once connects by dial, the first time only.
+// once connects with dial, the first time only.
 func (c *connection) once(dial func() (net.Conn, error)) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *connection) once(dial func() (net.Conn, error)) (net.Conn, error) {
 	return conn, err
 }
 
-// shut closes the connection, and refuses a later one.
+// shut closes the connection and prevents a later one.
 func (c *connection) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,7 +43,7 @@ func (c *connection) shut() {
 	}
 }
 
-// dialAs connects to socket and hangs up unless uid listens there.
+// dialAs connects to socket, and closes the connection unless uid listens there.
 func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {

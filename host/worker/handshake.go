@@ -12,16 +12,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin"
 )
 
-// maxHandshake bounds the handshake line, in bytes; a certificate has about 1,000.
+// maxHandshake limits the handshake line, in bytes. A certificate has about 1,000.
 const maxHandshake = 8 << 10
 
-// readHandshake reads the line a plugin prints when it is ready and returns it as
-// go-plugin may see it:
+// readHandshake reads the line that a plugin prints when it is ready, and returns it for go-plugin:
 //
 //	1|VERSION|unix|SOCKET|grpc|CERTIFICATE
 //
-// A certificate where none was asked for is dropped: go-plugin 1.8.0 would dereference
-// nil on it. dir is the only directory a socket may lie in.
+// If no certificate was asked for, readHandshake removes it: go-plugin 1.8.0 would dereference nil. dir is the only
+// directory in which the socket may be.
 func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
 	line, err := r.ReadSlice('\n')
 	switch {

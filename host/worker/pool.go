@@ -9,28 +9,28 @@ import (
 )
 
 const (
-	// evictIdle is how long a worker must have had no call before another account's may take its
-	// place: whoever waits for one that has just started must get to it.
+	// evictIdle is how long a worker must be without calls before another account's worker may replace it, so
+	// that the callers that wait for a new worker can reach it.
 	evictIdle = 200 * time.Millisecond
-	// poolWait is how long a start waits for a place, and poolLook how often it looks.
+	// poolWait is how long a start waits for a free place, and poolLook is the interval of its checks.
 	poolWait = 2 * time.Second
 	poolLook = 50 * time.Millisecond
 )
 
-// Pool bounds the workers of all accounts together. Where there are as many as there may be, the
-// one that was used longest ago makes room, if it has no call. Helpers are not counted: there is
-// one for each plugin, and every account needs it.
+// Pool limits the workers of all accounts together. If the limit is reached, the worker without calls that
+// was used longest ago is stopped. Helpers do not count: each plugin has a single one, and every account
+// needs it.
 type Pool struct {
 	most int
 
 	mu      sync.Mutex
-	workers map[*accountWorker]struct{} // With a worker, or starting one.
+	workers map[*accountWorker]struct{} // Those with a worker, and those that start one.
 }
 
-// NewPool returns a pool of at most so many workers; 0 sets no bound.
+// NewPool returns a pool with the given limit; 0 means no limit.
 func NewPool(most int) *Pool { return &Pool{most: most, workers: make(map[*accountWorker]struct{})} }
 
-// Workers returns how many there are.
+// Workers returns the number of workers.
 func (p *Pool) Workers() int {
 	if p == nil {
 		return 0
@@ -40,7 +40,7 @@ func (p *Pool) Workers() int {
 	return len(p.workers)
 }
 
-// enter counts an accountWorker in that is about to start a worker, when there is room for it.
+// enter takes a place for a new worker. It waits until there is one.
 func (p *Pool) enter(aw *accountWorker) error {
 	if p == nil || aw.helper {
 		return nil
@@ -60,7 +60,7 @@ func (p *Pool) enter(aw *accountWorker) error {
 	}
 }
 
-// take counts aw in where there is room, and else returns who could make some.
+// take takes a place if there is one. Otherwise it returns the worker to stop.
 func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +80,7 @@ func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	return oldest, false
 }
 
-// leave counts an accountWorker out whose worker is gone.
+// leave gives back the place of a worker that has ended.
 func (p *Pool) leave(aw *accountWorker) {
 	aw.running.Store(false)
 	if p == nil {

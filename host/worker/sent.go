@@ -7,11 +7,11 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// sentKey finds a call's sent flag in its context.
+// sentKey is the context key of a call's sent flag.
 type sentKey struct{}
 
-// withSent returns a context in which gRPC notes that a call left the host. One that did
-// not was certainly not run.
+// withSent returns a context in which gRPC records that a call left the host. A call that did not leave was
+// certainly not run.
 func withSent(ctx context.Context) (context.Context, *atomic.Bool) {
 	sent := new(atomic.Bool)
 	return context.WithValue(ctx, sentKey{}, sent), sent

@@ -12,8 +12,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Call implements host.Plugin. If the plugin has a helper, the function runs in its parts: the helper alone
-// gets the secrets, the account's worker alone opens the account's files.
+// Call implements host.Plugin. If the plugin has a helper, the function runs in its parts: only the helper
+// gets the secrets, and only the account's worker opens the account's files.
 func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call, fn := r.Caller, r.Call, r.Function
 	aw, err := s.workerOf(caller.Account)
@@ -30,7 +30,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	case fn.Shared:
 		return s.through(ctx, s.shared, s.helper, request)
 	case !s.helper.hasParts():
-		// A plugin that was written without helpers in mind: its workers do everything, with secrets.
+		// The plugin was written without helpers in mind: its workers do everything, with secrets.
 		return s.run(ctx, aw, request, 0)
 	}
 	g := s.semaphoreOf(fn, caller.Role)
@@ -46,15 +46,14 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	most := 0
 	if fn.After {
-		most = maxHanded // Of what is handed on, before it is decoded.
+		most = maxHanded // The limit applies before the result is decoded.
 	}
 	result, err := s.run(ctx, aw, work, most)
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
 	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
-	// What is to be said after a change must not wait behind the work of others, and least of all
-	// be refused.
+	// The part after a change must not wait behind other accounts, and must not be rejected.
 	var after *protocol.Result
 	if fn.Changes {
 		after, err = s.run(ctx, s.helper, request, 0)
@@ -63,7 +62,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	switch {
 	case err != nil && fn.Changes:
-		// The change was made, whatever became of this: not to be told from its text.
+		// The change was made, whatever happened here. The error's text must not say otherwise.
 		return nil, fmt.Errorf("%w: %s", host.ErrOutcomeUnknown, err)
 	case err != nil:
 		return nil, err
@@ -79,7 +78,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	return after, nil
 }
 
-// semaphoreOf returns the semaphore before the helper's parts of a function: those with secrets hash.
+// semaphoreOf returns the semaphore for the helper's parts of a function. Functions with secrets hash.
 func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admission.FairSemaphore {
 	if role == protocol.RoleMailServer {
 		return s.mail
@@ -92,11 +91,10 @@ func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admi
 	return s.shared
 }
 
-// maxHanded bounds what an account's worker hands to the helper, in bytes; a hash has 250.
+// maxHanded limits the data that an account's worker passes to the helper, in bytes. A hash has 250.
 const maxHanded = 64 << 10
 
-// through runs a call, or a part of one, when a semaphore lets its account through. Nothing was changed
-// before it.
+// through runs a call or a part of it when a semaphore admits the account. Nothing was changed before.
 func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw *accountWorker, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
@@ -114,15 +112,14 @@ func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }
 
-// run has an accountWorker's worker run a call.
-// most bounds its answer, in bytes; 0 sets no bound of its own.
+// run runs a call in an account's worker. most limits its answer in bytes; 0 means no limit of its own.
 func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload.Request, most int) (*protocol.Result, error) {
 	ask, err := payload.EncodeRequest(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
 	if err := payload.Walk(ask); err != nil {
-		// The worker would refuse it just so, and nobody could tell whether it had run.
+		// The worker would reject it, and nobody could tell whether the call had run.
 		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments hold too many values, or are nested too deep.")), nil
 	}
 	for range maxTries {

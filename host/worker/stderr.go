@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	maxLogLine = 8 << 10 // Bytes of one line that are logged; the rest is dropped.
-	logBurst   = 200     // Lines that may come at once,
-	logRate    = 50      // and lines a second after that.
+	maxLogLine = 8 << 10 // Bytes of a line that are logged; the rest is dropped.
+	logBurst   = 200     // The burst, in lines.
+	logRate    = 50      // Lines in a second.
 )
 
-// lineLog logs what a worker prints, one record a line: bounded in length and rate,
-// control bytes escaped, never parsed. It is an io.Writer for whole streams.
+// lineLog logs the output of a worker, a record for each line: limited in length and rate, with control bytes
+// escaped, never parsed. It is an io.Writer for whole streams.
 type lineLog struct {
 	log    *slog.Logger
 	stream string
@@ -33,7 +33,7 @@ func newLineLog(log *slog.Logger, stream string) *lineLog {
 	return &lineLog{log: log, stream: stream, tokens: logBurst, last: time.Now()}
 }
 
-// copyFrom logs r's lines until it ends.
+// copyFrom logs the lines of r until it ends.
 func (l *lineLog) copyFrom(r io.Reader) {
 	br := bufio.NewReaderSize(r, maxLogLine)
 	for {
@@ -42,7 +42,7 @@ func (l *lineLog) copyFrom(r io.Reader) {
 			l.line(line)
 		}
 		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = br.ReadSlice('\n') // The rest of a line too long.
+			_, err = br.ReadSlice('\n') // The rest of a line that is too long.
 		}
 		if err != nil {
 			return
@@ -50,7 +50,7 @@ func (l *lineLog) copyFrom(r io.Reader) {
 	}
 }
 
-// Write logs p as one line; go-plugin hands over what it read at once.
+// Write logs p as a single line; go-plugin writes each read at once.
 func (l *lineLog) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		l.line(p[:min(len(p), maxLogLine)])

@@ -25,7 +25,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// PluginOptions are the options of one plugin. Two plugins with the same options are the same plugin.
+// PluginOptions are the options of a plugin. Two plugins with the same options are the same plugin.
 type PluginOptions struct {
 	Path     string         // The plugin's binary.
 	Args     []string       // The arguments after the path; files among them are checked like the binary.
@@ -37,36 +37,36 @@ type PluginOptions struct {
 // Options are the parts of a supervisor.
 type Options struct {
 	PluginOptions
-	Trusted bool // Nobody but root may have written the binary. Server mode.
+	Trusted bool // Only root may have written the binary. Server mode.
 	RunDir  *isolate.RunDir
 	Spawner *isolate.Spawner
 	TLS     bool          // Mutual TLS between host and worker. Server mode.
-	Idle    time.Duration // A worker without calls for so long is stopped; 0 never.
+	Idle    time.Duration // A worker without calls for this time is stopped; 0 means never.
 	Log     *slog.Logger
-	// Credential gives a worker its identity; nil runs it as the host's own user.
+	// Credential returns the user of an account's worker; nil means the host's own user.
 	Credential func(protocol.Account) (*syscall.Credential, error)
-	// Helper is as whom the plugin runs beside its workers of accounts: it describes the plugin,
-	// and gets the secrets of calls and settings. Nil has none: then workers do it all.
+	// Helper is the user of the plugin's helper, which describes the plugin and gets the secrets of calls and
+	// settings. Nil means that there is no helper: the workers do everything.
 	Helper  *protocol.Account
-	Pool    *Pool              // Bounds the workers of all plugins; nil sets no bound.
-	Start   time.Duration      // Bounds a worker's start; 0 means protocol.WorkerStartTimeout.
-	Cgroups *isolate.Cgroups   // Bounds each worker; nil has none.
-	Memory  int64              // Bytes that a worker may hold; 0 sets no bound.
-	Answers *admission.Answers // Bounds large answers; nil sets no bound.
+	Pool    *Pool              // Limits the workers of all plugins; nil means no limit.
+	Start   time.Duration      // Limits the start of a worker; 0 means protocol.WorkerStartTimeout.
+	Cgroups *isolate.Cgroups   // Creates a control group for each worker; may be nil.
+	Memory  int64              // Bytes that a worker may hold; 0 means no limit.
+	Answers *admission.Answers // Limits large answers; nil means no limit.
 }
 
-// Supervisor runs one plugin: a worker for each account that calls it.
+// Supervisor runs a plugin: a worker for each account that calls it.
 type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
-	hard   *admission.FairSemaphore // Before the helper's work on secrets, which takes processor time,
-	shared *admission.FairSemaphore // before its work that waits for others,
-	mail   *admission.FairSemaphore // and before what it does for the mail server.
+	hard   *admission.FairSemaphore // For the helper's work on secrets, which needs processor time.
+	shared *admission.FairSemaphore // For the helper's work that waits, mostly for a database.
+	mail   *admission.FairSemaphore // For the helper's work for the mail server.
 
 	mu      sync.Mutex
 	workers map[identity]*accountWorker
-	helper  *accountWorker // Nil where there is no helper.
+	helper  *accountWorker // Nil if there is no helper.
 	closed  bool
 
 	restarts, hangs, memoryKills atomic.Uint64
@@ -75,17 +75,17 @@ type Supervisor struct {
 var (
 	// sharedWork mostly waits for a database.
 	sharedWork = admission.FairOptions{Slots: 32, Each: 4, Account: 32, Queue: 512}
-	// mailWork is what the mail server asks, which must not wait behind either.
+	// mailWork is done for the mail server. It must not wait behind the other two.
 	mailWork = admission.FairOptions{Slots: 32, Each: 4, Account: 16, Queue: 512}
 )
 
-// hardWork is hashing, which may take half of the processors.
+// hardWork is hashing, which may use half of the processors.
 func hardWork() admission.FairOptions {
 	return admission.FairOptions{Slots: max(1, runtime.NumCPU()/2), Each: 1, Account: 16, Queue: 64}
 }
 
-// identity is whom a worker works for. An account that was made anew, with its old name
-// and another uid, is another one.
+// identity is the account of a worker. If an account is created again with its old name and another uid, it
+// is another account.
 type identity struct {
 	name     string
 	uid, gid int
@@ -93,7 +93,7 @@ type identity struct {
 
 var _ host.Plugin = (*Supervisor)(nil)
 
-// New returns a supervisor. It starts nothing before the first call.
+// New returns a supervisor. It starts no worker before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
 	if o.Start <= 0 {
@@ -109,15 +109,15 @@ func New(o Options) *Supervisor {
 	return s
 }
 
-// Modules implements host.Plugin with the last word of the helper or, where there is none, of
-// the account's own worker.
+// Modules implements host.Plugin. It returns the description of the helper, or of the account's worker if
+// there is no helper.
 func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
 	aw, err := s.workerOf(account)
 	if err != nil {
 		return nil, err
 	}
 	if s.helper != nil {
-		// Of a worker with a tenant's uid the tenant may have made another.
+		// A tenant can change what a worker with its uid says, so the helper is asked.
 		aw = s.helper
 	}
 	if modules := aw.described(); modules != nil {
@@ -131,17 +131,17 @@ func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]p
 	return w.modules, nil
 }
 
-// Serves implements host.StaticModules: a worker whose modules are known is not started to be
-// asked for another.
+// Serves implements host.StaticModules, so that a plugin is not started when another plugin's module is
+// called.
 func (s *Supervisor) Serves() []string { return s.o.Serves }
 
-// maxTries is how many workers a call is offered to that die before it reaches them.
+// maxTries is how many workers get a call if each of them dies before the call reaches it.
 const maxTries = 3
 
-// errNotSent is a call that did not leave the host: its worker had just died.
+// errNotSent means that a call did not leave the host, because its worker had just died.
 var errNotSent = fmt.Errorf("%w: the worker ended before the call reached it", host.ErrNotRun)
 
-// ask hands one call to the accountWorker's worker.
+// ask sends a call to an account's worker.
 func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*pluginpb.Payload, error) {
 	w, err := aw.acquire(ctx)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 	case err == nil:
 		return answer, nil
 	case status.Code(err) == codes.Aborted:
-		// It says that it did not run the call, and is about to end.
+		// The worker says that it did not run the call and is about to exit.
 		w.leave()
 		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():
@@ -165,12 +165,13 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 		}
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
-	// The connection broke, or the host is closing it because the worker ended. Another worker takes the call.
+	// The connection broke, or the host is closing it because the worker ended. Another worker takes the
+	// call.
 	_ = w.process.Process.Kill()
 	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 }
 
-// clipped bounds an error whose text a worker may have chosen.
+// clipped shortens an error whose text a worker may have chosen.
 func clipped(err error) error {
 	text := err.Error()
 	if len(text) <= protocol.MaxText {
@@ -179,7 +180,7 @@ func clipped(err error) error {
 	return errors.New(protocol.Clip(text, protocol.MaxText))
 }
 
-// decode decodes a worker's answer when there is room for what it becomes.
+// decode decodes a worker's answer when there is room for it.
 func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginpb.Payload) (*protocol.Result, error) {
 	doc := answer.GetMsgpack()
 	values, err := payload.Count(doc, protocol.MaxResultNodes)
@@ -196,7 +197,7 @@ func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginp
 	return result, nil
 }
 
-// callError says what became of a call that brought no answer.
+// callError returns the error for a call without an answer.
 func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker, err error) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded, codes.Canceled:
@@ -204,11 +205,11 @@ func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker
 			go aw.checkHealth(w)
 		}
 	case codes.Unavailable:
-		// The connection broke. Where the process has ended, say how the log knows it.
+		// The connection broke. If the process has ended, name it as the log does.
 		err = fmt.Errorf("worker %d is gone: %w", w.process.PID(), err)
 	}
 	if status.Code(err) == codes.DeadlineExceeded {
-		// The worker's clock may say so a moment before ours.
+		// The worker's clock may be slightly ahead of the host's.
 		return fmt.Errorf("%w: %w: %w", host.ErrOutcomeUnknown, context.DeadlineExceeded, clipped(err))
 	}
 	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, clipped(err))
@@ -229,7 +230,7 @@ func (s *Supervisor) workerOf(account protocol.Account) (*accountWorker, error) 
 	return aw, nil
 }
 
-// Close ends all workers. Calls in flight get an error.
+// Close stops all workers. Calls in flight fail.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -246,7 +247,7 @@ func (s *Supervisor) Close() {
 	all.Wait()
 }
 
-// errStarting says why a worker can't be had; nothing ran.
+// errStarting returns the error for a worker that could not start. Nothing was run.
 func errStarting(err error) error {
 	if errors.Is(err, host.ErrNotRun) {
 		return err
@@ -254,8 +255,8 @@ func errStarting(err error) error {
 	return fmt.Errorf("%w: %w", host.ErrNotRun, err)
 }
 
-// EndAccount ends the workers of an account that is no more, or is another one now. Calls in
-// flight get an error.
+// EndAccount stops the workers of an account that was removed or belongs to another user now. Calls in flight
+// fail.
 func (s *Supervisor) EndAccount(name string) {
 	s.mu.Lock()
 	var ended []*accountWorker
@@ -271,28 +272,28 @@ func (s *Supervisor) EndAccount(name string) {
 	}
 }
 
-// Path is the plugin's program.
+// Path returns the plugin's program.
 func (s *Supervisor) Path() string { return s.o.Path }
 
-// Status is what a supervisor can say of its workers.
+// Status is the state of a supervisor.
 type Status struct {
 	Plugin                       string
 	Workers                      []WorkerStatus
-	Restarts, Hangs, MemoryKills uint64 // Of workers that ended by themselves, or had to.
+	Restarts, Hangs, MemoryKills uint64 // Workers that ended by themselves, hung, or were killed because of their memory.
 }
 
-// WorkerStatus is what there is to know of one worker.
+// WorkerStatus is the state of a worker.
 type WorkerStatus struct {
-	Account string // "" is the helper.
+	Account string // "" means the helper.
 	PID     int
 	Memory  int64 // Bytes.
 	Calls   int   // In flight.
 	Started time.Time
 	Crashes int       // In a row.
-	RetryAt time.Time // Where it rests after crashes.
+	RetryAt time.Time // When it may start again after crashes.
 }
 
-// Status returns what there is to know of the workers.
+// Status returns the state of the workers.
 func (s *Supervisor) Status() Status {
 	out := Status{Plugin: filepath.Base(s.o.Path), Restarts: s.restarts.Load(), Hangs: s.hangs.Load(), MemoryKills: s.memoryKills.Load()}
 	s.mu.Lock()

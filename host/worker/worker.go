@@ -29,7 +29,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// worker is one running plugin process that has described itself.
+// worker is a running plugin process that has described itself.
 type worker struct {
 	client  *goplugin.Client
 	process *pluginRunner
@@ -37,17 +37,17 @@ type worker struct {
 	ping    func() error
 	modules []protocol.Module
 	started time.Time
-	ending  atomic.Bool    // We end it; its exit is no crash.
+	ending  atomic.Bool    // The host stops it, so its exit is not a crash.
 	hung    atomic.Bool    // It is about to be killed, and gets no more calls.
-	dir     string         // Its socket's folder.
-	group   *isolate.Group // Its control group; nil where there is none.
+	dir     string         // The directory of its socket.
+	group   *isolate.Group // Its control group; may be nil.
 	conn    connection
-	// stdout and stderr log what it prints, as this worker's.
+	// stdout and stderr log its output.
 	stdout, stderr *lineLog
 }
 
-// startWorker starts the supervisor's plugin for an accountWorker. It takes little more than
-// Options.Start, whatever the plugin does.
+// startWorker starts the plugin for an account. It takes slightly longer than Options.Start at most, whatever
+// the plugin does.
 func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	binary, err := isolate.OpenBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 		SkipHostEnv:      true,
 		StartTimeout:     s.o.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
-		// Off, not merely quiet: go-plugin parses a worker's lines for any other level.
+		// Off and not merely quiet: with any other level, go-plugin parses a worker's lines.
 		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		SyncStdout: w.stdout,
 		SyncStderr: w.stderr,
@@ -108,8 +108,8 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	return w, nil
 }
 
-// newPluginRunner prepares the process of an accountWorker's worker. dir is the directory for its socket, env the part
-// of its environment that go-plugin needs.
+// newPluginRunner prepares the process of an account's worker. dir is the directory for its socket, env the
+// part of its environment that go-plugin needs.
 func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.File, credential *syscall.Credential, env []string, dir string) (*pluginRunner, error) {
 	w.dir = dir
 	r := newRunner(filepath.Base(binary.Name()), dir)
@@ -135,7 +135,7 @@ func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.Fi
 	return r, nil
 }
 
-// credential returns as whom an accountWorker's worker runs; nil is the host's own user.
+// credential returns the user of an account's worker; nil means the host's own user.
 func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) {
 	switch {
 	case s.o.Credential == nil:
@@ -146,7 +146,7 @@ func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) 
 	return s.o.Credential(aw.account)
 }
 
-// settings returns what an accountWorker's worker is told: an account's is not told the helper's secrets.
+// settings returns the settings for a worker. Only the helper gets the secrets among them.
 func (s *Supervisor) settings(aw *accountWorker) map[string]any {
 	if s.helper == nil || aw.helper {
 		return s.o.Settings
@@ -160,7 +160,7 @@ func (s *Supervisor) settings(aw *accountWorker) map[string]any {
 	return out
 }
 
-// checkArgs checks the files that an interpreter is given.
+// checkArgs checks files among the arguments, which an interpreter would run.
 func (s *Supervisor) checkArgs() error {
 	if !s.o.Trusted {
 		return nil
@@ -176,7 +176,7 @@ func (s *Supervisor) checkArgs() error {
 	return nil
 }
 
-// environment is a worker's whole environment: what go-plugin needs, and no more.
+// environment returns the whole environment of a worker: only the variables that go-plugin needs.
 func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string {
 	if !aw.helper {
 		handshake = append(handshake, plugin.AccountEnv+"="+plugin.AccountWord(aw.account))
@@ -186,17 +186,16 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 	}
 	return append([]string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
-		// Hashing makes garbage fast from little live memory: collect later, with a bound.
+		// Hashing creates much garbage and little live memory, so the collector runs later, with a limit.
 		"GOMEMLIMIT=96MiB", "GOGC=400",
-		// Hashing fills as many threads as there are processors for milliseconds; what
-		// comes back from the disk or the host must not queue behind it.
+		// Hashing keeps as many threads busy as there are processors, for milliseconds. Answers from the disk
+		// or the host must not wait for it.
 		"GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2),
 	}, handshake...)
 }
 
-// connectInTime connects within limit. go-plugin opens a stream
-// without a deadline, and holds its lock meanwhile; only the end of the connection, which
-// a grandchild may keep open, ends that.
+// connectInTime connects within limit. go-plugin opens a stream without a deadline and holds its lock
+// meanwhile. Only the end of the connection ends that, and a grandchild may keep the connection open.
 func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
 	err := w.connect(limit, settings)
 	if w.process != nil && !w.process.StopTimer() {
@@ -231,13 +230,13 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	return nil
 }
 
-// dialOptions bound what a worker can make the host take, and leave it one way in: the
-// broker, through which go-plugin would accept connections to anywhere, stays shut.
+// dialOptions limit the messages of a worker and disable go-plugin's broker, which would accept connections
+// from anywhere.
 func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 		grpc.WithStatsHandler(sentHandler{}),
-		grpc.WithIdleTimeout(0), // A connection that gRPC closed could not be opened again.
+		grpc.WithIdleTimeout(0), // If gRPC closed an idle connection, it could not be opened again.
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn,
@@ -250,17 +249,17 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 	}
 }
 
-// dead tells whether the process ended, or is not worth a call any more.
+// dead reports whether the process has ended, or must not get calls any more.
 func (w *worker) dead() bool { return w.hung.Load() || w.process.Ended() }
 
-// leave takes a worker that is ending out of service, and ends it if it does not end.
+// leave takes a worker that is about to exit out of service, and kills it if it does not exit.
 func (w *worker) leave() {
 	if !w.hung.Swap(true) {
 		time.AfterFunc(protocol.WorkerKillTimeout, func() { _ = w.process.Process.Kill() })
 	}
 }
 
-// clear removes what the worker had: its folder, its control group.
+// clear removes the worker's directory and its control group.
 func (w *worker) clear() {
 	if w.dir != "" {
 		if err := isolate.RemoveDir(w.dir); err != nil {
@@ -272,8 +271,8 @@ func (w *worker) clear() {
 	}
 }
 
-// stop ends the worker: our SIGKILL first, then go-plugin's own end in the background.
-// go-plugin alone waited half a minute for a stopped process (1.8.0).
+// stop stops the worker: first with SIGKILL, then go-plugin's side in the background. go-plugin alone would
+// wait half a minute for a stopped process (1.8.0).
 func (w *worker) stop() {
 	w.ending.Store(true)
 	if w.process == nil || w.process.PID() == 0 {
@@ -284,7 +283,7 @@ func (w *worker) stop() {
 		w.stderr.line([]byte(err.Error()))
 	}
 	w.conn.shut()
-	w.clear() // Before go-plugin removes its folder, which would follow what a tenant puts there.
+	w.clear() // This comes before go-plugin removes the directory, because go-plugin would follow links that a tenant made.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

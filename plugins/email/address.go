@@ -12,13 +12,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mailbox reads the address that a call names and makes sure that the account owns its
-// domain, before anything is made of it.
+// mailbox returns the address that a call names, after it has checked that the account owns the domain.
 func mailbox(call *sdk.Call) (store.Address, error) {
 	return mailboxOf(call, call.String("email"), call.String("domain"), "email")
 }
 
-// mailboxOf is mailbox for an argument of another name.
+// mailboxOf is mailbox for an argument with another name.
 func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, error) {
 	if at := strings.LastIndexByte(localpart, '@'); at >= 0 {
 		own := localpart[at+1:]
@@ -33,7 +32,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 		domain = own
 	}
 	if domain == "" && call.Role == protocol.RoleMailbox {
-		_, domain, _ = strings.Cut(call.Mailbox, "@") // Its own, whatever the main one is.
+		_, domain, _ = strings.Cut(call.Mailbox, "@") // The mailbox user's own domain, not the account's main domain.
 	}
 	if domain == "" {
 		if domain = call.Account.MainDomain(); domain == "" {
@@ -57,7 +56,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 	return box, nil
 }
 
-// isOwn tells whether a mailbox is the one whose user calls.
+// isOwn reports whether a mailbox is the mailbox of the calling user.
 func isOwn(call *sdk.Call, box store.Address) bool {
 	at := strings.LastIndexByte(call.Mailbox, '@')
 	if at < 0 {
@@ -67,7 +66,7 @@ func isOwn(call *sdk.Call, box store.Address) bool {
 	return err == nil && own == box
 }
 
-// ownDomain returns a domain as the store has it, and refuses one that is not the account's.
+// ownDomain returns a domain in the store's spelling, or an error if the account does not have it.
 func ownDomain(call *sdk.Call, domain string) (string, error) {
 	own := ascii(domain)
 	if !slices.Contains(call.Account.Domains, own) {
@@ -76,8 +75,8 @@ func ownDomain(call *sdk.Call, domain string) (string, error) {
 	return own, nil
 }
 
-// ascii returns a domain in lower case, and one in letters beyond ASCII as the DNS has it:
-// people write bücher.example, stores and mail servers xn--bcher-kva.example.
+// ascii returns a domain in lower case and in ASCII: people write bücher.example, stores and mail servers
+// xn--bcher-kva.example.
 func ascii(domain string) string {
 	for i := 0; i < len(domain); i++ {
 		if domain[i] >= 0x80 {
@@ -90,8 +89,8 @@ func ascii(domain string) string {
 	return store.Lower(domain)
 }
 
-// isSystemMailbox tells whether the call names the account's own mailbox, whose
-// password is the system account's.
+// isSystemMailbox reports whether the call names the account's own mailbox, whose password is the system
+// account's.
 func isSystemMailbox(call *sdk.Call) bool {
 	name, domain := call.String("email"), call.String("domain")
 	if localpart, own, ok := strings.Cut(name, "@"); ok {
@@ -101,15 +100,15 @@ func isSystemMailbox(call *sdk.Call) bool {
 	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
 }
 
-// public gives an error of the store the words that the caller may see; the cause goes
-// to the log. outcome says what became of the call.
+// public returns an error with a text for the caller; the cause goes to the log. outcome says what the call
+// has done.
 func public(box store.Address, err error, outcome string) error {
 	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
 	switch {
-	case errors.Is(err, store.ErrUnknown): // First: why it is not known must not be told as "nothing was changed".
+	case errors.Is(err, store.ErrUnknown): // This comes first: an unknown outcome must not be reported as "nothing was changed".
 		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	case errors.Is(err, store.ErrNoMailbox):
-		// Nothing for the log: callers mistype.
+		// Not logged, because callers mistype often.
 		return protocol.NewError(protocol.KindNotFound, "The email account “"+box.String()+"” does not exist.")
 	case errors.Is(err, store.ErrExists):
 		return protocol.NewError(protocol.KindInvalid, "The email account “"+box.String()+"” already exists!")
@@ -131,5 +130,5 @@ func public(box store.Address, err error, outcome string) error {
 	return e
 }
 
-// maxEchoed bounds a client's text that an error message repeats, in bytes.
+// maxEchoed limits a client's text that an error message repeats, in bytes.
 const maxEchoed = 100

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The suspensions, by the words of their functions.
+// The suspensions, by the words in the names of their functions.
 const (
 	login    = store.Login
 	incoming = store.Incoming
@@ -29,7 +29,7 @@ const (
 	defaultQuotaAPI2 = 250 * mib
 )
 
-// maxQuota returns the highest quota that an account's mailboxes may have, in bytes.
+// maxQuota returns the highest quota of an account's mailboxes, in bytes.
 func maxQuota(account protocol.Account) int64 {
 	// The key of cPanel's users file, in MiB.
 	if n, err := strconv.ParseInt(account.Data["MAX_EMAILACCT_QUOTA"], 10, 64); err == nil && n > 0 && n < maxQuotaBytes/mib {
@@ -48,8 +48,8 @@ func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any
 	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account) / mib, nil }
 }
 
-// quota reads the argument quota, in bytes; 0 is none. highest is what no quota is where the
-// account has a limit, and what more than it is where clip allows that.
+// quota reads the argument quota, in bytes; 0 means no quota. If the account has a limit, no quota becomes
+// the highest quota, and with clip a larger quota does, too.
 func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	highest, limited := maxQuota(call.Account), maxQuota(call.Account) < maxQuotaBytes
 	tooHigh := func() error {
@@ -64,7 +64,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 		var err error
 		if n, err = strconv.ParseInt(text, 10, 64); err != nil || n < 0 {
 			if digits := strings.Trim(text, "0123456789") == ""; digits {
-				n = math.MaxInt64 / mib // A number, and too large.
+				n = math.MaxInt64 / mib // It is a number, but too large.
 			} else {
 				return 0, protocol.NewError(protocol.KindInvalid, "The ‘quota’ argument must be a whole number of megabytes, not negative, or “unlimited”.")
 			}
@@ -82,7 +82,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	return n * mib, nil
 }
 
-// newBox returns the mailbox that a call is to create.
+// newBox returns the mailbox that a call creates.
 func newBox(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
@@ -97,19 +97,19 @@ func newBox(call *sdk.Call) (store.Address, error) {
 	return box, nil
 }
 
-// hashNewPassword is seal for a mailbox that is to be created.
+// hashNewPassword is hashPassword for a new mailbox.
 func (m *Module) hashNewPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := newQuota(call); err != nil {
-		return nil, err // Before the work of hashing.
+		return nil, err // This check comes before the expensive hashing.
 	}
 	return m.hashOf(ctx, call, box)
 }
 
-// newQuota returns the quota of a mailbox that is to be created.
+// newQuota returns the quota of a new mailbox.
 func newQuota(call *sdk.Call) (int64, error) {
 	absent := defaultQuota(call.Account)
 	if call.API == protocol.API2 {
@@ -118,7 +118,7 @@ func newQuota(call *sdk.Call) (int64, error) {
 	return quota(call, absent, false)
 }
 
-// addPop creates a mailbox whose password sealNew hashed.
+// addPop creates a mailbox with the hash from hashNewPassword.
 func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
@@ -129,7 +129,7 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, err
 	}
 	if most, limited := maxPop(call.Account); limited {
-		// Until it is created no other one may be counted.
+		// No other mailbox may be counted until this one is created.
 		m.counting.Lock()
 		defer m.counting.Unlock()
 		if err := m.roomForOne(ctx, call, most); err != nil {
@@ -143,7 +143,7 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// hashOf returns the hash that a call gives, or the one of its password.
+// hashOf returns the hash in the call, or the hash of the password in the call.
 func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
 	hash := call.Secret("password_hash").Reveal()
 	password := call.Secret("password").Reveal()
@@ -162,13 +162,13 @@ func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) 
 	return hash, nil
 }
 
-// maxPop returns how many mailboxes an account may have, where that is limited.
+// maxPop returns the number of mailboxes that an account may have, if it is limited.
 func maxPop(account protocol.Account) (most int, limited bool) {
-	most, err := strconv.Atoi(account.Data["MAXPOP"]) // Or "unlimited".
+	most, err := strconv.Atoi(account.Data["MAXPOP"]) // It may also be "unlimited".
 	return most, err == nil && most >= 0
 }
 
-// roomForOne refuses a mailbox more than the account may have.
+// roomForOne returns an error if the account has all its mailboxes.
 func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
 	all, err := m.all(ctx, call.Account, "")
 	if err != nil {
@@ -180,7 +180,7 @@ func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error
 	return nil
 }
 
-// plusForm is how UAPI names a new mailbox: user+example.com.
+// plusForm returns UAPI's name of a new mailbox: user+example.com.
 func plusForm(v any) any {
 	address, _ := v.(string)
 	at := strings.LastIndexByte(address, '@')
@@ -209,7 +209,7 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// editQuota changes a mailbox's quota. One above the account's highest becomes that.
+// editQuota changes a mailbox's quota. A quota above the account's highest becomes the highest.
 func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	if isSystemMailbox(call) {
 		return nil, protocol.NewError(protocol.KindInvalid, "The email account of the system account has no quota of its own.")
@@ -252,14 +252,14 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	return b.Quota / mib, nil
 }
 
-// release is the operation that ends hold_outgoing.
+// release returns the operation that ends hold_outgoing.
 func (m *Module) release() operation {
 	op := m.suspension("release_outgoing", "Hold a mailbox's outgoing mail no more, and send what was held.", hold, false, returnNull)
 	op.after = m.released
 	return op
 }
 
-// suspension is the operation that sets or clears a flag of a mailbox.
+// suspension returns the operation that sets or clears a flag of a mailbox.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
 	kind := limits
 	if what == login {

@@ -13,21 +13,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Ports of mail programs (RFC 8314), as cPanel's documentation has them in its examples.
+// Ports of mail programs (RFC 8314), as in the examples of cPanel's documentation.
 const (
 	imapsPort, imapPort = 993, 143
 	smtpsPort, smtpPort = 465, 25
 )
 
-// client is whom a mail program logs in as: a mailbox, or the account's own user.
+// client is the login of a mail program: a mailbox, or the account's own user.
 type client struct {
-	name   string // What it logs in with.
+	name   string // Its login name.
 	domain string
 	box    store.Address // Zero for the account's own mailbox.
 }
 
-// clientOf reads the argument account: a mailbox's address, or the account's own name, which is
-// what none means. Programs write user+domain, too.
+// clientOf reads the argument account: a mailbox's address, or the account's own name, which is the default.
+// Programs also write user+domain.
 func clientOf(call *sdk.Call) (client, error) {
 	name := call.String("account")
 	main := call.Account.MainDomain()
@@ -35,7 +35,7 @@ func clientOf(call *sdk.Call) (client, error) {
 		return client{name: call.Account.Name, domain: main}, nil
 	}
 	if !strings.Contains(name, "@") {
-		// user+example.com is how UAPI names new mailboxes.
+		// UAPI names new mailboxes user+example.com.
 		if plus := strings.LastIndexByte(name, '+'); plus > 0 {
 			name = name[:plus] + "@" + name[plus+1:]
 		}
@@ -47,7 +47,7 @@ func clientOf(call *sdk.Call) (client, error) {
 	return client{name: box.String(), domain: box.Domain, box: box}, nil
 }
 
-// clientThere is clientOf for one that must be there.
+// clientThere is clientOf for a mailbox that must exist.
 func (m *Module) clientThere(ctx context.Context, call *sdk.Call) (client, error) {
 	c, err := clientOf(call)
 	if err != nil || c.box == (store.Address{}) {
@@ -59,7 +59,7 @@ func (m *Module) clientThere(ctx context.Context, call *sdk.Call) (client, error
 	return c, nil
 }
 
-// mailHost is the name of the server that a domain's mail programs connect to.
+// mailHost returns the name of the server for a domain's mail programs.
 func (s Settings) mailHost(domain string) string {
 	if s.MailHost != "" {
 		return s.MailHost
@@ -67,7 +67,7 @@ func (s Settings) mailHost(domain string) string {
 	return "mail." + domain
 }
 
-// clientSettings returns what a mail program needs.
+// clientSettings returns the settings for a mail program.
 func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	c, err := m.clientThere(ctx, call)
 	if err != nil {
@@ -83,7 +83,7 @@ func (m *Module) clientSettings(ctx context.Context, call *sdk.Call) (any, error
 	}, nil
 }
 
-// webmailSettings returns what a webmail program needs.
+// webmailSettings returns the settings for a webmail program.
 func (m *Module) webmailSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	c, err := m.clientThere(ctx, call)
 	if err != nil {
@@ -103,13 +103,13 @@ func flagOf(on bool) int {
 	return 0
 }
 
-// checkSettings makes sure of the mailbox whose settings are to be mailed.
+// checkSettings checks that the mailbox exists whose settings are to be mailed.
 func (m *Module) checkSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	_, err := m.clientThere(ctx, call)
 	return nil, err
 }
 
-// dispatchSettings mails what a mail program needs to somebody.
+// dispatchSettings mails the settings for a mail program to an address.
 func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	c, err := clientOf(call)
 	if err != nil {
@@ -131,7 +131,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	return nil, nil
 }
 
-// mailSettings mails a client's settings to an address that was checked.
+// mailSettings mails a client's settings to a validated address.
 func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to string) error {
 	set := m.current()
 	host := set.settings.mailHost(c.domain)
@@ -152,10 +152,10 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
 }
 
-// mailsPerHour bounds the messages that an account can have sent to anybody.
+// mailsPerHour limits the messages that an account can cause.
 const mailsPerHour = 20
 
-// mayMail counts a message that an account sends.
+// mayMail counts a message that an account causes.
 func (m *Module) mayMail(account string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,8 +170,8 @@ func (m *Module) mayMail(account string) bool {
 	return l.Allow()
 }
 
-// welcome is what follows the creation of a mailbox: the mail server is told, and its settings
-// are mailed to it, where the call asks for that. It returns the mailbox's address.
+// welcome runs after a mailbox was created: it notifies the mail server, and mails the settings to the
+// mailbox if the call asks for it. It returns the mailbox's address.
 func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
@@ -191,7 +191,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	return box.String(), nil
 }
 
-// endSessions ends the sessions of all of the account's mailboxes.
+// endSessions ends the sessions of all mailboxes of the account.
 func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	n := m.current().notifier
 	if n == nil {
@@ -200,7 +200,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	masks := []string{call.Account.Name}
 	for _, domain := range call.Account.Domains {
 		if strings.ContainsAny(domain, "*?") {
-			continue // It would be a mask of others', too.
+			continue // The name would be a mask that also matches other users.
 		}
 		masks = append(masks, "*@"+domain)
 	}

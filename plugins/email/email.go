@@ -1,6 +1,5 @@
-// Package email is the Email module: cPanel's functions for mailboxes, as table and
-// code, on any store. It decides what an account may touch; it knows no file, no wire
-// and no process.
+// Package email is the Email module: cPanel's functions for mailboxes, as a table and code, with any store.
+// It decides which mailboxes an account may touch. It knows no file, no wire format and no process.
 package email
 
 import (
@@ -15,11 +14,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Module is the Email module and, beside it, PasswdStrength.
+// Module is the Email module together with PasswdStrength.
 type Module struct {
 	verifier *password.Verifier
 
-	counting sync.Mutex // Held from counting an account's mailboxes until one more is there.
+	counting sync.Mutex // Held from counting an account's mailboxes until the new mailbox exists.
 
 	mu     sync.Mutex
 	active *active
@@ -27,19 +26,19 @@ type Module struct {
 	mails  map[string]*rate.Limiter
 }
 
-// active is what the module works with, by its settings.
+// active is the state that depends on the settings.
 type active struct {
 	settings Settings
 	hasher   *password.Hasher
 	policy   *policy.Policy
-	notifier notifier // Nil tells nobody.
-	relay    *relay   // Nil mails nothing.
-	queue    *queue   // Nil works on none.
+	notifier notifier // Nil if no mail server is notified.
+	relay    *relay   // Nil if no message is sent.
+	queue    *queue   // Nil if there is no queue agent.
 	open     func(protocol.Account) store.Store
 	close    func() error
 }
 
-// Modules returns the modules as the plugin serves them.
+// Modules returns the modules for the plugin.
 func Modules() []*sdk.Module {
 	m := &Module{verifier: password.NewVerifier(), mails: make(map[string]*rate.Limiter)}
 	if err := m.configure(nil); err != nil {
@@ -52,13 +51,13 @@ func Modules() []*sdk.Module {
 	}
 }
 
-// helperSettings are secrets, and what only those parts use that run where secrets are.
+// helperSettings are secrets, and settings that only the parts with secrets use.
 var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "queue", "smtp", "store"}
 
-// shared tells whether the store is one of all accounts, which none of them may open itself.
+// shared reports whether all accounts share the store. Then no account's worker may open it.
 func (m *Module) shared() bool { return m.current().settings.Store != FilesStore }
 
-// configure takes the plugin's settings.
+// configure applies the plugin's settings.
 func (m *Module) configure(raw map[string]any) error {
 	s, err := ParseSettings(raw)
 	if err != nil {
@@ -77,14 +76,15 @@ func (m *Module) configure(raw map[string]any) error {
 	return nil
 }
 
-// current returns what the module works with.
+// current returns the state for the current settings.
 func (m *Module) current() *active {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.active
 }
 
-// store returns the account's store; changes that wait together meet in it.
+// store returns the account's store. Changes that wait at the same time use the same store, so that they are
+// committed together.
 func (m *Module) store(account protocol.Account) store.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()

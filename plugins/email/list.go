@@ -15,10 +15,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mainAccount is how the account's own mailbox is called in lists.
+// mainAccount is the name of the account's own mailbox in lists.
 const mainAccount = "Main Account"
 
-// all returns the account's mailboxes in the order of its domains' names, or those of one.
+// all returns the account's mailboxes by domain, or those of a single domain.
 func (m *Module) all(ctx context.Context, account protocol.Account, domain string) ([]store.Mailbox, error) {
 	domains := []string{domain}
 	if domain == "" {
@@ -38,27 +38,27 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 }
 
 const (
-	// maxPattern bounds a regular expression, in bytes, and maxMatching the time that all of a
-	// list's matches take.
+	// maxPattern limits a regular expression, in bytes, and maxMatching limits the time for all matches of a
+	// list.
 	maxPattern  = 1024
 	maxMatching = 2 * time.Second
 )
 
-// matcher returns the test of the argument regex.
+// matcher returns the test for the argument regex.
 func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	pattern := call.String("regex")
 	if pattern == "" {
 		return func(string) (bool, error) { return true, nil }, nil
 	}
 	if len(pattern) > maxPattern {
-		// Compiling takes the square of its length.
+		// Compiling takes quadratic time.
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument may have at most "+strconv.Itoa(maxPattern)+" characters.")
 	}
 	re, err := regexp2.Compile(pattern, regexp2.None)
 	if err != nil {
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is no regular expression.")
 	}
-	re.MatchTimeout = 100 * time.Millisecond // Some expressions take for ever.
+	re.MatchTimeout = 100 * time.Millisecond // Some expressions would take for ever.
 	left := maxMatching
 	return func(text string) (bool, error) {
 		start := time.Now()
@@ -119,14 +119,14 @@ func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 	return list, nil
 }
 
-// transformed says in UAPI's metadata what cPanel's says of every list.
+// transformed sets the metadata that cPanel's UAPI has for every list.
 func transformed(call *sdk.Call) {
 	if call.API == protocol.UAPI {
 		call.Metadata = map[string]any{"transformed": 1}
 	}
 }
 
-// withImage adds the field that listpopswithimage has; there is no image.
+// withImage adds the field that listpopswithimage has. It is always empty.
 func withImage(v any) any {
 	list, _ := v.([]any)
 	for _, r := range list {
@@ -144,7 +144,7 @@ func (m *Module) countPops(ctx context.Context, call *sdk.Call) (any, error) {
 	return len(all), err
 }
 
-// listDomains lists the account's domains, the main one first.
+// listDomains lists the account's domains, the main domain first.
 func (m *Module) listDomains(_ context.Context, call *sdk.Call) (any, error) {
 	selected := ascii(call.String("select"))
 	list := []any{}
@@ -171,7 +171,7 @@ func (m *Module) listDomains(_ context.Context, call *sdk.Call) (any, error) {
 	return list, nil
 }
 
-// accountName shows a mailbox's name. Nothing is looked up.
+// accountName returns a mailbox's name. It looks nothing up.
 func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
 	account := call.String("account")
 	if call.API == protocol.API2 {
@@ -192,7 +192,7 @@ func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
 	return account, nil
 }
 
-// measured is a mailbox with what its mail takes.
+// measured is a mailbox with its disk use.
 type measured struct {
 	store.Mailbox
 	store.Usage
@@ -200,7 +200,7 @@ type measured struct {
 	user, domain string
 }
 
-// listPopsWithDisk lists the mailboxes with their quotas and what their mail takes.
+// listPopsWithDisk lists the mailboxes with their quotas and their disk use.
 func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, error) {
 	list, err := m.chosen(ctx, call)
 	if err != nil {
@@ -239,7 +239,7 @@ func (m *Module) usage(ctx context.Context, account protocol.Account, b measured
 	return m.store(account).Usage(ctx, b.Address)
 }
 
-// chosen returns the mailboxes that a call of listPopsWithDisk asks for.
+// chosen returns the mailboxes for a call of listPopsWithDisk.
 func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error) {
 	matches, err := matcher(call)
 	if err != nil {
@@ -292,7 +292,7 @@ func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error)
 	return out, nil
 }
 
-// share returns how full a mailbox is, in percent; 0 where it has no quota.
+// share returns how full a mailbox is, in percent, or 0 if it has no quota.
 func share(b measured) float64 {
 	if b.Quota == 0 {
 		return 0
@@ -300,8 +300,8 @@ func share(b measured) float64 {
 	return float64(b.Bytes) / float64(b.Quota) * 100
 }
 
-// diskRecord is a record of list_pops_with_disk; a live server's capture has the numbers in MB
-// and in bytes as text.
+// diskRecord returns a record of list_pops_with_disk. As in a capture of a live server, the numbers in MB and
+// in bytes are texts.
 func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
 	limit, shown, human := "unlimited", "unlimited", "None"
 	if b.Quota != 0 {
@@ -338,10 +338,10 @@ func unixTime(t time.Time) int64 {
 	return t.Unix()
 }
 
-// megabytes writes bytes as MB with two decimals.
+// megabytes returns bytes as MB with two decimals.
 func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/mib, 'f', 2, 64) }
 
-// humanBytes writes bytes for people, with a no-break space as cPanel does: 483 bytes, 1.5 GB.
+// humanBytes returns bytes for people, with a no-break space like cPanel: 483 bytes, 1.5 GB.
 func humanBytes(n int64) string {
 	const space = "\u00a0"
 	if n < 1024 {
@@ -357,7 +357,7 @@ func humanBytes(n int64) string {
 	return ""
 }
 
-// getDiskUsage measures one mailbox.
+// getDiskUsage measures a single mailbox.
 func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailboxOf(call, call.String("user"), call.String("domain"), "user")
 	if err != nil {
@@ -375,7 +375,7 @@ func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) 
 	return map[string]any{"diskused": used, "domain": box.Domain, "login": box.String(), "user": box.Localpart}, nil
 }
 
-// clearCache measures a mailbox anew.
+// clearCache measures a mailbox again.
 func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailboxOf(call, call.String("username"), "", "username")
 	if err != nil {
@@ -387,8 +387,8 @@ func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// checkSize refuses a list that would not reach the caller: one of so many records with so many
-// fields, of so many bytes.
+// checkSize rejects a list that would be too large for an answer, by the number of its records, fields and
+// bytes.
 func checkSize(records, fields, bytes int) error {
 	if records*(fields+1) < protocol.MaxResultNodes*9/10 && bytes < protocol.MaxWorkerMessage*9/10 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// lookupFunction is what a mail server asks by way of the host; no account may call it, since it
-// tells the hash.
+// lookupFunction is the function that the host calls for the mail server. No account may call it, because it
+// returns the hash.
 func (m *Module) lookupFunction() sdk.Function {
 	return sdk.Function{
 		Function: protocol.Function{
@@ -21,7 +21,7 @@ func (m *Module) lookupFunction() sdk.Function {
 	}
 }
 
-// lookup reads a mailbox out of the store.
+// lookup reads a mailbox from the store.
 func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -44,8 +44,8 @@ func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	}, nil
 }
 
-// lookedUp holds what the account's worker said against what a mail server can bear: a hash of
-// another kind, or one that takes seconds to try, is none.
+// lookedUp checks the answer of the account's worker for the mail server: a hash of an unknown kind, or one
+// that takes seconds to verify, is removed.
 func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

@@ -17,22 +17,22 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// notifier tells a mail server that it must not go by what it remembers of a mailbox.
+// notifier tells a mail server to forget its cached data of a mailbox.
 type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
-	// end ends the sessions of all users whose names fit one of the masks.
+	// end ends the sessions of all users whose names match one of the masks.
 	end(ctx context.Context, masks []string) error
 }
 
-// change is what changed of a mailbox.
+// change is the kind of a change to a mailbox.
 type change int
 
 const (
-	limits change = iota // What it may do.
-	logins               // Who may log in: its sessions may have to end.
+	limits change = iota // Its permissions.
+	logins               // Its login: its sessions may have to end.
 )
 
-// notifyMailServer is the part of an operation that tells the mail server what was changed.
+// notifyMailServer returns the part of an operation that tells the mail server about the change.
 func (m *Module) notifyMailServer(kind change) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
@@ -44,15 +44,14 @@ func (m *Module) notifyMailServer(kind change) part {
 	}
 }
 
-// notify tells the mail server, where there is one to tell. The change was made: that it could
-// not be told is a warning.
+// notify tells the mail server, if there is one. A failure is only a warning, because the change was made.
 func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, kind change) {
 	set := m.current()
 	n := set.notifier
 	if n == nil {
 		return
 	}
-	// Also where the caller has left: the change was made.
+	// This also happens if the caller is gone, because the change was made.
 	limit := mailTime(ctx, set.settings.MailTimeout)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
@@ -62,10 +61,10 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	}
 }
 
-// reserve is what is left of a call's time for its answer: that the change was made.
+// reserve is the time of a call that is kept for its answer, which says that the change was made.
 const reserve = 2 * time.Second
 
-// mailTime returns how long a mail server may take within a call: limit, or what the call leaves.
+// mailTime returns how long a mail server may take within a call: limit, or the time that is left.
 func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, max(time.Until(deadline)-reserve, 0))
@@ -73,8 +72,7 @@ func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	return limit
 }
 
-// doveadm tells a Dovecot over its HTTP API
-// (doc.dovecot.org/2.3/admin_manual/doveadm_http_api).
+// doveadm notifies a Dovecot over its HTTP API (doc.dovecot.org/2.3/admin_manual/doveadm_http_api).
 type doveadm struct {
 	url    string
 	key    protocol.Secret
@@ -87,14 +85,14 @@ func newDoveadm(address string, key protocol.Secret, kick bool, timeout time.Dur
 		url: strings.TrimRight(address, "/") + "/doveadm/v1", key: key, kick: kick,
 		client: &http.Client{
 			Timeout: timeout,
-			// The key goes to the address that was configured, and nowhere else.
+			// The key must go to the configured address only.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// changed implements notifier: it has Dovecot forget what it remembers of the user (that there
-// is none, too), and end its sessions where that is asked for.
+// changed implements notifier: Dovecot forgets its cached data of the user, even if the user did not exist,
+// and ends the user's sessions if that is configured.
 func (d *doveadm) changed(ctx context.Context, box store.Address, kind change) error {
 	user := box.String()
 	commands := []command{{"authCacheFlush", map[string]any{"user": []string{user}}, "flush"}}
@@ -113,7 +111,7 @@ func (d *doveadm) end(ctx context.Context, masks []string) error {
 	return d.run(ctx, commands)
 }
 
-// command is one of doveadm's, as its HTTP API takes it: name, parameters, tag.
+// command is a doveadm command in the form of its HTTP API: name, parameters, tag.
 type command []any
 
 func kick(mask string) command {
@@ -148,7 +146,7 @@ func (d *doveadm) run(ctx context.Context, commands []command) error {
 	return readDoveadm(text)
 }
 
-// readDoveadm looks for a failure in an answer: [["doveadmResponse",[],"flush"],["error",{...},"kick"]]
+// readDoveadm returns the failure in an answer: [["doveadmResponse",[],"flush"],["error",{...},"kick"]]
 func readDoveadm(text []byte) error {
 	var answers [][]json.RawMessage
 	if err := json.Unmarshal(text, &answers); err != nil {
@@ -158,7 +156,7 @@ func readDoveadm(text []byte) error {
 		if len(a) < 3 || string(a[0]) != `"error"` {
 			continue
 		}
-		// That nobody was logged in is no failure.
+		// Kicking a user who is not logged in is not a failure.
 		if string(a[2]) == `"kick"` && bytes.Contains(a[1], []byte("68")) {
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// hashPassword makes of a call's password what is stored of it.
+// hashPassword returns the hash to store for the call's password.
 func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := changeable(call)
 	if err != nil {
@@ -20,7 +20,7 @@ func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) 
 	return m.newHash(ctx, call, box)
 }
 
-// changeable returns the mailbox whose password a call is to change.
+// changeable returns the mailbox whose password a call changes.
 func changeable(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")
@@ -28,7 +28,7 @@ func changeable(call *sdk.Call) (store.Address, error) {
 	return mailbox(call)
 }
 
-// passwdPop stores a password that seal hashed.
+// passwdPop stores the hash from hashPassword.
 func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := changeable(call)
 	if err != nil {
@@ -41,7 +41,7 @@ func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// newHash holds the call's password against the policy and hashes it.
+// newHash checks the call's password against the policy and returns its hash.
 func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
 	set := m.current()
 	secret := call.Secret("password")
@@ -60,7 +60,7 @@ func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address)
 	return set.hasher.Hash(ctx, secret)
 }
 
-// storedHash returns what is stored of a mailbox's password; "" logs nobody in.
+// storedHash returns a mailbox's stored hash. With "" nobody can log in.
 func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -76,8 +76,8 @@ func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 	return hash, nil
 }
 
-// verifyPassword tells whether a password is the one that is stored. A mailbox whose login is
-// suspended answers 0: that password does not log in.
+// verifyPassword reports whether a password matches the stored hash. For a mailbox with a suspended login the
+// answer is 0, because the password can't log in.
 func (m *Module) verifyPassword(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

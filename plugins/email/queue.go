@@ -14,13 +14,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// queueTimeout is how long the mail server's queue may take to be looked through.
+// queueTimeout is how long searching the mail server's queue may take.
 const queueTimeout = 45 * time.Second
 
 // queue is the agent that works on the mail server's queue (liveapi postfix agent).
 type queue struct{ socket string }
 
-// ask asks it to count, delete or release the messages that are held of a sender.
+// ask asks the agent to count, delete or release the held messages of a sender.
 func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
@@ -52,7 +52,7 @@ func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, 
 	return answer.N, nil
 }
 
-// requireMailbox is the part of a function that only makes sure of its mailbox.
+// requireMailbox is a part of a function that only checks that the mailbox exists.
 func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -64,7 +64,7 @@ func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error
 	return nil, nil
 }
 
-// onQueue is the part that works on what is held of the call's mailbox.
+// onQueue returns the part that works on the held messages of the call's mailbox.
 func (m *Module) onQueue(do string) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
@@ -83,7 +83,7 @@ func (m *Module) onQueue(do string) part {
 	}
 }
 
-// released is what follows the end of hold_outgoing: what was held is sent.
+// released runs after hold_outgoing was ended: the held messages are sent.
 func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

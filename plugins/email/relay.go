@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// relay is the mail server that takes this module's own messages.
+// relay is the mail server that takes this module's messages.
 type relay struct{ address string }
 
-// message is one of them. Its parts were checked: none has a line break of its own but Text.
+// message is a message with validated parts: only Text may contain line breaks.
 type message struct{ From, To, Subject, Text string }
 
-// recipient returns an address that is nothing but one.
+// recipient returns an address, or an error if the text is anything else.
 func recipient(text string) (string, error) {
 	parsed, err := mail.ParseAddress(text)
 	if err != nil || parsed.Name != "" || parsed.Address != text || len(text) > 254 || strings.ContainsAny(text, "\r\n\"<> ,;") {
@@ -33,8 +33,8 @@ func recipient(text string) (string, error) {
 	return text, nil
 }
 
-// send hands m over within ctx. Between machines it insists on TLS where the server offers it,
-// and on its certificate; on one machine there is nobody in between.
+// send sends m within ctx. To another machine it uses TLS if the server offers it, and verifies the
+// certificate. On this machine nobody is in between.
 func (r *relay) send(ctx context.Context, m message) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Settings are the settings of the Email plugin, the table [plugin.settings] of the configuration. The comments
-// of the fields with a tag are their only description: liveapid.toml(5) is written from them.
+// Settings are the settings of the Email plugin, the table [plugin.settings] of the configuration. The
+// comments of the fields with a tag are their only description: liveapid.toml(5) is generated from them.
 type Settings struct {
 	// How passwords are hashed: SHA512-CRYPT, BLF-CRYPT or ARGON2ID. Default: SHA512-CRYPT.
 	Scheme string `setting:"scheme" example:"\"SHA512-CRYPT\""`
@@ -61,13 +61,13 @@ const FilesStore = "files"
 
 const defaultMailTimeout = 3 * time.Second
 
-// setting is how one setting is read.
+// setting is the reader of a setting.
 type setting struct {
-	want string // What its value must be, for the error message.
+	want string // The valid values, for the error message.
 	set  func(s *Settings, value any) bool
 }
 
-// text returns the reader of a text that ok accepts.
+// textSetting returns the reader of a text that ok accepts.
 func textSetting(want string, field func(*Settings) *string, ok func(string) bool) setting {
 	return setting{want, func(s *Settings, value any) bool {
 		text, isText := value.(string)
@@ -112,7 +112,7 @@ func isURL(t string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// readers are the settings by name.
+// readers returns the readers of all settings by name.
 func readers() map[string]setting {
 	return map[string]setting{
 		"scheme":            textSetting("SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text", func(s *Settings) *string { return &s.Scheme }, notEmpty),
@@ -148,7 +148,8 @@ func setMailTimeout(s *Settings, value any) bool {
 	return err == nil && d > 0 && d <= time.Minute
 }
 
-// ParseSettings reads the settings. Its errors name the setting and never quote a value that holds a password.
+// ParseSettings reads the settings. Its errors name the setting and never quote a value that holds a
+// password.
 func ParseSettings(raw map[string]any) (Settings, error) {
 	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore, MailTimeout: defaultMailTimeout}
 	known := readers()
@@ -186,7 +187,7 @@ func (s Settings) check() error {
 	return nil
 }
 
-// Open returns what opens an account's store, and what closes all of them.
+// Open returns a function that opens an account's store, and a function that closes all stores.
 func (s Settings) Open() (open func(protocol.Account) store.Store, closeAll func() error, err error) {
 	if s.Store == FilesStore {
 		return func(account protocol.Account) store.Store { return files.New(account.Home) }, func() error { return nil }, nil
@@ -198,7 +199,7 @@ func (s Settings) Open() (open func(protocol.Account) store.Store, closeAll func
 	return func(protocol.Account) store.Store { return db }, db.Close, nil
 }
 
-// build makes of the settings what the module works with.
+// build returns the state for the settings.
 func (s Settings) build() (*active, error) {
 	a := &active{settings: s}
 	var err error

@@ -7,20 +7,20 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// operation is one thing that the module does, and what its functions in the three APIs are
-// called, take and return. What the APIs do alike is in do; what they do differently stands
-// here, to be held against the documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI
-// document of UAPI, and the wiki's pages of API 1.
+// operation is an operation of the module, with the names, parameters and results of its functions in the
+// three APIs. do has the common behaviour; the differences are here, so that they can be compared with the
+// documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI document of UAPI, and the wiki's pages of
+// API 1.
 type operation struct {
 	help    string
 	returns string
 	changes bool
 	do      part
-	// before and after are the parts that need the secrets of a call or of the settings; where
-	// they are nil, there are none. shared says that do is such a part.
+	// before and after are the parts that need the secrets of a call or of the settings; they may be nil.
+	// shared means that do is such a part.
 	before, after part
 	shared        bool
-	// roles may call it besides the account's owner.
+	// roles are the roles that may call it besides the account's owner.
 	roles []protocol.Role
 	api1  *form
 	api2  []form // Some have two names.
@@ -30,15 +30,15 @@ type operation struct {
 // part is a part of an operation.
 type part func(ctx context.Context, call *sdk.Call) (any, error)
 
-// form is an operation in one API.
+// form is an operation in an API.
 type form struct {
 	name   string
 	params []protocol.Param
-	// answer makes of what do returned what this API returns; nil makes of it that it was done.
+	// answer converts the result of do into the result of this API; nil means the API's record of success.
 	answer func(any) any
 }
 
-// A parameter's words, where several functions have it.
+// Parameters that several functions share.
 var (
 	pDomain   = protocol.Param{Name: "domain", Help: "A domain of the account, such as example.com. Default: the main domain."}
 	pEmail    = protocol.Param{Name: "email", Required: true, Help: "The mailbox's name, such as user, or its whole address."}
@@ -58,7 +58,7 @@ func flag(name, help string) protocol.Param {
 
 func text(name, help string) protocol.Param { return protocol.Param{Name: name, Help: help} }
 
-// Answers.
+// Conversions of results.
 func asIs(v any) any      { return v }
 func record(v any) any    { return []any{v} }
 func returnNull(any) any  { return nil }
@@ -73,7 +73,7 @@ func (m *Module) operations() []operation {
 	return []operation{
 		{
 			help: "Change a mailbox's password.", changes: true, before: m.hashPassword, do: m.passwdPop, after: m.notifyMailServer(logins),
-			// Its own, and who comes in as a mailbox's user has proved the old one.
+			// For the user's own mailbox. A mailbox user has proved the old password.
 			roles: []protocol.Role{protocol.RoleMailbox},
 			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
 			uapi:  &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
@@ -242,7 +242,7 @@ func diskParams() []protocol.Param {
 	return []protocol.Param{{Name: "user", Required: true, Help: "The mailbox's name."}, required(pDomain)}
 }
 
-// functions makes the SDK's table of the operations.
+// functions returns the SDK's table of the operations.
 func (m *Module) functions() []sdk.Function {
 	all := []sdk.Function{m.lookupFunction()}
 	for _, op := range m.operations() {
@@ -283,7 +283,7 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 	return fn
 }
 
-// answers gives what the last part of an operation returns the shape of the API.
+// answers returns the last part of an operation with its result converted for the API.
 func (f form) answers(last part) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		result, err := last(ctx, call)
@@ -297,5 +297,5 @@ func (f form) answers(last part) part {
 	}
 }
 
-// feature is the one that cPanel's pages for mailboxes need.
+// feature is the feature of cPanel's pages for mailboxes.
 const feature = "popaccts"

@@ -19,13 +19,13 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// bytesKey marks a text that is no UTF-8, which JSON can't hold: {"$base64": "..."}.
+// bytesKey marks a text that is not UTF-8, which JSON can't hold: {"$base64": "..."}.
 const bytesKey = "$base64"
 
-// errNotTaken is a document that the script did not read to its end, and so did not act on.
+// errNotTaken means that the script did not read a document to its end, and so did not act on it.
 var errNotTaken = errors.New("the script takes no call")
 
-// process is a running script and its two pipes. One caller at a time talks to it.
+// process is a running script with its two pipes. A single caller at a time uses it.
 type process struct {
 	cmd *exec.Cmd
 	in  *os.File
@@ -33,8 +33,7 @@ type process struct {
 	buf *bufio.Reader
 }
 
-// startProcess starts the script in the worker's own process group, which the host ends
-// with the worker.
+// startProcess starts the script in the worker's own process group, which the host kills with the worker.
 func startProcess(set settings, stderr *os.File) (*process, error) {
 	stdin, in, err := os.Pipe()
 	if err != nil {
@@ -60,7 +59,7 @@ func startProcess(set settings, stderr *os.File) (*process, error) {
 	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out)}, nil
 }
 
-// wait waits for the script's end and says how it was.
+// wait waits for the script's end and returns how it ended.
 func (p *process) wait() error {
 	if err := p.cmd.Wait(); err != nil {
 		return err
@@ -70,10 +69,10 @@ func (p *process) wait() error {
 
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// errUnfit is an answer that was read to its end, and is none.
+// errUnfit means that an answer was read to its end but is not valid.
 var errUnfit = errors.New("the script's answer")
 
-// ask sends one document and returns the script's answer, within a time; 0 sets no end.
+// ask sends a document and returns the script's answer, within a time limit; 0 means no limit.
 func (p *process) ask(limit time.Duration, document any) (any, error) {
 	if p.buf.Buffered() > 0 {
 		return nil, fmt.Errorf("%w: it wrote more than one answer", errNotTaken)
@@ -102,7 +101,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 	return answer, nil
 }
 
-// late says in words what a passed deadline is.
+// late replaces the error of a passed deadline by words.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("it did not come in time")
@@ -121,7 +120,7 @@ func encode(document any) ([]byte, error) {
 	return append([]byte(strconv.Itoa(raw.Len())+"\n"), raw.Bytes()...), nil
 }
 
-// marked copies value with its texts that are no UTF-8 as {"$base64": "..."}.
+// marked returns a copy of value in which texts that are not UTF-8 are {"$base64": "..."}.
 func marked(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -144,7 +143,7 @@ func marked(value any) any {
 	return value
 }
 
-// readFrame reads one answer.
+// readFrame reads an answer.
 func readFrame(r *bufio.Reader) (any, error) {
 	size := 0
 	for digits := 0; ; digits++ {
@@ -163,7 +162,7 @@ func readFrame(r *bufio.Reader) (any, error) {
 	if size > protocol.MaxWorkerMessage {
 		return nil, fmt.Errorf("%d bytes, at most %d are taken", size, protocol.MaxWorkerMessage)
 	}
-	// Grown as it comes: a length alone costs nothing.
+	// The buffer grows with the data, so that a large length alone needs no memory.
 	var raw bytes.Buffer
 	if _, err := io.CopyN(&raw, r, int64(size)); err != nil {
 		return nil, ended(err)
@@ -185,7 +184,7 @@ func ended(err error) error {
 	return err
 }
 
-// plain turns decoded JSON into the values of a result.
+// plain converts decoded JSON into the values of a result.
 func plain(value any) (any, error) {
 	switch v := value.(type) {
 	case protocol.Number:

@@ -19,23 +19,23 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Server is the plugin: one module, served by one script.
+// Server is the plugin: a module that a script serves.
 type Server struct {
 	pluginpb.UnimplementedPluginServer
 	log  *os.File  // go-plugin takes os.Stderr away; the script gets the real one.
 	exit func(int) // Ends the worker, so that the host starts another.
 
-	busy    chan struct{} // Holds one value while nobody talks to the script.
+	busy    chan struct{} // Holds a value while no caller uses the script.
 	process *process
 	ending  sync.Once
-	ended   chan struct{} // Closed when the script is of no use any more.
-	watched chan struct{} // Closed when its end was logged.
+	ended   chan struct{} // Closed when the script can't be used any more.
+	watched chan struct{} // Closed when the script's end was logged.
 }
 
-// grace is how long calls that wait have to be sent back before the worker ends.
+// grace is how long waiting calls have to return to the host before the worker ends.
 const grace = 100 * time.Millisecond
 
-// lastAnswer is how long the answer of a script that has ended may take to be read.
+// lastAnswer is how long reading the answer of a script that has ended may take.
 const lastAnswer = 2 * time.Second
 
 // NewServer returns a plugin that starts its script when it is asked to describe itself.
@@ -45,13 +45,13 @@ func NewServer() *Server {
 	return s
 }
 
-// settings are what the host says of the module.
+// settings are the host's settings for the module.
 type settings struct {
 	module  string         // The only module that the script may serve.
 	command []string       // Program and arguments.
-	dir     string         // Where it starts.
-	env     []string       // Beside the worker's own.
-	own     map[string]any // The operator's, for the script.
+	dir     string         // The working directory.
+	env     []string       // In addition to the worker's own environment.
+	own     map[string]any // The operator's settings for the script.
 }
 
 func readSettings(raw map[string]any) (settings, error) {
@@ -75,7 +75,7 @@ func readSettings(raw map[string]any) (settings, error) {
 	return s, nil
 }
 
-// Describe implements pluginpb.PluginServer: it starts the script and asks it.
+// Describe implements pluginpb.PluginServer: it starts the script and asks it for its description.
 func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	raw, err := payload.DecodeSettings(in.GetMsgpack())
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 		return nil, err
 	}
 	if object, ok := answer.(map[string]any); ok && object["error"] != nil {
-		return &pluginpb.Payload{Msgpack: out}, nil // It refuses its settings; the host says why.
+		return &pluginpb.Payload{Msgpack: out}, nil // The script rejects its settings; the host reports why.
 	}
 	modules, err := payload.DecodeModules(out)
 	if err != nil {
@@ -125,8 +125,8 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// Call implements pluginpb.PluginServer. A script that can't be talked to any more ends
-// the worker, and with it the call: only the script knows how far it came.
+// Call implements pluginpb.PluginServer. If the script can't be used any more, the worker ends, and with it
+// the call: only the script knows how far it came.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.Decode(in.GetMsgpack())
 	if err != nil {
@@ -136,12 +136,12 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	if err := s.take(ctx); errors.Is(err, errEnded) {
 		return nil, status.Error(codes.Aborted, err.Error())
 	} else if err != nil {
-		// Nobody told the script of it.
+		// The script was never told about the call.
 		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
 	}
 	defer s.give()
-	// The time that a call waited for others is not the script's: a caller whose time is over
-	// has its answer from the host, and the script is not ended in the middle of its work.
+	// The time that a call waited for others does not count for the script: a caller whose time is over has
+	// the host's answer already, and the script is not killed in the middle of its work.
 	answer, err := s.process.ask(limit, map[string]any{"call": request})
 	if err == nil {
 		err = sameID(request, answer)
@@ -165,8 +165,8 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// timeLeft returns the time that ctx leaves, and a little more, so that it is the host that
-// says what became of a call that took too long; 0 where it has no end.
+// timeLeft returns the time that ctx leaves plus a little, so that the host reports a timeout first; 0 if ctx
+// has no deadline.
 func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -175,8 +175,8 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(deadline) + grace
 }
 
-// sameID refuses the answer to another call, which a child of the script may have written.
-// Scripts need not send an id.
+// sameID rejects the answer to another call, which a child of the script may have written. Scripts need not
+// send an id.
 func sameID(request, answer any) error {
 	asked, _ := request.(map[string]any)
 	answered, _ := answer.(map[string]any)
@@ -191,10 +191,10 @@ func failed(kind protocol.Kind, message string) (*pluginpb.Payload, error) {
 	return &pluginpb.Payload{Msgpack: out}, err
 }
 
-// errEnded is a call that the script never saw.
+// errEnded means that the script never saw the call.
 var errEnded = errors.New("the script ended before the call reached it")
 
-// take waits for its turn.
+// take waits for the script.
 func (s *Server) take(ctx context.Context) error {
 	select {
 	case <-s.busy:
@@ -221,7 +221,7 @@ func (s *Server) give() { s.busy <- struct{}{} }
 func (s *Server) watch(p *process) {
 	defer close(s.watched)
 	err := fmt.Errorf("the script ended: %w", p.wait())
-	// What it answered last is on its way.
+	// The script's last answer is on its way.
 	select {
 	case <-s.busy:
 		defer s.give()
@@ -231,10 +231,9 @@ func (s *Server) watch(p *process) {
 	s.end(err)
 }
 
-// end ends the worker, once. Calls that wait go back to the host, which offers them to
-// the next worker.
+// end ends the worker, once. Waiting calls return to the host, which gives them to the next worker.
 func (s *Server) end(err error) {
-	// First, so that no call that comes after the log's line goes to a script that is gone.
+	// This comes first, so that no call that comes after the log line goes to a script that has ended.
 	s.ending.Do(func() {
 		close(s.ended)
 		s.process.kill()
@@ -247,7 +246,7 @@ func (s *Server) logf(format string, args ...any) {
 	_, _ = io.WriteString(s.log, fmt.Sprintf(format, args...)+"\n")
 }
 
-// environ is the worker's environment without what go-plugin put there, for the script.
+// environ returns the worker's environment for the script, without go-plugin's variables.
 func environ(more []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")

@@ -11,15 +11,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// guard serves the calls of one account alone. Which one was said when the process started, in its
-// environment: a program of the account's user can reach the worker's socket on some systems, and what
-// such a program writes into a payload must not make the worker act for somebody else.
+// guard serves the calls of a single account. The process got the account in its environment when it started.
+// On some systems a program of the account's user can reach the worker's socket, and a payload of such a
+// program must not make the worker act for another account.
 type guard struct {
 	pluginpb.PluginServer
-	account string // As plugin.AccountWord writes it.
+	account string // In the form of plugin.AccountWord.
 }
 
-// guarded returns server for the account that the environment names; server itself if it names none.
+// guarded returns server for the account in the environment, or server itself if there is none.
 func guarded(server pluginpb.PluginServer, account string) pluginpb.PluginServer {
 	if account == "" {
 		return server

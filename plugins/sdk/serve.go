@@ -18,14 +18,14 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Serve serves modules until the host ends the process. It is a plugin's main.
+// Serve serves modules until the host ends the process. A plugin's main calls it.
 func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
 
-// ServePlugin serves a plugin that answers the host by itself.
+// ServePlugin serves a plugin that implements the gRPC service itself.
 func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
 	if os.Getenv(plugin.HardenEnv) != "" {
-		// Where the program's file may be read, its memory could be, by the same user.
+		// If the program's file can be read, the same user could read the process's memory, too.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "hide the memory: "+err.Error())
 			os.Exit(1)
@@ -39,14 +39,14 @@ func ServePlugin(server pluginpb.PluginServer) {
 	})
 }
 
-// Server answers the host for modules.
+// Server implements the gRPC service for modules.
 type Server struct {
 	pluginpb.UnimplementedPluginServer
 	modules []*Module
 	log     io.Writer // The real standard error; go-plugin takes os.Stderr away.
 }
 
-// NewServer returns the gRPC side of modules. Serve is what programs call.
+// NewServer returns the gRPC side of modules. Programs call Serve instead.
 func NewServer(modules ...*Module) *Server {
 	return &Server{modules: modules, log: os.Stderr}
 }
@@ -109,7 +109,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			// The type alone: a panic's text may hold an argument.
+			// Only the type is logged: a panic's text may contain an argument.
 			s.logf("call %s: panic of type %T\n%s", request.ID, p, debug.Stack())
 			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 		}
@@ -122,7 +122,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	return &protocol.Result{Data: data, Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
 }
 
-// run runs a stage of the function, or all of them.
+// run runs a stage of the function, or all stages.
 func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (data any, err error) {
 	if stage == protocol.Before || stage == protocol.Whole && f.Before != nil {
 		if data, err = f.part(f.Before)(ctx, call); err != nil || stage == protocol.Before {
@@ -133,7 +133,7 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	if stage != protocol.After {
 		do := *call
 		if f.Before != nil || f.After != nil {
-			// What is not there where the function runs in parts must not be there now.
+			// Do must not get the secrets here either, because it would not get them in a process of its own.
 			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
 		}
 		data, err = f.Do(ctx, &do)
@@ -146,7 +146,7 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	return f.part(f.After)(ctx, call)
 }
 
-// part returns a part of a function, or what says that there is none.
+// part returns a part of a function, or a function that reports that there is none.
 func (f *Function) part(part func(context.Context, *Call) (any, error)) func(context.Context, *Call) (any, error) {
 	if part != nil {
 		return part
@@ -156,7 +156,7 @@ func (f *Function) part(part func(context.Context, *Call) (any, error)) func(con
 	}
 }
 
-// failure returns what the caller may see of err and logs what it may not.
+// failure returns the caller's part of err and logs the rest.
 func (s *Server) failure(id string, err error) *protocol.Error {
 	public := protocol.AsError(err)
 	if public == nil {
@@ -182,7 +182,7 @@ func (s *Server) function(call protocol.Call) *Function {
 	return nil
 }
 
-// secrets wraps the arguments that must never be shown; they travel as plain bytes.
+// secrets wraps the arguments that must never be shown. On the wire they are plain bytes.
 func secrets(params []protocol.Param, args map[string]any) map[string]any {
 	out := make(map[string]any, len(args))
 	for name, value := range args {
@@ -200,7 +200,7 @@ func (s *Server) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.log, format+"\n", args...)
 }
 
-// ErrSetting makes an error for Module.Configure that names the setting.
+// ErrSetting returns an error for Module.Configure that names the setting.
 func ErrSetting(name, want string) error {
 	return errors.New("setting " + name + ": must be " + want)
 }

@@ -1,7 +1,6 @@
-// Package cpvars expands the variables that tags and print carry ($user,
-// $CPDATA{'PLAN'}) and evaluates the expressions of cpanelif. It runs no code: a text is
-// split into words and operators first, and what variables expand to is never split
-// again. It knows no account; a Lookup says what a variable is.
+// Package cpvars expands variables in tags and in print ($user, $CPDATA{'PLAN'}) and evaluates the
+// expressions of cpanelif. It runs no code: a text is split into words and operators first, and the value of
+// a variable is never split again. It knows no account; a Lookup returns the values.
 package cpvars
 
 import (
@@ -10,12 +9,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Lookup returns a variable's value: key is what stands in braces behind the name, "" for
-// a plain one. An unknown variable is "".
+// Lookup returns a variable's value. key is the text in braces after the name, or "". An unknown variable is
+// "".
 type Lookup func(name, key string) string
 
-// Print returns what print shows of text: variables expanded, one pair of quotes around
-// the whole taken off. The bare word DOMAIN is the main domain, as old themes print it.
+// Print returns the output of print for text: variables are expanded, and a pair of quotes around the whole
+// text is removed. The bare word DOMAIN is the main domain, as old themes print it.
 func Print(text string, lookup Lookup) string {
 	text = unquote(strings.TrimSpace(text))
 	if text == "DOMAIN" {
@@ -24,7 +23,7 @@ func Print(text string, lookup Lookup) string {
 	return Expand(text, lookup)
 }
 
-// Expand replaces the variables in text. A '$' that begins none stays.
+// Expand replaces the variables in text. A '$' that begins no variable stays.
 func Expand(text string, lookup Lookup) string {
 	if !strings.Contains(text, "$") {
 		return text
@@ -65,9 +64,9 @@ func expandValue(value any, lookup Lookup) any {
 	return value
 }
 
-// variable reads a variable at the beginning of text and returns how many bytes it takes;
-// 0 where there is none. $NAME, $NAME{'key'}, $NAME{"key"}, $NAME{key} and, as one page of
-// the documentation prints it, $NAME('key').
+// variable reads a variable at the beginning of text and returns its length in bytes, or 0 if there is none.
+// The forms are $NAME, $NAME{'key'}, $NAME{"key"}, $NAME{key} and $NAME('key'), which a page of the
+// documentation has.
 func variable(text string) (name, key string, n int) {
 	if len(text) < 2 || text[0] != '$' || !isWord(text[1]) || isDigit(text[1]) {
 		return "", "", 0
@@ -79,7 +78,7 @@ func variable(text string) (name, key string, n int) {
 	name = text[1:n]
 	if n < len(text) && (text[n] == '{' || text[n] == '(') {
 		closing := map[byte]byte{'{': '}', '(': ')'}[text[n]]
-		// The search is bounded: a long row of open braces would be searched again for each.
+		// The search is limited: otherwise a long row of open braces would take quadratic time.
 		if end := strings.IndexByte(text[n:min(n+maxKey, len(text))], closing); end > 0 {
 			return name, unquote(strings.TrimSpace(text[n+1 : n+end])), n + end + 1
 		}
@@ -87,7 +86,7 @@ func variable(text string) (name, key string, n int) {
 	return name, "", n
 }
 
-// maxKey bounds a key with its braces and quotes, in bytes.
+// maxKey limits a key with its braces and quotes, in bytes.
 const maxKey = 256
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
@@ -96,7 +95,7 @@ func isWord(c byte) bool {
 	return c == '_' || isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// unquote takes one pair of quotes off that stands around the whole.
+// unquote removes a pair of quotes around the whole text.
 func unquote(s string) string {
 	if len(s) < 2 || s[0] != '\'' && s[0] != '"' || s[len(s)-1] != s[0] || strings.IndexByte(s[1:len(s)-1], s[0]) >= 0 {
 		return s

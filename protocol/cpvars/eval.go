@@ -13,8 +13,7 @@ const (
 	maxNesting    = 32   // Of parentheses and '!'.
 )
 
-// operators of the documentation, and != beside them; the longer of two that begin alike
-// stands first.
+// operators of the documentation, and !=. If two begin alike, the longer comes first.
 var operators = []string{"=gtet=", "=ltet=", "=gt=", "=lt=", "=et=", "==", "!="}
 
 // Eval evaluates an expression of cpanelif:
@@ -23,8 +22,8 @@ var operators = []string{"=gtet=", "=ltet=", "=gt=", "=lt=", "=et=", "==", "!="}
 //	term       = "!" term | "(" expression ")" | operand [ operator operand ]
 //	operand    = quoted text | text with variables
 //
-// An operand alone is true where it is neither empty nor 0. == and =et= compare texts, the
-// others numbers where both sides are numbers, and texts otherwise.
+// A single operand is true if it is neither empty nor 0. == and =et= compare texts. The other operators compare
+// numbers if both sides are numbers, otherwise texts.
 func Eval(expression string, lookup Lookup) (bool, error) {
 	if len(expression) > maxExpression {
 		return false, fmt.Errorf("the expression has more than %d bytes", maxExpression)
@@ -40,7 +39,7 @@ func Eval(expression string, lookup Lookup) (bool, error) {
 	return result && err == nil, err
 }
 
-// evaluator walks an expression; rest is what was not read yet.
+// evaluator parses an expression. rest is the unread part.
 type evaluator struct {
 	rest   string
 	lookup Lookup
@@ -112,14 +111,14 @@ func (e *evaluator) comparison() (bool, error) {
 	return left.value != "" && left.value != "0", nil
 }
 
-// operand is one side of a comparison. An empty text is fine beside an operator.
+// operand is a side of a comparison. An empty text is valid next to an operator.
 type operand struct {
 	value, raw string
 	quoted     bool
 }
 
-// operand reads up to the next operator, connective or closing parenthesis. Quoted text
-// and variables are units, whatever stands in them.
+// operand reads up to the next operator, connective or closing parenthesis. Quoted text and variables are
+// units, whatever they contain.
 func (e *evaluator) operand() (operand, error) {
 	e.rest = strings.TrimLeft(e.rest, " \t\r\n")
 	if e.rest != "" && (e.rest[0] == '\'' || e.rest[0] == '"') {

@@ -1,6 +1,6 @@
-// Package envelope gives a Result the shape that an API's clients read: cPanel's
-// API 1, API 2 and UAPI envelopes, as JSON on one line. It knows no function and no
-// transport. Shapes and their sources are in docs/envelopes.md.
+// Package envelope turns a Result into the form that an API's clients read: cPanel's API 1, API 2 and UAPI
+// envelopes, as JSON on a single line. It knows no function and no transport. docs/envelopes.md has the forms
+// and their sources.
 package envelope
 
 import (
@@ -42,8 +42,7 @@ func objectOf(call protocol.Call, result *protocol.Result) object {
 	return nil
 }
 
-// clean returns v as cPanel's JSON has it: 1 and 0 for booleans, and nothing that JSON
-// can't say.
+// clean returns v as cPanel's JSON has it: 1 and 0 for booleans, and null for values that JSON can't hold.
 func clean(v any) any {
 	switch v := v.(type) {
 	case bool:

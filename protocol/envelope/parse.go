@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Parse returns the result that an envelope carries: what JSON and Special wrote for call. The
-// kind of a failure is the one that gives the same envelope again.
+// Parse returns the result in an envelope that JSON or Special wrote for call. The kind of a failure is a
+// kind that gives the same envelope again.
 func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -43,7 +43,7 @@ func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 	return result, nil
 }
 
-// kindOf returns the kind of failure that an API 1 or API 2 envelope tells of.
+// kindOf returns the kind of the failure in an API 1 or API 2 envelope.
 func kindOf(answer map[string]any) protocol.Kind {
 	event, ok := answer["event"].(map[string]any)
 	if ok && event["result"] == int64(1) {
@@ -81,7 +81,7 @@ func texts(value any) []string {
 	return out
 }
 
-// numbers returns value with each JSON number as int64, uint64 or float64, as results hold them.
+// numbers returns value with each JSON number as int64, uint64 or float64, as in results.
 func numbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:

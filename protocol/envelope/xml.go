@@ -11,20 +11,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// XML returns a JSON envelope as the XML twin that cPanel's clients read: what stands
-// inside <cpanelresult>. Keys become elements in their order by name, a list is its
-// element repeated, null an empty element. The result is one line without the closing
-// marker, whatever the values hold. ok is false where it would have more than most bytes:
-// a list repeats its name for each item.
+// XML returns a JSON envelope in the XML form that cPanel's clients read: the content of <cpanelresult>. Keys
+// become elements, sorted by name; a list repeats its element; null is an empty element. The output is a
+// single line and never contains the closing marker, whatever the values are. ok is false if it would have
+// more than most bytes, which is possible because a list repeats its name for each item.
 func XML(envelope []byte, most int) (out []byte, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(envelope))
 	dec.UseNumber()
 	var value any
 	if err := dec.Decode(&value); err != nil {
-		return nil, false // Envelopes are made here, and always decode.
+		return nil, false // Unreachable: this program built the envelope.
 	}
 	if object, ok := value.(map[string]any); ok && len(object) == 1 && object["cpanelresult"] != nil {
-		value = object["cpanelresult"] // API 2's own level is the marker itself.
+		value = object["cpanelresult"] // API 2's outer level is the marker itself.
 	}
 	w := &xmlWriter{most: most}
 	if object, ok := value.(map[string]any); ok {
@@ -35,7 +34,7 @@ func XML(envelope []byte, most int) (out []byte, ok bool) {
 	return w.Bytes(), w.Len() <= most
 }
 
-// xmlWriter writes elements until it has more than most bytes, and then no more.
+// xmlWriter writes elements until it has more than most bytes.
 type xmlWriter struct {
 	bytes.Buffer
 	most int
@@ -78,8 +77,8 @@ func (w *xmlWriter) element(key string, value any) {
 	w.WriteString("</" + name + ">")
 }
 
-// elementName makes a key an element's name: what XML does not allow there becomes '_'.
-// The name of the marker is not taken twice.
+// elementName turns a key into the name of an element: '_' replaces characters that XML does not allow there.
+// The name of the marker gets a prefix.
 func elementName(key string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
@@ -97,7 +96,7 @@ func elementName(key string) string {
 	return name
 }
 
-// legalText replaces what XML 1.0 can't carry, in whatever spelling.
+// legalText replaces characters that XML 1.0 can't contain, even as escapes.
 func legalText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r != 0xFFFE && r != 0xFFFF {

@@ -1,7 +1,7 @@
-// Package listing filters, sorts, pages and narrows the records of a result, as the
-// meta-parameters of API 2 (api2_filter, api2_sort, api2_paginate, api2_columns) and UAPI
-// (api.filter, api.sort, ...) ask. It serves every module, and knows none. The parameters
-// and their sources are in docs/envelopes.md.
+// Package listing filters, sorts and pages the records of a result and selects columns, as the
+// meta-parameters of API 2 (api2_filter, api2_sort, api2_paginate, api2_columns) and UAPI (api.filter,
+// api.sort, ...) ask. It works for every module and knows none. docs/envelopes.md has the parameters and
+// their sources.
 package listing
 
 import (
@@ -14,17 +14,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Options are what a call's meta-parameters ask for. The zero value asks for nothing.
+// Options are a call's meta-parameters. The zero value changes nothing.
 type Options struct {
 	api     protocol.API
 	filters []filter
 	sorts   []sortKey
 	page    *page
-	columns []string // Nil keeps all.
+	columns []string // Nil keeps all columns.
 }
 
-// Split takes the meta-parameters of api out of named and returns what they ask for, and
-// the arguments that are the function's own. An error names the parameter.
+// Split separates the meta-parameters of api in named from the function's own arguments. An error names the
+// parameter.
 func Split(api protocol.API, named map[string]any) (Options, map[string]any, *protocol.Error) {
 	prefix := map[protocol.API]string{protocol.API2: "api2_", protocol.UAPI: "api."}[api]
 	o := Options{api: api}
@@ -59,7 +59,7 @@ func Split(api protocol.API, named map[string]any) (Options, map[string]any, *pr
 	return o, own, p.err
 }
 
-// isMeta tells whether a name behind the prefix is a meta-parameter's.
+// isMeta reports whether a name after the prefix is a meta-parameter.
 func isMeta(name string) bool {
 	for _, family := range []string{"filter", "sort", "paginate", "columns", "analytics"} {
 		if name == family || strings.HasPrefix(name, family+"_") {
@@ -69,16 +69,16 @@ func isMeta(name string) bool {
 	return false
 }
 
-// Apply shapes a successful result's list: filter, sort, paginate, columns, in that order.
-// A result that is no list stays as it is. Filtering and sorting are bounded: pause is called after
-// each few milliseconds of them and may wait, or end them by an error; nil never does. The error is
-// pause's, or a *protocol.Error if the filters would take too long.
+// Apply filters, sorts, pages and selects columns, in that order, if the result is a successful list.
+// Filtering and sorting are limited: pause is called after each few milliseconds of them, and may wait or end
+// them with an error; it may be nil. The error is pause's, or a *protocol.Error if the filters would take too
+// long.
 func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(context.Context) error) error {
 	list, ok := result.Data.([]any)
 	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
 		return nil
 	}
-	o.filters = slices.Clone(o.filters) // Whose patterns are compiled for this once.
+	o.filters = slices.Clone(o.filters) // The patterns are compiled for this use only.
 	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
 	if err := o.compile(w); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 		before := len(list)
 		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return w.tick() && !o.matches(record, w) })
 		if o.api == protocol.UAPI {
-			// One client reads the flat form, another the nested one.
+			// Some clients read the flat form, others the nested form.
 			meta["records_before_filter"] = int64(before)
 			meta["filter"] = map[string]any{"records_before_filter": int64(before)}
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// parser reads the meta-parameters of one call; the first mistake sticks.
+// parser reads the meta-parameters of a call. It keeps the first error.
 type parser struct {
 	prefix string
-	meta   map[string]string // By the name behind the prefix.
+	meta   map[string]string // By the name after the prefix.
 	err    *protocol.Error
 }
 
@@ -24,8 +24,8 @@ func (p *parser) fail(name, what string) {
 	}
 }
 
-// suffixes returns what follows stem in the names that are there: "" or "_0", "_1", ...
-// or "_a", ..., numbers in their order.
+// suffixes returns the suffixes of stem in the names: "" or "_0", "_1", ... or "_a", ..., with numbers in
+// order.
 func (p *parser) suffixes(stem string) []string {
 	var out []string
 	for name := range p.meta {
@@ -39,7 +39,7 @@ func (p *parser) suffixes(stem string) []string {
 		switch {
 		case errX == nil && errY == nil && x != y:
 			return cmp.Compare(x, y)
-		case (errX == nil) != (errY == nil): // Numbers stand before words.
+		case (errX == nil) != (errY == nil): // Numbers come before words.
 			if errX == nil {
 				return -1
 			}
@@ -50,8 +50,7 @@ func (p *parser) suffixes(stem string) []string {
 	return out
 }
 
-// filters reads the filters. In UAPI the switch may be left out: a published client never
-// sends it.
+// filters reads the filters. In UAPI the switch is optional: a published client never sends it.
 func (p *parser) filters(switchOptional bool) []filter {
 	on, given := p.meta["filter"]
 	if !isOn(on) && (given || !switchOptional) {
@@ -100,7 +99,7 @@ func (p *parser) sorts() []sortKey {
 		}
 		k := sortKey{column: p.meta["sort_column"+suffix], method: p.meta["sort_method"+suffix], reverse: isOn(p.meta["sort_reverse"+suffix])}
 		switch k.method {
-		case "", "alphabet": // The latter is what old front ends send.
+		case "", "alphabet": // Old front ends send the latter.
 			k.method = "lexicographic"
 		case "lexicographic", "numeric", "numeric_zero_as_max", "ipv4":
 		default:
@@ -117,7 +116,7 @@ func (p *parser) page() *page {
 		return nil
 	}
 	pg := &page{start: p.number("paginate_start", 1), size: p.number("paginate_size", 0), page: p.number("paginate_page", 1)}
-	// A published client asks for all records by a start of -1 and no size.
+	// A published client asks for all records with a start of -1 and no size.
 	pg.all = pg.start == -1 && pg.size <= 0
 	pg.start, pg.page = max(pg.start, 1), max(pg.page, 1)
 	if pg.size <= 0 {
@@ -126,7 +125,7 @@ func (p *parser) page() *page {
 	return pg
 }
 
-// number reads a whole number; what is none is as good as absent.
+// number reads a whole number. An invalid number counts as absent.
 func (p *parser) number(name string, absent int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(p.meta[name]))
 	if err != nil || n > maxPage {
@@ -152,14 +151,14 @@ func (p *parser) columns() []string {
 		out = append(out, name)
 	}
 	if len(out) == 0 {
-		return nil // The switch alone names no column to keep.
+		return nil // The switch alone names no column.
 	}
 	return out
 }
 
-// measure returns the size of a pattern's program, which must stay small: a few bytes of repetitions in
-// each other would make one of megabytes. Even so it takes a hundred times the pattern's bytes, so it is
-// compiled when it is used.
+// measure returns the size of a pattern's program, which must be small: nested repetitions in a few bytes
+// would create megabytes. Even a small program needs a hundred times the pattern's bytes, so it is compiled
+// only when it is used.
 func measure(pattern string) (size int, err error) {
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
@@ -171,7 +170,7 @@ func measure(pattern string) (size int, err error) {
 	return size, nil
 }
 
-// programSize estimates how large a pattern's program is, in instructions.
+// programSize estimates the size of a pattern's program, in instructions.
 func programSize(tree *syntax.Regexp) int {
 	size := 1 + len(tree.Rune)
 	for _, sub := range tree.Sub {

@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	maxPattern  = 1000    // Bytes of a regular expression, and of any other term.
+	maxPattern  = 1000    // Bytes of a regular expression or of any other term.
 	maxProgram  = 2_000   // Instructions of a regular expression, estimated.
 	maxKeys     = 16      // Filters, and columns to sort by.
 	maxColumns  = 256     // Columns to keep.
-	defaultPage = 100     // Records of a page whose size is not given.
+	defaultPage = 100     // Records of a page without a given size.
 	maxPage     = 1 << 30 // Of start, size and page.
 )
 
-// filterTypes are the operators of the documentation.
+// filterTypes are the operators in the documentation.
 var filterTypes = []string{
 	"contains", "begins", "ends", "matches", "eq", "ne", "lt", "gt",
 	"lt_handle_unlimited", "gt_handle_unlimited", "defined", "undefined",
 }
 
-// filter keeps the records whose column fits the term. Column "*" is any column.
+// filter keeps the records whose column matches the term. Column "*" means any column.
 type filter struct {
 	column, term, kind string
 	lower              string         // The term in lower case.
@@ -36,7 +36,7 @@ type filter struct {
 	size               int            // Of the pattern's program, in instructions.
 }
 
-// matches tells whether a record passes all filters. What is no record passes none.
+// matches reports whether a record passes all filters. An item that is not a record passes none.
 func (o Options) matches(item any, w *work) bool {
 	record, ok := item.(map[string]any)
 	if !ok {
@@ -86,7 +86,7 @@ func (f filter) fits(value any, w *work) bool {
 	return f.compares(text)
 }
 
-// compares serves the operators on numbers. Equality of what is no number is that of text.
+// compares evaluates the operators on numbers. If a value is not a number, equality compares texts.
 func (f filter) compares(text string) bool {
 	unlimited := strings.HasSuffix(f.kind, "_handle_unlimited")
 	a, okA := number(text, unlimited)
@@ -103,20 +103,19 @@ func (f filter) compares(text string) bool {
 	}
 }
 
-// operand is a term as a number, if it is one.
+// operand is a term as a number, if it is a number.
 type operand struct {
 	number float64
 	ok     bool
 }
 
-// prepare reads the term once for all records.
+// prepare parses the term once for all records.
 func (f *filter) prepare() {
 	f.lower = strings.ToLower(f.term)
 	f.value.number, f.value.ok = number(f.term, strings.HasSuffix(f.kind, "_handle_unlimited"))
 }
 
-// number reads a number; where the column knows an unlimited word, that and 0 are larger
-// than any.
+// number parses a number. If the column has a word for unlimited, that word and 0 are larger than any number.
 func number(text string, unlimited bool) (float64, bool) {
 	text = strings.TrimSpace(text)
 	if unlimited && (strings.EqualFold(text, "unlimited") || text == "∞") {
@@ -132,14 +131,14 @@ func number(text string, unlimited bool) (float64, bool) {
 	return n, true
 }
 
-// sortKey is one column to sort by.
+// sortKey is a column to sort by.
 type sortKey struct {
 	column, method string
 	reverse        bool
 }
 
-// sorted returns the list in order. Where no record has a column, it decides nothing; what
-// is no record keeps its place behind the others.
+// sorted returns the list in order. If no record has a column, the column has no effect. Items that are not
+// records come last, in their old order.
 func (o Options) sorted(list []any, w *work) []any {
 	type row struct {
 		item   any
@@ -161,7 +160,7 @@ func (o Options) sorted(list []any, w *work) []any {
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
 		if !w.tick() {
-			return 0 // What is left of the sorting is quick, and its result is not used.
+			return 0 // The rest of the sorting is quick, and its result is not used.
 		}
 		if a.record != b.record {
 			if a.record {
@@ -190,13 +189,13 @@ func (o Options) sorted(list []any, w *work) []any {
 	return out
 }
 
-// rank is where a value stands by the key's method; text decides among equals.
+// rank returns a value's position by the key's method; texts decide among equal ranks.
 func (k sortKey) rank(text string) float64 {
 	switch k.method {
 	case "numeric", "numeric_zero_as_max":
 		n, ok := number(text, false)
 		if !ok {
-			return 0 // What is no number counts as 0, as it does upstream.
+			return 0 // A text that is not a number counts as 0, as in cPanel.
 		}
 		if n == 0 && k.method == "numeric_zero_as_max" {
 			return math.Inf(1)
@@ -213,13 +212,13 @@ func (k sortKey) rank(text string) float64 {
 	return 0
 }
 
-// page is one page of a list.
+// page is a page of a list.
 type page struct {
-	start, size, page int // 1-based; a page is counted from start.
+	start, size, page int // 1-based; pages are counted from start.
 	all               bool
 }
 
-// cut returns the page's records and what the answer says of it.
+// cut returns the page's records and the answer's data about the page.
 func (p *page) cut(list []any) ([]any, map[string]any) {
 	total, size, first := len(list), p.size, p.start+(p.page-1)*p.size
 	if p.all {
@@ -228,7 +227,7 @@ func (p *page) cut(list []any) ([]any, map[string]any) {
 	info := map[string]any{
 		"total_pages": int64((total + size - 1) / size), "total_results": int64(total), "results_per_page": int64(size),
 		"current_page": int64((first-1)/size + 1),
-		"start_result": strconv.Itoa(first), // Text, as the documentation's example has it.
+		"start_result": strconv.Itoa(first), // A text, as in the documentation's example.
 	}
 	from := min(first-1, total)
 	return list[from:min(from+size, total)], info

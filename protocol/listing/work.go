@@ -9,34 +9,34 @@ import (
 )
 
 const (
-	// slice is how long is computed until pause is asked.
+	// slice is the computing time between two calls of pause.
 	slice = 2 * time.Millisecond
-	// maxSteps bounds the patterns of one call: instructions of a pattern times bytes of text, which is
-	// what Go's regular expressions take at most, some nanoseconds each. A hundred thousand records of 50
-	// bytes against a pattern of 50 instructions take half of it.
+	// maxSteps limits the patterns of a call: instructions of a pattern times bytes of text, which is the
+	// highest cost of Go's regular expressions, some nanoseconds each. A hundred thousand records of 50 bytes
+	// with a pattern of 50 instructions need half of it.
 	maxSteps = 500_000_000
-	// maxMatch bounds one match in the same way: nothing interrupts it.
+	// maxMatch limits a single match in the same way, because a match can't be interrupted.
 	maxMatch = 4_000_000
-	// looks is after how many ticks the clock is looked at.
+	// looks is the number of ticks between two looks at the clock.
 	looks = 32
 )
 
-// work bounds and paces the shaping of one result. After the first error all of it is refused.
+// work limits and paces the filtering and sorting of a result. After the first error it does nothing more.
 type work struct {
 	ctx     context.Context
 	pause   func(context.Context) error
-	started time.Time // The present slice.
+	started time.Time // When the current slice began.
 	ticks   int
-	steps   int // That are left.
-	unseen  int // Steps since the clock was looked at.
+	steps   int // The steps that are left.
+	unseen  int // Steps since the last look at the clock.
 	err     error
 }
 
-// quickPrograms is up to which size in instructions patterns are compiled without waiting for a turn.
+// quickPrograms is the size in instructions up to which patterns are compiled without waiting for a turn.
 const quickPrograms = 500
 
-// compile compiles the filters' patterns. Large ones wait for a turn first: of all that are asked for,
-// those of one call are there at a time.
+// compile compiles the filters' patterns. Large patterns wait for a turn first, so that those of a single
+// call are in memory at a time.
 func (o Options) compile(w *work) error {
 	size := 0
 	for _, f := range o.filters {
@@ -53,7 +53,7 @@ func (o Options) compile(w *work) error {
 			continue
 		}
 		pattern, err := regexp.Compile(f.term)
-		if err != nil { // It was parsed before.
+		if err != nil { // Unreachable: the pattern was parsed before.
 			return protocol.NewError(protocol.KindInvalid, "A filter’s regular expression can't be compiled.")
 		}
 		o.filters[i].pattern = pattern
@@ -61,7 +61,7 @@ func (o Options) compile(w *work) error {
 	return nil
 }
 
-// tick is called for each record and comparison; it reports whether to go on.
+// tick is called for each record and each comparison. It reports whether to go on.
 func (w *work) tick() bool {
 	if w.ticks++; w.ticks%looks == 0 {
 		w.look()
@@ -69,7 +69,7 @@ func (w *work) tick() bool {
 	return w.err == nil
 }
 
-// spend takes the steps of looking at a value; it reports whether to do it.
+// spend uses the steps for a value. It reports whether to go on.
 func (w *work) spend(steps int) bool {
 	if w.err != nil {
 		return false

@@ -1,6 +1,5 @@
-// Package plugin holds what host and plugin must agree on: the go-plugin handshake,
-// the gRPC service of pluginpb and the size of messages. Both halves import it;
-// it belongs to neither, and knows no module and no account.
+// Package plugin holds the agreement between host and plugin: the go-plugin handshake, the gRPC service of
+// pluginpb and the size of messages. Both sides import it, and it knows no module and no account.
 package plugin
 
 import (
@@ -15,26 +14,26 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Version is the application protocol. It changes when an old plugin could not serve
-// a new host, or the other way round.
+// Version is the version of the application protocol. It changes if an old plugin can't serve a new host, or
+// a new plugin an old host.
 const Version = 1
 
-// Name is the one plugin in the plugin set.
+// Name is the name of the plugin in the plugin set.
 const Name = "liveapi"
 
-// HardenEnv is set in the environment of workers with another user than the host's: what that
-// user runs must not look into them.
+// HardenEnv is set in the environment of workers whose user is not the host's: other programs of that user
+// must not look into them.
 const HardenEnv = "LIVEAPID_HARDEN"
 
-// AccountEnv tells a worker which account it serves, as AccountWord writes it. It is set when the
-// process starts and holds for its life; the host sets none for a helper, which serves all accounts.
+// AccountEnv tells a worker its account, in the form of AccountWord. It is set when the process starts and
+// holds for its life. A helper serves all accounts and does not get it.
 const AccountEnv = "LIVEAPID_ACCOUNT"
 
 // AccountWord returns the value of AccountEnv for an account.
 func AccountWord(a protocol.Account) string { return strconv.Itoa(a.UID) + ":" + a.Name }
 
-// Handshake returns the go-plugin handshake. The cookie keeps people from starting a
-// plugin by hand; it is no secret and protects nothing.
+// Handshake returns the go-plugin handshake. The cookie keeps people from starting a plugin by hand; it is
+// not a secret and protects nothing.
 func Handshake() goplugin.HandshakeConfig {
 	return goplugin.HandshakeConfig{
 		ProtocolVersion:  Version,
@@ -43,8 +42,7 @@ func Handshake() goplugin.HandshakeConfig {
 	}
 }
 
-// Client returns the plugin set of a host. Dispense(Name) gives a
-// pluginpb.PluginClient.
+// Client returns the plugin set of a host. Dispense(Name) returns a pluginpb.PluginClient.
 func Client() goplugin.PluginSet { return goplugin.PluginSet{Name: &glue{}} }
 
 // Server returns the plugin set of a plugin that serves server.
@@ -52,14 +50,14 @@ func Server(server pluginpb.PluginServer) goplugin.PluginSet {
 	return goplugin.PluginSet{Name: &glue{server: server}}
 }
 
-// NewGRPCServer returns a gRPC server with the bound on messages; go-plugin's default
-// refuses more than 4 MiB.
+// NewGRPCServer returns a gRPC server with this project's limit for messages; go-plugin's default limit is 4
+// MiB.
 func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
 		grpc.MaxRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxSendMsgSize(protocol.MaxWorkerMessage))...)
 }
 
-// glue fits pluginpb into go-plugin.
+// glue adapts pluginpb to go-plugin.
 type glue struct {
 	goplugin.NetRPCUnsupportedPlugin
 	server pluginpb.PluginServer

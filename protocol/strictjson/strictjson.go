@@ -1,8 +1,7 @@
-// Package strictjson decodes JSON from clients without guessing. encoding/json alone
-// lets the last of two equal keys win, turns bytes that are not UTF-8 and lone
-// surrogates into U+FFFD (so that the stored password is not the typed one) and
-// rounds large numbers; here each of these is an error, or kept as text. Every
-// transport that carries JSON decodes it here.
+// Package strictjson decodes clients' JSON without guessing. encoding/json uses the last of two equal keys,
+// turns bytes that are not UTF-8 and lone surrogates into U+FFFD (so that the stored password is not the
+// typed one), and rounds large numbers. Here each of these is an error, or is kept as text. Every transport
+// with JSON uses this package.
 package strictjson
 
 import (
@@ -17,15 +16,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrNotUTF8 is a document with bytes, or escapes, that are no Unicode text.
+// ErrNotUTF8 is returned for a document with bytes or escapes that are not Unicode text.
 var ErrNotUTF8 = errors.New("not valid UTF-8")
 
-// Decode reads one JSON document: nil, string, protocol.Number, bool, []any or
-// map[string]any, nested at most protocol.MaxDepth deep and of at most
-// protocol.MaxFrameNodes names and values, with nothing behind it.
+// Decode decodes a JSON document into nil, string, protocol.Number, bool, []any or map[string]any. The depth
+// is limited to protocol.MaxDepth and the number of names and values to protocol.MaxFrameNodes. Nothing may
+// follow the document.
 func Decode(raw []byte) (any, error) { return DecodeNodes(raw, protocol.MaxFrameNodes) }
 
-// DecodeNodes is Decode with another bound on names and values.
+// DecodeNodes is Decode with another limit for names and values.
 func DecodeNodes(raw []byte, nodes int) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
@@ -45,13 +44,13 @@ func DecodeNodes(raw []byte, nodes int) (any, error) {
 	return value, nil
 }
 
-// decoder counts what it makes.
+// decoder counts the values that it creates.
 type decoder struct {
 	*json.Decoder
 	nodes, most int
 }
 
-// token reads the next token and counts it; closing brackets alone cost nothing.
+// token reads the next token and counts it, unless it is a closing bracket.
 func (dec *decoder) token() (json.Token, error) {
 	if dec.nodes++; dec.nodes > dec.most {
 		return nil, fmt.Errorf("more than %d names and values", dec.most)
@@ -116,7 +115,7 @@ func (dec *decoder) object(depth int) (any, error) {
 	return object, plain(err)
 }
 
-// plain drops the text of the document from an error: it may hold a password.
+// plain removes the document's text from an error, because it may contain a password.
 func plain(err error) error {
 	if err == nil {
 		return nil
@@ -128,8 +127,8 @@ func plain(err error) error {
 	return errors.New("broken JSON: it ends too early")
 }
 
-// checkSurrogates refuses \u escapes of one half of a surrogate pair. It reads escapes
-// only, so it may run before the document is known to be JSON.
+// checkSurrogates rejects \u escapes of half a surrogate pair. It reads escapes only, so it may run before
+// the document is known to be JSON.
 func checkSurrogates(raw []byte) error {
 	pending := false // A high half was read; its low half must follow at once.
 	for i := 0; i < len(raw); {

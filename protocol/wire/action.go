@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// parseAction reads the JSON of a <cpanelaction>.
+// parseAction parses the JSON of a <cpanelaction>.
 func parseAction(raw []byte) Request {
 	value, err := strictjson.Decode(raw)
 	if errors.Is(err, strictjson.ErrNotUTF8) {
@@ -37,7 +37,7 @@ func parseAction(raw []byte) Request {
 // action holds the texts of a <cpanelaction>.
 type action struct{ reqtype, module, function, version string }
 
-// call returns what is known so far, for the envelope of an error.
+// call returns the known parts, for the envelope of an error.
 func (a action) call() protocol.Call {
 	api, _ := protocol.ParseAPI(a.version)
 	return protocol.Call{API: api, Module: a.module, Func: a.function}
@@ -46,7 +46,7 @@ func (a action) call() protocol.Call {
 func (a action) request(rawArgs any) Request {
 	switch reqtype := strings.ToLower(a.reqtype); reqtype {
 	case "if", "feature":
-		// One Python client sends an empty apiversion with these.
+		// A Python client sends an empty apiversion with these.
 		return a.special(reqtype, rawArgs)
 	case "exec", "":
 	default:
@@ -69,7 +69,7 @@ func (a action) request(rawArgs any) Request {
 	return Request{Kind: RequestCall, Call: call}
 }
 
-// special reads the one text of a special request; some clients send it in a list.
+// special reads the text of a special request. Some clients send it in a list.
 func (a action) special(name string, raw any) Request {
 	if list, ok := raw.([]any); ok && len(list) <= 1 {
 		raw = nil
@@ -86,8 +86,8 @@ func (a action) special(name string, raw any) Request {
 	return special(name, text)
 }
 
-// parseArgs reads args: an object, a list, one text, or nothing. PHP encodes no
-// arguments as an empty list in every API.
+// parseArgs reads args: an object, a list, a text, or nothing. PHP encodes no arguments as an empty list in
+// every API.
 func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 	switch args := raw.(type) {
 	case nil:
@@ -121,8 +121,8 @@ func optionalText(value any) (string, bool) {
 	return protocol.ScalarText(value)
 }
 
-// sniffPattern finds the names of a call in JSON that can't be decoded. What it finds
-// shapes the error's envelope and is never run.
+// sniffPattern finds the names of a call in JSON that can't be decoded. They select the envelope of the error
+// and are never run.
 var sniffPattern = regexp.MustCompile(`"(apiversion|module|func)"\s*:\s*"?([A-Za-z0-9_]{1,64})`)
 
 func sniff(raw []byte) protocol.Call {

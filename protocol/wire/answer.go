@@ -20,11 +20,11 @@ var (
 	AnswerShutdown    = []byte(`{"data":{"result":"shutdown"}}`)
 )
 
-// ErrAnswer is JSON that can't stand in an answer: clients would end it too early.
+// ErrAnswer is returned for JSON that can't be in an answer, because clients would end it too early.
 var ErrAnswer = errors.New("live: the JSON holds a raw '<' or newline")
 
-// AppendAnswer appends an answer with the given JSON to dst. The JSON must be one line
-// without '<', as encoding/json writes it.
+// AppendAnswer appends an answer with the given JSON to dst. The JSON must be a single line without '<', as
+// encoding/json writes it.
 func AppendAnswer(dst, body []byte) ([]byte, error) {
 	if bytes.ContainsAny(body, "<\n") {
 		return nil, ErrAnswer
@@ -35,8 +35,8 @@ func AppendAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendXMLAnswer appends an answer with the given XML to dst, which must be one line
-// without the closing marker, as envelope.XML writes it.
+// AppendXMLAnswer appends an answer with the given XML to dst. The XML must be a single line without the
+// closing marker, as envelope.XML writes it.
 func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	if bytes.ContainsRune(body, '\n') || bytes.Contains(body, []byte(answerClose)) {
 		return nil, ErrAnswer
@@ -47,8 +47,7 @@ func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendFailure returns the JSON for a frame the host can't trust, or can't name an
-// API for.
+// AppendFailure returns the JSON for a frame that can't be trusted, or whose API is not known.
 func AppendFailure(dst []byte, message string) []byte {
 	text, _ := json.Marshal(message) // A string always marshals.
 	dst = append(dst, `{"data":{"result":0},"error":`...)
@@ -56,8 +55,8 @@ func AppendFailure(dst []byte, message string) []byte {
 	return append(dst, '}')
 }
 
-// ReadAnswer reads one answer and returns its JSON. It returns io.EOF where the stream
-// ends before an answer begins. maxBody bounds the JSON in bytes.
+// ReadAnswer reads an answer and returns its JSON. It returns io.EOF if the stream ends before an answer
+// begins. maxBody limits the JSON in bytes.
 func ReadAnswer(r io.ByteReader, maxBody int) ([]byte, error) {
 	var buf []byte
 	for len(buf) < maxBody+len(answerOpen)+len(answerClose) {

@@ -1,6 +1,5 @@
-// Package wire is the codec of the LiveAPI wire: frames and requests in, answers out.
-// It knows no account and no module and does no I/O beyond the reader and writer it
-// is handed. The format is in docs/protocol.md.
+// Package wire is the codec of the LiveAPI wire format: it reads frames and requests and writes answers. It knows
+// no account and no module, and does no I/O beyond its reader and writer. docs/protocol.md has the format.
 //
 // A client sends frames:
 //
@@ -11,13 +10,13 @@
 //	<cpaneljson enable="1">                  answers in JSON from here on
 //	<cpanelxml enable="1">                   answers in XML
 //	<cpanelmsgpack enable="1">               frames of MessagePack, both ways: packed.go
-//	<cpanelaction>\n{JSON}\n</cpanelaction>  one call
-//	<cpanel ...>, <?cp ... ?>                a tag, from before the calls
+//	<cpanelaction>\n{JSON}\n</cpanelaction>  a call
+//	<cpanel ...>, <?cp ... ?>                a tag, which is older than calls
 //	<cpanelxml shutdown="1" />               the end of the session
 //
-// and the host answers each with one line of JSON between markers:
+// and the host answers each with a line of JSON between markers:
 //
 //	<?xml version="1.0" ?>\n<cpanelresult>{JSON}</cpanelresult>\n
 //
-// Clients search for the closing marker, so no other '<' may stand in the JSON.
+// Clients search for the closing marker, so the JSON must not contain any other '<'.
 package wire

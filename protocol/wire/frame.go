@@ -14,12 +14,12 @@ import (
 const (
 	actionOpen  = "<cpanelaction>"
 	actionClose = "</cpanelaction>"
-	// maxUnframed bounds a payload without a length line, in bytes. Only shutdown may
-	// come so; the widest spelling in the field has 28.
+	// maxUnframed limits a payload without a length line, in bytes. Only shutdown may come so; its longest
+	// known spelling has 28.
 	maxUnframed = 64
 )
 
-// Errors that end a session: what follows in the stream can't be trusted.
+// Errors that end a session, because the rest of the stream can't be trusted.
 var (
 	ErrFrameTooLarge = errors.New("live: frame too large")
 	ErrLength        = errors.New("live: bad length line")
@@ -30,16 +30,15 @@ var (
 type FrameReader struct {
 	r   *bufio.Reader
 	max int
-	// Started is called when the first byte of a frame was read, so that the owner of
-	// the stream can set the frame's deadline. May be nil.
+	// Started is called when the first byte of a frame was read, so that the owner of the stream can set the
+	// frame's deadline. It may be nil.
 	Started func()
-	// Reserve is called before bytes of a payload are read, with how many more: the owner of the stream
-	// may wait in it, or end the stream by an error. May be nil.
+	// Reserve is called before bytes of a payload are read, with their number. The owner of the stream may
+	// wait in it, or end the stream with an error. It may be nil.
 	Reserve func(bytes int) error
 }
 
-// NewFrameReader reads frames of at most maxFrame bytes from r; 0 means
-// protocol.MaxFrame.
+// NewFrameReader returns a reader of frames with at most maxFrame bytes; 0 means protocol.MaxFrame.
 func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
 	if maxFrame <= 0 {
 		maxFrame = protocol.MaxFrame
@@ -47,9 +46,8 @@ func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
 	return &FrameReader{r: bufio.NewReaderSize(r, readBuffer), max: maxFrame}
 }
 
-// Next returns the next frame's payload. It returns io.EOF where the stream ends
-// between frames, and an error wrapping ErrLength, ErrFrameTooLarge, ErrTruncated or
-// the stream's own error otherwise.
+// Next returns the next frame's payload. It returns io.EOF if the stream ends between frames, otherwise an
+// error that wraps ErrLength, ErrFrameTooLarge, ErrTruncated or the stream's own error.
 func (f *FrameReader) Next() ([]byte, error) {
 	first, err := f.skipBlankLines()
 	if err != nil {
@@ -76,15 +74,15 @@ func (f *FrameReader) Next() ([]byte, error) {
 	return f.finishAction(payload)
 }
 
-// readBuffer is what each idle session holds to read with, in bytes: a length line, and most calls. Payloads
-// that are longer are read past it.
+// readBuffer is the read buffer of an idle session, in bytes: a length line and most calls fit into it.
+// Longer payloads are read past it.
 const readBuffer = 1 << 10
 
-// firstChunk is how much of a payload is allocated before any of it came, in bytes.
+// firstChunk is the part of a payload that is allocated before any of it has come, in bytes.
 const firstChunk = 16 << 10
 
-// read reads length bytes. The buffer grows as they arrive, so that a claimed length costs nothing by
-// itself, and never beyond the length.
+// read reads length bytes. The buffer grows as they arrive and never beyond the length, so that a claimed
+// length alone needs no memory.
 func (f *FrameReader) read(length int) ([]byte, error) {
 	payload := make([]byte, 0, min(length, firstChunk))
 	for len(payload) < length {
@@ -108,11 +106,12 @@ func (f *FrameReader) reserve(n int) error {
 	return f.Reserve(n)
 }
 
-// extension is how many bytes are reserved at once for an action that is longer than it says.
+// extension is the number of bytes that are reserved at once for an action that is longer than its length
+// says.
 const extension = 16 << 10
 
-// skipBlankLines returns the first byte of a frame without consuming it. PHP and Perl
-// clients end a payload with a newline that their length does not count.
+// skipBlankLines returns the first byte of a frame without consuming it. PHP and Perl clients end a payload
+// with a newline that their length does not count.
 func (f *FrameReader) skipBlankLines() (byte, error) {
 	for {
 		c, err := f.r.ReadByte()
@@ -125,8 +124,8 @@ func (f *FrameReader) skipBlankLines() (byte, error) {
 	}
 }
 
-// length reads the length line: digits without sign, space or leading zero, then LF,
-// or CR LF as clients on a text-mode stream send.
+// length reads the length line: digits without sign, space or leading zero, then LF, or CR LF from clients
+// with a text-mode stream.
 func (f *FrameReader) length() (int, error) {
 	digits := make([]byte, 0, protocol.MaxLengthDigits)
 	for {
@@ -171,7 +170,7 @@ func (f *FrameReader) parseLength(digits []byte) (int, error) {
 	return int(n), nil
 }
 
-// unframed reads a payload that came without a length line, up to its '>'.
+// unframed reads a payload without a length line, up to its '>'.
 func (f *FrameReader) unframed() ([]byte, error) {
 	var text []byte
 	for len(text) < maxUnframed {
@@ -190,8 +189,8 @@ func (f *FrameReader) unframed() ([]byte, error) {
 	return nil, fmt.Errorf("%w: a length line must come before the payload", ErrLength)
 }
 
-// finishAction reads on where an action is not closed at its declared end. Node counts
-// UTF-16 units and Perl characters, so text beyond ASCII makes them declare too few.
+// finishAction reads on if an action is not closed at its declared end. Node counts UTF-16 units and Perl
+// counts characters, so with text beyond ASCII they declare too few bytes.
 func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte(actionOpen)) {
 		return payload, nil

@@ -9,16 +9,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 )
 
-// MessagePack sessions, this project's own extension. EnableMessagePack is answered as
-// text; from then on a frame in either direction holds one MessagePack map.
+// MessagePack sessions are this project's own extension. EnableMessagePack is answered as text. From then on, a
+// frame in either direction holds a MessagePack map.
 //
 //	client: {"id": 7, "api": 2, "module": "Email", "func": "passwdpop", "args": {...}}
 //	        {"id": 8, "tag": "<cpanel print=...>"}
 //	host:   {"id": 7, "result": ENVELOPE}
 //
-// The envelope is the one that JSON would carry, its strings byte for byte. Requests may
-// be sent without waiting, and answers may overtake each other. The shutdown is the text
-// that it is in every session, and ends the frames as well.
+// The envelope is the same as in JSON, with strings byte for byte. Requests may be sent without waiting, and
+// answers may overtake each other. The shutdown is the same text as in every session, and ends the frames, too.
 
 // EnableMessagePack asks for MessagePack from here on.
 const EnableMessagePack = `<cpanelmsgpack enable="1">`
@@ -26,14 +25,14 @@ const EnableMessagePack = `<cpanelmsgpack enable="1">`
 // AnswerMessagePackEnabled answers EnableMessagePack.
 var AnswerMessagePackEnabled = []byte(`{"data":{"result":"msgpack"}}`)
 
-// Packed is a request of a MessagePack session.
+// Packed is a request in a MessagePack session.
 type Packed struct {
 	ID      uint64
 	Request Request
 }
 
-// ParsePacked reads one frame of a MessagePack session. Like Parse it never fails; a frame
-// whose id can't be read has the id 0.
+// ParsePacked parses a frame of a MessagePack session. Like Parse it never fails. If the id can't be read, it
+// is 0.
 func ParsePacked(frame []byte) Packed {
 	if isShutdown(frame) {
 		return Packed{Request: Request{Kind: RequestShutdown}}
@@ -92,7 +91,7 @@ func id(value any) (uint64, bool) {
 	return 0, false
 }
 
-// plain makes a decoded value one of those that arguments are made of, and counts them.
+// plain converts a decoded value into a value of arguments, and counts the values.
 func plain(value any, nodes *int) (any, error) {
 	if *nodes++; *nodes > protocol.MaxFrameNodes {
 		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
@@ -143,7 +142,7 @@ func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
 func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte, error) {
 	doc, err := payload.Encode(map[string]any{"id": id, "result": envelope})
 	if err == nil {
-		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // What the reader would refuse must not be sent.
+		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // A document that the reader would reject must not be sent.
 	}
 	if err != nil {
 		return dst, err
@@ -151,7 +150,7 @@ func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte,
 	return AppendFrame(dst, doc), nil
 }
 
-// ParsePackedAnswer reads what AppendPackedAnswer wrote, without its frame.
+// ParsePackedAnswer parses an answer of AppendPackedAnswer, without its frame.
 func ParsePackedAnswer(doc []byte) (answerID uint64, envelope map[string]any, err error) {
 	value, err := payload.DecodeNodes(doc, protocol.MaxAnswerNodes)
 	if err != nil {

@@ -8,37 +8,37 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// RequestKind is what a payload asks for.
+// RequestKind is the kind of a payload.
 type RequestKind int
 
 const (
-	// RequestUnknown could be read and not understood; Err says why.
+	// RequestUnknown could be read but not understood; Err says why.
 	RequestUnknown RequestKind = iota
-	// RequestJSON, RequestXML and RequestMessagePack ask for answers of that form.
+	// RequestJSON, RequestXML and RequestMessagePack ask for answers in that form.
 	RequestJSON
 	RequestXML
 	RequestMessagePack
 	// RequestCall is a call of a module's function.
 	RequestCall
-	// RequestSpecial is print, langprint, if or feature, by action or by tag; Call runs it.
+	// RequestSpecial is print, langprint, if or feature, as an action or as a tag; Call runs it.
 	RequestSpecial
 	// RequestShutdown ends the session.
 	RequestShutdown
 )
 
-// Request is one payload, understood as far as it goes.
+// Request is a parsed payload.
 type Request struct {
 	Kind RequestKind
-	// Call is what a RequestCall or a RequestSpecial runs. For RequestUnknown it holds what could be read
-	// of API, Module and Func, so that the answer comes in the caller's own envelope.
+	// Call is the call of a RequestCall or a RequestSpecial. For RequestUnknown it holds the known parts of
+	// API, Module and Func, so that the answer comes in the caller's own envelope.
 	Call protocol.Call
-	// Special is "print", "langprint", "if" or "feature"; "tag" for one that can't be read.
+	// Special is "print", "langprint", "if" or "feature"; "tag" for a tag that can't be read.
 	Special string
-	// Err says why the request can't be served. Nil for those that can.
+	// Err says why the request can't be served, otherwise it is nil.
 	Err *protocol.Error
 }
 
-// The tags that stand alone. Attribute quotes and the closing slash vary in the field.
+// The tags without content. Quotes of attributes and the closing slash vary among clients.
 var (
 	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
 	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
@@ -49,8 +49,8 @@ var (
 
 func isShutdown(payload []byte) bool { return shutdownPattern.Match(payload) }
 
-// Parse reads one payload. It never fails: what it can't understand comes back as
-// RequestUnknown with the reason.
+// Parse parses a payload. It never fails: a payload that it does not understand is RequestUnknown with the
+// reason.
 func Parse(payload []byte) Request {
 	text := bytes.TrimSpace(payload)
 	switch {
@@ -72,8 +72,8 @@ func Parse(payload []byte) Request {
 	return unknown(protocol.Call{}, "the frame holds neither <cpanelaction> nor a tag")
 }
 
-// unknown is a request that can't be understood. The wording before the colon is the
-// one that cPanel's own published test server answers with.
+// unknown returns a request that was not understood. The text before the colon is the text of cPanel's own
+// published test server.
 func unknown(call protocol.Call, why string) Request {
 	return Request{
 		Kind: RequestUnknown, Call: call,
@@ -81,10 +81,9 @@ func unknown(call protocol.Call, why string) Request {
 	}
 }
 
-// special is a request that belongs to no module. The host serves it as a module of its
-// own name.
+// special returns a request that belongs to no module. The host serves it as a module with the same name.
 func special(name, text string) Request {
-	if len(text) > protocol.MaxTag { // What its variables stand for may be many times as long.
+	if len(text) > protocol.MaxTag { // The values of its variables may be many times as long.
 		r := badTag("")
 		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are taken", len(text), protocol.MaxTag)
 		return r

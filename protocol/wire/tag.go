@@ -11,15 +11,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The deprecated tags, from before the calls:
+// The deprecated tags, which are older than calls:
 //
 //	<cpanel print="$user">   <cpanel langprint="KEY">
 //	<cpanel Module="function(arg,arg)">          a call of API 1
 //	<cpanelif EXPRESSION>    <cpanelfeature NAME>
 //	<?cp Module::function( template, return, return ) name="value" ... ?>   of API 2
 //
-// Sent by themselves, the last one's template is without effect: the answer is the
-// envelope, narrowed to the listed returns. Pages that are expanded use it.
+// The template of the last tag has an effect in pages only. A tag that is sent by itself is answered with the
+// envelope, reduced to the listed returns.
 var (
 	attributeTag = regexp.MustCompile(`(?s)^<cpanel\s+([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*/?>$`)
 	wordTag      = regexp.MustCompile(`(?s)^<cpanel(if|feature)\s+(.*?)\s*>$`)
@@ -28,20 +28,19 @@ var (
 	callPattern  = regexp.MustCompile(`(?s)^(?:([A-Za-z][A-Za-z0-9_]*)::)?([A-Za-z][A-Za-z0-9_]*)\s*\((.*)\)\s*$`)
 )
 
-// Tag is one tag, understood.
+// Tag is a parsed tag.
 type Tag struct {
 	Request Request
-	// Of a <?cp ?> tag:
+	// For a <?cp ?> tag.
 	Template string
-	Returns  []string // As they stand there, with their marks.
-	Message  string   // Shown where the function fails or has no data.
+	Returns  []string // In their spelling in the tag, with their marks.
+	Message  string   // Shown if the function fails or has no data.
 }
 
-// ParseTag reads one tag. What it can't read comes back as a RequestUnknown with the
-// reason.
+// ParseTag parses a tag. A tag that it does not understand is a RequestUnknown with the reason.
 func ParseTag(text []byte) Tag {
 	text = bytes.TrimSpace(text)
-	if len(text) > protocol.MaxTag { // The patterns below cost what the text is long.
+	if len(text) > protocol.MaxTag { // The cost of the patterns below depends on the length of the text.
 		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are taken", len(text), protocol.MaxTag))}
 	}
 	if m := wordTag.FindSubmatch(text); m != nil {
@@ -56,7 +55,7 @@ func ParseTag(text []byte) Tag {
 	return Tag{Request: badTag("it is none that this host serves")}
 }
 
-// attributeRequest reads <cpanel NAME="VALUE">.
+// attributeRequest parses <cpanel NAME="VALUE">.
 func attributeRequest(name, value string) Request {
 	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
 		value = value[1 : len(value)-1]
@@ -81,7 +80,7 @@ func attributeRequest(name, value string) Request {
 	return Request{Kind: RequestCall, Call: call}
 }
 
-// phpRequest reads <?cp Module::function(template, returns) parameters ?>.
+// phpRequest parses <?cp Module::function(template, returns) parameters ?>.
 func phpRequest(text []byte) Tag {
 	m := phpTag.FindSubmatch(text)
 	body, ok := bytes.CutSuffix(text, []byte("?>"))
@@ -136,11 +135,11 @@ func (t Tag) Columns() []string {
 	return out
 }
 
-// maxReturns bounds the template and the returns of one tag.
+// maxReturns limits the template and the returns of a tag.
 const maxReturns = 64
 
-// closing returns where the parenthesis that is open ends; -1 where it does not. What
-// stands in quotes does not count, where quotes do.
+// closing returns the offset of the parenthesis that closes the open one, or -1. With quotes, parentheses in
+// quotes do not count.
 func closing(s string, quotes bool) int {
 	depth, quote := 1, byte(0)
 	for i := 0; i < len(s); i++ {
@@ -164,8 +163,8 @@ func closing(s string, quotes bool) int {
 	return -1
 }
 
-// splitList splits at commas that stand outside of quotes, parentheses and braces and
-// behind no backslash. An empty list has no item.
+// splitList splits at commas outside of quotes, parentheses and braces that do not follow a backslash. An
+// empty list has no item.
 func splitList(s string) []string {
 	if strings.TrimSpace(s) == "" {
 		return nil
@@ -180,7 +179,7 @@ func splitList(s string) []string {
 			if c == quote {
 				quote = 0
 			}
-		// One in the middle of an item is an apostrophe.
+		// A quote in the middle of an item is an apostrophe.
 		case (c == '"' || c == '\'') && strings.TrimSpace(s[from:i]) == "":
 			quote = c
 		case c == '(' || c == '{':
@@ -195,7 +194,7 @@ func splitList(s string) []string {
 	return append(out, s[from:])
 }
 
-// unquoted trims an argument and takes its quotes off.
+// unquoted trims an argument and removes its quotes.
 func unquoted(arg string) string {
 	arg = strings.TrimSpace(arg)
 	if len(arg) >= 2 && (arg[0] == '"' || arg[0] == '\'') && arg[len(arg)-1] == arg[0] {
@@ -206,7 +205,7 @@ func unquoted(arg string) string {
 
 var parameterPattern = regexp.MustCompile(`^[\s,]*([A-Za-z0-9_.-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s,"']+)`)
 
-// parameters reads name="value" pairs, and the || 'message' that may follow them.
+// parameters parses name="value" pairs, and the || 'message' that may follow them.
 func parameters(s string) (named map[string]any, message string, err error) {
 	named = make(map[string]any)
 	for {

@@ -6,15 +6,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// EnableJSON is the first payload a client sends.
+// EnableJSON is the first payload of a client.
 const EnableJSON = `<cpaneljson enable="1">`
 
-// Shutdown is the last payload a client sends.
+// Shutdown is the last payload of a client.
 const Shutdown = `<cpanelxml shutdown="1" />`
 
-// AppendAction appends the payload that asks for call. Text is written byte for byte,
-// also where it is no UTF-8: the host is the judge of that, and answers in the
-// caller's own envelope.
+// AppendAction appends the payload for a call. Text is written byte for byte, even if it is not UTF-8: the
+// host decides about that, and answers in the caller's own envelope.
 func AppendAction(dst []byte, call protocol.Call) []byte {
 	dst = append(dst, actionOpen...)
 	dst = append(dst, "\n{\"reqtype\":\"exec\",\"module\":"...)
@@ -76,7 +75,7 @@ func appendValue(dst []byte, value any) []byte {
 	return append(dst, "null"...)
 }
 
-// appendString quotes s and escapes what JSON must; every other byte stays as it is.
+// appendString quotes s and escapes only what JSON requires.
 func appendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

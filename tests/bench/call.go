@@ -20,7 +20,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// actAsPart makes this program one of the processes that it measures.
+// actAsPart runs this program as one of the processes that it measures.
 func actAsPart(args []string) bool {
 	switch filepath.Base(args[0]) {
 	case "bench-echo":
@@ -68,7 +68,7 @@ func pong(socket string) {
 	}
 }
 
-// as links this program under the name that says which part it is.
+// as links this program under a name that tells which part it plays.
 func (b *bench) as(name string) (string, error) {
 	path := filepath.Join(b.scratch, name)
 	if err := os.Link(b.self, path); err == nil || os.IsExist(err) {
@@ -81,8 +81,7 @@ func (b *bench) as(name string) (string, error) {
 	return path, os.WriteFile(path, content, 0o755)
 }
 
-// echoWorld is a running host whose one plugin is this program as the echo module. The
-// caller stops it.
+// echoWorld returns a running host whose only plugin is this program as the echo module. The caller stops it.
 func (b *bench) echoWorld() (w *world, plugin string, err error) {
 	if plugin, err = b.as("bench-echo"); err != nil {
 		return nil, "", err
@@ -98,8 +97,8 @@ func (b *bench) echoWorld() (w *world, plugin string, err error) {
 
 var echoCall = protocol.Call{API: protocol.UAPI, Module: "Echo", Func: "echo", Args: protocol.Args{Named: map[string]any{"text": "hello"}}}
 
-// call measures a call that does no work through socket, host and worker, against its two
-// bare parts: a ping-pong over a UNIX socket, and a bare go-plugin call over gRPC.
+// call measures a call without work through socket, host and worker, in comparison with its two bare parts: a
+// ping-pong over a UNIX socket, and a bare go-plugin call over gRPC.
 func (b *bench) call() error {
 	w, echo, err := b.echoWorld()
 	if err != nil {
@@ -133,7 +132,7 @@ func (b *bench) call() error {
 			if err != nil {
 				return err
 			}
-			if round > 0 { // The first one warms up.
+			if round > 0 { // The first round warms up.
 				all[i] = append(all[i], s...)
 			}
 		}
@@ -149,7 +148,7 @@ func (b *bench) call() error {
 	return nil
 }
 
-// barePlugin returns a call of the echo plugin by go-plugin alone.
+// barePlugin returns a call of the echo plugin with go-plugin alone.
 func (b *bench) barePlugin(path string) (do func() error, end func(), err error) {
 	pc := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: plugin.Handshake(), Plugins: plugin.Client(), Cmd: exec.Command(path),
@@ -175,7 +174,7 @@ func (b *bench) barePlugin(path string) (do func() error, end func(), err error)
 	}, pc.Kill, nil
 }
 
-// pingPong returns a round trip of as many bytes as a call has.
+// pingPong returns a round trip with as many bytes as a call.
 func (b *bench) pingPong() (do func() error, end func(), err error) {
 	path, err := b.as("bench-pong")
 	if err != nil {

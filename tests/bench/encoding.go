@@ -13,10 +13,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// manyRows is the size of the list that the shaping is measured on.
+// manyRows is the number of records in the list whose filtering is measured.
 const manyRows = 10_000
 
-// rowsFunction lists mailboxes as a real listing would.
+// rowsFunction lists mailboxes like a real list.
 func rowsFunction() sdk.Function {
 	rows := make([]any, manyRows)
 	for i := range rows {
@@ -28,8 +28,8 @@ func rowsFunction() sdk.Function {
 	}
 }
 
-// encoding compares sessions in JSON with sessions in MessagePack, and measures what the
-// host does to a long list.
+// encoding compares sessions in JSON with sessions in MessagePack, and measures the host's work on a long
+// list.
 func (b *bench) encoding() error {
 	w, _, err := b.echoWorld()
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *bench) encodings(w *world) error {
 	return nil
 }
 
-// rate runs n calls, inFlight at once, and returns how many ended in a second.
+// rate runs n calls, inFlight at once, and returns the calls per second.
 func rate(inFlight, n int, call func(slot int) error) (float64, error) {
 	var all sync.WaitGroup
 	errs := make(chan error, inFlight)

@@ -16,8 +16,8 @@ import (
 
 const benchPassword = "N3w passw0rd, 20 long"
 
-// hash compares our hashing with libxcrypt's crypt(3) at the same rounds. Perl's crypt
-// calls it and adds about a microsecond.
+// hash compares this project's hashing with libxcrypt's crypt(3) with the same rounds. Perl's crypt calls it
+// and adds about a microsecond.
 func (b *bench) hash() error {
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {
@@ -25,7 +25,7 @@ func (b *bench) hash() error {
 	}
 	n := b.times(1000)
 	var ours, theirs samples
-	for range 5 { // In turn, so that a machine that drifts harms neither.
+	for range 5 { // In turn, so that a drifting machine affects both.
 		s, err := timed(n/5, func() error {
 			_, err := hasher.Hash(context.Background(), protocol.NewSecret(benchPassword))
 			return err
@@ -53,8 +53,8 @@ func (b *bench) hash() error {
 	return nil
 }
 
-// hashRate returns how many hashes all cores make in a second: the bound that no change
-// of passwords can pass. It collects garbage as seldom as a worker does.
+// hashRate returns how many hashes all cores make in a second: the upper limit for changes of passwords. It
+// collects garbage as seldom as a worker does.
 func hashRate(length time.Duration) (float64, error) {
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {

@@ -63,7 +63,7 @@ func (b *bench) https() error {
 	return w.pages(address)
 }
 
-// serveAPI serves a world with those of its ports, and returns where they are now and a token.
+// serveAPI serves a world with some of its ports, and returns their addresses and a token.
 func (w *world) serveAPI(ports ...string) (at []string, token string, err error) {
 	if at, err = w.movePorts(ports...); err != nil {
 		return nil, "", err
@@ -75,7 +75,7 @@ func (w *world) serveAPI(ports ...string) (at []string, token string, err error)
 	return at, token, err
 }
 
-// movePorts gives those of a sandbox's ports free ones, in their order, and takes the others away.
+// movePorts gives some of a sandbox's ports free numbers, in order, and turns the others off.
 func (w *world) movePorts(keep ...string) (at []string, err error) {
 	path := filepath.Join(w.dir, "liveapid.toml")
 	text, err := os.ReadFile(path)
@@ -98,7 +98,7 @@ func (w *world) movePorts(keep ...string) (at []string, err error) {
 	return at, os.WriteFile(path, text, 0o644)
 }
 
-// tool runs liveapi and returns the last line that it prints.
+// tool runs liveapi and returns the last line of its output.
 func (w *world) tool(stdin string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(w.b.bin, "liveapi"), args...)
 	cmd.Env, cmd.Stdin = w.env, strings.NewReader(stdin)
@@ -143,7 +143,7 @@ func httpsChange(client *http.Client, address, token, box string, n int) error {
 	return err
 }
 
-// idleConnections measures what connections cost that wait.
+// idleConnections measures the cost of idle connections.
 func (w *world) idleConnections(address string, n int) error {
 	before, _ := memory(w.host.Process.Pid)
 	start := time.Now()
@@ -167,7 +167,7 @@ func (w *world) idleConnections(address string, n int) error {
 	return nil
 }
 
-// pages measures the API Shell in Chromium: what is fetched, and when it can be used.
+// pages measures the API Shell in Chromium: the fetched bytes, and the time until it can be used.
 func (w *world) pages(address string) error {
 	const password = "for the benchmark 1"
 	if _, err := w.tool(password+"\n", "password", "--user=demo"); err != nil {

@@ -1,5 +1,5 @@
-// Command bench measures liveapid and prints docs/benchmarks.md's tables: whole programs
-// and real parts, each figure beside the one it is compared with, taken in the same run.
+// Command bench measures liveapid and prints the tables of docs/benchmarks.md: whole programs and real parts,
+// each figure next to the figure with which it is compared, from the same run.
 package main
 
 import (
@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// bench is one run.
+// bench is a run.
 type bench struct {
-	bin     string // The folder of the built programs.
+	bin     string // The directory of the built programs.
 	quick   bool
-	self    string // This program, which is some of the processes it measures.
+	self    string // This program, which also is some of the processes that it measures.
 	scratch string
 }
 
@@ -94,7 +94,7 @@ func table(title string, head []string, rows [][]string) {
 	}
 }
 
-// samples are the durations of one thing done again and again.
+// samples are the durations of the same work, done repeatedly.
 type samples []time.Duration
 
 func (s samples) median() time.Duration {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// passwdpop measures whole changes through the socket against the rate at which all cores
-// make hashes, taken right before and right after.
+// passwdpop measures whole changes through the socket in comparison with the rate at which all cores make
+// hashes, taken right before and right after.
 func (b *bench) passwdpop() error {
 	length := 4 * time.Second
 	if b.quick {
@@ -67,13 +67,13 @@ func (w *world) changes(callers, mailboxes int, length time.Duration) (rate floa
 	})
 }
 
-// caller is one of those who change passwords.
+// caller is a client that changes passwords.
 type caller struct {
 	change func(box string, n int) error
 	end    func()
 }
 
-// together lets callers change passwords for a while, each those of mailboxes of its own.
+// together lets callers change passwords for a while, each for its own mailboxes.
 func together(callers, mailboxes int, length time.Duration, open func() (caller, error)) (rate float64, all samples, err error) {
 	var (
 		mu    sync.Mutex

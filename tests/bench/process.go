@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// until waits for a condition, at most ten seconds.
+// until waits for a condition, for at most ten seconds.
 func until(condition func() bool) error {
 	for range 2000 {
 		if condition() {
@@ -22,8 +22,8 @@ func until(condition func() bool) error {
 	return errors.New("a part of the benchmark does not start")
 }
 
-// process measures whole processes: a host of one's own to its first answer, and cpapi2
-// with and without a host that runs; and the memory of host and worker.
+// process measures whole processes: starting a host up to its first answer, cpapi2 with and without a running
+// host, and the memory of host and worker.
 func (b *bench) process() error {
 	w, err := b.newWorld(1_000, "")
 	if err != nil {

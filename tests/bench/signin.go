@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// failure is a way not to be let in.
+// failure is a kind of failed authentication.
 type failure struct{ kind, address, authorization string }
 
-// signin measures whether the time of a refusal tells its reason.
+// signin measures whether the time of a rejection reveals its reason.
 func (b *bench) signin() error {
-	const tries = 4 // Of a name, so that no further one has to wait.
+	const tries = 4 // For each name, so that no further attempt has to wait.
 	each := b.times(2000)
 	w, err := b.newWorld(each/tries+1, "")
 	if err != nil {
@@ -32,7 +32,7 @@ func (b *bench) signin() error {
 	basic := func(name string) string {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+"@example.com:wrong"))
 	}
-	swap := func(i int) string { // The token with another character there.
+	swap := func(i int) string { // The token with another character at that place.
 		other := byte('A')
 		if token[i] == other {
 			other = 'B'
@@ -42,7 +42,7 @@ func (b *bench) signin() error {
 	kinds := []string{"a mailbox, a wrong password", "no such mailbox", "a mailbox that has to wait", "a token, its first half right", "a token, all right but its end", "no such token"}
 	var all []failure
 	for i := range each {
-		secret := len(token) - 32 // Its second half holds nothing but the secret.
+		secret := len(token) - 32 // The second half is part of the secret only.
 		all = append(all,
 			failure{kinds[0], at[1], basic(fmt.Sprint("b", i/tries))},
 			failure{kinds[1], at[1], basic(fmt.Sprint("n", i/tries))},
@@ -65,7 +65,7 @@ func (b *bench) signin() error {
 	return nil
 }
 
-// refusals makes requests, in their order, by so many clients, and returns how long each took.
+// refusals makes requests in order, with the given number of clients, and returns the duration of each.
 func refusals(all []failure, clients int) (map[string]samples, error) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: clients} //nolint:gosec // It signs itself.
 	defer transport.CloseIdleConnections()

@@ -27,8 +27,8 @@ type world struct {
 	host   *exec.Cmd
 }
 
-// newWorld makes a sandbox whose domain has n mailboxes b0, b1, ... beside its own. config
-// is added to its configuration.
+// newWorld makes a sandbox whose domain has n mailboxes b0, b1, ... in addition to its own. config is added
+// to its configuration.
 func (b *bench) newWorld(n int, config string) (*world, error) {
 	dir, err := os.MkdirTemp(b.scratch, "w")
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *bench) newWorld(n int, config string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The policy is no part of what is measured.
+	// The policy is not measured here.
 	old = bytes.Replace(old, []byte("required_strength = 25 "), []byte("required_strength = 0 "), 1)
 	return w, os.WriteFile(path, append(old, config...), 0o644)
 }
@@ -91,7 +91,7 @@ func (w *world) stop() {
 
 func (w *world) dial() (*client.Client, error) { return client.Dial(context.Background(), w.socket) }
 
-// change changes a mailbox's password and makes sure of the answer.
+// change changes a mailbox's password and checks the answer.
 func change(c *client.Client, box string, n int) error {
 	answer, err := c.Call(context.Background(), protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop",
 		Args: protocol.Args{Named: map[string]any{"domain": "example.com", "email": box, "password": benchPassword + strconv.Itoa(n)}}})

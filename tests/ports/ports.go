@@ -1,4 +1,4 @@
-// Package ports gives tests TCP ports of their own. It is imported by tests alone.
+// Package ports gives tests TCP ports of their own. Only tests import it.
 package ports
 
 import (
@@ -12,22 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds a wait. It decides no verdict but that of a hang.
+// patience limits a wait. Only a hang reaches it.
 const patience = 2 * time.Minute
 
-// Below the ports that the kernel gives to whoever connects, and beside those of a sandbox.
+// Below the kernel's ports for outgoing connections, and different from a sandbox's.
 const (
 	first = 20_000
 	end   = 32_000
 )
 
-// Free returns a port of 127.0.0.1 that nobody listens on, and that no other test gets before
-// this one has ended: whoever is to listen may take its time, and stop and start again.
+// Free returns a port of 127.0.0.1 on which nothing listens. No other test gets the port before this test has
+// ended, so a server may start late, stop and start again.
 func Free(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := first + rand.IntN(end-first)
-		// Other tests are other processes, too: an abstract socket's name is the machine's, and ends
+		// Other tests are in other processes: the name of an abstract socket belongs to the machine, and ends
 		// with its process.
 		held, err := net.Listen("unix", fmt.Sprintf("@liveapid-test-port-%d", port))
 		if err != nil {
@@ -46,7 +46,7 @@ func Free(t testing.TB) int {
 	return 0
 }
 
-// Wait waits until somebody listens at an address.
+// Wait waits until a server listens on an address.
 func Wait(t testing.TB, address string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -58,5 +58,5 @@ func Wait(t testing.TB, address string) {
 	}, patience, 10*time.Millisecond, "nobody listens at %s", address)
 }
 
-// Address is a port's, on 127.0.0.1.
+// Address returns the address of a port on 127.0.0.1.
 func Address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -1,3 +1,3 @@
-// Package web has the tests of the HTTPS API by what real clients do: curl, Roundcube's password
-// plugin, a client from npm, and Chromium on the pages.
+// Package web tests the HTTPS API with real clients: curl, Roundcube's password plugin, a client from npm,
+// and Chromium for the pages.
 package web

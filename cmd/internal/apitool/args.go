@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// options are a command line, understood.
+// options are a parsed command line.
 type options struct {
 	user   string
 	output string
@@ -22,8 +22,8 @@ type options struct {
 	words  []string // Module, function and key=value.
 }
 
-// parseOptions reads a command line. Options may stand anywhere; a word that begins
-// with -- and is none is an error.
+// parseOptions parses a command line. Options may stand anywhere. An unknown word that begins with -- is an
+// error.
 func parseOptions(program string, args []string) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet(program, pflag.ContinueOnError)
@@ -33,7 +33,7 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.StringVar(&o.input, "input", "", "")
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
-		// The word is not repeated: it may be a password that was split at a space.
+		// The error does not repeat the word, which may be part of a password with a space.
 		return o, errors.New("a word that begins with - is no option of this command; quote values that hold spaces")
 	}
 	o.words = flags.Args()
@@ -48,9 +48,8 @@ func parseOptions(program string, args []string) (options, error) {
 	return o, nil
 }
 
-// call makes the call that the words name. Values that are "-", and with --input=json
-// all of them, are read from stdin, so that a password need not stand on the command
-// line, which every user of the machine can read.
+// call returns the call of the command line. Values that are "-", and with --input=json all values, come from
+// stdin: any user of the machine can read a command line, so passwords must not be on it.
 func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
 	if len(o.words) < 2 {
 		return protocol.Call{}, errors.New("a module and a function must be named")
@@ -68,7 +67,7 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	for _, word := range o.words[2:] {
 		name, raw, ok := strings.Cut(word, "=")
 		if name = decode(name); !ok || name == "" {
-			// Not repeated: it may be a password that was split at a space.
+			// The error does not repeat the word, which may be part of a password with a space.
 			return call, errors.New("each argument must be name=value; quote values that hold spaces")
 		}
 		value := decode(raw)
@@ -90,7 +89,7 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	return call, nil
 }
 
-// add puts a value beside the ones of the same name: a repeated name is a list.
+// add adds a value to those with the same name: a repeated name becomes a list.
 func add(args map[string]any, name, value string) error {
 	switch had := args[name].(type) {
 	case nil:
@@ -124,7 +123,7 @@ func readJSON(r io.Reader) (map[string]any, error) {
 	return object, nil
 }
 
-// readLine reads one line, without its end; the last one may have none.
+// readLine reads a line without its end. The last line may have no end.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
@@ -146,8 +145,8 @@ func readLine(r *bufio.Reader) (string, error) {
 	return strings.TrimSuffix(string(line), "\r"), nil
 }
 
-// decode decodes a name or value once, as cPanel's commands were measured to do: '+' is
-// a space, %XX a byte; a '%' without two hexadecimal digits stays as it is.
+// decode decodes a name or value as measurements of cPanel's commands show: '+' is a space, %XX is a byte,
+// and a '%' without two hexadecimal digits stays as it is.
 func decode(s string) string {
 	if !strings.ContainsAny(s, "+%") {
 		return s

@@ -1,3 +1,3 @@
-// Package apitool is what cpapi2 and uapi share: their command line, who the call runs
-// for, the way to a host, and the forms of output.
+// Package apitool is the common part of cpapi2 and uapi: their command line, the account for which the call
+// runs, the connection to a host, and the forms of output.
 package apitool

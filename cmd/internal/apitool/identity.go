@@ -13,9 +13,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// callerFor returns the account as which root has to connect for the user that --user names; nil if
-// the command connects as the running user. The host asks the kernel who connects: no frame names an
-// account.
+// callerFor returns the account as which root must connect for the user in --user, or nil if the command
+// connects as the running user. The host asks the kernel for the connecting user; no frame names an account.
 func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if c.Mode == config.Personal && c.Path() != "" {
 		a, err := daemon.Account(c)

@@ -14,7 +14,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// write prints an answer's JSON in the given form, with one newline at its end.
+// write prints the JSON of an answer in the given form, with a newline at the end.
 func write(w io.Writer, form string, answer []byte) error {
 	var out bytes.Buffer
 	switch form {
@@ -72,7 +72,7 @@ func parse(answer []byte) (any, error) {
 	return value, nil
 }
 
-// node builds YAML as cPanel's commands print it: keys sorted, null as ~.
+// node builds YAML as cPanel's commands print it: with sorted keys, and ~ for null.
 func node(value any) *yaml.Node {
 	switch v := value.(type) {
 	case nil:

@@ -34,8 +34,8 @@ machine for as long as the command runs.
   echo 'the new password' | %[1]s --user=demo Email %[3]s email=user domain=example.com password=-
 `
 
-// Run runs the command of api with its arguments and returns the exit status: 0 where
-// an answer was printed, whatever it says, and 1 where there is none.
+// Run runs the command of an API and returns the exit status: 0 if an answer was printed, even if the call
+// failed, and 1 if there is no answer.
 func Run(api protocol.API, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	program, example := "uapi", "passwd_pop"
 	if api == protocol.API2 {
@@ -68,7 +68,7 @@ func Run(api protocol.API, args []string, stdin io.Reader, stdout, stderr io.Wri
 	return 0
 }
 
-// ask finds a host, or starts one for this call, and runs it.
+// ask runs a call on a running host, or on a host that it starts for this call.
 func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer) ([]byte, error) {
 	c, err := config.Find("")
 	if err != nil {
@@ -90,11 +90,11 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 	return answer, err
 }
 
-// open dials the socket that the environment or the configuration names, as an account if as is not
-// nil. If nobody listens there it starts a host of its own in personal mode.
+// open connects to the socket that the environment or the configuration names, as the account as if it is not
+// nil. If no host listens there, it starts a host in personal mode.
 func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io.Writer) (*client.Client, error) {
 	if as != nil {
-		// Root's environment names no socket for an account's call.
+		// The environment of root names no socket for an account's call.
 		conn, err := unixsock.DialAs(c.Socket, as.UID, as.GID)
 		if err != nil {
 			return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)

@@ -1,5 +1,5 @@
-// Package man writes the man pages of a command and of those below it. Only builds with the tag
-// man have it: it is for the package, and in no program that people get.
+// Package man writes the manual pages of a command and its subcommands. Only builds with the tag man contain
+// it; the programs in the package do not.
 package man
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/host"
 )
 
-// AddTo gives root the hidden command man DIR, which writes its pages, of a section.
+// AddTo adds the hidden command man DIR to root. It writes the manual pages of the given section.
 func AddTo(root *cobra.Command, section string) {
 	root.AddCommand(&cobra.Command{
 		Use: "man DIR", Hidden: true, Args: cobra.ExactArgs(1),

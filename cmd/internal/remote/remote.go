@@ -1,7 +1,6 @@
-// Package remote runs calls on a host that is running: it is what liveapi's tools use instead of a
-// host of their own on a server with many accounts. The host asks the kernel which account calls, so
-// a tool can act only for the user as whom it runs. The package starts no worker and reads no
-// configuration.
+// Package remote runs calls on a running host. On a server with many accounts, liveapi's tools use it instead
+// of starting a host. The host asks the kernel which account calls, so a tool can act for its own user only.
+// The package starts no worker and reads no configuration.
 package remote
 
 import (
@@ -12,18 +11,18 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// Host is a running host, reached over its socket: each call by a session of its own.
+// Host is a running host. Each call has a session of its own.
 type Host struct{ socket string }
 
-// New returns the host that listens on socket. It connects with each call.
+// New returns the host that listens on socket. It connects for each call.
 func New(socket string) *Host { return &Host{socket: socket} }
 
-// Do runs a call. The account is the one that the host identifies, whatever caller says.
+// Do runs a call. The host identifies the account; caller is ignored.
 func (h *Host) Do(ctx context.Context, _ protocol.Caller, call protocol.Call) *protocol.Result {
 	return h.ask(ctx, call, func(c *client.Client) ([]byte, error) { return c.Call(ctx, call) })
 }
 
-// DoTag runs a tag, which was parsed into call: the host expands the variables in it.
+// DoTag runs a tag, which was parsed into call. The host expands the variables in it.
 func (h *Host) DoTag(ctx context.Context, _ protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	return h.ask(ctx, call, func(c *client.Client) ([]byte, error) { return c.Tag(ctx, text) })
 }
@@ -33,7 +32,7 @@ func (h *Host) ask(ctx context.Context, call protocol.Call, send func(*client.Cl
 	if err != nil {
 		return failed("The host can't be reached and nothing was changed.", err)
 	}
-	defer func() { _ = c.Close() }() // Its answer has come, or never will.
+	defer func() { _ = c.Close() }() // The answer has come, or never will.
 	answer, err := send(c)
 	if err != nil {
 		return failed("The host gave no answer; whether the call took effect is not known.", err)

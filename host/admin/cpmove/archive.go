@@ -13,35 +13,35 @@ import (
 	"time"
 )
 
-// Limits bound what an archive may hold.
+// Limits are the limits of an archive.
 type Limits struct {
 	Bytes   int64 // Of all files together.
 	Entries int64
-	Ratio   int64 // Of what is unpacked to the archive, from 64 MiB on.
+	Ratio   int64 // Unpacked bytes for each byte of the archive, beyond the first 64 MiB.
 }
 
-// DefaultLimits are those of a large account.
+// DefaultLimits suit a large account.
 var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
 
-// ratioFrom is from how many bytes on the ratio counts: small files pack well.
+// ratioFrom is the unpacked size in bytes from which the ratio is checked. Small files compress well.
 const ratioFrom = 64 << 20
 
-// ErrHostile is an archive that is refused.
+// ErrHostile is returned for an archive that is rejected.
 var ErrHostile = errors.New("the archive is refused")
 
-// Plan is what is in an archive.
+// Plan is the content of an archive that would be imported.
 type Plan struct {
 	Account Account
 	Files   int64
 	Bytes   int64
-	Skipped []string // Links in mail, which are not taken over.
+	Skipped []string // Links in mail, which are not imported.
 	root    string   // cpmove-NAME
 }
 
-// maxSkipped bounds the names of what was skipped.
+// maxSkipped limits the list of skipped names.
 const maxSkipped = 20
 
-// Look reads a cpmove archive to its end and says what would be imported.
+// Look reads a cpmove archive to its end and returns its plan. It writes nothing.
 func Look(file string, limits Limits) (Plan, error) {
 	var plan Plan
 	var users *Account
@@ -73,7 +73,7 @@ func Look(file string, limits Limits) (Plan, error) {
 			plan.Files++
 			plan.Bytes += h.Size
 		case tar.TypeSymlink:
-			// A cPanel server keeps links of its own in mail; nowhere else.
+			// A cPanel server has links of its own directly in mail, and nowhere else.
 			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
 				return fmt.Errorf("%w: %.100q is a link", ErrHostile, h.Name)
 			}
@@ -102,7 +102,7 @@ func Look(file string, limits Limits) (Plan, error) {
 	return plan, nil
 }
 
-// inHome returns the name below the home of what is imported: etc and mail.
+// inHome returns the name below the home of an entry that is imported: those in etc and mail.
 func inHome(rest string) (string, bool) {
 	name, ok := strings.CutPrefix(rest, "homedir/")
 	if !ok {
@@ -113,9 +113,9 @@ func inHome(rest string) (string, bool) {
 	return name, top == "etc" || top == "mail"
 }
 
-// Unpack unpacks the home's etc and mail of an archive that Look has seen into home, where
-// neither may be there, as files of uid and gid. Until all of it is there, the home has nothing
-// of it but one folder that is root's, or the running user's.
+// Unpack unpacks etc and mail of an archive that Look has checked into home, with the given owner. Neither
+// directory may exist yet. Until everything is unpacked, it is in a single directory that belongs to root or
+// to the running user.
 func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
@@ -172,7 +172,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 			}
 			return in.Chmod(name, fs.FileMode(h.Mode)&0o770|0o700)
 		case tar.TypeReg:
-			// The file may have been swapped since it was looked at.
+			// The archive may have been replaced since Look.
 			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
 				return fmt.Errorf("%w: it changed while it was read", ErrHostile)
 			}
@@ -215,7 +215,7 @@ func makeAll(in *os.Root, name string, own func(string) error) error {
 	return own(name)
 }
 
-// each calls do with every entry of an archive, whose name and size were checked.
+// each calls do for every entry of an archive, after it has checked the entry's name and size.
 func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -233,7 +233,7 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 	if err != nil {
 		return fmt.Errorf("%s is no .tar.gz archive: %w", file, err)
 	}
-	// What lies between the entries costs as well.
+	// Bytes between the entries count, too.
 	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}
 	archive := tar.NewReader(counted)
 	var entries, size int64
@@ -279,7 +279,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// counter bounds what is unpacked.
+// counter limits the unpacked bytes.
 type counter struct {
 	r            io.Reader
 	packed, read int64
@@ -301,7 +301,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// validName is what a system user's name may be.
+// validName reports whether a name can be a system user's.
 func validName(name string) bool {
 	if name == "" || len(name) > 32 || name[0] == '-' {
 		return false

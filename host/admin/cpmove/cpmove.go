@@ -1,6 +1,6 @@
-// Package cpmove takes accounts out of what a cPanel server leaves: a home with etc and mail,
-// its users file, or a cpmove archive. It reads archives as what an enemy wrote: they are looked
-// through before anything of them is written, and nothing is written outside the home.
+// Package cpmove reads accounts from a cPanel server's files: a home with etc and mail, its users file, or a
+// cpmove archive. Archives may be hostile: a whole archive is checked before any of it is written, and
+// nothing is written outside the home.
 package cpmove
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 )
 
-// Account is what is known of an account that is imported.
+// Account is an account to import.
 type Account struct {
 	Name      string
 	Domains   []string // The main domain first.
@@ -27,7 +27,7 @@ func ParseUsers(name string, r io.Reader) (Account, error) {
 	return Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}, err
 }
 
-// AddFound adds domains that have mailboxes and that the users file does not name.
+// AddFound adds domains that have mailboxes but are not in the users file.
 func (a *Account) AddFound(domains []string) {
 	for _, d := range domains {
 		if !slices.Contains(a.Domains, d) {
@@ -36,14 +36,14 @@ func (a *Account) AddFound(domains []string) {
 	}
 }
 
-// isDomain reports whether a directory in etc is a domain's: cPanel keeps other things there, too. Its
-// name must be the domain's only spelling.
+// isDomain reports whether a directory in etc belongs to a domain. cPanel has other directories there, too.
+// Its name must be the canonical spelling of the domain.
 func isDomain(name string) bool {
 	domain, err := account.ParseDomain(name)
 	return err == nil && domain == name
 }
 
-// DomainsOfHome returns the domains that have a folder in a home's etc.
+// DomainsOfHome returns the domains that have a directory in a home's etc.
 func DomainsOfHome(home string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package postqueue is the one program that touches Postfix's queue: it counts, deletes and
-// releases the messages that are held of one sender, with Postfix's own postqueue and postsuper,
-// which need root. Who may ask is a list of users; whose sender it is they have checked. It
-// knows no account and no store.
+// Package postqueue is the only program that changes Postfix's queue. It counts, deletes and releases the
+// held messages of a sender with Postfix's own postqueue and postsuper, which need root. A list of users may
+// ask; they have checked to which account the sender belongs. The package knows no account and no store.
 package postqueue
 
 import (
@@ -20,26 +19,26 @@ import (
 	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
-// Request is one question, a line of JSON.
+// Request is a question, a line of JSON.
 type Request struct {
 	Do     string `json:"do"`     // count, delete or release.
 	Sender string `json:"sender"` // An address.
 }
 
-// Answer is the answer to it, a line of JSON.
+// Answer is the answer to a Request, a line of JSON.
 type Answer struct {
 	N     int    `json:"n"` // Messages.
 	Error string `json:"error,omitempty"`
 }
 
-// Agent answers.
+// Agent answers requests.
 type Agent struct {
-	Config string // Postfix's configuration folder; "" is its own default.
+	Config string // Postfix's configuration directory; "" means its default.
 	Peer   func(uid int) bool
 	Log    *slog.Logger
 
 	once  sync.Once
-	queue chan struct{} // One at a time: each looks at the whole queue.
+	queue chan struct{} // Serializes the requests, because each reads the whole queue.
 }
 
 func (a *Agent) turn() chan struct{} {
@@ -51,16 +50,17 @@ const (
 	maxLine   = 1024
 	idle      = 10 * time.Second
 	maxAtOnce = 16
-	// perRun bounds a request, less than who asks waits: what is told as not done is not done then.
+	// perRun limits the time of a request. It is shorter than the client's timeout, so that a request that
+	// the client reports as failed does not succeed later.
 	perRun = 40 * time.Second
 )
 
-// Serve answers on l until ctx ends.
+// Serve answers requests on l until ctx ends.
 func (a *Agent) Serve(ctx context.Context, l *net.UnixListener) error {
 	return unixsock.Server{Allowed: a.Peer, Most: maxAtOnce, Log: a.Log, Handle: a.serve}.Serve(ctx, l)
 }
 
-// serve answers the one question of a connection.
+// serve answers the request of a connection.
 func (a *Agent) serve(ctx context.Context, conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(idle))
 	line, err := bufio.NewReaderSize(conn, maxLine).ReadSlice('\n')
@@ -92,7 +92,7 @@ func (a *Agent) answer(ctx context.Context, line []byte) Answer {
 	return Answer{N: n}
 }
 
-// do does what a request asks for with the messages that are held of its sender.
+// do runs a request on the held messages of its sender.
 func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 	select {
 	case a.turn() <- struct{}{}:
@@ -119,7 +119,7 @@ func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 	return 0, fmt.Errorf("%.20q is none of count, delete and release", r.Do)
 }
 
-// held returns the ids of the messages that are held of a sender.
+// held returns the ids of a sender's held messages.
 func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	out, err := a.command(ctx, "/usr/sbin/postqueue", "-j").Output()
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	return ids, nil
 }
 
-// super has postsuper act on messages, which it reads from its standard input.
+// super runs postsuper on messages, whose ids it reads from its standard input.
 func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	cmd := a.command(ctx, "/usr/sbin/postsuper", option, "-", "hold")
 	if option == "-H" {
@@ -155,10 +155,11 @@ func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	return nil
 }
 
-// maxFlushed is how many messages are sent at once; the others go when Postfix next looks.
+// maxFlushed is the number of messages that are sent at once. Postfix sends the rest when it next scans its
+// queue.
 const maxFlushed = 100
 
-// flush has Postfix try messages now: released ones wait with those that could not be delivered.
+// flush tells Postfix to deliver messages now. Released messages would otherwise wait with deferred ones.
 func (a *Agent) flush(ctx context.Context, ids []string) {
 	for _, id := range ids[:min(len(ids), maxFlushed)] {
 		if err := a.command(ctx, "/usr/sbin/postqueue", "-i", id).Run(); err != nil {
@@ -176,7 +177,7 @@ func (a *Agent) command(ctx context.Context, program string, args ...string) *ex
 	return cmd
 }
 
-// isID tells whether a word is a queue's id, and no option or path.
+// isID reports whether a word is a queue id, and not an option or a path.
 func isID(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }

@@ -1,5 +1,5 @@
-// Package strictoml reads TOML as this project's files want it read: no unknown key, and
-// an error that shows the place. It opens no file.
+// Package strictoml decodes TOML strictly: an unknown key is an error, and errors name the line. It opens no
+// file.
 package strictoml
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Decode reads text into the struct that into points to.
+// Decode decodes text into the struct to which into points.
 func Decode(text []byte, into any) error {
 	dec := toml.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
-	// The library's errors leave the place out of their text, or show the lines around it,
-	// which may hold a password.
+	// The library's errors lack the line in their text, or quote the lines around it, which may hold a
+	// password.
 	var missing *toml.StrictMissingError
 	var decode *toml.DecodeError
 	switch {

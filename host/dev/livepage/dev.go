@@ -29,16 +29,16 @@ import (
 var web embed.FS
 
 const (
-	devPrefix = "/.liveapi/" // Below it is the server's own.
-	keptRuns  = 100          // Page runs that are shown.
+	devPrefix = "/.liveapi/" // The server's own paths begin with this.
+	keptRuns  = 100          // Runs of pages that are kept for the list.
 	maxFiles  = 10_000       // Files that are watched for changes.
 	pollTime  = 300 * time.Millisecond
 	maxHTML   = 16 << 20
-	// injected is put into every HTML page: it reloads the page when a file changes.
+	// injected is added to every HTML page. It reloads the page when a file changes.
 	injected = `<script src="` + devPrefix + `reload.js" defer></script>`
 )
 
-// PageRun is one page that ran, and the calls it made.
+// PageRun is a page that ran, with the calls that it made.
 type PageRun struct {
 	ID     int           `json:"id"`
 	Time   time.Time     `json:"time"`
@@ -49,21 +49,21 @@ type PageRun struct {
 	Calls  []Call        `json:"calls"`
 }
 
-// Dev serves a folder of plugin pages to their author, on this machine alone: pages run,
-// tags in HTML are expanded, other files are served as they are.
+// Dev serves a directory of plugin pages to their author, on this machine only: it runs pages, expands tags
+// in HTML, and serves other files as they are.
 type Dev struct {
 	runner *Runner
 	dir    string
-	root   *os.Root // Everything is reached through it: links out of the folder lead nowhere.
+	root   *os.Root // All files are opened through it, so that links can't lead out of the directory.
 	mux    *http.ServeMux
-	token  string // Who has it may see the pages: other users of this machine have not.
+	token  string // Keeps other users of this machine away.
 
 	mu   sync.Mutex
 	next int
 	runs []PageRun // The newest last.
 }
 
-// NewDev serves dir with the pages run by runner.
+// NewDev serves dir. runner runs its pages.
 func NewDev(runner *Runner, dir string) (*Dev, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -81,17 +81,17 @@ func NewDev(runner *Runner, dir string) (*Dev, error) {
 	return d, nil
 }
 
-// Token is what the first address must carry as ?token=.
+// Token returns the token that the first address must carry as ?token=.
 func (d *Dev) Token() string { return d.token }
 
-// Close closes the folder.
+// Close closes the directory.
 func (d *Dev) Close() error { return d.root.Close() }
 
-// tokenCookie carries the token from the first page on.
+// tokenCookie is the cookie that carries the token after the first page.
 const tokenCookie = "liveapi_dev"
 
-// admit tells whether a request carries the token. One that has it in its address is sent
-// on to the same address without, and with the cookie.
+// admit reports whether a request carries the token. If the token is in the address, admit redirects to the
+// address without it and sets the cookie.
 func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
 	same := func(token string) bool { return subtle.ConstantTimeCompare([]byte(token), []byte(d.token)) == 1 }
 	if c, err := req.Cookie(tokenCookie); err == nil && same(c.Value) {
@@ -111,9 +111,8 @@ func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
 	return false
 }
 
-// Handler returns the server, which answers to this machine's own names alone, to who has
-// the token, and to nothing that another site asks for: a web page elsewhere, or another
-// user of this machine, must not run a plugin here.
+// Handler returns the HTTP handler. It answers only requests to this machine's own names, with the token, and
+// not from another site: neither a web page elsewhere nor another user of this machine may run a plugin here.
 func (d *Dev) Handler() http.Handler {
 	guarded := http.NewCrossOriginProtection().Handler(d.mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -141,7 +140,7 @@ func (d *Dev) Handler() http.Handler {
 	})
 }
 
-// serveFile serves what a path names: a page, an HTML file, any other file, or a folder.
+// serveFile serves a path: a page, an HTML file, any other file, or a directory.
 func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	name := strings.TrimPrefix(path.Clean("/"+req.URL.Path), "/")
 	if name == "" {
@@ -154,13 +153,13 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	st, err := d.root.Stat(filepath.FromSlash(name))
 	if err == nil && st.IsDir() {
 		if !strings.HasSuffix(req.URL.Path, "/") {
-			http.Redirect(w, req, "/"+name+"/", http.StatusSeeOther) // Relative links need it.
+			http.Redirect(w, req, "/"+name+"/", http.StatusSeeOther) // Relative links need the slash.
 			return
 		}
 		if index := d.index(name); index != "" {
 			name, err = path.Join(name, index), nil
 		} else {
-			http.FileServerFS(d.root.FS()).ServeHTTP(w, req) // Lists the folder.
+			http.FileServerFS(d.root.FS()).ServeHTTP(w, req) // It lists the directory.
 			return
 		}
 	}
@@ -178,7 +177,7 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// index returns the file that stands for a folder, or "".
+// index returns the index file of a directory, or "".
 func (d *Dev) index(folder string) string {
 	for _, name := range []string{"index.live.php", "index.livephp", "index.live.pl", "index.livepl", "index.html"} {
 		if _, err := d.root.Stat(filepath.FromSlash(path.Join(folder, name))); err == nil {
@@ -188,7 +187,7 @@ func (d *Dev) index(folder string) string {
 	return ""
 }
 
-// servePage runs a page and keeps what it called.
+// servePage runs a page and records its calls.
 func (d *Dev) servePage(w http.ResponseWriter, req *http.Request, name string) {
 	d.record(w, req, func(answer *buffer, watch func(Call)) {
 		if err := d.runner.Run(answer, req, filepath.Join(d.dir, filepath.FromSlash(name)), watch); err != nil {
@@ -197,7 +196,7 @@ func (d *Dev) servePage(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// serveHTML serves an HTML file, its tags expanded.
+// serveHTML serves an HTML file with its tags expanded.
 func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	text, err := fs.ReadFile(d.root.FS(), name)
 	if err != nil || len(text) > maxHTML {
@@ -215,7 +214,7 @@ func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// record runs a page into a buffer, keeps the run, and sends the page on.
+// record runs a page into a buffer, records the run, and sends the page.
 func (d *Dev) record(w http.ResponseWriter, req *http.Request, run func(*buffer, func(Call))) {
 	start := time.Now()
 	var mu sync.Mutex
@@ -249,10 +248,10 @@ func (d *Dev) serveCalls(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Unlock()
 	slices.Reverse(runs)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(runs) // The reader may be gone.
+	_ = json.NewEncoder(w).Encode(runs) // The client may be gone.
 }
 
-// serveChanges tells a page, by a server-sent event, that a file of the folder changed.
+// serveChanges notifies a page by a server-sent event when a file of the directory changes.
 func (d *Dev) serveChanges(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w)
@@ -279,14 +278,14 @@ func (d *Dev) serveChanges(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// snapshot sums up the folder's files: their names, sizes and times.
+// snapshot returns a digest of the directory's files: their names, sizes and times.
 func (d *Dev) snapshot() string {
 	var newest time.Time
 	var size int64
 	n := 0
 	_ = fs.WalkDir(d.root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // A file that is gone again is a change that the next look sees.
+			return nil // A file that vanished meanwhile is a change that the next snapshot shows.
 		}
 		if n++; n > maxFiles {
 			return fs.SkipAll
@@ -313,7 +312,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 		defer close(ended)
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		if server.Shutdown(drain) != nil { // Pages that run get a moment to end.
+		if server.Shutdown(drain) != nil { // Running pages get a moment to end.
 			_ = server.Close()
 		}
 	})
@@ -325,7 +324,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// buffer holds a page's answer.
+// buffer holds the answer of a page.
 type buffer struct {
 	header http.Header
 	status int
@@ -335,7 +334,7 @@ type buffer struct {
 func (b *buffer) Header() http.Header    { return b.header }
 func (b *buffer) WriteHeader(status int) { b.status = status }
 
-// Write refuses what is beyond the bound, upon which the page's program is killed.
+// Write fails beyond the limit. The page's program is then killed.
 func (b *buffer) Write(p []byte) (int, error) {
 	if b.body.Len()+len(p) > maxHTML {
 		return 0, fmt.Errorf("the page has more than %d bytes", maxHTML)
@@ -343,7 +342,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
-// sendTo sends the answer on; a page in HTML learns to reload.
+// sendTo sends the answer. An HTML page gets the script that reloads it.
 func (b *buffer) sendTo(w http.ResponseWriter) {
 	body := b.body.Bytes()
 	if strings.HasPrefix(b.header.Get("Content-Type"), "text/html") {
@@ -359,5 +358,5 @@ func (b *buffer) sendTo(w http.ResponseWriter) {
 		}
 	}
 	w.WriteHeader(b.status)
-	_, _ = w.Write(body) // The reader may be gone.
+	_, _ = w.Write(body) // The client may be gone.
 }

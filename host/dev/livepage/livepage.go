@@ -1,6 +1,6 @@
-// Package livepage runs the pages of cPanel plugins, PHP and Perl programs that answer by
-// CGI and call the LiveAPI: each with a session socket of its own. What a page calls can
-// be watched. It knows no module; who may call what is the host's.
+// Package livepage runs the pages of cPanel plugins: PHP and Perl programs that answer by CGI and call the
+// LiveAPI. Each run has a session socket of its own, and its calls can be watched. The package knows no
+// module; the host decides which calls are allowed.
 package livepage
 
 import (
@@ -21,11 +21,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Kind is how a page is run.
+// Kind is the way to run a page.
 type Kind int
 
 const (
-	// None is a file that is no page.
+	// None is a file that is not a page.
 	None Kind = iota
 	// PHP is run by php-cgi.
 	PHP
@@ -33,8 +33,7 @@ const (
 	Perl
 )
 
-// KindOf tells by a file's name how it is run. The endings are those of cPanel's
-// documentation.
+// KindOf returns the kind of a file by its name. The endings come from cPanel's documentation.
 func KindOf(name string) Kind {
 	switch {
 	case strings.HasSuffix(name, ".live.php"), strings.HasSuffix(name, ".livephp"):
@@ -45,14 +44,14 @@ func KindOf(name string) Kind {
 	return None
 }
 
-// Runner runs pages for one account.
+// Runner runs pages for an account.
 type Runner struct {
 	Doer session.Doer
-	// Socket is that of a host that runs, to which Doer's calls go: a page whose calls nobody watches
-	// connects to it directly. "" gives every page a socket of its own.
+	// Socket is the socket of a running host, to which Doer's calls go. If the calls of a page are not
+	// watched, the page connects to it directly. If Socket is "", every page gets a socket of its own.
 	Socket  string
 	Account protocol.Account
-	Env     []string // NAME=value, beside CGI's own and the sockets'; nothing else is passed on.
+	Env     []string // NAME=value, in addition to CGI's variables and the sockets; the rest of the environment is not passed on.
 	Stderr  io.Writer
 	Log     *slog.Logger
 }
@@ -60,8 +59,7 @@ type Runner struct {
 // drainTime is how long a page's session may finish its call after the page has ended.
 const drainTime = 5 * time.Second
 
-// Run runs the page in file and writes its answer. watch is told of each call; it may be
-// nil.
+// Run runs the page in file and writes its answer. watch is called for each call of the page; it may be nil.
 func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watch func(Call)) error {
 	handler, err := r.handler(file)
 	if err != nil {
@@ -95,8 +93,7 @@ func (r *Runner) handler(file string) (*cgi.Handler, error) {
 	}
 	h := &cgi.Handler{
 		Path: program, Dir: filepath.Dir(file), Stderr: r.Stderr, Logger: slog.NewLogLogger(r.Log.Handler(), slog.LevelWarn),
-		// php-cgi takes the script from SCRIPT_FILENAME, and only where REDIRECT_STATUS
-		// says that a server started it.
+		// php-cgi reads the script's path from SCRIPT_FILENAME, and only if REDIRECT_STATUS is set.
 		Env: append([]string{
 			"SCRIPT_FILENAME=" + file, "REDIRECT_STATUS=200", "REMOTE_USER=" + r.Account.Name, "USER=" + r.Account.Name,
 			"HOME=" + r.Account.Home, "DOCUMENT_ROOT=" + filepath.Dir(file),

@@ -12,17 +12,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Call is what a page's author is shown of a call: passwords are masked.
+// Call is a call as a page's author sees it, with masked passwords.
 type Call struct {
 	API    string        `json:"api"`
 	Name   string        `json:"name"` // Module::function.
 	Args   []string      `json:"args"` // name=value.
 	OK     bool          `json:"ok"`
-	Result string        `json:"result"` // A failure's message, or what kind of data came.
+	Result string        `json:"result"` // A failure's message, or the kind of the data.
 	Took   time.Duration `json:"took_ns"`
 }
 
-// watched tells of each call.
+// watched reports each call.
 type watched struct {
 	session.Doer
 	watch func(Call)
@@ -32,7 +32,7 @@ func (w watched) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 	return w.seen(call, func() *protocol.Result { return w.Doer.Do(ctx, caller, call) })
 }
 
-// DoTag implements tagpage.TagDoer; a Doer that runs no tags gets the call that the tag is.
+// DoTag implements tagpage.TagDoer. If the Doer runs no tags, it gets the tag's call.
 func (w watched) DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	return w.seen(call, func() *protocol.Result { return tagpage.Do(ctx, w.Doer, caller, text, call) })
 }
@@ -51,12 +51,12 @@ func (w watched) seen(call protocol.Call, do func() *protocol.Result) *protocol.
 	return result
 }
 
-// maxShown bounds an argument that is shown, in bytes.
+// maxShown limits the length of an argument that is shown, in bytes.
 const maxShown = 200
 
-// showArgs shows arguments, those whose name says that they are secret masked. A
-// positional one has no name, and API 1's functions take passwords by position: of those
-// only the number is shown.
+// showArgs returns arguments for display. Arguments whose names say that they are secret are masked.
+// Positional arguments have no name, and functions of API 1 take passwords by position, so only their number
+// is shown.
 func showArgs(args protocol.Args) []string {
 	var out []string
 	for _, name := range args.Names() {
@@ -68,7 +68,7 @@ func showArgs(args protocol.Args) []string {
 	return out
 }
 
-// showValue shows a value: masked where it is, or may hold, a secret.
+// showValue returns a value for display, masked if it is or may hold a secret.
 func showValue(name string, value any) string {
 	switch v := value.(type) {
 	case map[string]any:
@@ -83,7 +83,7 @@ func showValue(name string, value any) string {
 	return protocol.Clip(text, maxShown)
 }
 
-// secret tells by an argument's name whether its value may not be shown.
+// secret reports whether the name of an argument says that its value is secret.
 func secret(name string) bool {
 	name = strings.ToLower(name)
 	return slices.Contains([]string{"key", "pin", "otp", "code"}, name) ||

@@ -1,6 +1,6 @@
-// Package tagpage expands pages that hold the deprecated cPanel tags, for one account:
-// what the theme engine did. Whatever it inserts is HTML-escaped. It reads no file; how
-// tags are written is protocol/wire's matter, and what they run is the host's.
+// Package tagpage expands the deprecated cPanel tags in a page for an account, as cPanel's theme engine did.
+// It escapes everything that it inserts as HTML. It reads no file; protocol/wire parses the tags, and the
+// host runs their calls.
 package tagpage
 
 import (
@@ -14,17 +14,17 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Doer runs calls. host.Host is one.
+// Doer runs calls. host.Host implements it.
 type Doer interface {
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 }
 
-// TagDoer is a Doer that runs a tag from its text, where the variables in it are expanded.
+// TagDoer is a Doer that runs a tag from its text and expands the variables in it.
 type TagDoer interface {
 	DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result
 }
 
-// Do runs a tag, whose text was parsed into call, by doer.
+// Do runs a tag with doer. call is the call into which text was parsed.
 func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	if tags, ok := doer.(TagDoer); ok {
 		return tags.DoTag(ctx, caller, text, call)
@@ -32,54 +32,54 @@ func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, cal
 	return doer.Do(ctx, caller, call)
 }
 
-// Problem is a tag that could not be expanded; nothing stands in its place.
+// Problem is a tag that could not be expanded. The page has nothing in its place.
 type Problem struct {
 	Line int // 1-based.
 	Text string
 }
 
-// String returns the problem with its place.
+// String returns the problem with its line.
 func (p Problem) String() string { return fmt.Sprintf("line %d: %s", p.Line, p.Text) }
 
-// maxBlocks bounds how deep blocks may stand in each other.
+// maxBlocks limits the nesting of blocks.
 const maxBlocks = 64
 
-// Render expands page for caller and returns the page and what could not be expanded.
+// Render expands page for caller. It returns the page and the problems.
 func Render(ctx context.Context, doer Doer, caller protocol.Caller, page string) (string, []Problem) {
 	r := &renderer{ctx: ctx, doer: doer, caller: caller, page: page, line: 1}
 	r.run()
 	return r.out.String(), r.problems
 }
 
-// renderer walks a page once, from its first byte to its last.
+// renderer expands a page in a single pass.
 type renderer struct {
 	ctx      context.Context
 	doer     Doer
 	caller   protocol.Caller
 	page     string
-	at       int // What stands before is in out.
-	line     int // Of at, 1-based.
+	at       int // The page before this offset is in out.
+	line     int // The line of at, 1-based.
 	out      strings.Builder
 	blocks   []block // Open cpanelif and cpanelfeature blocks.
 	problems []Problem
 }
 
-// block is an open conditional: whether its present part is shown.
+// block is an open conditional.
 type block struct {
 	name  string // "if" or "feature".
 	line  int
 	show  bool
-	outer bool // What stands around it is shown.
+	outer bool // The part around the block is shown.
 	other bool // <cpanelelse> was read.
 }
 
-// Tags are found by hand, each in a bounded piece of the page: a search to the page's end
-// for each of many that are not closed would take for ever.
+// Tags are searched by hand, each in a limited piece of the page. Searching to the end of the page for each
+// unclosed tag would take quadratic time.
 const (
-	maxTag       = 16 << 10 // Bytes of a <?cp ?> tag,
-	maxAttribute = 4 << 10  // and of any other.
-	maxHead      = 128      // Bytes in which a tag says what it is.
-	maxProblems  = 100      // That are told; the rest is like them.
+	maxTag       = 16 << 10 // Bytes of a <?cp ?> tag.
+	maxAttribute = 4 << 10  // Bytes of any other tag.
+	maxHead      = 128      // Bytes within which the kind of a tag is recognized.
+	maxProblems  = 100      // Problems that are reported; further problems are dropped.
 )
 
 var (
@@ -120,10 +120,10 @@ func (r *renderer) run() {
 	}
 }
 
-// tag returns how long the tag is that begins piece, 0 where none does, and what is done
-// for it.
+// tag returns the length of the tag at the beginning of piece and the function that runs it, or 0 if there is
+// no tag.
 func (r *renderer) tag(piece string) (n int, do func()) {
-	head := piece[:min(len(piece), maxHead)] // A pattern costs what the text it is given is long.
+	head := piece[:min(len(piece), maxHead)] // The cost of a pattern depends on the length of its text.
 	if m := elseTag.FindString(head); m != "" {
 		return len(m), r.otherwise
 	}
@@ -151,7 +151,7 @@ func (r *renderer) tag(piece string) (n int, do func()) {
 	}
 }
 
-// endOfBlockTag finds the '>' that stands in no quotes; 0 where there is none.
+// endOfBlockTag returns the offset of the '>' outside quotes, or 0 if there is none.
 func endOfBlockTag(piece string) int {
 	quote := byte(0)
 	for i := range len(piece) {
@@ -169,7 +169,8 @@ func endOfBlockTag(piece string) int {
 	return 0
 }
 
-// endOfAttribute finds the quote, of the kind that stands before from, that a '>' follows.
+// endOfAttribute returns the offset after the closing quote of an attribute that '>' follows. The opening
+// quote is before from.
 func endOfAttribute(piece string, from int) int {
 	quote := piece[from-1]
 	for at := from; ; {
@@ -185,7 +186,7 @@ func endOfAttribute(piece string, from int) int {
 	}
 }
 
-// advance moves on to a place behind the present one, and counts the lines.
+// advance moves to a later offset and counts the lines.
 func (r *renderer) advance(to int) {
 	r.line += strings.Count(r.page[r.at:to], "\n")
 	r.at = to
@@ -209,7 +210,7 @@ func (r *renderer) tell(p Problem) {
 	}
 }
 
-// open begins a block. One in a part that is not shown is not evaluated.
+// open begins a block. The condition of a block in a hidden part is not evaluated.
 func (r *renderer) open(name, tag string) {
 	if len(r.blocks) == maxBlocks {
 		r.problem("blocks stand too deep in each other")
@@ -244,7 +245,7 @@ func (r *renderer) close(name string) {
 	r.blocks = r.blocks[:len(r.blocks)-1]
 }
 
-// insert puts what a tag shows into the page.
+// insert inserts a tag's output into the page.
 func (r *renderer) insert(text string) {
 	tag := wire.ParseTag([]byte(text))
 	if tag.Request.Err != nil {
@@ -265,7 +266,7 @@ func (r *renderer) insert(text string) {
 	}
 }
 
-// records puts the template in for each record, or the tag's message where there is none.
+// records inserts the template once for each record, or the tag's message if there is no record.
 func (r *renderer) records(tag wire.Tag, result *protocol.Result) {
 	list, _ := result.Data.([]any)
 	if record, ok := result.Data.(map[string]any); ok {

@@ -8,12 +8,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// fill returns a template with a record's fields in it: each % takes the next return,
-// [ and ] stand for < and >, and a backslash keeps what follows it as it is.
+// fill returns a template filled with the fields of a record. Each % stands for the next return, [ and ] for
+// < and >, and a backslash keeps the following character as it is.
 //
 //	name    the field, HTML-escaped unless its name says that it is HTML already
 //	^name   URI-encoded
-//	+name   checked, where the field is set and not 0
+//	+name   checked, if the field is set and not 0
 //	*num    odd or even, by the record's place
 //	name::T of a list of texts: T once for each item
 //	name::T::a::b of a list of records: T once for each, its % being their fields a and b
@@ -47,7 +47,7 @@ func field(spec string, record map[string]any, index int) string {
 	switch {
 	case strings.HasPrefix(name, "*"):
 		if index%2 == 0 {
-			return "odd" // The first record is the odd one.
+			return "odd" // The first record is odd.
 		}
 		return "even"
 	case strings.HasPrefix(name, "^"):

@@ -1,5 +1,5 @@
-// Package control is how root's tools look into a running host: HTTP on a socket that its own
-// user alone can open. It shows, and changes nothing.
+// Package control shows root's tools the state of a running host: HTTP on a socket that only the host's own
+// user can open. It changes nothing.
 package control
 
 import (
@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// MaxUsage bounds the accounts in a status: those with the most calls.
+// MaxUsage limits the accounts in a status to those with the most calls.
 const MaxUsage = 100
 
-// Status is what there is to know of a host.
+// Status is the state of a host.
 type Status struct {
 	PID         int
 	Mode        string
@@ -28,48 +28,48 @@ type Status struct {
 	Started     time.Time
 	Accounts    int
 	Sessions    int
-	InFlight    int    // Calls under way.
-	Calls       uint64 // Since the start,
-	Failures    uint64 // and those among them that failed.
+	InFlight    int    // Calls in flight.
+	Calls       uint64 // Since the start.
+	Failures    uint64 // Failed calls since the start.
 	Workers     int
 	MostWorkers int
-	Cgroups     []string // What bounds workers: memory, pids; nil is nothing.
+	Cgroups     []string // The controllers that limit workers: memory, pids. Nil if there are none.
 	Plugins     []Plugin
-	Usage       []Account // Those with the most calls first.
+	Usage       []Account // Accounts with the most calls first.
 }
 
-// Plugin is one plugin's.
+// Plugin is the state of a plugin.
 type Plugin struct {
 	Name, Path      string
-	Restarts, Hangs uint64 // Of workers that ended by themselves, or had to.
+	Restarts, Hangs uint64 // Workers that ended by themselves, and workers that were killed because they hung.
 	MemoryKills     uint64 `json:"Overweight"`
 	Workers         []Worker
 }
 
-// Worker is one worker's.
+// Worker is the state of a worker.
 type Worker struct {
-	Account string // "" is the helper.
+	Account string // "" means the helper.
 	PID     int
 	Memory  int64 // Bytes.
 	Calls   int   // In flight.
 	Started time.Time
 	Crashes int       // In a row.
-	RetryAt time.Time // Where it rests after crashes.
+	RetryAt time.Time // When it may start again after crashes.
 }
 
-// Account is what one account does.
+// Account is the activity of an account.
 type Account struct {
 	Name     string
 	Calls    uint64
 	Failures uint64
-	Seconds  float64 // What its calls took, in all.
-	Last     string  // Its last call's function.
+	Seconds  float64 // The duration of all its calls.
+	Last     string  // The function of its last call.
 }
 
-// Host is what root's tools can ask. Nil fields are not served.
+// Host are the answers to root's tools. Nil fields are not served.
 type Host struct {
 	Status  func() Status
-	Owner   func(domain string) string // The account that a domain is served to, or "".
+	Owner   func(domain string) string // Returns the account to which a domain belongs, or "".
 	Metrics http.Handler
 }
 
@@ -110,14 +110,14 @@ func Serve(ctx context.Context, l net.Listener, h Host) error {
 	return nil
 }
 
-// Read asks the host that listens at path how it is.
+// Read returns the status of the host that listens on path.
 func Read(ctx context.Context, path string) (Status, error) {
 	var s Status
 	err := ask(ctx, path, "/status", &s)
 	return s, err
 }
 
-// ReadHost is Read with errors that say to an operator why no host answers.
+// ReadHost is Read with errors that tell an operator why no host answers.
 func ReadHost(ctx context.Context, path string) (Status, error) {
 	s, err := Read(ctx, path)
 	switch {
@@ -129,11 +129,11 @@ func ReadHost(ctx context.Context, path string) (Status, error) {
 	return s, err
 }
 
-// maxAsked is how many domains Owners asks for at once: they are part of a request's head.
+// maxAsked is the number of domains in a request of Owners, because they are part of the request's head.
 const maxAsked = 50
 
-// Owners asks the host that listens at path which accounts it serves domains to; a domain that it
-// serves to none is not in the answer.
+// Owners asks the host that listens on path to which accounts domains belong. A domain without an account is
+// not in the result.
 func Owners(ctx context.Context, path string, domains []string) (map[string]string, error) {
 	all := make(map[string]string)
 	for some := range slices.Chunk(domains, maxAsked) {
@@ -146,7 +146,7 @@ func Owners(ctx context.Context, path string, domains []string) (map[string]stri
 	return all, nil
 }
 
-// ask reads the JSON that the host at path answers to a request.
+// ask sends a request to the host on path and decodes its JSON answer.
 func ask(ctx context.Context, path, request string, to any) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,

@@ -1,6 +1,6 @@
-// Package dovecotdict answers Dovecot's questions for the mailboxes of many accounts: it speaks the
-// protocol of Dovecot's dictionaries (2.3, proxied over a UNIX socket), so that Dovecot reads
-// nothing that an account wrote. It knows no store: what a mailbox is it is told.
+// Package dovecotdict answers Dovecot's look-ups for the mailboxes of many accounts. It speaks the protocol
+// of Dovecot's dictionaries (2.3, proxied over a UNIX socket), so that Dovecot reads no file that an account
+// can write. The package knows no store; its Lookup function finds the mailboxes.
 package dovecotdict
 
 import (
@@ -18,33 +18,33 @@ import (
 	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
-// Box is what Dovecot may know of a mailbox.
+// Box is the data of a mailbox for Dovecot.
 type Box struct {
 	Address  string
-	Hash     string // As Dovecot reads it; "" logs nobody in.
-	UID, GID int    // As whom its mail is read and written,
-	Home     string // and where.
-	Quota    int64  // Bytes; 0 is none.
-	Incoming bool   // It gets no mail.
-	Outgoing bool   // It may not send.
+	Hash     string // In the form that Dovecot reads; with "" nobody can log in.
+	UID, GID int    // The user that reads and writes its mail.
+	Home     string // The directory of its mail.
+	Quota    int64  // Bytes; 0 means no quota.
+	Incoming bool   // It receives no mail.
+	Outgoing bool   // It may not send mail.
 }
 
-// ErrNone is an address without a mailbox.
+// ErrNone is returned for an address without a mailbox.
 var ErrNone = errors.New("maildoor: no such mailbox")
 
-// Server answers the questions.
+// Server answers the look-ups.
 type Server struct {
 	// Lookup returns a mailbox, or ErrNone.
 	Lookup func(ctx context.Context, address string) (Box, error)
-	// Peer tells whether a user may ask.
+	// Peer reports whether a user may ask.
 	Peer func(uid int) bool
 	Log  *slog.Logger
 }
 
 const (
-	maxLine  = 4 << 10         // Bytes of one question.
-	maxConns = 64              // Dovecot's processes that ask at once.
-	timeout  = 6 * time.Second // A little more than a worker's start may take.
+	maxLine  = 4 << 10         // Bytes of a question.
+	maxConns = 64              // Dovecot processes that may be connected at once.
+	timeout  = 6 * time.Second // Slightly more than the start of a worker may take.
 )
 
 // Serve answers on l until ctx ends.
@@ -55,7 +55,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	}.Serve(ctx, l)
 }
 
-// talk answers one connection's questions, in their order, until its end.
+// talk answers the questions of a connection in order, until the connection ends.
 func (s *Server) talk(ctx context.Context, in io.Reader, out io.Writer) {
 	lines := bufio.NewReaderSize(in, maxLine)
 	for {
@@ -73,14 +73,14 @@ func (s *Server) talk(ctx context.Context, in io.Reader, out io.Writer) {
 	}
 }
 
-// answer returns the answer to a line; "" to one that wants none.
+// answer returns the answer to a line, or "" if the line needs no answer.
 func (s *Server) answer(ctx context.Context, line string) string {
 	if line == "" {
 		return ""
 	}
 	fields := strings.Split(line[1:], "\t")
 	switch line[0] {
-	case 'H': // Who it is and what it speaks.
+	case 'H': // The client's version and the type of its values.
 		return ""
 	case 'L':
 		return s.lookup(ctx, unescape(fields[0]))
@@ -115,8 +115,8 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	return "O" + escape(string(text))
 }
 
-// answerFor returns what Dovecot is told: who may not send is no user to the mail server's
-// login, who gets no mail is no user to delivery.
+// answerFor returns the fields for Dovecot. A mailbox that may not send does not exist for logins to send
+// mail, and a mailbox that receives no mail does not exist for delivery.
 func answerFor(kind, service string, box Box) (map[string]any, bool) {
 	switch {
 	case service == "lmtp" && box.Incoming, (service == "smtp" || service == "submission") && box.Outgoing:
@@ -131,7 +131,7 @@ func answerFor(kind, service string, box Box) (map[string]any, bool) {
 	return fields, true
 }
 
-// escape writes a text as a field: what separates fields and lines is written with \001.
+// escape writes a text as a field: separators of fields and lines are escaped with \001.
 var (
 	escapes   = strings.NewReplacer("\x01", "\x011", "\t", "\x01t", "\n", "\x01n", "\r", "\x01r", "\x00", "\x010")
 	unescapes = strings.NewReplacer("\x011", "\x01", "\x01t", "\t", "\x01n", "\n", "\x01r", "\r", "\x010", "\x00")

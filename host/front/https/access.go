@@ -15,8 +15,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// AccessLog has a line of JSON for each request: who, when, what path, with what outcome. Queries
-// and bodies, which hold passwords, are never in it, nor is a session's token.
+// AccessLog writes a line of JSON for each request: the user, the time, the path and the outcome. It never
+// contains queries and bodies, which hold passwords, or a session's token.
 type AccessLog struct {
 	path string
 	log  *slog.Logger
@@ -26,13 +26,13 @@ type AccessLog struct {
 	failed bool
 }
 
-// OpenAccessLog opens the file at path, for the running user alone, to append to it.
+// OpenAccessLog opens the file at path for appending. Only the running user can read it.
 func OpenAccessLog(path string, log *slog.Logger) (*AccessLog, error) {
 	a := &AccessLog{path: path, log: log}
 	return a, a.Reopen()
 }
 
-// Reopen goes on in a new file where the old one was moved away. Nil does nothing.
+// Reopen opens the file again if the old file was moved away. On nil it does nothing.
 func (a *AccessLog) Reopen() error {
 	if a == nil {
 		return nil
@@ -51,7 +51,7 @@ func (a *AccessLog) Reopen() error {
 	return nil
 }
 
-// Close closes the file. Nil does nothing.
+// Close closes the file. On nil it does nothing.
 func (a *AccessLog) Close() error {
 	if a == nil {
 		return nil
@@ -66,7 +66,7 @@ func (a *AccessLog) Close() error {
 	return err
 }
 
-// accessLine is one line.
+// accessLine is a line of the log.
 type accessLine struct {
 	Time    string  `json:"time"`
 	Service Service `json:"service"`
@@ -75,7 +75,7 @@ type accessLine struct {
 	By      string  `json:"by,omitempty"`
 	Method  string  `json:"method"`
 	Path    string  `json:"path"`
-	Query   string  `json:"query,omitempty"` // That there was one.
+	Query   string  `json:"query,omitempty"` // Whether the request had a query.
 	Call    string  `json:"call,omitempty"`
 	Proto   string  `json:"proto"`
 	Status  int     `json:"status"`
@@ -112,8 +112,8 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 	a.failed = err != nil
 }
 
-// shownPath is the path without the session's token. One that none of ours could be is not shown:
-// it may hold anything.
+// shownPath returns the path without the session's token. A path that can't be valid is not logged, because
+// it may contain anything.
 func (q *exchange) shownPath() string {
 	if q.unknown {
 		return "[unknown]"
@@ -125,5 +125,5 @@ func (q *exchange) shownPath() string {
 	return protocol.Clip(raw, maxLogged)
 }
 
-// maxLogged bounds each text of a client that is logged, in bytes.
+// maxLogged limits each text of a client in the log, in bytes.
 const maxLogged = 100

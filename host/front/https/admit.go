@@ -9,10 +9,10 @@ import (
 	"github.com/liveapid/liveapid/host/front/https/request"
 )
 
-// bodyTime is how long a body may take to come, and its turn to be read.
+// bodyTime is how long a body may take to arrive, including the wait for its turn.
 const bodyTime = 10 * time.Second
 
-// holder is under which name somebody who has signed in is counted.
+// holder returns the name under which a signed-in user is counted.
 func (q *exchange) holder() string {
 	if q.who.account.Name != "" {
 		return q.who.account.Name
@@ -20,8 +20,8 @@ func (q *exchange) holder() string {
 	return "user " + q.who.user
 }
 
-// known counts the connection among those of who signed in on it. It answers and returns false if an
-// account has all the connections that it may have, and each of them has a call under way.
+// known counts the connection for the user who signed in on it. If the account has all its connections and
+// each of them has a call in flight, known answers the request and returns false.
 func (q *exchange) known() bool {
 	if q.conn.place.Trust(q.holder()) == nil {
 		return q.pace(q.holder())
@@ -31,12 +31,13 @@ func (q *exchange) known() bool {
 	return false
 }
 
-// stranger reports whether a request comes without anything that could prove who sends it.
+// stranger reports whether a request comes without any credentials.
 func (q *exchange) stranger() bool {
-	return q.r.Header.Get("Authorization") == "" // A cookie may be anybody's.
+	return q.r.Header.Get("Authorization") == "" // Anyone can send a cookie.
 }
 
-// pace waits for a holder's turn to send a request. It answers and returns false if that takes too long.
+// pace waits until a holder may send a request. If that takes too long, it answers the request and returns
+// false.
 func (q *exchange) pace(holder string) bool {
 	ctx, cancel := context.WithTimeout(q.r.Context(), bodyTime)
 	defer cancel()
@@ -48,8 +49,8 @@ func (q *exchange) pace(holder string) bool {
 	return false
 }
 
-// read reads the request's parameters. Until release is called, what they take is counted. A body is
-// read in bodyTime, and while it is the connection can be taken away: only a call keeps its place.
+// read reads the request's parameters. They are counted until release is called. The body must arrive within
+// bodyTime, and until then the connection may be revoked: only a call keeps its connection.
 func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	start := time.Now()
 	lease, err := q.reserve(start)
@@ -60,7 +61,7 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	control := http.NewResponseController(q.w)
 	_ = control.SetReadDeadline(start.Add(bodyTime))
 	values, problem := request.Read(q.r)
-	// net/http reads on, and takes the end of the time for the client's.
+	// net/http goes on reading, and would take the deadline for a broken connection.
 	_ = control.SetReadDeadline(start.Add(pageTime))
 	lease.Pin()
 	q.conn.place.Pin()
@@ -70,7 +71,7 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	}, problem
 }
 
-// reserve waits until the account may have the request's body read.
+// reserve waits until the account may send the request's body.
 func (q *exchange) reserve(start time.Time) (*admission.Lease, error) {
 	size := q.r.ContentLength
 	if size < 0 || size > request.MaxBody || q.r.Header.Get("Content-Encoding") != "" {
@@ -81,18 +82,18 @@ func (q *exchange) reserve(start time.Time) (*admission.Lease, error) {
 	return q.front.o.Intake.Reserve(ctx, q.holder(), size, q.conn.cut)
 }
 
-// cut ends the connection.
+// cut closes the connection.
 func (c *conn) cut() {
 	if c.Conn != nil {
 		_ = c.Conn.Close()
 	}
 }
 
-// descriptionWeight is as how many calls a page counts that describes all functions.
+// descriptionWeight is the number of calls for which a page with descriptions of all functions counts.
 const descriptionWeight = 10
 
-// describes counts a page that describes functions among the account's calls; or it answers that there
-// are too many, and returns false.
+// describes counts a page of descriptions as calls of the account. If the account makes too many, it answers
+// the request and returns false.
 func (q *exchange) describes() (leave func(), ok bool) {
 	leave, err := q.front.o.Enter(q.holder(), descriptionWeight)
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 
 func stack() string { return string(debug.Stack()) }
 
-// minGzip is from what size on an answer is packed, in bytes.
+// minGzip is the size in bytes from which an answer is compressed.
 const minGzip = 1 << 10
 
-// send answers with a body. Answers to programs are packed where they ask for it; those to
-// browsers with a session are not, since what is packed together tells of itself by its size.
+// send sends an answer with a body. Answers to programs are compressed if they accept it. Answers to browsers
+// with a session are not: the size of a compressed answer reveals parts of its content.
 func (q *exchange) send(status int, kind string, body []byte) {
 	h := q.w.Header()
 	h.Set("Content-Type", kind)
@@ -27,7 +27,7 @@ func (q *exchange) send(status int, kind string, body []byte) {
 		h.Set("Content-Encoding", "gzip")
 		q.w.WriteHeader(status)
 		packed := gzip.NewWriter(q.w)
-		_, _ = packed.Write(body) // The client may be gone; then nobody minds.
+		_, _ = packed.Write(body) // The client may be gone.
 		_ = packed.Close()
 		return
 	}
@@ -64,7 +64,7 @@ func (q *exchange) sendJSON(status int, v any) {
 	q.send(status, jsonKind, append(body, '\n'))
 }
 
-// sendXML answers with what would be the JSON, as elements in one named root.
+// sendXML sends the given JSON as XML elements in a root element with the given name.
 func (q *exchange) sendXML(status int, name string, envelopeJSON []byte) {
 	inner, ok := envelope.XML(envelopeJSON, protocol.MaxAnswer)
 	if !ok {
@@ -77,10 +77,10 @@ func (q *exchange) sendXML(status int, name string, envelopeJSON []byte) {
 	q.send(status, xmlKind, body)
 }
 
-// fail answers what is none of an API's: a wrong path, a wrong method.
+// fail answers a request that reached no API: a wrong path, a wrong method.
 func (q *exchange) fail(status int, message string) {
 	if raw := q.r.RequestURI; q.path.Kind == request.Unknown && (strings.Contains(raw, "/execute") || strings.Contains(raw, "-api/")) {
-		q.path.Kind = request.Execute // Its sender reads JSON, whatever it meant.
+		q.path.Kind = request.Execute // The client reads JSON, for whatever path it wanted.
 	}
 	switch q.path.Kind {
 	case request.Execute, request.CPanel, request.Function:
@@ -90,8 +90,8 @@ func (q *exchange) fail(status int, message string) {
 	}
 }
 
-// refuse answers a request to an API that came to no call. The body has the shape that all of
-// cPanel's clients know, and beside it what those of UAPI and of WHM read.
+// refuse answers a request to an API that led to no call. The body has the shape that all cPanel clients
+// know, together with the fields that clients of UAPI and of WHM read.
 func (q *exchange) refuse(status int, message string) {
 	body := map[string]any{"cpanelresult": map[string]any{
 		"apiversion": "2", "error": message, "type": "text", "data": map[string]any{"reason": message, "result": "0"},
@@ -108,7 +108,7 @@ func (q *exchange) refuse(status int, message string) {
 		body["status"], body["statusmsg"] = 0, message
 	}
 	if q.path.XML {
-		text, _ := json.Marshal(map[string]any{"cpanelresult": body["cpanelresult"]}) // Of texts alone.
+		text, _ := json.Marshal(map[string]any{"cpanelresult": body["cpanelresult"]}) // It holds only texts, which always encode.
 		q.sendXML(status, "cpanelresult", text)
 		return
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// currentPassword is the parameter by which a mailbox's user with a session proves the old
-// password once more; those who send it with each request have proved it.
+// currentPassword is the parameter with which a mailbox user with a session proves the old password again.
+// Users who send the password with each request have proved it.
 const currentPassword = "current_password"
 
-// call serves /execute/Module/function and /json-api/cpanel with its XML twin.
+// call serves /execute/Module/function, and /json-api/cpanel with its XML form.
 func (q *exchange) call() {
 	if q.r.Method == http.MethodHead {
 		q.w.Header().Set("Allow", "GET, POST")
@@ -49,7 +49,8 @@ func (q *exchange) call() {
 	q.run(caller, call.Call, q.answer)
 }
 
-// callerFor returns as whom a call runs that names an account, or none, or why it may not.
+// callerFor returns the caller of a call that names the account user, or no account; or it returns the reason
+// for which the call is not allowed.
 func (q *exchange) callerFor(user string) (_ protocol.Caller, why string) {
 	const denied = "Access denied"
 	caller := protocol.Caller{
@@ -80,7 +81,7 @@ func (q *exchange) callerFor(user string) (_ protocol.Caller, why string) {
 	return caller, ""
 }
 
-// owned returns an account that WHM's user may speak for.
+// owned returns an account for which the WHM user may act.
 func (q *exchange) owned(name string) (protocol.Account, bool) {
 	a, err := q.front.o.Backend.Account(name)
 	return a, err == nil && q.owns(a)
@@ -90,22 +91,23 @@ func (q *exchange) owns(a protocol.Account) bool {
 	return q.who.role == protocol.RoleAdmin || a.Name == q.who.user || a.Data["OWNER"] == q.who.user
 }
 
-// run runs a call and has its result answered while what it takes is counted.
+// run runs a call. Its resources are counted until the answer has been written.
 func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(int, protocol.Call, *protocol.Result)) {
 	if q.who.session != nil {
-		// A link or a picture on any page can send a GET with the cookie.
+		// A link or an image on any page can send a GET with the cookie, so a GET must not change anything.
 		call.ReadOnly = q.r.Method != http.MethodPost
 		if refused := q.proveAgain(caller, call); refused != nil {
 			answer(http.StatusForbidden, call, protocol.Failed(refused))
 			return
 		}
 	}
-	// A client that hangs up ends no change half way; the host's own deadline ends it.
+	// A change must not stop in the middle if the client hangs up. The host's own deadline ends the call.
 	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
 	defer scope.End()
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
-		// The password is another one now; who is signed in elsewhere may be why.
+		// The password has changed, perhaps because somebody else had signed in: the other sessions of the
+		// user end.
 		q.front.sessions.EndUser(string(q.service), q.who.user, *q.who.session)
 	}
 	q.ran = protocol.Clip(call.Module, maxLogged) + "::" + protocol.Clip(call.Func, maxLogged)
@@ -116,8 +118,8 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 	answer(status, call, result)
 }
 
-// proveAgain asks a mailbox's user with a session for the password once more: a session that was
-// left open must not be enough to take the mailbox over.
+// proveAgain asks a mailbox user with a session for the password again. Otherwise an open session would be
+// enough to take over the mailbox.
 func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {
 	if q.who.role != protocol.RoleMailbox || call.ReadOnly || call.Module != "Email" {
 		return nil
@@ -143,7 +145,7 @@ func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *proto
 	return nil
 }
 
-// answer answers a call of Execute or CPanel in its API's envelope.
+// answer answers a call of Execute or CPanel in the envelope of its API.
 func (q *exchange) answer(status int, call protocol.Call, result *protocol.Result) {
 	if q.path.Kind == request.Execute {
 		q.send(status, jsonKind, append(envelope.UAPIResult(call, result), '\n'))

@@ -19,32 +19,32 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// root is the operator's name at WHM.
+// root is the operator's name in WHM.
 const root = "root"
 
-// identity is who a request is of.
+// identity is the user who sends a request.
 type identity struct {
 	user     string           // An account, root, or a mailbox's address.
-	account  protocol.Account // Whose it is; root has none.
-	role     protocol.Role    // RoleAdmin is root's; a reseller is an account.
-	features []string         // Of a limited token.
-	by       string           // For logs: how it was proved.
-	session  *login.Session   // Of a browser; nil where the request itself proves who it is.
+	account  protocol.Account // The user's account; empty for root.
+	role     protocol.Role    // RoleAdmin is root's role. Resellers have RoleAccount.
+	features []string         // The features of a limited token.
+	by       string           // How the user proved it, for the log.
+	session  *login.Session   // The browser's session; nil if the request itself has credentials.
 }
 
-// proofTime is how long a try of a password waits until fewer are under way.
+// proofTime is how long a sign-in attempt waits while too many are being verified.
 const proofTime = 10 * time.Second
 
-// Errors of proving who one is.
+// Errors of authentication.
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("the API is closed")
-	errGone   = errors.New("it can't be told now") // The client is gone, or has to come again.
-	// errNoMailbox is an errDenied of a name that nobody has.
+	errGone   = errors.New("it can't be told now") // The client is gone, or must try again later.
+	// errNoMailbox is an errDenied for a name that does not exist.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
 
-// authenticate is the gate: it says who the request is of, or answers that it is nobody's.
+// authenticate identifies the caller, or writes the error response and returns false.
 func (q *exchange) authenticate() bool {
 	start := time.Now()
 	header := q.r.Header.Get("Authorization")
@@ -82,7 +82,7 @@ func (q *exchange) authenticate() bool {
 	return true
 }
 
-// split takes a header's name and secret apart.
+// split returns the name and the secret in a header.
 func split(scheme, credentials string) (name, secret string, err error) {
 	if strings.EqualFold(scheme, "basic") {
 		raw, err := base64.StdEncoding.DecodeString(credentials)
@@ -98,7 +98,7 @@ func split(scheme, credentials string) (name, secret string, err error) {
 	return name, secret, nil
 }
 
-// scheme says what a port takes where it does not take a scheme; "" where it does.
+// scheme returns an error message if the port does not accept a scheme, otherwise "".
 func (q *exchange) scheme(scheme string) string {
 	switch {
 	case strings.EqualFold(scheme, "basic"):
@@ -113,10 +113,11 @@ func (q *exchange) scheme(scheme string) string {
 	return "Basic, with a mailbox's address and password"
 }
 
-// prove holds a name and a secret against what is known. wait is how long the next try has to.
+// prove verifies a name and a secret. wait is how long the next attempt must wait.
 func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who identity, wait time.Duration, err error) {
 	if scheme != "basic" {
-		// Nobody guesses 260 bits: programs need not wait for those who guess at passwords.
+		// Nobody guesses 260 bits, so tokens are not throttled: programs need not wait because somebody
+		// guesses passwords.
 		who, err = q.byToken(name, secret)
 		if errors.Is(err, errDenied) {
 			q.front.o.Log.Info("token refused", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
@@ -167,15 +168,15 @@ func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who ident
 	return who, 0, err
 }
 
-// triesFrom is where a try comes from. Programs of this machine that are no account's, such as its webmail,
-// act for many people.
+// triesFrom returns the origin of a sign-in attempt. Programs of this machine that belong to no account, such
+// as its webmail, act for many people.
 func (q *exchange) triesFrom() login.Client {
 	uid, local := strings.CutPrefix(q.client, localUser)
 	n, err := strconv.Atoi(uid)
 	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < isolate.MinTenantID}
 }
 
-// shown is a name as the log may have it: people type passwords where names belong.
+// shown returns a name for the log. People sometimes type a password in place of the name.
 func (q *exchange) shown(name string) string {
 	if _, err := q.userOf(name); err == nil {
 		return protocol.Clip(name, maxLogged)
@@ -219,10 +220,10 @@ func (q *exchange) byPassword(ctx context.Context, name string, secret protocol.
 	who, userErr := q.userOf(name)
 	asked := name
 	if userErr != nil {
-		asked = "" // Whoever is no user has no password here, but the work is the same.
+		asked = "" // The name has no password, but verifying must take as long.
 	}
 	ok, err := q.front.o.Passwords.Verify(ctx, asked, secret)
-	switch { // Who hangs up when the answer is slow has still failed.
+	switch { // A client that hangs up before the answer has still failed.
 	case err != nil && ctx.Err() != nil:
 		return identity{}, errGone
 	case err != nil:
@@ -241,7 +242,7 @@ func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.S
 	q.front.mailboxes.observe(time.Since(start))
 	switch {
 	case err != nil:
-		// Its account's worker does not answer; of the others nothing is wrong.
+		// The worker of this account does not answer. Other accounts are not affected.
 		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
 		return identity{}, errGone
 	case verdict == NoSuchMailbox:
@@ -252,8 +253,8 @@ func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.S
 	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
 }
 
-// cookieName is the name of a service's cookie, as cPanel has it. Over TLS no other host below the same
-// domain can set it.
+// cookieName returns the name of a service's cookie, which is cPanel's. With TLS it has a prefix that keeps
+// other hosts of the same domain from setting it.
 func (q *exchange) cookieName() string {
 	name := map[Service]string{CPanel: "cpsession", WHM: "whostmgrsession", Webmail: "webmailsession"}[q.service]
 	if q.conn.secure {
@@ -262,8 +263,8 @@ func (q *exchange) cookieName() string {
 	return name
 }
 
-// stamp tells one password of a user from the next. A mailbox's is not known here: its session can do
-// nothing without the password.
+// stamp returns a value that changes with the user's password. The stamp of a mailbox's password is not known
+// here, but its session can change nothing without the password.
 func (q *exchange) stamp(user string) string {
 	if q.service == Webmail {
 		return ""
@@ -275,8 +276,7 @@ func (q *exchange) stamp(user string) string {
 	return stamp
 }
 
-// sessionOf returns the session that a request's cookie names, where its user still is who signed
-// in.
+// sessionOf returns the session of a request's cookie if its user still is the user who signed in.
 func (q *exchange) sessionOf() (identity, bool) {
 	cookies := q.r.CookiesNamed(q.cookieName())
 	if len(cookies) != 1 || !q.hostAllowed() {
@@ -305,7 +305,7 @@ func (q *exchange) sessionOf() (identity, bool) {
 	return who, true
 }
 
-// bySession lets a browser in that has signed in and names its session's token.
+// bySession accepts a browser that has signed in and sends the token of its session.
 func (q *exchange) bySession() bool {
 	who, ok := q.sessionOf()
 	if ok && who.session.Has(q.path.Session) {
@@ -323,7 +323,7 @@ func (q *exchange) bySession() bool {
 	return false
 }
 
-// denyLate answers who failed, when failures are answered.
+// denyLate answers a failed attempt when the failure clock allows it.
 func (q *exchange) denyLate(start time.Time, wait time.Duration, message string) {
 	if !q.pace("client " + q.client) {
 		return
@@ -335,13 +335,13 @@ func (q *exchange) denyLate(start time.Time, wait time.Duration, message string)
 	q.deny(http.StatusUnauthorized, message)
 }
 
-// seconds is a time in whole seconds, for a header.
+// seconds returns a time in whole seconds, for a header.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// isDenied tells a wrong name or secret from a failure to tell.
+// isDenied reports whether an error means a wrong name or secret, and not a failure to verify.
 func isDenied(err error) bool { return errors.Is(err, errDenied) }
 
-// pause waits until failures are answered: at whole multiples of the time that the slowest of them takes.
+// pause waits until the next multiple of the time that the slowest verification takes.
 func (q *exchange) pause(start time.Time) {
 	step := q.front.mailboxes.step()
 	if q.service != Webmail {
@@ -355,16 +355,16 @@ func (q *exchange) pause(start time.Time) {
 	}
 }
 
-// deny answers who may not.
+// deny answers a request without valid credentials.
 func (q *exchange) deny(status int, message string) {
-	// A browser's own window to sign in would go past the pages' sessions.
+	// A browser's own sign-in window would bypass the pages' sessions, so browsers get no WWW-Authenticate.
 	if status == http.StatusUnauthorized && q.r.Header.Get("Sec-Fetch-Mode") == "" && q.path.Session == "" {
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="liveapid", charset="UTF-8"`)
 	}
 	q.refuse(status, message)
 }
 
-// closed answers that nobody can be told from another one at the moment.
+// closed answers a request that can't be authenticated because of a fault of the server.
 func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("the API is closed", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")

@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// When a failure to prove who one is is answered must not tell why it failed: whether the name exists, by
-// which kind of hash its password is kept, or that nothing was verified since it was tried too often. So
-// failures are answered at multiples of one step, which is longer than verifying takes.
+// The time of a failure's answer must not tell why the attempt failed: whether the name exists, which kind of
+// hash its password has, or that too many attempts were made to verify another. So failures are answered at
+// multiples of a step that is longer than any verification.
 const (
 	minStep = 300 * time.Millisecond
-	maxStep = 5 * time.Second // What takes longer is a fault, and no measure.
-	// margin is how much longer a step is than what was measured, as one part in so many.
+	maxStep = 5 * time.Second // A longer time is a fault, and is not measured.
+	// A step is longer than the measured time by this fraction (1/margin).
 	margin = 4
 )
 
-// stepFor returns the step for verifying that takes so long, in tenths of a second.
+// stepFor returns the step for a verification time, rounded up to tenths of a second.
 func stepFor(longest time.Duration) time.Duration {
 	longest += longest / margin
 	return min(max(minStep, longest.Truncate(100*time.Millisecond)+100*time.Millisecond), maxStep)
 }
 
-// untilNext returns how long it is until the next multiple of step, after some time has passed.
+// untilNext returns how long it takes to the next multiple of step, after the time passed.
 func untilNext(passed, step time.Duration) time.Duration { return step - passed%step }
 
-// failureClock measures how long verifying takes. The longest time of a while counts.
+// failureClock measures the time of verifications. The longest time of the last period counts.
 type failureClock struct {
 	mu            sync.Mutex
-	before, while time.Duration // The longest of the last while, and of this one.
+	before, while time.Duration // The longest times of the last period and of this period.
 	since         time.Time
 }
 
-// whileTime is how long a measured time counts at least.
+// whileTime is the length of a period.
 const whileTime = time.Hour
 
 func (c *failureClock) observe(took time.Duration) {

@@ -1,6 +1,6 @@
-// Package https is the host's HTTPS front: the WHM and cPanel APIs as their clients call them, and
-// the pages for people. Every request passes one gate, which says who it is, before anything is
-// routed; every call ends in the host's one door. It knows no plugin and opens no home.
+// Package https is the host's HTTPS front door: the WHM and cPanel APIs as their clients call them, and the
+// pages for people. Every request is authenticated before it is routed, and every call goes to the Backend.
+// The package knows no plugin and opens no home.
 package https
 
 import (
@@ -24,26 +24,26 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Backend is the host behind the front.
+// Backend is the host behind the front door.
 type Backend interface {
 	// Do runs a call.
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 	// Account returns an account that may act now, or an error that says why it may not.
 	Account(name string) (protocol.Account, error)
-	// Accounts returns all, suspended ones too.
+	// Accounts returns all accounts, including suspended accounts.
 	Accounts() []protocol.Account
-	// Modules describes what an account can call.
+	// Modules returns the modules that an account can call, and the names of modules that can't be described.
 	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
-	// VerifyMailbox returns whose account a mailbox is and whether a password is its own. The error is for
-	// the log.
+	// VerifyMailbox returns the account of a mailbox, and whether the password is right. The error is for the
+	// log.
 	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (protocol.Account, Verdict, error)
-	// Owned reports whether a domain is one of an account's.
+	// Owned reports whether a domain belongs to an account.
 	Owned(domain string) bool
 	// Tenant reports whether a user of this machine has an account.
 	Tenant(uid int) bool
 }
 
-// Verdict is what came of verifying a mailbox's password.
+// Verdict is the result of verifying a mailbox's password.
 type Verdict int
 
 // The verdicts.
@@ -55,16 +55,17 @@ const (
 
 // Passwords verifies the passwords of accounts and of root.
 type Passwords interface {
-	// Verify tells whether a password is a name's; the error, that nobody can be told from another
-	// one. "" is nobody, and takes as long.
+	// Verify reports whether a password belongs to a name. It returns an error if it can't verify any
+	// password. The name "" has no password, but verifying takes as long.
 	Verify(ctx context.Context, name string, password protocol.Secret) (bool, error)
-	// Stamp tells one password of a name from the next; "" where there is none, or it is not known.
+	// Stamp returns a value that changes with a name's password; "" if there is no password, or if it is not
+	// known.
 	Stamp(name string) (string, error)
-	// Longest is how long Verify takes at most, without waiting for others, by all that is known.
+	// Longest returns the longest time of Verify that can be foreseen, without waiting for others.
 	Longest() time.Duration
 }
 
-// Service is one of the three that cPanel has on ports of their own.
+// Service is one of the three services that cPanel has on ports of their own.
 type Service string
 
 // The services.
@@ -74,25 +75,25 @@ const (
 	Webmail Service = "webmail"
 )
 
-// Options are a front's parts.
+// Options are the parts of a Front.
 type Options struct {
 	Backend   Backend
 	Tokens    *token.Store
-	Passwords Passwords      // Of accounts.
-	Resellers []string       // Accounts that may speak for those they own.
-	Hosts     []string       // Further names under which browsers may come.
-	Proxies   []netip.Prefix // Whose X-Forwarded-For is believed.
-	// Certified returns the names that the certificate is for.
+	Passwords Passwords      // Verifies the accounts' passwords.
+	Resellers []string       // Accounts that may act for the accounts that they own.
+	Hosts     []string       // Further names by which browsers may reach the host.
+	Proxies   []netip.Prefix // Proxies whose X-Forwarded-For is trusted.
+	// Certified returns the names of the certificate.
 	Certified   func() []string
-	Access      *AccessLog // Nil: none.
+	Access      *AccessLog // Nil if there is no access log.
 	Connections int        // At once, of all services; 0 means DefaultConnections.
-	HTTP2       bool       // Offer HTTP/2, too; cPanel's own server speaks HTTP/1.1.
-	// Intake bounds the requests of those who have signed in, before their bodies are read; nil sets no
-	// bound. Enter counts work that is no call among an account's, as so many of them.
+	HTTP2       bool       // Offer HTTP/2, too. cPanel's own server speaks HTTP/1.1.
+	// Intake limits the requests of signed-in users before their bodies are read; nil means no limit. Enter
+	// counts work that is not a call as that many calls of an account.
 	Intake *admission.Intake
 	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
-	// Pace shares the processor out among those who have lists filtered and sorted here; nil computes at
-	// once. See host.Options.
+	// Pace shares processor time among the users whose lists are filtered and sorted here; if it is nil,
+	// nothing waits. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
 	Observe func(service Service, status int, took time.Duration)
 	Log     *slog.Logger
@@ -106,19 +107,19 @@ type Front struct {
 	origin   *http.CrossOriginProtection
 
 	places     *admission.Pool          // Of connections.
-	proofs     *admission.Pool          // Of those that try a password.
+	proofs     *admission.Pool          // Of sign-in attempts.
 	handshakes *admission.FairSemaphore // Of TLS, by client.
-	mailboxes  failureClock             // Of verifying mailboxes' passwords.
-	local      *unixsock.LocalUsers     // Nil if this machine's users can't be told apart.
-	loginTime  time.Duration            // How long the body of somebody who signs in may take.
+	mailboxes  failureClock             // Measures the verification of mailbox passwords.
+	local      *unixsock.LocalUsers     // Nil if the users of this machine can't be told apart.
+	loginTime  time.Duration            // How long the body of a sign-in may take.
 }
 
-// The bounds of tries of passwords, which are strangers': in all, and of one client with one name.
+// The limits of sign-in attempts, which strangers make: in total, and of a client with the same name.
 const (
 	maxProofs    = 256
 	eachProofs   = 32
 	proofsGrace  = time.Second
-	maxOfAccount = 2 // One part in so many of the connections is what one client or account may have.
+	maxOfAccount = 2 // An account or a client may have this fraction (1/n) of all connections.
 )
 
 // New returns a front.
@@ -144,26 +145,26 @@ func New(o Options) *Front {
 		places: admission.NewPool(admission.PoolOptions{
 			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Slack: connectionSlack, Grace: connectionGrace,
 		}),
-		// A handshake that waits for its client holds a slot, so there are more than processors.
+		// A handshake that waits for its client holds a slot, so there are more slots than processors.
 		handshakes: admission.NewFairSemaphore(admission.FairOptions{Slots: 64, Each: 8, Account: o.Connections, Queue: o.Connections}),
 		proofs:     admission.NewPool(admission.PoolOptions{Total: maxProofs, Each: eachProofs, Grace: proofsGrace}),
 	}
 }
 
-// EndAccount signs out everybody of an account.
+// EndAccount signs out all users of an account.
 func (f *Front) EndAccount(name string) { f.sessions.EndAccount(name) }
 
-// Sessions returns how many are signed in.
+// Sessions returns the number of signed-in browsers.
 func (f *Front) Sessions() int { return f.sessions.Count() }
 
-// Handler answers the requests to one service.
+// Handler answers the requests to a service.
 func (f *Front) Handler(s Service) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		q := &exchange{front: f, service: s, r: r, w: &writer{ResponseWriter: w}, from: f.address(r)}
 		defer func() {
 			if p := recover(); p != nil {
-				// The type alone: a panic's text may hold an argument.
+				// Only the type of the panic is logged, because its text may contain an argument.
 				f.o.Log.Error("panic in a request", "type", fmt.Sprintf("%T", p), "stack", stack())
 				if q.w.status == 0 {
 					q.fail(http.StatusInternalServerError, "The request failed inside the server.")
@@ -176,7 +177,7 @@ func (f *Front) Handler(s Service) http.Handler {
 		secure(q.w.Header())
 		q.conn, _ = r.Context().Value(connKey{}).(*conn)
 		if q.conn == nil {
-			q.conn = &conn{secure: r.TLS != nil} // A test's own server.
+			q.conn = &conn{secure: r.TLS != nil} // A server of a test.
 		}
 		if q.client = q.conn.client; q.client == "" || f.isProxied(r, q.from) {
 			q.client = clientOf(q.from)
@@ -185,7 +186,7 @@ func (f *Front) Handler(s Service) http.Handler {
 	})
 }
 
-// secure sets what every answer says to browsers.
+// secure sets the security headers that every answer has.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -198,7 +199,7 @@ func secure(h http.Header) {
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 }
 
-// exchange is one request and its response.
+// exchange is a request and its response.
 type exchange struct {
 	front   *Front
 	service Service
@@ -206,14 +207,14 @@ type exchange struct {
 	w       *writer
 	conn    *conn
 	from    netip.Addr
-	client  string // Under which the client is counted.
+	client  string // The name under which the client is counted.
 	path    request.Path
-	unknown bool // The path is none that could be ours.
+	unknown bool // The path can't be valid.
 	who     identity
 	ran     string // Module::function, for the access log.
 }
 
-// writer knows what was answered.
+// writer records the status and the size of the answer.
 type writer struct {
 	http.ResponseWriter
 	status int
@@ -239,7 +240,7 @@ func (w *writer) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve lets a request through the gate, and routes it.
+// serve authenticates a request and routes it.
 func (q *exchange) serve() {
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	q.path = request.ParsePath(raw)
@@ -277,8 +278,8 @@ func (q *exchange) serve() {
 	}
 }
 
-// foreign tells whether a browser says that another site's page sends this request. Passwords that
-// browsers keep for Basic go with such requests as cookies do, so it holds for all.
+// foreign reports whether a browser says that another site's page sent this request. Browsers add saved Basic
+// passwords to such requests as they add cookies, so this check applies to all requests.
 func (q *exchange) foreign() bool {
 	if q.front.origin.Check(q.r) != nil {
 		return true
@@ -287,12 +288,12 @@ func (q *exchange) foreign() bool {
 	if site == "" || site == "same-origin" || site == "none" {
 		return false
 	}
-	// A link to a page is no harm; it shows what a bookmark would.
+	// A link to a page does no harm; it shows what a bookmark would show.
 	navigates := q.r.Header.Get("Sec-Fetch-Mode") == "navigate" && (q.path.Kind == request.Page || q.path.Kind == request.Login)
 	return !navigates || q.r.Method != http.MethodGet
 }
 
-// hostAllowed tells whether a browser came by a name that is ours.
+// hostAllowed reports whether a browser used a name of this host.
 func (q *exchange) hostAllowed() bool {
 	name := q.r.Host
 	if host, _, err := net.SplitHostPort(name); err == nil {
@@ -319,7 +320,7 @@ func (q *exchange) hostAllowed() bool {
 	return false
 }
 
-// address returns where a request comes from: its peer, or what a proxy that is ours says.
+// address returns the address of a request's client: its peer, or the address that a trusted proxy names.
 func (f *Front) address(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -342,8 +343,8 @@ func (f *Front) address(r *http.Request) netip.Addr {
 	return address
 }
 
-// isTenants reports whether a request comes from a program of an account of this machine, which is no
-// proxy, whatever address it has.
+// isTenants reports whether a program of an account on this machine sent the request. Such a program is no
+// proxy, even if its address is a proxy's.
 func (f *Front) isTenants(r *http.Request) bool {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	if c == nil {
@@ -354,7 +355,7 @@ func (f *Front) isTenants(r *http.Request) bool {
 	return c.client == localOthers || local && (err != nil || n >= isolate.MinTenantID)
 }
 
-// isProxied reports whether a request comes by a proxy that said for whom.
+// isProxied reports whether a request came through a proxy that named its client.
 func (f *Front) isProxied(r *http.Request, from netip.Addr) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && peer.Addr().Unmap().WithZone("") != from

@@ -23,30 +23,30 @@ import (
 const (
 	handshakeTime = 10 * time.Second
 	headerTime    = 10 * time.Second
-	readTime      = 30 * time.Second // Of header and body; a body has bodyTime.
+	readTime      = 30 * time.Second // Of header and body; bodyTime applies to a body.
 	idleTime      = 2 * time.Minute
 	maxHeader     = 16 << 10
-	maxStreams    = 32       // Of one HTTP/2 connection,
-	streamBuffer  = 64 << 10 // and what it may send before it is read, in bytes.
+	maxStreams    = 32       // Streams of an HTTP/2 connection.
+	streamBuffer  = 64 << 10 // Unread bytes of an HTTP/2 connection.
 
-	// DefaultConnections is how many connections all services hold at once.
+	// DefaultConnections is the number of connections of all services at once.
 	DefaultConnections = 640
-	// connectionSlack is how many connections may be about to close, beyond those.
+	// connectionSlack is the number of further connections that may be about to close.
 	connectionSlack = 64
-	// connectionGrace is how long a connection must have been idle before a client that has no fewer takes
-	// its place.
+	// connectionGrace is how long a connection must be idle before a client with equally many connections
+	// takes its place.
 	connectionGrace = 3 * time.Second
 )
 
-// Server returns what serves one service's connections, which must come from a Listener.
+// Server returns the HTTP server of a service. Its connections must come from a Listener.
 func (f *Front) Server(s Service) *http.Server {
 	server := &http.Server{
 		Handler: f.Handler(s), ReadHeaderTimeout: headerTime, ReadTimeout: readTime,
-		// A call has its time, and its answer some more.
+		// The deadline of a call, and some time for its answer.
 		WriteTimeout: protocol.CallTimeout + 30*time.Second, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		// OPTIONS * passes the gate as every request does.
+		// OPTIONS * is authenticated like every request.
 		DisableGeneralOptionsHandler: true,
-		// Broken handshakes are as many as strangers like.
+		// Strangers can cause any number of failed handshakes.
 		ErrorLog: slog.NewLogLogger(f.o.Log.With("service", string(s)).Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, connOf(c))
@@ -59,7 +59,7 @@ func (f *Front) Server(s Service) *http.Server {
 		server.HTTP2 = &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffer, MaxReceiveBufferPerStream: streamBuffer,
 		}
-		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // By which net/http knows; the handshake is the Listener's.
+		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // net/http decides by this. The Listener makes the handshake.
 	}
 	return server
 }
@@ -84,18 +84,18 @@ func Serve(ctx context.Context, server *http.Server, l net.Listener, grace time.
 	return nil
 }
 
-// conn is a connection with its place among all.
+// conn is a connection with its lease.
 type conn struct {
 	net.Conn
 	place  *admission.Lease
-	client string // Under which its client is counted: see clientOf.
-	secure bool   // TLS is on it.
+	client string // The name under which its client is counted; see clientOf.
+	secure bool   // It uses TLS.
 }
 
-// connKey is the context's key of a request's *conn.
+// connKey is the context key of a request's *conn.
 type connKey struct{}
 
-// connOf returns the connection below what net/http was given.
+// connOf returns the conn below a connection of net/http.
 func connOf(c net.Conn) *conn {
 	switch c := c.(type) {
 	case *conn:
@@ -119,7 +119,7 @@ func (c *conn) Close() error {
 	return err
 }
 
-// CloseWrite is for net/http, which has a client read an answer that comes before the request's end.
+// CloseWrite is for net/http, which uses it to send an answer before the request's end.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -127,8 +127,8 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// listener gives each connection a place before it is served, does the handshake of TLS, and watches the
-// requests' heads.
+// listener gives each connection a lease before it is served, makes the TLS handshake, and checks the heads
+// of requests.
 type listener struct {
 	net.Listener
 	front *Front
@@ -138,16 +138,16 @@ type listener struct {
 	failed chan error
 	closed chan struct{}
 	once   sync.Once
-	all    sync.WaitGroup // Handshakes.
+	all    sync.WaitGroup // The handshakes.
 }
 
-// Listener returns a listener for a service's server: certificate makes it one of TLS. All listeners of
-// a front share its places for connections: a client that has no room gets the place of the one with
-// most, of its connection that has been idle for longest; those that have not signed in go first.
+// Listener returns a listener for a service's server, with TLS if certificate is not nil. All listeners of a
+// front share its connections. If there is no room for a client, the client with the most connections loses
+// the one that was idle for longest; connections without a signed-in user go first.
 func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) net.Listener {
 	out := &listener{Listener: l, front: f, ready: make(chan net.Conn), failed: make(chan error, 1), closed: make(chan struct{})}
 	if certificate != nil {
-		// HTTP/1.0 is what curl and PHP offer if they are told to speak it.
+		// curl and PHP offer HTTP/1.0 if they are told to speak it.
 		out.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1", "http/1.0"}}
 		if f.o.HTTP2 {
 			out.tls.NextProtos = append([]string{"h2"}, out.tls.NextProtos...)
@@ -157,27 +157,28 @@ func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) 
 	return out
 }
 
-// loopback is how all programs of this machine are counted that can't be told apart: together they have
-// 16 million addresses.
+// loopback is the name of all programs of this machine whose users can't be told apart. Together they have 16
+// million addresses.
 const loopback = "this machine"
 
-// localUser stands before the uid of a user of this machine, as whose client its programs are counted.
+// localUser precedes the uid in the name of a user of this machine.
 const localUser = "local user "
 
-// localOthers are the users of this machine that are neither the system's nor an account's: an account may
-// have many such uids below its own.
+// localOthers is the name of all users of this machine that have no account and are not system users: an
+// account may have many such uids.
 const localOthers = "local users without an account"
 
-// clientOf is under which name the client at an address is counted: of IPv6 a customer's network is one.
+// clientOf returns the name under which the client at an address is counted. An IPv6 network of a customer
+// counts as a single client.
 func clientOf(address netip.Addr) string {
 	if address = address.Unmap().WithZone(""); address.IsLoopback() {
 		return loopback
 	}
-	return "net " + login.Source(address) // No account has a name with a blank.
+	return "net " + login.Source(address) // Names of accounts have no space.
 }
 
-// clientAt is clientOf the other end of a connection. Of this machine's programs, those of each user are
-// a client: the kernel says whose they are.
+// clientAt returns the name of the client at the other end of a connection. On this machine each user is a
+// client, whom the kernel names.
 func (f *Front) clientAt(c net.Conn) string {
 	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
@@ -185,7 +186,7 @@ func (f *Front) clientAt(c net.Conn) string {
 	}
 	client := clientOf(remote.Addr())
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
-	// A program of this machine that connects to another of its addresses comes from there.
+	// A program of this machine that connects to another address of the machine has that address.
 	if err != nil || f.local == nil || client != loopback && remote.Addr().Unmap() != local.Addr().Unmap() {
 		return client
 	}
@@ -199,7 +200,7 @@ func (f *Front) clientAt(c net.Conn) string {
 	return localUser + strconv.Itoa(uid)
 }
 
-// accept takes connections in until the listener is closed.
+// accept accepts connections until the listener is closed.
 func (l *listener) accept() {
 	for {
 		c, err := l.Listener.Accept()
@@ -213,7 +214,7 @@ func (l *listener) accept() {
 				l.failed <- err
 				return
 			}
-			// Out of descriptors, most likely: those who hang up give some back.
+			// Most likely the process has no free descriptor; closing connections will free some.
 			l.front.o.Log.Error("accept", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -228,7 +229,7 @@ func (l *listener) accept() {
 		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {
 			<-ready
 			cancel()
-			// What its request still waits for ends by itself; its place must not wait for that.
+			// The request ends by itself when it next waits. Its place must be free before that.
 			_ = placed.Close()
 		})
 		close(ready)
@@ -244,7 +245,7 @@ func (l *listener) accept() {
 	}
 }
 
-// prepare does the handshake and hands the connection on.
+// prepare makes the handshake and passes the connection on.
 func (l *listener) prepare(ctx context.Context, c *conn) {
 	var out net.Conn = head.New(c)
 	if l.tls != nil {
@@ -267,8 +268,8 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 	}
 }
 
-// handshake does a handshake of TLS. Its computing is shared out among the clients, so that whoever opens
-// connections without end waits for itself; while the client is waited for, nobody's turn is held.
+// handshake makes a TLS handshake. Its computing time is shared among clients, so that a client that opens
+// connections without end only slows itself down. No turn is held while the client is waited for.
 func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, turn *turns) error {
 	defer turn.end()
 	turn.enter = func() (func(), error) {
@@ -283,17 +284,17 @@ func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, tu
 	return secured.HandshakeContext(ctx)
 }
 
-// turns is a connection during its handshake: a turn to compute is taken when something was read, and given
-// back before more is waited for.
+// turns is a connection during its handshake. It takes a turn when it has read something, and gives the turn
+// back before it waits for more.
 type turns struct {
 	*conn
 	enter func() (leave func(), err error)
 	leave func()
 	paced bool
-	over  bool // The handshake is done.
+	over  bool // The handshake has ended.
 }
 
-// Read implements net.Conn. Only the goroutine of the handshake calls it until that is over.
+// Read implements net.Conn. Only the goroutine of the handshake calls it before the handshake ends.
 func (t *turns) Read(p []byte) (int, error) {
 	if t.over {
 		return t.conn.Read(p)
@@ -318,7 +319,7 @@ func (t *turns) end() {
 	t.over = true
 }
 
-// secureConn is a connection of TLS that net/http does not see as one: it reads what head has watched.
+// secureConn hides from net/http that a connection uses TLS, so that head can check what net/http reads.
 type secureConn struct {
 	*tls.Conn
 	below *conn

@@ -22,10 +22,10 @@ import (
 //go:embed pages
 var files embed.FS
 
-// templates are the pages that are made here; the others make themselves in the browser.
+// templates are the pages that the server renders. The other pages are built in the browser.
 var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
 
-// render makes a page.
+// render sends a rendered page.
 func (q *exchange) render(status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
@@ -36,11 +36,11 @@ func (q *exchange) render(status int, name string, data any) {
 	q.send(status, htmlKind, b.Bytes())
 }
 
-// public serves what needs no sign-in: the page to sign in on, and what pages are made of. It
-// reports whether it answered.
+// public serves what needs no sign-in: the sign-in page and the files of the pages. It reports whether it
+// answered.
 func (q *exchange) public() bool {
 	if q.path.Kind == request.Page || q.path.Kind == request.Login && q.r.Method != http.MethodPost {
-		// What strangers are sent is small: who does not take it is not waited for.
+		// Answers to strangers are small, so a slow reader gets little time.
 		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
 	}
 	switch q.path.Kind {
@@ -58,7 +58,7 @@ func (q *exchange) public() bool {
 			return true
 		}
 		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
-			// The cookie alone must not give the session's token: see login.Session.
+			// The cookie alone must not reveal the session's token; see login.Session.
 			http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 			return true
 		}
@@ -69,8 +69,7 @@ func (q *exchange) public() bool {
 	return false
 }
 
-// publicTime is how long an answer to a stranger may take, and pageTime one to somebody who is signed
-// in.
+// publicTime is how long an answer to a stranger may take, pageTime an answer to a signed-in user.
 const (
 	publicTime = 15 * time.Second
 	pageTime   = 90 * time.Second
@@ -87,21 +86,21 @@ func (q *exchange) asset(name string) {
 	q.send(http.StatusOK, kind, body)
 }
 
-// titles are the services' names for people.
+// titles are the names of the services for people.
 var titles = map[Service]string{CPanel: "Account", WHM: "Server", Webmail: "Mailbox"}
 
-// loginPage is what the page to sign in on shows.
+// loginPage is the content of the sign-in page.
 type loginPage struct {
 	Title, User, Message string
 }
 
 const (
-	// maxLogin and loginTime bound the body of somebody who signs in.
+	// maxLogin and loginTime limit the body of a sign-in.
 	maxLogin  = 8 << 10
 	loginTime = 5 * time.Second
 )
 
-// login signs somebody in: a browser by its form, a program that asks for JSON.
+// login signs a user in: a browser with a form, or a program that asks for JSON.
 func (q *exchange) login() {
 	if q.r.Method != http.MethodPost {
 		q.render(http.StatusOK, "login.html", loginPage{Title: titles[q.service]})
@@ -116,15 +115,16 @@ func (q *exchange) login() {
 		}
 		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
 	}
-	// Before anything is counted, so that who sends slowly keeps nobody out. Of strangers little is read, and not for long; and nothing of the URL: a password in one is one
-	// in logs and histories.
+	// The limits apply before anything is counted, so that slow clients keep nobody out. Strangers may send
+	// little, and not for long. Parameters of the URL are ignored, because passwords there would be in logs
+	// and histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(q.front.loginTime))
 	values, problem := request.ReadBody(q.r, maxLogin)
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return
 	}
-	// net/http reads on, and takes the end of the time for the client's.
+	// net/http goes on reading, and would take the deadline for a broken connection.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
 	user, problem := values.Take("user")
 	pass, ok := values.Named()["pass"].(string)
@@ -132,7 +132,7 @@ func (q *exchange) login() {
 		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
 		return
 	}
-	stamp := q.stamp(user) // Before: a change meanwhile must not count as what was proved.
+	stamp := q.stamp(user) // Taken before the password is verified: if the password changes meanwhile, the session must not survive.
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
@@ -159,7 +159,7 @@ func (q *exchange) login() {
 		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
 		return
 	}
-	// A published Perl client follows a 303, and misses the token.
+	// A published Perl client follows a 303 and then misses the token.
 	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusFound)
 }
 
@@ -179,7 +179,7 @@ func (q *exchange) logout() {
 	http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 }
 
-// page serves the pages of somebody who is signed in.
+// page serves the pages of signed-in users.
 func (q *exchange) page() {
 	if q.r.Method == http.MethodPost {
 		q.w.Header().Set("Allow", "GET, HEAD")
@@ -223,7 +223,7 @@ func (q *exchange) descriptions() {
 	}
 }
 
-// port is what the port of a request has.
+// port returns the description of the request's port.
 func (q *exchange) port() describe.Port {
 	switch q.service {
 	case WHM:
@@ -238,7 +238,7 @@ func (q *exchange) port() describe.Port {
 	return describe.Port{Scheme: string(CPanel)}
 }
 
-// me says to the pages whom they are shown to.
+// me tells the pages which user they are for.
 func (q *exchange) me() map[string]any {
 	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
 	if q.service == WHM && q.who.features == nil {
@@ -253,12 +253,12 @@ func (q *exchange) me() map[string]any {
 	return out
 }
 
-// modules returns what the caller can call, and the modules of which that is not known; or it answers
-// why that can't be told.
+// modules returns the modules that the caller can call and the names of modules that are not known at the
+// moment; or it answers the request and returns false.
 func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) {
 	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
 	if q.service == WHM {
-		// As an account's, of whichever: they can all call the same.
+		// All accounts can call the same functions, so any account will do.
 		caller.Role = protocol.RoleAccount
 		own := (&whmCall{q: q}).own()
 		if name := q.r.URL.Query().Get("user"); name != "" {
@@ -274,13 +274,13 @@ func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) 
 	}
 	all, missing = q.front.o.Backend.Modules(q.r.Context(), caller.Account)
 	missing = slices.DeleteFunc(missing, func(name string) bool {
-		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another one serves it.
+		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another plugin serves it.
 	})
 	switch {
 	case caller.Role == protocol.RoleMailbox:
-		missing = nil // Its functions are the host's own business.
+		missing = nil // An account need not know which plugins the host has.
 	case caller.Features != nil && len(missing) > 0:
-		missing = []string{"some modules"} // Of which it may be allowed none.
+		missing = []string{"some modules"} // The caller may not be allowed to call any of them.
 	}
 	return describe.For(all, caller), missing, true
 }

@@ -18,36 +18,37 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// APILevel is the version of cPanel whose documentation the answers follow: clients compare it to
-// know what they may use.
+// APILevel is the cPanel version whose documentation the answers follow. Clients compare it to know which
+// functions they may use.
 const APILevel = "11.136.0.0"
 
-// forLimited are the functions for tokens that are limited to features: what tells nothing of
-// accounts, and what asks for features itself.
+// forLimited returns the functions for tokens that are limited to features: functions that reveal nothing
+// about accounts, and functions that check features themselves.
 func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
-// accountsOfACall is how many accounts a function may look at for what counts as one call.
+// accountsOfACall is the number of accounts that a function may examine for each call that it counts.
 const accountsOfACall = 100
 
-// whmCall is a call of one of WHM's own functions.
+// whmCall is a call of a function of WHM's own API.
 type whmCall struct {
 	q      *exchange
 	values request.Values
-	v1     bool           // api.version=1 was asked for.
-	meta   map[string]any // What more the metadata says.
+	v1     bool           // api.version=1 was requested.
+	meta   map[string]any // Further metadata.
 }
 
-// whmFunction is one of WHM's own functions.
+// whmFunction is a function of WHM's own API.
 type whmFunction struct {
 	protocol.Function
 	do func(*whmCall)
 }
 
-// whmFunctions are those of WHM's functions that its clients ask before they speak for accounts.
+// whmFunctions returns the WHM functions that clients call before they act for accounts.
 func whmFunctions() map[string]whmFunction {
 	all := make(map[string]whmFunction)
 	add := func(name, help string, do func(*whmCall), params ...protocol.Param) {
-		// Of listaccts the api.* parameters, of uapi_cpanel those of what it calls are further ones.
+		// listaccts accepts the api.* parameters, and uapi_cpanel the parameters of the function that it
+		// calls.
 		open := name == "listaccts" || name == "uapi_cpanel"
 		all[name] = whmFunction{protocol.Function{Name: name, Help: help, Params: params, Open: open, Changes: name == "uapi_cpanel"}, do}
 	}
@@ -67,7 +68,7 @@ func whmFunctions() map[string]whmFunction {
 	return all
 }
 
-// whm serves /json-api/NAME and its XML twin.
+// whm serves /json-api/NAME and its XML form.
 func (q *exchange) whm() {
 	if q.r.Method == http.MethodHead {
 		q.w.Header().Set("Allow", "GET, POST")
@@ -76,7 +77,7 @@ func (q *exchange) whm() {
 	}
 	if q.service != WHM {
 		if q.service == CPanel && q.path.Func == "version" {
-			// As a server answers a login that has no WHM.
+			// This is how a server answers a login without access to WHM.
 			body := map[string]any{"apiversion": "2", "data": map[string]any{"version": APILevel}, "type": "text"}
 			if q.path.XML {
 				(&whmCall{q: q}).sendAs(http.StatusOK, "cpanelresult", body)
@@ -106,7 +107,7 @@ func (q *exchange) whm() {
 	case !is:
 		c.send(http.StatusOK, map[string]any{"error": "Unknown App Requested: " + q.path.Func})
 	default:
-		if q.path.Func != "uapi_cpanel" { // Which counts as the account's call.
+		if q.path.Func != "uapi_cpanel" { // uapi_cpanel counts as a call of the account.
 			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
 			if refused != nil {
 				c.fail(http.StatusServiceUnavailable, refused.Message)
@@ -119,7 +120,7 @@ func (q *exchange) whm() {
 	}
 }
 
-// reply answers in the envelope of the version that was asked for. old is the answer of version 0.
+// reply answers in the envelope of the requested version. old is the answer of version 0.
 func (c *whmCall) reply(data map[string]any, old map[string]any) {
 	if !c.v1 {
 		c.send(http.StatusOK, old)
@@ -142,14 +143,14 @@ func (c *whmCall) send(status int, body map[string]any) {
 	switch {
 	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
-	case c.v1: // So says its documentation; the function's name is version 0's.
+	case c.v1: // As its documentation says; version 0 uses the function's name.
 		c.sendAs(status, "result", body)
 	default:
 		c.sendAs(status, c.q.path.Func, body)
 	}
 }
 
-// sendAs answers in XML, within an element of a name.
+// sendAs answers in XML, within an element with the given name.
 func (c *whmCall) sendAs(status int, name string, body map[string]any) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -180,7 +181,7 @@ func (c *whmCall) own() []protocol.Account {
 	return all
 }
 
-// listAccounts lists accounts; search, a regular expression, is held against what searchtype names.
+// listAccounts lists accounts. search is a regular expression for the field that searchtype names.
 func (c *whmCall) listAccounts() {
 	search, problem := c.values.Take("search")
 	kind, more := c.values.Take("searchtype")
@@ -230,7 +231,7 @@ func (c *whmCall) listAccounts() {
 		records, _ = found.Data.([]any)
 	}
 	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
-	end() // Before the answer is written, which its reader may delay.
+	end() // It ends before the answer is written, because a client can delay the writing.
 	if err != nil {
 		c.fail(http.StatusOK, err.Error())
 		return
@@ -251,7 +252,7 @@ func (c *whmCall) listAccounts() {
 	c.reply(map[string]any{"acct": shaped}, map[string]any{"acct": shaped, "status": 1, "statusmsg": "Ok"})
 }
 
-// accountSummary shows one account, by its name or a domain of its.
+// accountSummary shows an account, by its name or one of its domains.
 func (c *whmCall) accountSummary() {
 	user, problem := c.values.Take("user")
 	domain, more := c.values.Take("domain")
@@ -276,9 +277,9 @@ func (c *whmCall) accountSummary() {
 	c.fail(http.StatusOK, "Account does not exist.")
 }
 
-// summary is what WHM's clients are shown of an account. What this server does not count is said
-// as unlimited or 0, in the words that clients expect: fields and forms are those of the documentation
-// of WHM API 1's accountsummary.
+// summary returns an account as WHM's clients see it. Values that this server does not count are unlimited or
+// 0, in the words that clients expect. Fields and forms follow the documentation of WHM API 1's
+// accountsummary.
 func summary(a protocol.Account) map[string]any {
 	suspended, reason := 0, "not suspended"
 	if a.Suspended {

@@ -10,20 +10,20 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// listOptions are what WHM API 1's meta-parameters ask of a list.
+// listOptions are WHM API 1's meta-parameters of a list.
 type listOptions struct {
 	shape           listing.Options
-	chunked, filter bool // The metadata shall tell of it.
+	chunked, filter bool // Whether the metadata reports them.
 }
 
-// whmNames are WHM API 1's names of the switches and numbers, and UAPI's for the same.
+// whmNames maps WHM API 1's names of switches and numbers to UAPI's.
 var whmNames = map[string]string{
 	"api.filter.enable": "api.filter", "api.sort.enable": "api.sort", "api.columns.enable": "api.columns", "api.chunk.enable": "api.paginate",
 	"api.chunk.start": "api.paginate_start", "api.chunk.size": "api.paginate_size",
 }
 
-// takeListOptions takes the meta-parameters out: api.filter.a.field, api.sort.a.field, api.chunk.size,
-// api.columns.a and their like, which mean what UAPI's mean by other names.
+// takeListOptions removes the meta-parameters: api.filter.a.field, api.sort.a.field, api.chunk.size,
+// api.columns.a and the like. They mean the same as UAPI's, with other names.
 func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) {
 	meta := make(map[string]any)
 	for name, values := range v {
@@ -55,7 +55,7 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 	}
 	for name, kind := range meta {
 		switch suffix, ok := strings.CutPrefix(name, "api.filter_type_"); {
-		case ok && kind == "eq": // WHM's is of texts, UAPI's of numbers.
+		case ok && kind == "eq": // WHM's eq compares texts, UAPI's compares numbers.
 			meta[name] = "matches"
 			term, _ := meta["api.filter_term_"+suffix].(string)
 			meta["api.filter_term_"+suffix] = "^" + regexp.QuoteMeta(term) + "$"
@@ -69,7 +69,8 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 	return o, problem
 }
 
-// apply shapes records, and returns what the answer's metadata says of it. The error is shape's.
+// apply filters, sorts and pages records, and returns the metadata for the answer. The error comes from
+// package listing.
 func (o listOptions) apply(ctx context.Context, records []any, pause func(context.Context) error) ([]any, map[string]any, error) {
 	result := &protocol.Result{Data: records}
 	if err := o.shape.Apply(ctx, result, pause); err != nil {

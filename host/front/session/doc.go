@@ -1,4 +1,4 @@
-// Package session serves LiveAPI sessions: over a UNIX socket, where the kernel says
-// who the peer is, and over one pair of streams. It turns frames into calls and
-// results into answers, keeps the limits, and drains. Who may call what is the host's.
+// Package session serves LiveAPI sessions over a UNIX socket, where the kernel names the peer, and over a
+// pair of streams. It turns frames into calls and results into answers, enforces the limits, and drains. The
+// host decides which calls are allowed.
 package session

@@ -10,14 +10,14 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// maxPipelined is how many calls of one session run at once. A client that sends more is
-// read no further until one is answered.
+// maxPipelined is the number of calls of a session that run at once. If a client sends more, reading pauses
+// until a call is answered.
 const maxPipelined = 64
 
-// servePacked serves the rest of a session in MessagePack: calls run beside each other and
-// are answered as they end. It returns when all that were read have been answered.
+// servePacked serves the rest of a session in MessagePack. Calls run concurrently, and each is answered when
+// it ends. servePacked returns when all calls that were read have been answered.
 func (s *session) servePacked(ctx context.Context) error {
-	s.idle() // The request that led here is answered.
+	s.idle() // The request that switched the encoding is answered.
 	p := &pipeline{s: s, slots: make(chan struct{}, maxPipelined)}
 	err := p.read(ctx)
 	p.calls.Wait()
@@ -30,14 +30,14 @@ func (s *session) servePacked(ctx context.Context) error {
 	return err
 }
 
-// pipeline is a MessagePack session's calls in flight.
+// pipeline holds the calls of a MessagePack session that are in flight.
 type pipeline struct {
 	s        *session
 	slots    chan struct{}
 	calls    sync.WaitGroup
 	shutdown bool
 
-	mu     sync.Mutex // One answer at a time.
+	mu     sync.Mutex // Serializes the answers.
 	failed error      // Why the client can't be written to.
 }
 
@@ -81,7 +81,7 @@ func (p *pipeline) read(ctx context.Context) error {
 	}
 }
 
-// endOfFrames says why no more frames are read, in a frame without a call's id.
+// endOfFrames sends the reason why reading ends, in a frame without a call's id.
 func (p *pipeline) endOfFrames(err error) error {
 	message, err := p.s.reason(err)
 	if message != "" {
@@ -105,15 +105,14 @@ func (p *pipeline) run(ctx context.Context, packed wire.Packed) {
 	p.answer(packed.ID, envelope.Value(request.Call, result))
 }
 
-// answer writes one answer. After one that could not be written nothing more is, and the
-// reading ends.
+// answer writes an answer. If writing fails, nothing more is written and the reading ends.
 func (p *pipeline) answer(id uint64, value map[string]any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed != nil {
 		return
 	}
-	// Encoded in here, so that a slow reader holds one frame and not one for each call.
+	// The answer is encoded here, under the lock, so that a slow client holds a single encoded answer.
 	measured := p.s.intake.Measure(p.s.caller.Account.Name)
 	frame, err := wire.AppendPackedAnswer(nil, id, value)
 	measured()

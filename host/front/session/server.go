@@ -22,10 +22,10 @@ import (
 type Server struct {
 	Doer   Doer
 	Limits Limits
-	Intake *admission.Intake // Bounds the frames that are read; nil sets no bound but Limits.
+	Intake *admission.Intake // Limits the frames that are read; nil means no limit besides Limits.
 	Log    *slog.Logger
-	// Identify maps the uid that the kernel names to a caller. An error closes the
-	// connection with the error's public message.
+	// Identify returns the caller for the uid that the kernel names. If it fails, the client gets the error's
+	// public message and the connection is closed.
 	Identify func(uid int) (protocol.Caller, error)
 
 	once     sync.Once
@@ -37,7 +37,7 @@ type Server struct {
 	wg       sync.WaitGroup
 }
 
-// Serve accepts until the listener is closed or Shutdown is called.
+// Serve accepts connections until the listener is closed or Shutdown is called.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	limits := s.Limits.withDefaults()
 	s.told.SetLimit(10)
@@ -48,7 +48,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			// Out of descriptors, most likely: those who hang up give some back.
+			// Most likely the process has no free descriptor; closing connections will free some.
 			s.Log.Error("accept", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -57,7 +57,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			}
 			continue
 		}
-		// Before the next one is accepted: connections that are refused must not take descriptors.
+		// This runs before the next connection is accepted, so that rejected connections do not use up
+		// descriptors.
 		sess := s.admit(conn, limits)
 		if sess == nil {
 			_ = conn.Close()
@@ -75,11 +76,11 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// admit returns the session of a connection; or it tells the client why there is none, and returns nil.
+// admit returns the session of a connection, or tells the client why it is rejected and returns nil.
 func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if errors.Is(err, errTooOften) {
-		if s.told.Allow() { // An answer costs more than the connection, and the others' wait meanwhile.
+		if s.told.Allow() { // The answer costs more than the connection, and others wait meanwhile.
 			s.Log.Warn("connections refused", "from", caller.From, "error", err.Error())
 			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
 		}
@@ -101,11 +102,11 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	return sess
 }
 
-// errTooOften is returned for a user who connects more often than its calls could need.
+// errTooOften is returned for a user who connects more often than calls could need.
 var errTooOften = errors.New("session: too many connections of the user in a short time")
 
-// identify asks the kernel who connected, once. The credentials are those of the
-// moment of connect; nothing a client sends can change them.
+// identify asks the kernel for the user who connected. The credentials are those of the moment of connect;
+// the client can't change them later.
 func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	cred, err := unixsock.Of(conn)
 	if err != nil {
@@ -115,12 +116,12 @@ func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 		return protocol.Caller{From: strconv.Itoa(int(cred.Uid))}, errTooOften
 	}
 	caller, err := s.Identify(int(cred.Uid))
-	// The pid is for logs alone: by now it may be another program's.
+	// The pid is for the log only: it may belong to another program by now.
 	caller.From = fmt.Sprintf("uid %d pid %d", cred.Uid, cred.Pid)
 	return caller, err
 }
 
-// refuse tells the client why and hangs up. It does not wait for a slow one.
+// refuse tells the client why it is rejected and closes the connection. It does not wait for a slow client.
 func refuse(conn net.Conn, err error) {
 	message := "This host does not serve you."
 	if e := protocol.AsError(err); e != nil {
@@ -134,7 +135,7 @@ func refuse(conn net.Conn, err error) {
 	_, _ = conn.Write(answer)
 }
 
-// end returns what ends the session at once: its connection, and what it waits for.
+// end returns a function that ends the session at once: it closes the connection and cancels waits.
 func (s *session) end(conn net.Conn) func() {
 	return func() {
 		s.endReading()
@@ -142,11 +143,10 @@ func (s *session) end(conn net.Conn) func() {
 	}
 }
 
-// placeGrace is how long a session must have been idle before one of an account that has as many takes
-// its place.
+// placeGrace is how long a session must be idle before an account with equally many sessions takes its place.
 const placeGrace = time.Minute
 
-// enter gives a session its place, or returns which limit is reached. If the host has no place left, the
+// enter gives a session its place, or returns the limit that is reached. If the host has no free place, the
 // account with the most sessions loses the one that was idle for longest.
 func (s *Server) enter(sess *session, limits Limits) error {
 	s.once.Do(func() {
@@ -184,14 +184,14 @@ func (s *Server) leave(sess *session) {
 	sess.place.Release()
 }
 
-// Sessions returns how many there are.
+// Sessions returns the number of sessions.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sessions)
 }
 
-// EndAccount cuts off the sessions of an account that is no more, or is another one now.
+// EndAccount closes the sessions of an account that was removed or belongs to another user now.
 func (s *Server) EndAccount(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,8 +202,8 @@ func (s *Server) EndAccount(name string) {
 	}
 }
 
-// Shutdown drains: sessions without a request end now, the others after their answer.
-// Where ctx ends first, what is left is cut off. The caller closes the listener first.
+// Shutdown drains: sessions without a request end at once, the others after their answer. If ctx ends first,
+// the remaining sessions are closed. The caller closes the listener before.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.draining = true

@@ -17,18 +17,18 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Doer runs calls. host.Host is one.
+// Doer runs calls. host.Host implements it.
 type Doer interface {
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 }
 
-// Limits bound a session. Zero values mean protocol's.
+// Limits are the limits of a session. Zero values mean the defaults in package protocol.
 type Limits struct {
-	Frame           int           // Bytes of one payload.
+	Frame           int           // Bytes of a payload.
 	FrameTime       time.Duration // From a frame's first byte to its last; also for writing an answer.
 	Idle            time.Duration // Between frames.
-	Sessions        int           // At once, in all.
-	AccountSessions int           // At once, per account.
+	Sessions        int           // At once, in total.
+	AccountSessions int           // At once, of an account.
 }
 
 func (l Limits) withDefaults() Limits {
@@ -50,41 +50,41 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// deadliner is a stream that can time out. Sockets can; the standard streams of a
-// child of the client cannot, and their peer is the one who pays for them.
+// deadliner is a stream with deadlines. Sockets have them. The standard streams of a child of the client have
+// none; there, a slow client only harms itself.
 type deadliner interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 }
 
-// session is one connection from accept to close.
+// session is a connection from accept to close.
 type session struct {
 	doer   Doer
 	caller protocol.Caller
 	limits Limits
 	log    *slog.Logger
 	out    io.Writer
-	timer  deadliner // Nil where the stream has no deadlines.
+	timer  deadliner // Nil if the stream has no deadlines.
 	frames *wire.FrameReader
-	xml    bool // Answers are in XML. Only the serving goroutine touches it.
+	xml    bool // Answers are XML. Only the serving goroutine uses it.
 
-	intake *admission.Intake // Nil sets no bound.
-	cut    func()            // Closes the connection; nil if nothing can.
-	// reading ends with cut, and when the session drains: nothing more is waited for then.
+	intake *admission.Intake // Nil means no limit.
+	cut    func()            // Closes the connection; nil if that is not possible.
+	// reading is cancelled by cut, and when the session drains: then nothing waits any more.
 	reading    context.Context
 	endReading context.CancelFunc
-	place      *admission.Lease // Of the session; nil for one without bounds.
-	// held is what the frame that is being read holds. Only the reading goroutine touches it.
+	place      *admission.Lease // The session's lease; nil without limits.
+	// held are the leases of the frame that is being read. Only the reading goroutine uses it.
 	held []*admission.Lease
 
 	mu       sync.Mutex
 	busy     bool          // A request is being served.
-	draining bool          // Close after the request that is being served.
+	draining bool          // Close after the current request.
 	packed   bool          // Requests are pipelined: draining ends the reading at once.
-	calls    int           // Pipelined ones in flight.
-	failed   bool          // The client can't be written to: nothing more is read or begun.
-	left     bool          // What is read now is nobody's: Serve has returned, or will.
-	quiet    chan struct{} // Closed when the session was left and no pipelined call runs.
+	calls    int           // Pipelined calls in flight.
+	failed   bool          // The client can't be written to: nothing more is read or started.
+	left     bool          // Serve has returned or will return; further input is ignored.
+	quiet    chan struct{} // Closed when Serve has ended and no pipelined call runs.
 }
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
@@ -104,9 +104,9 @@ func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logg
 	return s
 }
 
-// Serve serves one session on in and out until shutdown, the end of in, the end of ctx
-// or an error of the streams, which it returns. A client that breaks the protocol is no
-// error. A call that runs when ctx ends is finished and answered.
+// Serve serves a session on in and out until Shutdown, the end of in, the end of ctx or an error of the
+// streams, which it returns. If the client breaks the protocol, Serve returns no error. A call that runs when
+// ctx ends is finished and answered.
 func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) error {
 	s := newSession(doer, caller, limits.withDefaults(), log, in, out)
 	done := make(chan error, 1)
@@ -117,7 +117,7 @@ func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits
 	case <-ctx.Done():
 	}
 	if !s.drain() {
-		return nil // It waits for a frame, on a stream that nothing can interrupt.
+		return nil // It waits for a frame on a stream that can't be interrupted.
 	}
 	select {
 	case err := <-done:
@@ -154,7 +154,7 @@ func (s *session) serve(ctx context.Context) error {
 	}
 }
 
-// beginWait arms the idle deadline; it reports false where the session shall end.
+// beginWait sets the idle deadline. It reports false if the session shall end.
 func (s *session) beginWait() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +167,7 @@ func (s *session) beginWait() bool {
 	return true
 }
 
-// begin notes that a request is being served, unless the session was left meanwhile.
+// begin records that a request is being served. It returns false if the session has ended meanwhile.
 func (s *session) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +185,7 @@ func (s *session) idle() {
 	s.place.Unpin()
 }
 
-// reserve waits until the account may have more bytes of a frame read.
+// reserve waits until the account may send more bytes of a frame.
 func (s *session) reserve(bytes int) error {
 	ctx, cancel := context.WithTimeout(s.reading, s.limits.FrameTime)
 	defer cancel()
@@ -199,10 +199,11 @@ func (s *session) reserve(bytes int) error {
 	return nil
 }
 
-// errNoRoom is returned if a frame could not be read in time because others are.
+// errNoRoom is returned if a frame could not be read in time because of other frames.
 var errNoRoom = errors.New("session: no room for a frame")
 
-// take returns what the frame that was read holds: until its call is over, nobody can take it away.
+// take returns a function that releases the leases of the frame that was read. Until the call has ended, they
+// can't be revoked.
 func (s *session) take() (release func()) {
 	held := s.held
 	s.held = nil
@@ -216,7 +217,7 @@ func (s *session) take() (release func()) {
 	}
 }
 
-// fail ends the reading: what could not be answered must not be run.
+// fail ends the reading: a call that can't be answered must not run.
 func (s *session) fail() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +233,7 @@ func (s *session) hasFailed() bool {
 	return s.failed
 }
 
-// count notes that a pipelined call begins or ends.
+// count records that a pipelined call begins or ends.
 func (s *session) count(by int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,8 +247,7 @@ func (s *session) count(by int) {
 	}
 }
 
-// drain ends the session as soon as no request is being served, and tells whether one
-// is.
+// drain ends the session as soon as no request is being served. It reports whether a request is being served.
 func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +259,7 @@ func (s *session) drain() bool {
 	case s.timer != nil:
 		_ = s.timer.SetReadDeadline(time.Unix(1, 0))
 	default:
-		s.left = true // Nothing can interrupt the read, so its owner goes.
+		s.left = true // The read can't be interrupted, so its goroutine is left behind.
 	}
 	return busy
 }
@@ -268,13 +268,13 @@ func (s *session) drain() bool {
 func (s *session) endOfFrames(err error) error {
 	message, err := s.reason(err)
 	if message != "" {
-		_ = s.write(wire.AppendFailure(nil, message)) // The client may be gone; then nobody minds.
+		_ = s.write(wire.AppendFailure(nil, message)) // The client may be gone.
 	}
 	return err
 }
 
-// reason says why no more frames are read: a message for the client where the client is to
-// blame, an error where the stream is, and nothing where all is well.
+// reason returns why no more frames are read: a message if the client made a mistake, an error if the stream
+// failed, and neither at a regular end.
 func (s *session) reason(err error) (message string, _ error) {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -307,7 +307,7 @@ func (s *session) isDraining() bool {
 	return s.draining
 }
 
-// answer serves one payload. done says that the session is over.
+// answer serves a payload. done means that the session has ended.
 func (s *session) answer(ctx context.Context, payload []byte) (done bool, err error) {
 	measured := s.intake.Measure(s.caller.Account.Name)
 	request := wire.Parse(payload)
@@ -329,10 +329,10 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		s.mu.Unlock()
 		return false, nil
 	case wire.RequestShutdown:
-		_ = s.write(wire.AnswerShutdown) // Many clients have hung up by now.
+		_ = s.write(wire.AnswerShutdown) // Many clients have closed the connection by now.
 		return true, nil
 	case wire.RequestCall:
-		// What a large answer takes it holds until it is written.
+		// A large answer keeps its room until it is written.
 		ctx, scope := admission.WithScope(ctx, s.cut)
 		defer scope.End()
 		return false, s.write(s.call(ctx, request.Call))
@@ -351,7 +351,7 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 	}
 }
 
-// call runs a call and returns its envelope, or one that says that it is too large.
+// call runs a call and returns its envelope, or an envelope that says that the answer is too large.
 func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 	result := s.do(ctx, call)
 	call.Args = protocol.Args{}
@@ -365,8 +365,7 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 		"The call was run, and its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
 }
 
-// do runs a call. A fault of ours ends the call and not the host; its log line has the
-// stack and no argument.
+// do runs a call. A panic ends the call and not the host. The log gets the stack and no argument.
 func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.Result) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -391,7 +390,7 @@ func (s *session) write(body []byte) error {
 	return s.send(answer)
 }
 
-// asXML returns an envelope's XML, or a failure's where that would be too large.
+// asXML returns an envelope as XML, or a failure if that would be too large.
 func (s *session) asXML(body []byte) []byte {
 	if out, ok := envelope.XML(body, protocol.MaxAnswer); ok {
 		return out
@@ -400,7 +399,7 @@ func (s *session) asXML(body []byte) []byte {
 	return out
 }
 
-// send writes bytes to the client, within the time of a frame.
+// send writes bytes to the client, within FrameTime.
 func (s *session) send(answer []byte) error {
 	if s.timer != nil {
 		_ = s.timer.SetWriteDeadline(time.Now().Add(s.limits.FrameTime))

@@ -13,10 +13,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// DialAs connects root to a UNIX socket as another user: the kernel tells the other end the effective
-// uid and gid of the thread that connects, at that moment, and nothing later changes them. The process
-// stays root, and so out of that user's reach; what it holds in memory (a configuration's secrets) is
-// never in a process with that user's uid.
+// DialAs connects to a UNIX socket as another user; it needs root. The kernel tells the other end the
+// effective uid and gid that the connecting thread has at that moment, and nothing changes them later. The
+// process stays root and out of the user's reach: its memory, which may hold secrets of the configuration, is
+// never in a process with the user's uid.
 func DialAs(path string, uid, gid int) (*net.UnixConn, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d", path, protocol.MaxSocketPath, len(path))
@@ -45,13 +45,13 @@ func Dial(path string) (*net.UnixConn, error) {
 	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 }
 
-// connectAs connects with the effective user of this thread alone changed for the moment. The real and the
-// saved user stay root's, so that the other user can neither signal nor trace the process meanwhile.
+// connectAs connects with a changed effective user of this thread only. The real and the saved user stay
+// root, so that the other user can neither signal nor trace the process meanwhile.
 func connectAs(fd int, path string, uid, gid int) error {
 	runtime.LockOSThread()
 	gidBefore, uidBefore := os.Getegid(), os.Geteuid()
 	if err := setEffective(gid, uid); err != nil {
-		return err // The thread, whose user is not known, stays locked and ends with its goroutine.
+		return err // The thread's user is not known. The thread stays locked and ends with its goroutine.
 	}
 	err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if restoreErr := restoreEffective(gidBefore, uidBefore); restoreErr != nil {
@@ -61,9 +61,9 @@ func connectAs(fd int, path string, uid, gid int) error {
 	return err
 }
 
-const keepID = ^uintptr(0) // setresuid and setresgid leave an id that is -1 as it is.
+const keepID = ^uintptr(0) // setresuid and setresgid leave an id unchanged if it is -1.
 
-// setEffective changes the thread's effective ids; the group first, while it still may.
+// setEffective changes the thread's effective ids. The gid comes first, while the thread may still change it.
 func setEffective(gid, uid int) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESGID, keepID, uintptr(gid), keepID); errno != 0 {
 		return fmt.Errorf("gid: %w", errno)
@@ -74,7 +74,7 @@ func setEffective(gid, uid int) error {
 	return nil
 }
 
-// restoreEffective takes root's ids back; the user first, which may change the group again.
+// restoreEffective restores root's ids. The uid comes first, because it allows changing the gid.
 func restoreEffective(gid, uid int) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keepID, uintptr(uid), keepID); errno != 0 {
 		return fmt.Errorf("uid: %w", errno)

@@ -11,41 +11,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of the kernel's struct inet_diag_req_v2 and inet_diag_msg (linux/inet_diag.h), behind the
+// The layout of the kernel's structures inet_diag_req_v2 and inet_diag_msg (linux/inet_diag.h), after the
 // header of a netlink message.
 const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
 	diagRequestSize  = 56
 	diagAnswerSize   = 72
-	diagState        = 1  // Where an answer has the state,
-	diagUID          = 64 // the uid
-	diagInode        = 68 // and the inode.
+	diagState        = 1  // Offset of the state in an answer.
+	diagUID          = 64 // Offset of the uid.
+	diagInode        = 68 // Offset of the inode.
 	established      = 1  // TCP_ESTABLISHED.
 	anyCookie        = 0xffffffff
-	tcpStates        = 0xfff // All of them.
+	tcpStates        = 0xfff // All states.
 )
 
-// ErrNotLocal is returned for a connection whose other end is not a socket of this machine, or is none
-// any more.
+// ErrNotLocal is returned for a connection whose other end is not, or no longer, a socket of this machine.
 var ErrNotLocal = errors.New("peer: the other end is no socket of this machine")
 
-// LocalUsers tells whose programs are at the other ends of TCP connections over loopback. It holds one
-// descriptor, so that it answers when the process has no other left.
+// LocalUsers finds the users at the other ends of TCP connections over loopback. It keeps a descriptor open,
+// so that it works even if the process has no free descriptor.
 type LocalUsers struct {
 	mu sync.Mutex
-	fd int // A socket of netlink; -1 if there is none.
+	fd int // A netlink socket; -1 when closed.
 
 	sequence uint32
 	answer   [4096]byte
 }
 
-// NewLocalUsers returns one that can ask the kernel, or the error for which it can't.
+// NewLocalUsers opens the netlink socket.
 func NewLocalUsers() (*LocalUsers, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("ask for sockets' users: %w", err)
 	}
-	// The kernel answers at once; nobody may be kept waiting if it does not.
+	// The kernel answers at once. If it does not, nobody may have to wait.
 	wait := unix.NsecToTimeval(time.Second.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 		_ = unix.Close(fd)
@@ -54,7 +53,7 @@ func NewLocalUsers() (*LocalUsers, error) {
 	return &LocalUsers{fd: fd}, nil
 }
 
-// Close gives the descriptor back.
+// Close closes the socket.
 func (l *LocalUsers) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,13 +65,14 @@ func (l *LocalUsers) Close() error {
 	return unix.Close(fd)
 }
 
-// Of returns the uid of who made the other end of a TCP connection over loopback: local is the accepted
-// end's address, remote the other one's. The kernel says it, as SO_PEERCRED does for a UNIX socket.
+// Of returns the uid of the user that made the other end of a TCP connection over loopback: local is the
+// address of the accepted end, remote the address of the other end. The kernel knows it, as with SO_PEERCRED
+// for a UNIX socket.
 func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
-	// The other end's own view: its address is the source.
+	// From the view of the other end: its address is the source.
 	if err := unix.Sendto(l.fd, diagRequest(remote, local, l.sequence), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, fmt.Errorf("ask for a socket's user: %w", err)
 	}
@@ -83,7 +83,7 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 		}
 		answer := l.answer[:n]
 		if n < unix.NLMSG_HDRLEN || binary.NativeEndian.Uint32(answer[8:]) != l.sequence {
-			continue // Of a question that was given up.
+			continue // An answer to an earlier question that timed out.
 		}
 		if binary.NativeEndian.Uint16(answer[4:]) != sockDiagByFamily {
 			return 0, ErrNotLocal
@@ -93,13 +93,13 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 		}
 		answer = answer[unix.NLMSG_HDRLEN:]
 		if answer[diagState] != established || binary.NativeEndian.Uint32(answer[diagInode:]) == 0 {
-			return 0, ErrNotLocal // Nobody has it any more; its uid would be root's.
+			return 0, ErrNotLocal // The socket has no owner any more; its uid would be reported as root's.
 		}
 		return int(binary.NativeEndian.Uint32(answer[diagUID:])), nil
 	}
 }
 
-// diagRequest asks for the one TCP socket with these addresses.
+// diagRequest asks for the TCP socket with these addresses.
 func diagRequest(source, destination netip.AddrPort, sequence uint32) []byte {
 	b := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	binary.NativeEndian.PutUint32(b[0:], uint32(len(b)))

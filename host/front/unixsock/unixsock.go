@@ -1,5 +1,5 @@
-// Package unixsock asks the kernel who is at the other end of a UNIX socket, and serves sockets that
-// only some users may use. It knows no protocol and no account.
+// Package unixsock listens on and connects to UNIX sockets, asks the kernel for the user at the other end,
+// and serves sockets that only some users may use. It knows no protocol and no account.
 package unixsock
 
 import (
@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of returns who is at the other end: of an accepted connection who connected, of one that was
-// made who listens. The pid is for logs alone: by now it may be another program's.
+// Of returns the user at the other end: the connecting user of an accepted connection, or the listening user
+// of a made connection. The pid is for the log only: it may belong to another program by now.
 func Of(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -31,10 +31,10 @@ func Of(conn *net.UnixConn) (*unix.Ucred, error) {
 	return cred, nil
 }
 
-// Server serves the connections of a socket to some users.
+// Server serves the connections of a socket to certain users.
 type Server struct {
 	Allowed func(uid int) bool
-	Most    int                                        // Connections at once; the others wait.
+	Most    int                                        // Connections at once; further ones wait.
 	Handle  func(ctx context.Context, c *net.UnixConn) // It need not close the connection.
 	Log     *slog.Logger
 }
@@ -51,7 +51,7 @@ func (s Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // Out of descriptors, most likely: those who hang up give some back.
+		if err != nil { // Most likely the process has no free descriptor; closing connections will free some.
 			s.Log.Error("accept", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):

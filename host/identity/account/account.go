@@ -1,6 +1,5 @@
-// Package account says which accounts there are and whose they are: from TOML files in
-// a folder, from a cPanel server's own files, or from the system's users. It decides nothing
-// about calls.
+// Package account finds the accounts and their users and domains: in TOML files of a directory, in a cPanel
+// server's own files, or among the system's users. It decides nothing about calls.
 package account
 
 import (
@@ -16,12 +15,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrUnknown is a name or a uid without an account.
+// ErrUnknown is returned for a name or a uid without an account.
 var ErrUnknown = errors.New("account: unknown")
 
-// Self is the account of the running user: its domains are the folders of ~/etc, and
-// where it has none of them, it has no domains. For personal mode only, since it reads
-// the home.
+// Self returns the account of the running user. Its domains are the directories of ~/etc, if there are any.
+// It is for personal mode only, because it reads the home.
 func Self() (protocol.Account, error) {
 	u, err := user.Current()
 	if err != nil {
@@ -43,7 +41,7 @@ func Self() (protocol.Account, error) {
 // lookup finds a system user: name, uid, gid and home.
 type lookup func(name string) (protocol.Account, error)
 
-// systemUser asks the system, whatever it keeps its users in.
+// systemUser asks the system, which may keep its users in any database.
 func systemUser(name string) (protocol.Account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -55,11 +53,11 @@ func systemUser(name string) (protocol.Account, error) {
 // SystemUser returns a system user as an account without domains.
 func SystemUser(name string) (protocol.Account, error) { return systemUser(name) }
 
-// passwdFile is the system's own file of users.
+// passwdFile is the system's file of users.
 const passwdFile = "/etc/passwd"
 
-// passwdUsers reads the system's file of users once, for whoever asks for many; the others are
-// asked of the system. It also returns them all.
+// passwdUsers reads the system's file of users once, for callers that need many. It returns a lookup, which
+// asks the system for users that are not in the file, and all users of the file.
 func passwdUsers() (lookup, []protocol.Account, error) {
 	known := make(map[string]protocol.Account)
 	var all []protocol.Account
@@ -103,7 +101,7 @@ func ofUser(u *user.User) (protocol.Account, error) {
 	return protocol.Account{Name: u.Username, UID: uid, GID: gid, Home: u.HomeDir}, nil
 }
 
-// ValidName keeps names within what a file's name and a log line can bear.
+// ValidName reports whether a name is safe as a file name and in a log line.
 func ValidName(name string) bool {
 	if name == "" || len(name) > 64 || name[0] == '-' || name[0] == '.' {
 		return false

@@ -15,24 +15,24 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// UsersFile is what a cPanel server's /var/cpanel/users/NAME says.
+// UsersFile is the content of a cPanel server's /var/cpanel/users/NAME.
 type UsersFile struct {
 	Domains   []string // The main domain first.
 	Data      map[string]string
 	Suspended bool
 }
 
-// kept are the keys of a users file that programs ask for.
+// kept are the keys of a users file that programs use.
 var kept = []string{
 	"PLAN", "OWNER", "RS", "LOCALE", "LANG", "CONTACTEMAIL", "CONTACTEMAIL2", "IP", "STARTDATE", "FEATURELIST",
 	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT",
 }
 
-// maxUsersFile bounds a users file, in bytes; /etc/userdomains, which is of all accounts, may
-// have sixty-four times as much.
+// maxUsersFile limits a users file, in bytes. /etc/userdomains, which covers all accounts, may be 64 times as
+// large.
 const maxUsersFile = 1 << 20
 
-// ParseUsers reads a users file: lines KEY=value. The main domain is DNS, the others DNS1, DNS2
+// ParseUsers reads a users file with lines KEY=value. The main domain is DNS, further domains are DNS1, DNS2
 // and so on.
 func ParseUsers(r io.Reader) (UsersFile, error) {
 	a := UsersFile{Data: make(map[string]string)}
@@ -49,7 +49,7 @@ func ParseUsers(r io.Reader) (UsersFile, error) {
 			continue
 		}
 		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
-		case isDNS && strings.HasPrefix(value, "*."): // All names below a domain: a web site's, with no mailbox.
+		case isDNS && strings.HasPrefix(value, "*."): // All names below a domain: it serves a web site and has no mailbox.
 		case key == "DNS":
 			a.Domains = append(a.Domains, lower(value))
 		case isDNS:
@@ -84,15 +84,15 @@ func readBounded(r io.Reader, most int64, what string) ([]byte, error) {
 	return text, nil
 }
 
-// cpanel is a cPanel server's own files as a source: a users file for each account, and
-// userdomains, which says whose each domain is. An account has the domains of both; one that
-// userdomains gives to another is not its own, whatever its users file says.
+// cpanel is a cPanel server's own files as a source: a users file for each account, and userdomains, which
+// assigns each domain to a user. An account has the domains of both files. If userdomains assigns a domain to
+// another user, the account does not have it, even if its users file names it.
 type cpanel struct {
 	users       string // /var/cpanel/users
-	userdomains string // /etc/userdomains; "" goes by the users files alone.
+	userdomains string // /etc/userdomains; "" means that only the users files count.
 }
 
-// notUsers are files in the folder of users that are no account's.
+// notUsers are files in the users directory that belong to no account.
 var notUsers = []string{"system", "root", "nobody", "cpanel"}
 
 // all implements source.
@@ -105,7 +105,7 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 	if c.userdomains != "" {
 		var twice []string
 		if owners, lists, twice, err = readUserDomains(c.userdomains); err != nil {
-			return r, err // Without it nobody knows whose a domain is.
+			return r, err // Without it nobody knows to which account a domain belongs.
 		}
 		for _, domain := range twice {
 			r.errs = append(r.errs, fmt.Errorf("%s: the domain %.80q has two owners, and so none", c.userdomains, domain))
@@ -160,8 +160,8 @@ func (c cpanel) watched() []string {
 	return []string{c.users, c.userdomains}
 }
 
-// readUserDomains reads lines "domain: user". A domain that is two users' is returned as such,
-// and has nobody, "", as its owner.
+// readUserDomains reads lines "domain: user". If a domain has two users, it is returned in twice, and its
+// owner is "".
 func readUserDomains(path string) (owners map[string]string, lists map[string][]string, twice []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {

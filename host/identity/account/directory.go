@@ -15,62 +15,63 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrShared is a user whom several accounts have.
+// ErrShared is returned if several accounts have the same user.
 var ErrShared = errors.New("account: shared user")
 
-// ErrSuspended is an account that may do nothing for now.
+// ErrSuspended is returned for a suspended account.
 var ErrSuspended = errors.New("account: suspended")
 
-// Sources name where accounts come from. The first that names an account is the one that counts.
+// Sources are the places that accounts come from. If several have an account of the same name, the first
+// counts.
 type Sources struct {
-	Files       string // Folder of TOML files; "" has none.
-	CPanelUsers string // A cPanel server's /var/cpanel/users; "" has none.
-	UserDomains string // A cPanel server's /etc/userdomains; "" goes by the users files.
-	SystemFrom  int    // System users with this uid or a higher one are accounts without domains; 0 has none.
-	Owners      string // File in which the host remembers whose each domain was; "" has none.
+	Files       string // Directory of TOML files; "" means none.
+	CPanelUsers string // A cPanel server's /var/cpanel/users; "" means none.
+	UserDomains string // A cPanel server's /etc/userdomains; "" means that only the users files count.
+	SystemFrom  int    // System users with this uid or a higher one are accounts without domains; 0 means none.
+	Owners      string // The file in which the host remembers to which account each domain belonged; "" means none.
 }
 
-// source is one of them.
+// source is a source of accounts.
 type source interface {
-	all(lookup) (reading, error) // The error is of the source as a whole.
-	watched() []string           // Files and folders that change with it.
+	all(lookup) (reading, error) // The error means that the whole source can't be read.
+	watched() []string           // Files and directories whose changes change the source.
 }
 
-// reading is what a source says.
+// reading is the content of a source.
 type reading struct {
 	accounts []protocol.Account
-	names    []string // Of accounts that it has and that can't be read.
-	errs     []error  // Why, and what else is wrong.
+	names    []string // Accounts that exist but can't be read.
+	errs     []error  // Why they can't be read, and other problems.
 }
 
 func (r *reading) broken(name string, err error) {
 	r.names, r.errs = append(r.names, name), append(r.errs, err)
 }
 
-// Directory knows all accounts of a host, as they were when it last looked.
+// Directory holds all accounts of a host, as of the last Reload.
 type Directory struct {
 	sources    []source
 	system     int
 	ownersFile string
 
 	reloading sync.Mutex
-	last      map[source]reading // What each said when it could be read.
+	last      map[source]reading // The last content of each source that could be read.
 	loaded    bool               // The file of owners was read.
-	saved     map[string]string  // What the file of owners holds.
+	saved     map[string]string  // The content of the file of owners.
 
 	mu        sync.RWMutex
 	byName    map[string]protocol.Account
 	byUID     map[int][]string
-	owners    map[string]string   // Whose each domain is.
+	owners    map[string]string   // The account of each domain.
 	contested map[string][]string // The accounts that claim a domain, if there are several.
-	taken     map[string]bool     // Names that a source has, readable or not.
-	// unread is what accounts were that can't be read now.
+	taken     map[string]bool     // Names in any source, readable or not.
+	// unread is the last known state of accounts that can't be read now.
 	unread map[string]protocol.Account
-	// incomplete says that a source, or whose the domains were, could not be read.
+	// incomplete means that a source, or the file of owners, could not be read.
 	incomplete bool
 }
 
-// sources returns them in their order.
+// list returns the sources in their order.
 func (s Sources) list() []source {
 	var all []source
 	if s.Files != "" {
@@ -82,7 +83,7 @@ func (s Sources) list() []source {
 	return all
 }
 
-// ByName looks one account up, for a tool that needs no other.
+// ByName returns a single account, for tools that need no other.
 func (s Sources) ByName(name string) (protocol.Account, error) {
 	if s.Files != "" {
 		if a, err := NewDir(s.Files, false).ByName(name); !errors.Is(err, ErrUnknown) {
@@ -98,20 +99,20 @@ func (s Sources) ByName(name string) (protocol.Account, error) {
 		err = errors.Join(append([]error{err}, broken...)...)
 	}
 	if errors.Is(err, ErrSuspended) {
-		return a, nil // As Dir.ByName: whoever asks looks for himself.
+		return a, nil // As with Dir.ByName, the caller checks Suspended.
 	}
 	return a, err
 }
 
-// NewDirectory returns a directory that knows nobody until Reload.
+// NewDirectory returns a directory that is empty until Reload.
 func NewDirectory(s Sources) *Directory {
 	return &Directory{sources: s.list(), system: s.SystemFrom, ownersFile: s.Owners, last: make(map[source]reading)}
 }
 
-// Reload looks anew. It returns the accounts that are no more what they were (gone, suspended,
-// of another user), by name, and what could not be read. A source that can't be read at all is
-// what it was; an account that can't be read is none, in no later source either, and ends once more if it is
-// gone or another one when it can be.
+// Reload reads all sources. It returns the names of accounts that were removed, were suspended or changed
+// their user, and the errors. If a source can't be read at all, its last content stays. If an account can't
+// be read, it can't be used, and no later source can provide it; once it is readable again, it is reported as
+// ended if it was removed or changed its user.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
@@ -182,12 +183,12 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	return ended, broken
 }
 
-// changed reports whether what an account had ends.
+// changed reports whether the sessions, tokens and workers of an account must end.
 func changed(old, now protocol.Account) bool {
 	return now.Suspended && !old.Suspended || now.UID != old.UID || now.GID != old.GID
 }
 
-// ByName returns the account called name, or ErrUnknown, or ErrSuspended with the account.
+// ByName returns the account with a name, or ErrUnknown, or ErrSuspended together with the account.
 func (d *Directory) ByName(name string) (protocol.Account, error) {
 	d.mu.RLock()
 	a, ok := d.byName[name]
@@ -201,8 +202,8 @@ func (d *Directory) ByName(name string) (protocol.Account, error) {
 	return a, nil
 }
 
-// ByUID returns the account whose files belong to uid, or ErrUnknown, or ErrSuspended. Where two
-// accounts share a uid there is no telling which is meant, and that is an error.
+// ByUID returns the account of a uid, or ErrUnknown, or ErrSuspended. If several accounts have the uid, it
+// returns ErrShared, because nobody can tell which is meant.
 func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	d.mu.RLock()
 	names := d.byUID[uid]
@@ -216,8 +217,8 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	return protocol.Account{}, fmt.Errorf("%w: accounts %s and %s share uid %d", ErrShared, names[0], names[1], uid)
 }
 
-// ByDomain returns the account whose a domain is, as ByName does. An account that can't be read is
-// none of ErrUnknown here: its domains are somebody's.
+// ByDomain returns the account of a domain, like ByName. If the account can't be read, the error is not
+// ErrUnknown, because the domain has an owner.
 func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	d.mu.RLock()
 	name, ok := d.owners[domain]
@@ -236,8 +237,7 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	return a, err
 }
 
-// Unreadable tells whether a source has an account by that name that can't be read: it is there,
-// and what it is can't be said.
+// Unreadable reports whether a source has an account of that name that can't be read.
 func (d *Directory) Unreadable(name string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -245,7 +245,7 @@ func (d *Directory) Unreadable(name string) bool {
 	return !known && d.taken[name]
 }
 
-// unreadable returns the names of the accounts that a source has and that can't be read.
+// unreadable returns the names of the accounts that can't be read.
 func (d *Directory) unreadable() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -259,7 +259,7 @@ func (d *Directory) unreadable() []string {
 	return out
 }
 
-// claimants returns the accounts that have, or claim, a domain.
+// claimants returns the accounts that have or claim a domain.
 func (d *Directory) claimants(domain string) []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -291,9 +291,8 @@ func (d *Directory) Names() []string {
 	return names
 }
 
-// settle is how long the sources must be still before they are read, since programs write them in
-// several steps; latest is how long they are waited for at most. again is how
-// often they are read without a change.
+// settle is how long the sources must stay unchanged before they are read, because programs write them in
+// several steps; latest is the longest such wait. again is the interval of reading without a change.
 const (
 	settle = 100 * time.Millisecond
 	latest = 500 * time.Millisecond
@@ -309,16 +308,16 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	defer func() { _ = watcher.Close() }()
 	files := make(map[string]bool)
 	folders := make(map[string]bool)
-	// Without uids of their own, accounts are whom the system's file says.
+	// Accounts without their own uids depend on the system's file.
 	files[passwdFile], folders[filepath.Dir(passwdFile)] = true, false
 	for _, s := range d.sources {
 		for i, path := range s.watched() {
-			path = filepath.Clean(path) // As the events name it.
+			path = filepath.Clean(path) // As events name it.
 			if i == 0 {
 				folders[path] = true
 				continue
 			}
-			// A file is replaced, so its folder is what is watched.
+			// A file is replaced by a rename, so its directory is watched.
 			files[path] = true
 			folders[filepath.Dir(path)] = folders[filepath.Dir(path)] || false
 		}
@@ -328,13 +327,14 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 			return fmt.Errorf("watch %s: %w", folder, err)
 		}
 	}
-	changed() // What changed before the watch was on.
-	// And now and then, for what no event tells of: a folder that another one took the place of.
+	changed() // Changes before the watch began.
+	// Some changes cause no event, such as a replaced directory, so the sources are also read from time to
+	// time.
 	anyway := time.NewTicker(again)
 	defer anyway.Stop()
 	still := time.NewTimer(time.Hour)
 	still.Stop()
-	var first time.Time // Of the changes that are not seen yet; they can't be put off for ever.
+	var first time.Time // When the first unseen change happened: reading can't be put off for ever.
 	note := func() {
 		if first.IsZero() {
 			first = time.Now()
@@ -355,7 +355,7 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 				note()
 			}
 		case <-watcher.Errors:
-			note() // Events were lost: look.
+			note() // Events were lost, so the sources must be read.
 		case <-anyway.C:
 			changed()
 		case <-still.C:

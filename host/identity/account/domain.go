@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	maxDomain = 253 // Bytes of a domain,
-	maxLabel  = 63  // and of one of its labels.
+	maxDomain = 253 // Bytes of a domain.
+	maxLabel  = 63  // Bytes of a label.
 )
 
-// errNotDomain is what is wrong with a text that is no domain.
+// errNotDomain is returned for a text that is not a valid domain.
 var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters as the DNS has them, xn--…")
 
-// ParseDomain returns a domain in lower case, or an error if it is none that an account can have.
-// Domains are printed into the mail servers' configuration and become names of directories, so nothing
-// else passes: no path, no pattern, no address, no name of one label.
+// ParseDomain returns a domain in lower case, or an error if no account can have it. Domains become names of
+// directories and parts of the mail servers' configuration, so everything else is rejected: paths, patterns,
+// addresses, names with a single label.
 func ParseDomain(text string) (string, error) {
 	domain := lower(text)
 	labels := strings.Split(domain, ".")
@@ -36,8 +36,8 @@ func ParseDomain(text string) (string, error) {
 	return domain, nil
 }
 
-// lower returns a text with the letters A to Z in lower case, and no others: of some, such as the sign for
-// kelvin, a domain's letters are the lower case.
+// lower returns a text with the letters A to Z in lower case. It changes no other letters: the lower case of
+// some, such as the Kelvin sign, is a letter of domains.
 func lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -47,8 +47,7 @@ func lower(text string) string {
 	}, text)
 }
 
-// isLabel reports whether a lower-case label has letters, digits and hyphens only, with no hyphen at an
-// end.
+// isLabel reports whether a lower-case label consists of letters, digits and inner hyphens.
 func isLabel(label string) bool {
 	if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
 		return false
@@ -61,7 +60,8 @@ func isLabel(label string) bool {
 	return true
 }
 
-// ASCIIDomain returns a domain in lower case, as the DNS has it.
+// ASCIIDomain returns a domain in lower case and in its ASCII form. This is the spelling of domains
+// everywhere in the host.
 func ASCIIDomain(domain string) string {
 	if out, err := idna.Lookup.ToASCII(domain); err == nil {
 		return out

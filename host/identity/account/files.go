@@ -13,35 +13,35 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// File is one account's TOML file. Its name, without .toml, is the account's name.
+// File is the TOML file of an account. Its name, without .toml, is the account's name.
 type File struct {
-	User    string   `toml:"user,omitempty"` // The system user; "" is the account's name.
+	User    string   `toml:"user,omitempty"` // The system user; "" means the account's name.
 	UID     *int     `toml:"uid,omitempty"`  // Instead of the system user's.
 	GID     *int     `toml:"gid,omitempty"`  // Instead of the system user's.
-	Home    string   `toml:"home,omitempty"` // "" is the system user's; relative to the folder above.
+	Home    string   `toml:"home,omitempty"` // "" means the system user's home. Relative to the parent directory of the file's directory.
 	Domains []string `toml:"domains"`        // The main domain first.
-	// Suspended accounts are refused.
+	// Suspended accounts can't make calls.
 	Suspended bool `toml:"suspended,omitempty"`
-	// Features are those the account has; where the key is missing it has all.
+	// Features are the account's features. Without the key, the account has all features.
 	Features []string `toml:"features,omitempty"`
-	// Data are further facts for programs, by cPanel's upper-case keys: PLAN, OWNER, ...
+	// Data are further facts for programs, with cPanel's upper-case keys: PLAN, OWNER, ...
 	Data map[string]string `toml:"data,omitempty"`
 }
 
-// Dir is a folder of account files, read anew by each call.
+// Dir is a directory of account files. Each call reads them again.
 type Dir struct {
 	path     string
 	personal bool
 	lookup   lookup
 }
 
-// NewDir serves the account files in path. In personal mode an account's files belong
-// to the host's own user, whatever its name.
+// NewDir returns the account files in path. In personal mode, an account's files belong to the host's own
+// user, whatever its name is.
 func NewDir(path string, personal bool) *Dir {
 	return &Dir{path: path, personal: personal, lookup: systemUser}
 }
 
-// ByName returns the account called name, or ErrUnknown.
+// ByName returns the account with a name, or ErrUnknown.
 func (d *Dir) ByName(name string) (protocol.Account, error) {
 	if !ValidName(name) {
 		return protocol.Account{}, fmt.Errorf("%w: name %.40q", ErrUnknown, name)
@@ -90,8 +90,7 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 	return a, nil
 }
 
-// owner returns uid, gid and home, from the file where it names them and else from the
-// system.
+// owner returns uid, gid and home: from the file if it has them, otherwise from the system.
 func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) {
 	if f.UID != nil && f.GID != nil && f.Home != "" {
 		return *f.UID, *f.GID, f.Home, nil
@@ -141,7 +140,7 @@ func (d *Dir) all(lookup lookup) (r reading, err error) {
 	from := &Dir{path: d.path, personal: d.personal, lookup: lookup}
 	for _, name := range names {
 		switch a, err := from.ByName(name); {
-		case errors.Is(err, ErrUnknown): // It went away meanwhile.
+		case errors.Is(err, ErrUnknown): // It was removed meanwhile.
 		case err != nil:
 			r.broken(name, err)
 		default:

@@ -14,18 +14,18 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Whose a domain is must not hang on the names of files: an account that is added, whoever wrote its
-// file, takes no domain from one that has it. A domain that several accounts claim stays that account's
-// which had it before, also over a restart of the host and while that account's file can't be read. If
-// none had it, it is nobody's until the files agree.
+// A new account must not take a domain from an account that has it, regardless of the names of the files and
+// of their authors. If several accounts claim a domain, it stays with the account that had it before, even
+// across a restart of the host and while that account's file can't be read. If no account had it before, no
+// account gets it until the files agree.
 
-// index is a directory in the making.
+// index collects the accounts for a Directory.
 type index struct {
 	byName map[string]protocol.Account
 	byUID  map[int][]string
-	taken  map[string]bool     // Names that no later source can give.
+	taken  map[string]bool     // Names that no later source can provide.
 	claims map[string][]string // The accounts that claim a domain.
-	// What settle makes of the claims.
+	// The result of settle.
 	owners    map[string]string
 	contested map[string][]string
 }
@@ -37,7 +37,7 @@ func newIndex() *index {
 	}
 }
 
-// add adds an account, unless an earlier source has its name, and notes the domains that it claims.
+// add adds an account and its claims, unless an earlier source has the name.
 func (x *index) add(a protocol.Account) (wrong []error) {
 	if x.taken[a.Name] {
 		return nil
@@ -61,8 +61,8 @@ func (x *index) add(a protocol.Account) (wrong []error) {
 	return wrong
 }
 
-// addUnreadable notes an account whose file can't be read: it keeps the domains that it had, since its
-// mail waits for it.
+// addUnreadable records an account whose file can't be read. It keeps its domains, so that its mail waits for
+// it.
 func (x *index) addUnreadable(name string, before map[string]string) {
 	if x.taken[name] {
 		return
@@ -75,7 +75,7 @@ func (x *index) addUnreadable(name string, before map[string]string) {
 	}
 }
 
-// keepOwners keeps the domains of accounts that no source told of, since one of them can't be read.
+// keepOwners keeps the domains of accounts that are missing because a source can't be read.
 func (x *index) keepOwners(before map[string]string) {
 	for domain, owner := range before {
 		if _, known := x.byName[owner]; !known && !slices.Contains(x.claims[domain], owner) {
@@ -84,7 +84,7 @@ func (x *index) keepOwners(before map[string]string) {
 	}
 }
 
-// settle decides whose each domain is, by whose it was before.
+// settle assigns each domain to an account. before has the owners until now.
 func (x *index) settle(before map[string]string) (wrong []error) {
 	for _, domain := range slices.Sorted(maps.Keys(x.claims)) {
 		names := x.claims[domain]
@@ -116,7 +116,7 @@ func conflict(domain string, names []string, owner string) error {
 	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; it stays with %s, which had it before", domain, strings.Join(names, ", "), owner)
 }
 
-// history is the file in which a host remembers whose each domain was.
+// history is the file in which a host remembers to which account each domain belonged.
 type history struct {
 	Domains map[string]string `json:"domains"`
 }
@@ -140,7 +140,7 @@ func loadOwners(path string) (map[string]string, error) {
 	return h.Domains, nil
 }
 
-// SaveOwners writes whose each domain is to Sources.Owners, if it changed. The host that serves the
+// SaveOwners writes the owners of domains to Sources.Owners if they changed. Only the host that serves the
 // accounts calls it; tools only read the file.
 func (d *Directory) SaveOwners() error {
 	if d.ownersFile == "" {
@@ -152,7 +152,7 @@ func (d *Directory) SaveOwners() error {
 	owners, incomplete := d.owners, d.incomplete
 	d.mu.RUnlock()
 	if incomplete {
-		return nil // What is remembered is better.
+		return nil // The file has better data.
 	}
 	if maps.Equal(owners, d.saved) {
 		return nil

@@ -14,21 +14,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Registry is where accounts are registered: the one way in for those that are created and imported.
+// Registry registers accounts. Creating and importing an account both use it.
 type Registry struct {
 	Dir string // Directory of the accounts' files.
-	// Sources are all that the host has, Dir among them; zero in personal mode, which serves one account.
+	// Sources are all sources of the host, including Dir. It is zero in personal mode, which serves a single
+	// account.
 	Sources Sources
-	// Credential rejects a user that no account may have; nil in personal mode.
+	// Credential rejects users that no account may have; nil in personal mode.
 	Credential func(protocol.Account) error
-	// Served returns the accounts that a running host serves each of some domains to; nil if none
-	// can be asked.
+	// Served returns the accounts to which a running host assigns domains; nil if no host can be asked.
 	Served func(domains []string) (map[string]string, error)
 }
 
-// Check returns f as it would be registered under name, or why it can't be: a bad name or domain, a
-// domain that another account has, a user that no account may have. It fails if an account's file
-// can't be read: that account's domains are not known, then.
+// Check returns f as it would be registered under name, or an error: for an invalid name or domain, a domain
+// of another account, or a user that no account may have. It also fails if an account's file can't be read,
+// because that account's domains are not known then.
 func (r Registry) Check(name string, f File) (File, error) {
 	if !ValidName(name) {
 		return f, fmt.Errorf("%.60q is no account's name: letters, digits, _, - and ., at most 64", name)
@@ -47,7 +47,7 @@ func (r Registry) Check(name string, f File) (File, error) {
 		f.Domains[i] = domain
 	}
 	if r.Sources == (Sources{}) {
-		return f, nil // One account is served, of the host's own user: there is nobody to take from.
+		return f, nil // A single account is served, so there is no other account to protect.
 	}
 	directory, err := r.read()
 	if err != nil {
@@ -59,7 +59,7 @@ func (r Registry) Check(name string, f File) (File, error) {
 	return f, r.checkDomains(directory, name, f.Domains)
 }
 
-// read returns all accounts, or an error if one of them can't be read.
+// read returns all accounts, or an error if any of them can't be read.
 func (r Registry) read() (*Directory, error) {
 	d := NewDirectory(r.Sources)
 	_, broken := d.Reload()
@@ -86,7 +86,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	}
 	a, err := d.ByUID(*f.UID)
 	switch {
-	case errors.Is(err, ErrUnknown), a.Name == name: // It comes out of another source, and gets a file now.
+	case errors.Is(err, ErrUnknown), a.Name == name: // The account came from another source and gets a file now.
 		return nil
 	case err == nil || errors.Is(err, ErrSuspended):
 		return fmt.Errorf("uid %d is the account %s's: neither could connect", *f.UID, a.Name)
@@ -94,7 +94,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	return err
 }
 
-// checkDomains fails if a domain is another account's, by the files or to the host that runs.
+// checkDomains fails if a domain belongs to another account, according to the files or to the running host.
 func (r Registry) checkDomains(d *Directory, name string, domains []string) error {
 	var taken []string
 	for _, domain := range domains {
@@ -121,7 +121,7 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 	return nil
 }
 
-// Register checks an account and writes its file, whole or not at all; comment is its first line.
+// Register checks an account and writes its file, completely or not at all. comment is the file's first line.
 func (r Registry) Register(name string, f File, comment string) (path string, err error) {
 	lock, err := r.lock()
 	if err != nil {
@@ -145,7 +145,7 @@ func (r Registry) Register(name string, f File, comment string) (path string, er
 
 func (r Registry) path(name string) string { return filepath.Join(r.Dir, name+".toml") }
 
-// lock keeps two registrations from each missing what the other writes. The lock is the directory's own.
+// lock serializes registrations, so that each sees the files of the others. It locks the directory.
 func (r Registry) lock() (*os.File, error) {
 	f, err := os.Open(r.Dir)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package pam asks PAM for the passwords of the system's users, by a program of its own: what PAM's
-// modules do, and what they leave in memory, stays out of the host.
+// Package pam asks PAM for the passwords of the system's users. It runs a program of its own, so that PAM's
+// modules and their memory stay out of the host.
 package pam
 
 import (
@@ -20,24 +20,24 @@ import (
 const Service = "liveapid"
 
 const (
-	atOnce  = 8                // Programs; PAM has those wait who fail.
-	timeout = 20 * time.Second // Of one.
+	atOnce  = 8                // Programs at once. PAM delays failed attempts.
+	timeout = 20 * time.Second // Of a program.
 )
 
 // Checker runs the program.
 type Checker struct {
 	path    string
 	slots   chan struct{}
-	longest atomic.Int64 // Of the programs that ended by themselves, in nanoseconds.
+	longest atomic.Int64 // The longest time of a program that ended by itself, in nanoseconds.
 }
 
-// Longest returns how long verifying took at most.
+// Longest returns the longest time of a verification so far.
 func (c *Checker) Longest() time.Duration { return time.Duration(c.longest.Load()) }
 
-// New returns a checker by the program at path.
+// New returns a checker that runs the program at path.
 func New(path string) *Checker { return &Checker{path: path, slots: make(chan struct{}, atOnce)} }
 
-// Verify tells whether a password is a user's. The error says that it can't be told.
+// Verify reports whether a password belongs to a user. It returns an error if PAM could not decide.
 func (c *Checker) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -49,14 +49,14 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 		return false, nil
 	}
 	if name == "" {
-		name = "nobody's name" // PAM takes its time for a user that is none, too.
+		name = "nobody's name" // PAM takes as long for an unknown user.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.path)
 	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, "/"
 	cmd.Stdin = strings.NewReader(Service + "\x00" + name + "\x00" + password.Reveal() + "\x00")
-	// What a module of PAM's started ends with it, and holds nothing open.
+	// Processes of PAM's modules end with the program and keep no pipe open.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -76,7 +76,7 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return false, nil
 	case errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == 0:
-		return true, nil // It said so; only something it started lives on.
+		return true, nil // The program has answered; only a child of it keeps the pipe open.
 	}
 	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(protocol.Clip(said.String(), protocol.MaxText)))
 }

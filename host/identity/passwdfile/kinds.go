@@ -11,12 +11,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// That a name has no password must not show by the time that verifying takes. A file may hold several kinds
-// of hashes, of which one takes five times as long as another: so a name without one is verified against a
-// hash of the costliest kind in the file, and Longest tells how long that takes.
+// The time of a verification must not tell whether a name has a password. A file may hold several kinds of
+// hashes, and some kinds take five times as long as others. So a name without a password is verified against
+// a hash of the slowest kind in the file, and Longest returns how long that takes.
 
-// measure looks at the kinds of hashes in the file, if it changed, and returns a hash of the costliest
-// kind, which is nobody's.
+// measure measures the kinds of hashes in the file if it has changed. It returns a hash of the slowest kind
+// that matches no password.
 func (f *File) measure() (dummy string, err error) {
 	text, err := f.read()
 	if err != nil {
@@ -24,7 +24,7 @@ func (f *File) measure() (dummy string, err error) {
 	}
 	now := fileState{size: len(text), sum: sha256.Sum256(text), valid: true}
 	f.mu.Lock()
-	defer f.mu.Unlock() // Whoever comes meanwhile must not be answered earlier.
+	defer f.mu.Unlock() // Other verifications wait meanwhile, because they must not be answered sooner.
 	if f.of == now {
 		return f.dummy, nil
 	}
@@ -48,8 +48,8 @@ func (f *File) measure() (dummy string, err error) {
 	return f.dummy, nil
 }
 
-// samples returns a hash of each kind in the file, with another salt than anybody's where that can be: what
-// it is compared with is never a match. Without any, it is of the kind that this program writes.
+// samples returns a hash of each kind in the file, with a new salt if possible. The result of comparing with
+// them is ignored. For an empty file it returns the kind that this program writes.
 func (f *File) samples(text []byte) (map[string]string, error) {
 	out := make(map[string]string)
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -81,13 +81,13 @@ func (f *File) samples(text []byte) (map[string]string, error) {
 	return map[string]string{kindOf(hash): hash}, nil
 }
 
-// kindOf returns a hash's scheme and cost: what stands before its salt.
+// kindOf returns a hash's scheme and cost: the part before its salt.
 func kindOf(hash string) string {
 	parts := strings.Split(hash, "$")
 	switch {
 	case len(parts) < 4:
 		return hash[:min(len(hash), 2)]
-	case strings.HasPrefix(parts[1], "2"): // bcrypt's salt and hash are one word.
+	case strings.HasPrefix(parts[1], "2"): // The salt and the hash of bcrypt are a single word.
 		return strings.Join(parts[:3], "$")
 	}
 	return strings.Join(parts[:len(parts)-2], "$")

@@ -1,6 +1,6 @@
-// Package passwdfile verifies the passwords of accounts against a file of hashes: lines
-// NAME:HASH, with whatever fields behind them, so that /etc/shadow and what htpasswd -B writes can
-// be read too. It knows no account and no mailbox.
+// Package passwdfile verifies the passwords of accounts against a file of hashes: lines NAME:HASH with any
+// further fields, so that it can read /etc/shadow and the output of htpasswd -B. It knows no account and no
+// mailbox.
 package passwdfile
 
 import (
@@ -31,33 +31,33 @@ import (
 )
 
 const (
-	// maxFile bounds the file, and maxPassword what is verified, in bytes.
+	// maxFile limits the file, and maxPassword a password, in bytes.
 	maxFile     = 16 << 20
 	maxPassword = 512
-	// maxCost bounds yescrypt's memory: 2^maxCost blocks of 128*r bytes.
+	// maxCost limits yescrypt's memory: 2^maxCost blocks of 128*r bytes.
 	maxCost = 16
 )
 
-// File is a file of hashes. It is read anew by each question, so that a change counts at once.
+// File is a file of hashes. Every call reads it again, so that a change takes effect at once.
 type File struct {
 	path    string
 	decoder *crypt.Decoder
 	slots   chan struct{} // Verifications at once.
 
 	mu    sync.Mutex
-	of    fileState                // The file that kinds and dummy are of.
-	kinds map[string]time.Duration // What verifying one of each kind in the file takes.
-	dummy string                   // A hash of the kind that takes longest.
+	of    fileState                // The file state to which kinds and dummy belong.
+	kinds map[string]time.Duration // How long a verification of each kind in the file takes.
+	dummy string                   // A hash of the slowest kind.
 }
 
-// fileState tells one content of the file from the next.
+// fileState identifies a content of the file.
 type fileState struct {
 	size  int
 	sum   [sha256.Size]byte
 	valid bool
 }
 
-// Open returns the file at path, which need not be there yet: then nobody has a password.
+// Open returns the file at path. If it does not exist, no name has a password.
 func Open(path string) (*File, error) {
 	decoder, err := crypt.NewDefaultDecoder()
 	if err != nil {
@@ -74,8 +74,8 @@ func newHasher() (algorithm.Hash, error) {
 	return h, nil
 }
 
-// Verify tells whether a password is the one of a name. A name without one takes as long as a
-// name with one. An error says that nobody can be told from another one: the file can't be read.
+// Verify reports whether a password belongs to a name. A name without a password takes as long as a name with
+// one. Verify returns an error if the file can't be read.
 func (f *File) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	hash, err := f.hashOf(name, time.Now())
 	if err != nil {
@@ -92,13 +92,13 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 		return false, err
 	}
 	if !f.verifiable(hash) {
-		hash = "" // It is locked, or of no kind that is known.
+		hash = "" // It is locked or of an unknown kind.
 	}
 	if password.Len() == 0 || password.Len() > maxPassword {
 		hash = ""
 	}
-	// The slot is held until the costliest kind would have been verified: how long others wait for it must not
-	// tell of which kind this one was.
+	// The slot is held for the time of the slowest kind: otherwise the wait of others would tell which kind
+	// this hash was.
 	start := time.Now()
 	ok := false
 	if hash == "" {
@@ -117,8 +117,7 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 	return ok, nil
 }
 
-// Longest implements the HTTPS API's Passwords: what verifying a hash of the costliest kind in the file
-// takes.
+// Longest implements the HTTPS API's Passwords. It returns how long the slowest kind in the file takes.
 func (f *File) Longest() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,7 +137,7 @@ func (f *File) match(hash string, password protocol.Secret) bool {
 	return err == nil && digest.Match(password.Reveal())
 }
 
-// verifiable reports whether a hash is of a kind that is verified.
+// verifiable reports whether a hash is of a supported kind.
 func (f *File) verifiable(hash string) bool {
 	if strings.HasPrefix(hash, "$y$") {
 		return yescryptSetting(hash)
@@ -150,7 +149,7 @@ func (f *File) verifiable(hash string) bool {
 	return err == nil
 }
 
-// Stamp tells one password of a name from the next; "" is none.
+// Stamp returns a value that changes with a name's password, or "" if the name has none.
 func (f *File) Stamp(name string) (string, error) {
 	hash, err := f.hashOf(name, time.Now())
 	if err != nil || hash == "" {
@@ -160,7 +159,7 @@ func (f *File) Stamp(name string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// yescryptSetting reports whether a hash of Debian's own kind takes no more memory than is sane.
+// yescryptSetting reports whether a hash of Debian's default kind needs a sane amount of memory.
 func yescryptSetting(hash string) bool {
 	parts := strings.Split(hash, "$")
 	if len(parts) != 5 {
@@ -172,11 +171,11 @@ func yescryptSetting(hash string) bool {
 
 func verifyYescrypt(hash string, password protocol.Secret) bool {
 	made, err := yescrypt.Hash([]byte(password.Reveal()), []byte(hash))
-	// An error is of a setting that it does not know; its text may quote the hash.
+	// An error means an unknown setting. Its text may quote the hash.
 	return err == nil && subtle.ConstantTimeCompare(made, []byte(hash)) == 1
 }
 
-// Names returns the names that have a line.
+// Names returns the names in the file.
 func Names(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -194,7 +193,7 @@ func Names(path string) ([]string, error) {
 	return names, nil
 }
 
-// own tells whether a file is one that Set may write.
+// own checks that Set may write a file.
 func own(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -208,9 +207,9 @@ func own(path string) error {
 	return nil
 }
 
-// hashOf returns a name's hash; "" where it has none, or one that is locked or past its time.
+// hashOf returns a name's hash, or "" if the name has none, or if it is locked or expired.
 func (f *File) hashOf(name string, now time.Time) (string, error) {
-	text, err := f.read() // Of nobody, too: whether it can be read tells nothing of a name.
+	text, err := f.read() // The file is read for an empty name, too, so that an error does not tell whether a name exists.
 	if err != nil {
 		return "", err
 	}
@@ -225,7 +224,7 @@ func (f *File) hashOf(name string, now time.Time) (string, error) {
 			continue
 		}
 		if len(fields) >= 8 && fields[7] != "" {
-			// shadow(5): the day on which the account ends.
+			// shadow(5): the day on which the account expires.
 			if day, err := strconv.ParseInt(fields[7], 10, 64); err != nil || now.Unix()/86400 >= day {
 				return "", nil
 			}
@@ -238,7 +237,7 @@ func (f *File) hashOf(name string, now time.Time) (string, error) {
 	return "", nil
 }
 
-// Check tells whether the file at path can be relied on. One that is not there is empty.
+// Check reports whether the file at path can be trusted. A missing file is empty.
 func Check(path string) error {
 	var st unix.Stat_t
 	err := unix.Stat(path, &st)
@@ -267,11 +266,12 @@ func (f *File) read() ([]byte, error) {
 	return text, nil
 }
 
-// ErrForeign is a file that another program writes.
+// ErrForeign is returned for a file that another program writes.
 var ErrForeign = errors.New("passwords: the file is another program's")
 
-// Set gives a name a password; an empty one takes it away. It reports whether there was one. A file
-// of the system's, with more fields than a name and a hash, is refused: it has its own tools.
+// Set sets the password of a name; an empty password deletes the line. It reports whether the name had a
+// line. Files with more fields than a name and a hash, such as /etc/shadow, are rejected: the system has its
+// own tools for them.
 func Set(path, name string, password protocol.Secret) (was bool, err error) {
 	line := ""
 	if password.Len() > 0 {

@@ -25,7 +25,7 @@ type document struct {
 
 const maxFile = 64 << 20
 
-// stamp tells whether the file is the one that was read.
+// stamp identifies the version of the file that was read.
 type stamp struct {
 	ino, size    uint64
 	mtime, ctime unix.Timespec
@@ -47,7 +47,7 @@ func stampOf(path string) (stamp, error) {
 	return stamp{ino: st.Ino, size: uint64(st.Size), mtime: st.Mtim, ctime: st.Ctim, there: true}, nil
 }
 
-// load reads the file where it is another one than last time. It needs mu.
+// load reads the file if it has changed. The caller holds mu.
 func (s *Store) load() error {
 	now, err := stampOf(s.path)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Store) load() error {
 	return nil
 }
 
-// read reads the whole file, or says that it can't be.
+// read reads the whole file, or returns an error.
 func read(path string) ([]Token, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +80,7 @@ func read(path string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
-	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // A key that stands twice, for one.
+	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // For example, a repeated key.
 		return nil, fmt.Errorf("tokens %s: it is broken: move it away to begin anew: %w", path, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -103,7 +103,7 @@ func read(path string) ([]Token, error) {
 	return d.Tokens, nil
 }
 
-// change rewrites the file, one process at a time.
+// change rewrites the file. Only a single process does so at a time.
 func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,8 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	if err != nil {
 		return err
 	}
-	// cPanel's keep until they are revoked; three months after their end nobody looks for them.
+	// cPanel keeps tokens until they are revoked. Three months after it has expired, nobody looks for a token
+	// any more.
 	tokens = slices.DeleteFunc(tokens, func(t Token) bool { return t.Expires != 0 && time.Now().Unix() > t.Expires+90*86400 })
 	text, err := json.MarshalIndent(document{Version: 1, Tokens: tokens}, "", " ")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package token keeps the tokens by which programs call over HTTPS: whose each is, what it may do
-// and until when. Of a token itself it keeps the SHA-256 alone. The file is one JSON document,
-// written whole or not at all; one that can't be read to its end is an error, and no token counts.
+// Package token keeps the tokens with which programs call over HTTPS: the user, the permissions and the
+// expiry of each. Of the token itself it keeps only the SHA-256. The file is a JSON document that is replaced
+// as a whole. If it can't be read completely, no token is valid.
 package token
 
 import (
@@ -16,30 +16,30 @@ import (
 	"time"
 )
 
-// Service is where a token may be used.
+// Service is a service that accepts a token.
 type Service string
 
-// The services. A webmail user has no tokens.
+// The services. Webmail users have no tokens.
 const (
 	CPanel Service = "cpanel"
 	WHM    Service = "whm"
 )
 
-// Token is what is kept of one.
+// Token is the record of a token.
 type Token struct {
-	ID      string  `json:"id"` // Public; the token begins with it. "" of an access hash.
+	ID      string  `json:"id"` // Public; the token begins with it. "" for an access hash.
 	User    string  `json:"user"`
-	UID     int     `json:"uid"` // The user's, when it was made: with another one it is another user.
+	UID     int     `json:"uid"` // The user's uid when the token was created. If the uid changes, it is another user.
 	Service Service `json:"service"`
-	Name    string  `json:"name"` // The user's own word for it.
+	Name    string  `json:"name"` // The user's name for the token.
 	SHA256  string  `json:"sha256"`
 	Created int64   `json:"created"`           // Seconds since 1970.
-	Expires int64   `json:"expires,omitempty"` // 0 never.
-	// Features are those it may use; null is all that the account has.
+	Expires int64   `json:"expires,omitempty"` // 0 means never.
+	// Features are the features that the token may use; null means all features of the account.
 	Features []string `json:"features"`
 }
 
-// Full tells whether a token may do all that its user may.
+// Full reports whether a token may do everything that its user may do.
 func (t Token) Full() bool { return t.Features == nil }
 
 // Errors of a store.
@@ -51,11 +51,11 @@ var (
 )
 
 const (
-	// MaxName bounds a name, and MaxEach a user's tokens.
+	// MaxName limits the length of a name, and MaxEach the number of a user's tokens.
 	MaxName = 50
 	MaxEach = 200
 
-	idLength     = 12 // Of 32 letters and digits each: 60 bits, to find it by.
+	idLength     = 12 // From an alphabet of 32 letters and digits: 60 bits, to find the token.
 	secretLength = 52 // 260 bits.
 )
 
@@ -69,28 +69,28 @@ type Store struct {
 	byID   map[string]Token
 }
 
-// Open returns the store at path, which need not be there yet.
+// Open returns the store at path, which need not exist.
 func Open(path string) *Store { return &Store{path: path} }
 
-// Grant is what a new token is for.
+// Grant describes a new token.
 type Grant struct {
 	User     string
 	UID      int
 	Service  Service
 	Name     string
-	Expires  time.Time // Zero never.
-	Features []string  // Nil is all.
+	Expires  time.Time // Zero means never.
+	Features []string  // Nil means all.
 }
 
-// ValidName tells whether a token may have a name: cPanel's documentation allows letters, digits,
-// - and _, at most 50.
+// ValidName reports whether a token may have a name: cPanel's documentation allows letters, digits, - and _,
+// at most 50.
 func ValidName(name string) bool {
 	return name != "" && len(name) <= MaxName && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	})
 }
 
-// Create makes a token and returns it; it can't be had again.
+// Create creates a token and returns it. It can't be shown again.
 func (s *Store) Create(g Grant) (string, Token, error) {
 	text := randomText(idLength + secretLength)
 	t := Token{ID: text[:idLength], SHA256: hashOf(text[idLength:])}
@@ -98,7 +98,7 @@ func (s *Store) Create(g Grant) (string, Token, error) {
 	return text, t, err
 }
 
-// AddAccessHash keeps a legacy access hash, which was made elsewhere, as a user's token.
+// AddAccessHash adds a legacy access hash, which was created elsewhere, as a user's token.
 func (s *Store) AddAccessHash(hash string, g Grant) (Token, error) {
 	hash = normalHash(hash)
 	if !IsAccessHash(hash) {
@@ -137,7 +137,7 @@ func (s *Store) add(t Token, g Grant) (Token, error) {
 	return t, err
 }
 
-// List returns the tokens of a user, or all where user is "".
+// List returns the tokens of a user, or all tokens if user is "".
 func (s *Store) List(user string) ([]Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,12 +153,12 @@ func (s *Store) List(user string) ([]Token, error) {
 	return own, nil
 }
 
-// owned tells whether a token is a user's, as the user is now.
+// owned reports whether a token belongs to a user with this uid.
 func owned(t Token, user string, uid int, service Service) bool {
 	return t.User == user && t.UID == uid && t.Service == service
 }
 
-// Revoke ends a token of a user.
+// Revoke revokes a token of a user.
 func (s *Store) Revoke(user string, uid int, service Service, name string) error {
 	return s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
@@ -170,14 +170,14 @@ func (s *Store) Revoke(user string, uid int, service Service, name string) error
 	})
 }
 
-// RevokeUser ends the tokens of a user who is no more, or is another one now: whose uid is keep, or
-// nobody where it is -1.
+// RevokeUser revokes the tokens of a user that was removed or is another user now. It keeps tokens with the
+// uid keep; -1 keeps none.
 func (s *Store) RevokeUser(user string, keep int) error {
 	err := s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
 		all = slices.DeleteFunc(all, func(t Token) bool { return t.User == user && t.UID != keep })
 		if len(all) == before {
-			return nil, ErrNone // Nothing to write.
+			return nil, ErrNone // There is nothing to write.
 		}
 		return all, nil
 	})
@@ -187,7 +187,7 @@ func (s *Store) RevokeUser(user string, keep int) error {
 	return err
 }
 
-// Rename gives a token of a user another name.
+// Rename renames a token of a user.
 func (s *Store) Rename(user string, uid int, service Service, name, to string) error {
 	if !ValidName(to) {
 		return fmt.Errorf("%w: a name has letters, digits, - and _, at most %d", ErrInvalid, MaxName)
@@ -211,8 +211,8 @@ func (s *Store) Rename(user string, uid int, service Service, name, to string) e
 	})
 }
 
-// Find returns the token that a text is, of a user of a service, or ErrNone; the error is another
-// one where the store can't be read. Whether the user still is who had it is the caller's to tell.
+// Find returns the token with a text for a user of a service, or ErrNone. It returns another error if the
+// store can't be read. The caller checks that the user still is the one for whom the token was created.
 func (s *Store) Find(text, user string, service Service) (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +220,7 @@ func (s *Store) Find(text, user string, service Service) (Token, error) {
 		return Token{}, err
 	}
 	t, secret := s.candidate(text, user, service)
-	// Of one that is not there, too, so that the time tells nothing.
+	// A missing token is compared, too, so that the time does not tell the difference.
 	same := subtle.ConstantTimeCompare([]byte(hashOf(secret)), []byte(t.SHA256)) == 1
 	if !same || t.User != user || t.Service != service || t.Expires != 0 && time.Now().Unix() >= t.Expires {
 		return Token{}, ErrNone
@@ -228,7 +228,7 @@ func (s *Store) Find(text, user string, service Service) (Token, error) {
 	return t, nil
 }
 
-// candidate returns the token that text may be, and what is to be compared of it.
+// candidate returns the token that text may be, and the part of text to compare.
 func (s *Store) candidate(text, user string, service Service) (Token, string) {
 	none := Token{SHA256: hashOf("")}
 	if len(text) == idLength+secretLength {
@@ -250,7 +250,7 @@ func (s *Store) candidate(text, user string, service Service) (Token, string) {
 	return none, hash
 }
 
-// normalHash takes the line feeds out of an access hash, which clients leave in or take out.
+// normalHash removes line feeds from an access hash, because some clients send them and some do not.
 func normalHash(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\r' || r == ' ' {
@@ -260,8 +260,8 @@ func normalHash(text string) string {
 	}, text)
 }
 
-// IsAccessHash tells whether a text has the form of a legacy access hash: hexadecimal digits, of
-// which cPanel's has 928.
+// IsAccessHash reports whether a text has the form of a legacy access hash: hexadecimal digits, of which
+// cPanel's has 928.
 func IsAccessHash(text string) bool {
 	if len(text) < 128 || len(text) > 4096 || len(text)%2 != 0 {
 		return false
@@ -275,7 +275,7 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// randomText returns so many random letters and digits of base 32.
+// randomText returns n random letters and digits of base 32.
 func randomText(n int) string {
 	var b strings.Builder
 	for b.Len() < n {

@@ -1,10 +1,10 @@
-// Package execas is how root starts a program of another user, a worker (Spec) or what the user runs
-// (Program): by way of a process of its own. A child of a Go program that changes its uid between fork and exec can be stopped by that
-// uid's other processes, and stops the parent with it, whose thread waits for the exec; a
-// process that was executed as root before it changed anything stops nobody but itself.
+// Package execas lets root start a program as another user: a worker (Spec), or a program that the user runs
+// (Program). It does so through a launcher process. If a child of a Go program changes its uid between fork
+// and exec, processes of that uid can stop it, and it stops its parent with it, whose thread waits for the
+// exec. A launcher, which was executed as root before it changed its uid, can stop nothing but itself.
 //
-// The program that starts others calls Main first thing; it is its own launcher. Package launch
-// knows no plugin and no account.
+// The program that starts others calls Main first: it is its own launcher. The package knows no plugin and no
+// account.
 package execas
 
 import (
@@ -21,24 +21,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// name is the launcher's own: argument 0, by which Main knows it.
+// name is the launcher's argument 0, by which Main recognizes it.
 const name = "liveapid-launch"
 
-// binaryFD is where the launcher has the program: behind the standard streams.
+// binaryFD is the launcher's descriptor of the program, the first after the standard streams.
 const binaryFD = 3
 
-// Spec is a program to be started as another user.
+// Spec is a program to start as another user.
 type Spec struct {
-	Binary   *os.File // The program itself: what its path names by then does not matter.
-	Args     []string // Its arguments, its name first.
+	Binary   *os.File // The opened program. Its path may name another file by now.
+	Args     []string // Its arguments, including its name.
 	Env      []string // Its whole environment.
-	UID, GID int      // Whom it becomes; it has no further group.
-	Files    uint64   // Descriptors at most; 0 leaves it.
-	FileSize uint64   // Bytes of a file that it writes, at most; 0 leaves it.
-	Cgroup   string   // Folder of a cgroup to enter first; "" enters none.
+	UID, GID int      // The user that it gets; it has no further groups.
+	Files    uint64   // The limit of descriptors; 0 leaves it unchanged.
+	FileSize uint64   // The limit of each file that it writes, in bytes; 0 leaves it unchanged.
+	Cgroup   string   // Directory of a control group to enter first; "" means none.
 }
 
-// Command returns the command that starts s. It dies with the thread that starts it.
+// Command returns the command that starts s. The program dies with the thread that starts it.
 func Command(s Spec) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{
@@ -50,7 +50,7 @@ func Command(s Spec) *exec.Cmd {
 	return cmd
 }
 
-// Main is the launcher, where the running process is one; it then does not return.
+// Main runs the launcher if this process is one, and then does not return.
 func Main() {
 	if len(os.Args) >= 6 && os.Args[0] == programName {
 		_, _ = fmt.Fprintf(os.Stderr, "run: %s\n", programMain(os.Args[1:]))
@@ -59,7 +59,7 @@ func Main() {
 	if len(os.Args) < 8 || os.Args[0] != name {
 		return
 	}
-	runtime.LockOSThread() // What is set for one thread is for the one that executes.
+	runtime.LockOSThread() // Some settings apply to the current thread, which must be the one that executes.
 	err := prepareWorker(os.Args[1:7])
 	if err == nil {
 		err = execute(os.Args[7:])
@@ -68,7 +68,7 @@ func Main() {
 	os.Exit(127)
 }
 
-// prepareWorker gives up all that root has, in the order in which that is possible.
+// prepareWorker limits the process and drops root's privileges, in the only possible order.
 func prepareWorker(words []string) error {
 	var n [5]uint64
 	for i := range n {
@@ -99,7 +99,7 @@ func prepareWorker(words []string) error {
 	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
-	// A change of the uid takes the signal away that the host's end sends.
+	// Changing the uid cleared the signal that the process gets when the host ends.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("die with the host: %w", err)
 	}
@@ -117,7 +117,7 @@ func limit(files, size uint64) error {
 		if l.value == 0 {
 			continue
 		}
-		// Where the host has less, so have its workers.
+		// A worker's limit can't be higher than the host's.
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
 			return fmt.Errorf("limits: %w", err)
@@ -133,7 +133,7 @@ func limit(files, size uint64) error {
 	return nil
 }
 
-// execute turns the launcher into the program.
+// execute replaces the launcher by the program.
 func execute(args []string) error {
 	argv, err := syscall.SlicePtrFromStrings(args)
 	if err != nil {

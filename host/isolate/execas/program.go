@@ -13,21 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// programName is argument 0 of the launcher of a Program, by which Main knows it.
+// programName is argument 0 of a Program's launcher, by which Main recognizes it.
 const programName = "liveapid-launch-program"
 
-// Program is a program that root runs for an account, with what a login of the account would have. A
-// worker is a Spec and has less.
+// Program is a program that root runs for an account, in an environment like a login of the account. A worker
+// is a Spec and has less.
 type Program struct {
-	Words    []string // The program, looked up in Env's PATH as the account, and its arguments.
+	Words    []string // The program and its arguments. The program is looked up in Env's PATH, as the account.
 	Env      []string // Its whole environment.
-	UID, GID int      // Whom it becomes; it has no further group.
-	Dir      string   // Where it starts, if the account may enter it; else in Home, else in /.
+	UID, GID int      // The user that it gets; it has no further groups.
+	Dir      string   // Its working directory if the account can enter it, otherwise Home, otherwise /.
 	Home     string
 }
 
-// Command returns the command that starts p. The caller sets its standard streams, and gives it a
-// session and a terminal of its own: see package terminal.
+// Command returns the command that starts p. The caller sets its standard streams, and gives it a session and
+// a terminal of its own; see package terminal.
 func (p Program) Command() *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{programName, strconv.Itoa(p.UID), strconv.Itoa(p.GID), p.Dir, p.Home}, p.Words...)
@@ -36,8 +36,8 @@ func (p Program) Command() *exec.Cmd {
 	return cmd
 }
 
-// The highest limits that an account's program gets from root, whose own may have none: descriptors,
-// processes, bytes of locked memory and of message queues, signals, and priorities.
+// The highest limits of an account's program. Root's own may be unlimited: descriptors, processes, bytes of
+// locked memory and of message queues, signals, and priorities.
 var programLimits = []struct {
 	what int
 	soft uint64
@@ -54,7 +54,7 @@ var programLimits = []struct {
 	{unix.RLIMIT_NICE, 0, 0},
 }
 
-// programMain turns the launcher into the program; it returns only on failure.
+// programMain replaces the launcher by the program. It returns only on failure.
 func programMain(args []string) error {
 	runtime.LockOSThread()
 	uid, err1 := strconv.Atoi(args[0])
@@ -65,7 +65,7 @@ func programMain(args []string) error {
 	if uid <= 0 || gid <= 0 {
 		return errors.New("root starts no account's program as root")
 	}
-	// Descriptors that root's shell left open must not pass on.
+	// The program must not inherit descriptors that root's shell left open.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
 	}
@@ -79,7 +79,8 @@ func programMain(args []string) error {
 	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
-	// As the account: a directory that root is in may lie below one that the account can't enter.
+	// This happens as the account: root's working directory may be below a directory that the account can't
+	// enter.
 	for _, dir := range []string{args[2], args[3], "/"} {
 		if dir != "" && os.Chdir(dir) == nil {
 			break
@@ -93,8 +94,8 @@ func programMain(args []string) error {
 	return fmt.Errorf("execute %s: %w", words[0], syscall.Exec(path, words, os.Environ()))
 }
 
-// dropPrivileges gives up all of root's identity, in the order in which that is possible. The calling
-// goroutine is locked to its thread.
+// dropPrivileges drops all privileges of root, in the only possible order. The calling goroutine is locked to
+// its thread.
 func dropPrivileges(uid, gid int) error {
 	if err := ordinary(); err != nil {
 		return err
@@ -108,8 +109,8 @@ func dropPrivileges(uid, gid int) error {
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
 		return fmt.Errorf("uid: %w", err)
 	}
-	// Whoever has a session keyring has all rights to the keys in it, whoever's they are. Where the system
-	// offers no keyrings, or forbids them, there is nothing to leave.
+	// A process has all rights to the keys in its session keyring, even to those of other users, so it gets a
+	// new one. If the system has no keyrings or forbids them, there is nothing to leave.
 	_, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	if errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM {
 		return fmt.Errorf("a session keyring of its own: %w", errno)
@@ -117,8 +118,8 @@ func dropPrivileges(uid, gid int) error {
 	return nil
 }
 
-// ordinary has the thread scheduled as everybody's are, whatever root has for itself: processor, disk, and
-// who is ended first when memory runs out.
+// ordinary resets the thread's scheduling to that of ordinary users: processor, disk, and the order in which
+// the kernel kills processes when memory runs out.
 func ordinary() error {
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
 		return fmt.Errorf("scheduling: %w", err)
@@ -150,15 +151,16 @@ func lowerLimits() error {
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
 }
 
-// kernelAction is the kernel's struct sigaction of the architectures that liveapid is built for. Zero
-// is SIG_DFL.
+// kernelAction is the kernel's struct sigaction on the architectures for which liveapid is built. Its zero
+// value is SIG_DFL.
 type kernelAction struct {
 	handler, flags, restorer uintptr
 	mask                     uint64
 }
 
-// resetSignals has every signal do what it does by default: what root's shell ignores, as nohup
-// does, the program would ignore, too. execve resets those that are handled, and no others.
+// resetSignals sets the default action of every ignored signal: a signal that root's shell ignores, for
+// example under nohup, would be ignored by the program, too. execve resets handled signals but not ignored
+// ones.
 func resetSignals() error {
 	for _, number := range ignoredSignals() {
 		if err := defaultAction(number); err != nil {
@@ -168,7 +170,7 @@ func resetSignals() error {
 	return nil
 }
 
-// ignoredSignals reads from the kernel which signals the process ignores.
+// ignoredSignals returns the signals that the process ignores, from the kernel.
 func ignoredSignals() []int {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

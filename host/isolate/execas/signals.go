@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// defaultAction sets a signal's action to SIG_DFL behind the Go runtime's back, which is about to be
-// replaced by the program.
+// defaultAction sets a signal's action to SIG_DFL without the Go runtime, which the program is about to
+// replace.
 func defaultAction(number int) error {
 	var action kernelAction
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(number), uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)

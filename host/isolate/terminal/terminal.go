@@ -1,8 +1,7 @@
-// Package terminal runs a command that must not have the terminal of whoever starts it: a program
-// of an account that root runs. Who has root's terminal could type into it (ioctl TIOCSTI), and
-// would go on to have it when root's command has ended. The command gets a session of its own and, if
-// one of the standard streams is a terminal, a pseudo-terminal whose bytes are relayed. The package
-// knows no account.
+// Package terminal runs a command without the terminal of the user who starts it: a program of an account
+// that root runs. With root's terminal, the program could type into it (ioctl TIOCSTI), and would keep it
+// after root's command has ended. The command gets a session of its own. If a standard stream is a terminal,
+// the command gets a pseudo-terminal, whose bytes are relayed. The package knows no account.
 package terminal
 
 import (
@@ -20,16 +19,14 @@ import (
 	"golang.org/x/term"
 )
 
-// Streams are the standard streams of whoever starts the command.
+// Streams are the standard streams of the process that starts the command.
 type Streams struct{ In, Out, Err *os.File }
 
-// drainTime is how long output is relayed that the command's children still write after it has
-// ended.
+// drainTime is how long output of the command's children is relayed after the command has ended.
 const drainTime = 200 * time.Millisecond
 
-// Run runs cmd with the streams until it ends. Those that are terminals are replaced by one
-// pseudo-terminal, owned by uid. started is called with the running process; signals sent to it are
-// the caller's matter.
+// Run runs cmd with the streams until it ends. Terminals among the streams are replaced by a pseudo-terminal
+// that uid owns. started is called with the running process; the caller forwards signals to it.
 func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -89,8 +86,8 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 	return err
 }
 
-// rawMode hands key strokes on as they come: what they mean is the pseudo-terminal's to say. A
-// command in the background leaves the terminal as it is, and reads nothing of it.
+// rawMode passes keys on unchanged; the pseudo-terminal interprets them. A command in the background leaves
+// the terminal as it is and reads nothing from it.
 func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 	if !is {
 		return false, func() {}
@@ -104,19 +101,19 @@ func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 		return false, func() {}
 	}
 	return true, func() {
-		// What the terminal answered to the command's questions must not reach the shell as typed.
+		// Answers of the terminal to queries of the command must not reach the shell as typed text.
 		_ = unix.IoctlSetInt(int(in.Fd()), unix.TCFLSH, unix.TCIFLUSH)
 		_ = term.Restore(int(in.Fd()), state)
 	}
 }
 
-// relay copies bytes between the pseudo-terminal and the streams. The channel is closed when the
-// command's side is closed and all of its output was copied.
+// relay copies bytes between the pseudo-terminal and the streams. The channel is closed when the command's
+// side is closed and all of its output was copied.
 func relay(master *os.File, input bool, terminals []bool, streams Streams) <-chan struct{} {
 	if input {
-		go func() { _, _ = io.Copy(master, streams.In) }() // It ends with the process: nothing interrupts the read.
+		go func() { _, _ = io.Copy(master, streams.In) }() // It ends with this process, because the read can't be interrupted.
 	}
-	var to io.Writer = io.Discard // With output elsewhere, the pseudo-terminal has only the echo of the input.
+	var to io.Writer = io.Discard // If the output is elsewhere, the pseudo-terminal shows only the echo of the input.
 	if terminals[1] {
 		to = streams.Out
 	} else if terminals[2] {
@@ -125,12 +122,12 @@ func relay(master *os.File, input bool, terminals []bool, streams Streams) <-cha
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(to, master) // EIO is the end of a pseudo-terminal.
+		_, _ = io.Copy(to, master) // EIO marks the end of a pseudo-terminal.
 	}()
 	return done
 }
 
-// followSize hands on each change of the terminal's size.
+// followSize copies each change of the terminal's size.
 func followSize(from, master *os.File) (stop func()) {
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, unix.SIGWINCH)

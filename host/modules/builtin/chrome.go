@@ -9,9 +9,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Chrome serves the module Chrome: the frame of a page, which the shims' header and
-// footer print. Upstream's frame is the theme's; this one is plain HTML that any style
-// sheet can dress, since a plugin's page brings its own.
+// Chrome serves the module Chrome: the frame of a page, which the shims' header and footer print. cPanel's
+// frame belongs to its theme. This frame is plain HTML that any style sheet can format, because a plugin's
+// page brings its own.
 type Chrome struct{}
 
 var _ host.Plugin = Chrome{}

@@ -9,8 +9,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/cpvars"
 )
 
-// Special serves the requests that belong to no module of cPanel's: print, langprint, if
-// and feature. Each is a module of one function of API 1 with its own name.
+// Special serves the requests that belong to no module of cPanel's: print, langprint, if and feature. Each is
+// a module with a single function of API 1 with the same name.
 type Special struct{}
 
 var _ host.Plugin = Special{}
@@ -59,8 +59,8 @@ func flag(b bool) int64 {
 	return 0
 }
 
-// Variables returns what the variables of an account's programs are: facts of the account
-// alone, and nothing of the host's own environment.
+// Variables returns the variables of an account's programs: facts about the account, and nothing of the
+// host's environment.
 func Variables(a protocol.Account) cpvars.Lookup {
 	fact := func(key, fallback string) string {
 		if value, ok := a.Data[key]; ok {
@@ -88,7 +88,7 @@ func Variables(a protocol.Account) cpvars.Lookup {
 			return env[key]
 		}
 		if key != "" {
-			return "" // $FORM and $CONF: a session has no form, and shows no configuration.
+			return "" // $FORM and $CONF: a session has no form, and the configuration is private.
 		}
 		return plain[name]
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Tokens serves the module Tokens: an account's own tokens for the HTTPS API. Functions, fields
-// and rules are those of cPanel's documentation (UAPI, "API Token Management").
+// Tokens serves the module Tokens: an account's own tokens for the HTTPS API. Functions, fields and rules
+// follow cPanel's documentation (UAPI, "API Token Management").
 type Tokens struct{ Store *token.Store }
 
 var (
@@ -51,7 +51,7 @@ func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error
 	caller, call := r.Caller, r.Call
 	a := caller.Account
 	if caller.Features != nil && call.Func != "list" {
-		// It could make a token that may do more than itself.
+		// Otherwise it could create a token that may do more than itself.
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't make or change tokens.")), nil
 	}
 	name, _ := call.Args.Named["name"].(string)
@@ -65,7 +65,7 @@ func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error
 		return p.list(a), nil
 	case "revoke":
 		err := p.Store.Revoke(a.Name, a.UID, token.CPanel, name)
-		if errors.Is(err, token.ErrNone) { // What was asked for is so.
+		if errors.Is(err, token.ErrNone) { // The token does not exist, which is what the caller wants.
 			return &protocol.Result{Data: int64(1), Messages: []string{noToken}}, nil
 		}
 		return done(name, err), nil
@@ -122,7 +122,7 @@ func (p Tokens) list(a protocol.Account) *protocol.Result {
 
 const noToken = "You have no API token with this name."
 
-// done is the result of a change, or why it was not made.
+// done returns the result of a change, or its error.
 func done(name string, err error) *protocol.Result {
 	fail := func(kind protocol.Kind, message string) *protocol.Result {
 		return protocol.Failed(protocol.NewError(kind, message))

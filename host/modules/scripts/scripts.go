@@ -1,6 +1,6 @@
-// Package scripts finds the modules that are written as scripts: the folders of a modules
-// folder, each with a module.pl or module.php, and cPanel-style UAPI modules in its
-// Cpanel/API. It says how each is started and starts nothing itself.
+// Package scripts finds the modules that are written as scripts: the subdirectories of a modules directory
+// with a module.pl or module.php, and cPanel-style UAPI modules in its Cpanel/API. It returns how to start
+// each module and starts nothing itself.
 package scripts
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
-// Module is one script module.
+// Module is a script module.
 type Module struct {
-	Name     string         // As callers name it.
-	Dir      string         // Where the script starts.
+	Name     string         // The name that callers use.
+	Dir      string         // The directory in which the script starts.
 	Command  []string       // Program and arguments.
-	Env      []string       // Beside a worker's own.
-	Settings map[string]any // The operator's, from the manifest.
+	Env      []string       // In addition to a worker's own environment.
+	Settings map[string]any // The operator's settings, from the manifest.
 }
 
-// PluginSettings are the module as cmd/liveapi-script takes it.
+// PluginSettings returns the settings of cmd/liveapi-script for the module.
 func (m Module) PluginSettings() map[string]any {
 	settings := map[string]any{"module": m.Name, "dir": m.Dir, "command": texts(m.Command), "env": texts(m.Env)}
 	if m.Settings != nil {
@@ -42,29 +42,29 @@ func texts(list []string) []any {
 	return out
 }
 
-// manifest is a folder's module.toml. All of it may be left out.
+// manifest is a directory's module.toml. All keys are optional.
 type manifest struct {
-	Name     string         `toml:"name"`     // "" is the folder's name.
-	Command  []string       `toml:"command"`  // Empty: perl or php, by the script's name.
-	Settings map[string]any `toml:"settings"` // Handed to the script.
+	Name     string         `toml:"name"`     // "" means the directory's name.
+	Command  []string       `toml:"command"`  // Empty means perl or php, by the script's name.
+	Settings map[string]any `toml:"settings"` // Passed to the script.
 }
 
-// Finder looks into one modules folder.
+// Finder searches a modules directory.
 type Finder struct {
-	Dir      string // The modules folder, absolute.
-	Bindings string // The folder with perl/lib and php/module.php.
-	// Check tells whether a file or folder may be run for others; nil trusts all.
+	Dir      string // The modules directory, absolute.
+	Bindings string // The directory with perl/lib and php/module.php.
+	// Check reports whether a file or directory may be run for others; nil trusts all.
 	Check func(path string) error
 }
 
-// Find returns the modules and, beside them, what is wrong with others: a broken module
-// must not take the rest with it. The error is for the folder itself.
+// Find returns the modules, and an error for each broken module, which does not affect the others. err means
+// that the directory itself can't be read.
 func (f Finder) Find() (modules []Module, broken []error, err error) {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
 	}
-	// What every script loads. Without it there are no modules; the host has others to serve.
+	// Every script loads these. Without them there are no script modules, but the host has others to serve.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, []error{fmt.Errorf("all modules: the libraries that they load: %w", err)}, nil
@@ -85,7 +85,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	for _, e := range entries {
 		path := filepath.Join(f.Dir, e.Name())
 		if e.Name() == "Cpanel" {
-			// Such a module may load whatever lies in the modules folder.
+			// Such a module may load any file in the modules directory.
 			if err := f.checkAll(f.Dir); err != nil {
 				broken = append(broken, fmt.Errorf("the modules in %s: %w", path, err))
 				continue
@@ -95,7 +95,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 			}
 			continue
 		}
-		// A link to a folder is one as well.
+		// A link to a directory counts as a directory.
 		if info, err := os.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
@@ -108,11 +108,11 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	return modules, broken, nil
 }
 
-// custom returns the cPanel-style modules' files.
+// custom returns the files of the cPanel-style modules.
 func custom(cpanel string) []string {
 	var files []string
 	dir := filepath.Join(cpanel, "API")
-	entries, _ := os.ReadDir(dir) // There may be none.
+	entries, _ := os.ReadDir(dir) // The directory may not exist.
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".pm") {
 			files = append(files, filepath.Join(dir, e.Name()))
@@ -133,7 +133,7 @@ func (f Finder) customModule(file string) Module {
 }
 
 func (f Finder) folder(dir string) (Module, error) {
-	// First: what others can write is not even read.
+	// This comes first: a directory that others can write is not even read.
 	if err := f.checkAll(dir); err != nil {
 		return Module{}, err
 	}
@@ -158,10 +158,10 @@ func (f Finder) folder(dir string) (Module, error) {
 	return out, err
 }
 
-// maxManifest bounds a module.toml, in bytes.
+// maxManifest limits a module.toml, in bytes.
 const maxManifest = 64 << 10
 
-// readManifest reads a module.toml: a file, and not too long a one.
+// readManifest reads a module.toml, which must be a regular file within the limit.
 func readManifest(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -178,7 +178,7 @@ func readManifest(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxManifest))
 }
 
-// command is how a script is started that has no command of its own.
+// command returns the command for a script whose manifest names none.
 func (f Finder) command(dir string) (command []string, err error) {
 	for _, kind := range []struct {
 		script  string
@@ -202,7 +202,7 @@ func (f Finder) command(dir string) (command []string, err error) {
 	return command, nil
 }
 
-// checkAll checks everything in a module's folder: a script loads what lies beside it.
+// checkAll checks every file in a module's directory, because a script may load any of them.
 func (f Finder) checkAll(dir string) error {
 	if f.Check == nil {
 		return nil

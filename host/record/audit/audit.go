@@ -1,7 +1,6 @@
-// Package audit is the log of what was changed: who, from where, what, of which mailbox, with
-// what outcome. It is a file of JSON lines that only grows; each line has the hash of the one
-// before it, so that a line that was changed, put in or taken out is found. It gets no secret,
-// and knows no module.
+// Package audit writes the log of changes: the user, the origin, the change, the mailbox and the outcome. The
+// log is a file of JSON lines that only grows. Each line has the hash of the line before, so that a changed,
+// added or removed line is detected. It contains no secret, and the package knows no module.
 package audit
 
 import (
@@ -19,12 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record is one line.
+// Record is a line of the log.
 type Record struct {
-	N        uint64            `json:"n"`    // Counts from 1, over files.
+	N        uint64            `json:"n"`    // Counts from 1, across files.
 	Time     time.Time         `json:"time"` // UTC.
 	Event    string            `json:"event"`
-	ID       string            `json:"id,omitempty"` // The call's, as the caller and the other log have it.
+	ID       string            `json:"id,omitempty"` // The call's id, as in the answer to the caller and in the other log.
 	Account  string            `json:"account,omitempty"`
 	Role     string            `json:"role,omitempty"`
 	Door     string            `json:"door,omitempty"`
@@ -35,18 +34,18 @@ type Record struct {
 	Args     map[string]string `json:"args,omitempty"`
 	Result   string            `json:"result,omitempty"`
 	Reason   string            `json:"reason,omitempty"`
-	Prev     string            `json:"prev"` // The hash of the line before; of the first one, zeros.
+	Prev     string            `json:"prev"` // The hash of the line before; zeros in the first line.
 }
 
 // The events.
 const (
 	EventBegin  = "begin"  // A call that changes something is about to run.
-	EventEnd    = "end"    // It is over.
-	EventOpened = "opened" // A host began to write the file.
-	EventCut    = "cut"    // A line that was written half, when power failed, was cut off.
+	EventEnd    = "end"    // The call has ended.
+	EventOpened = "opened" // A host opened the file.
+	EventCut    = "cut"    // An incomplete line, left by a power failure, was truncated.
 )
 
-// maxLine bounds a line, in bytes.
+// maxLine limits a line, in bytes.
 const maxLine = 64 << 10
 
 var zeros = hex.EncodeToString(make([]byte, sha256.Size))
@@ -59,10 +58,10 @@ type Log struct {
 	file *os.File
 	n    uint64
 	prev string
-	bad  error // Why nothing can be written any more.
+	bad  error // Why the log can't be written any more.
 }
 
-// Open opens the log at path, or begins it, and takes it for this process alone.
+// Open opens or creates the log at path and locks it for this process.
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, prev: zeros}
 	if err := l.open(); err != nil {
@@ -71,7 +70,7 @@ func Open(path string) (*Log, error) {
 	return l, nil
 }
 
-// open needs mu, or nobody else.
+// open opens the file. The caller holds mu, or nobody else has l.
 func (l *Log) open() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -106,13 +105,13 @@ func (l *Log) open() error {
 		err = l.write(Record{Event: EventOpened})
 	}
 	if err != nil {
-		_ = f.Close() // And with it the lock.
+		_ = f.Close() // This also releases the lock.
 		l.file = nil
 	}
 	return err
 }
 
-// lastLine returns the last whole line, without its line feed, and how many bytes follow it.
+// lastLine returns the last complete line, without its line feed, and the number of bytes after it.
 func lastLine(f *os.File) (line []byte, cut int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -140,8 +139,8 @@ func hashOf(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Append writes a record. It is with the kernel when Append returns, so that the end of this
-// process loses none; a failure of the machine may lose the last ones.
+// Append writes a record. When it returns, the kernel has the record, so that the end of this process loses
+// none; a failure of the machine may lose the last records.
 func (l *Log) Append(r Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +172,7 @@ func (l *Log) write(r Record) error {
 	return nil
 }
 
-// recover cuts what a write that failed left of a line.
+// recover truncates a partial line left by a failed write.
 func (l *Log) recover() error {
 	_, cut, err := lastLine(l.file)
 	if err != nil {
@@ -189,7 +188,7 @@ func (l *Log) recover() error {
 	return nil
 }
 
-// Reopen goes on in a new file where the old one was moved away. The chain goes on in it.
+// Reopen opens the file again if the old file was moved away. The chain continues in the new file.
 func (l *Log) Reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,18 +200,18 @@ func (l *Log) Reopen() error {
 		return nil
 	}
 	if l.bad != nil {
-		l.bad = l.recover() // A line that is half there would stay in the old file.
+		l.bad = l.recover() // A partial line would stay in the old file.
 	}
 	old, n, prev, bad := l.file, l.n, l.prev, l.bad
 	l.file = nil
 	if err := l.open(); err != nil {
-		l.file, l.n, l.prev, l.bad = old, n, prev, bad // Better in the old file than nowhere.
+		l.file, l.n, l.prev, l.bad = old, n, prev, bad // The old file is better than none.
 		return err
 	}
 	return errors.Join(old.Sync(), old.Close())
 }
 
-// Close ends the log.
+// Close closes the log.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

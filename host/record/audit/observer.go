@@ -8,11 +8,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Observer writes down each call that changes something: before it runs, and with its outcome
-// when it is over. One without an outcome was cut off; whether it took effect is not known.
+// Observer records each call that changes something: before it runs, and its outcome afterwards. A call
+// without an outcome was interrupted; whether it took effect is unknown.
 type Observer struct {
 	Log    *Log
-	Errors *slog.Logger // Where it says that an outcome could not be written.
+	Errors *slog.Logger // Receives errors of writing an outcome.
 }
 
 var _ host.Observer = (*Observer)(nil)
@@ -26,7 +26,7 @@ func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 		return
 	}
 	r := record(EventEnd, e)
-	r.Args = nil // They stand in the first one.
+	r.Args = nil // The first record has them.
 	r.Result = "ok"
 	if result.Err != nil {
 		r.Result, r.Reason = string(result.Err.Kind), protocol.Clip(result.Err.Message, maxRecordText)
@@ -36,7 +36,7 @@ func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 	}
 }
 
-// maxRecordText bounds each text of a record that a client chose, in bytes.
+// maxRecordText limits each text of a record that a client chose, in bytes.
 const maxRecordText = 300
 
 func record(event string, e host.Event) Record {

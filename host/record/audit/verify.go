@@ -9,20 +9,20 @@ import (
 	"io"
 )
 
-// ErrBroken is a log whose lines are not those that were written.
+// ErrBroken is returned for a log that was changed after it was written.
 var ErrBroken = errors.New("audit: the chain is broken")
 
-// Chain is where a log has got to.
+// Chain is the state of a verified log.
 type Chain struct {
-	N       uint64 // The last record's number.
-	Hash    string // The last line's hash.
-	Records uint64 // How many were looked at.
+	N       uint64 // The number of the last record.
+	Hash    string // The hash of the last line.
+	Records uint64 // The number of verified records.
 	started bool
 }
 
-// Verify reads a log from its first line to its last, or goes on where an older file ended. Of
-// the oldest file that is kept the first line is taken as it is. A last line that is only half
-// there is told apart: the host that writes next cuts it.
+// Verify verifies a log from its first line to its last, or continues after an older file. The first line of
+// the oldest file that is kept is trusted. An incomplete last line has an error of its own; the host
+// truncates it when it next opens the log.
 func (c *Chain) Verify(r io.Reader) error {
 	in := bufio.NewReaderSize(r, maxLine+1)
 	for {

@@ -1,5 +1,5 @@
-// Package metrics counts what the host does, in the form that Prometheus reads. It knows no
-// plugin and no session: what it can't count itself it is given as functions.
+// Package metrics counts the host's work in the form that Prometheus reads. It knows no plugin and no
+// session; it gets the numbers that it can't count as functions.
 package metrics
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Metrics are one host's.
+// Metrics are the metrics of a host.
 type Metrics struct {
 	registry *prometheus.Registry
 	calls    *prometheus.CounterVec
@@ -25,7 +25,7 @@ type Metrics struct {
 
 var _ host.Observer = (*Metrics)(nil)
 
-// Sources are what is asked when somebody looks.
+// Sources are functions that are called for each scrape.
 type Sources struct {
 	Sessions func() int
 	Calls    func() int // In flight.
@@ -33,7 +33,7 @@ type Sources struct {
 	Accounts func() int
 }
 
-// Workers are what there is to count of one plugin's.
+// Workers are the numbers of a plugin's workers.
 type Workers struct {
 	Plugin                       string
 	Running                      int
@@ -41,7 +41,7 @@ type Workers struct {
 	Restarts, Hangs, MemoryKills uint64
 }
 
-// New returns metrics that count nothing yet.
+// New returns metrics that are all zero.
 func New(s Sources) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -78,8 +78,8 @@ func (m *Metrics) Handler() http.Handler {
 // Begin implements host.Observer.
 func (m *Metrics) Begin(host.Event) error { return nil }
 
-// End implements host.Observer. Of what there is no function of, names are a client's own words,
-// of which there is no end.
+// End implements host.Observer. Calls of unknown functions are counted together, because a client can send
+// any number of names.
 func (m *Metrics) End(e host.Event, result *protocol.Result, took time.Duration) {
 	module, function, api, kind := "unknown", "unknown", "unknown", "ok"
 	if e.Function.Name != "" {
@@ -97,7 +97,7 @@ func (m *Metrics) Request(service string, status int, took time.Duration) {
 	m.requests.WithLabelValues(service, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// workers collects what supervisors say.
+// workers collects the numbers of the supervisors.
 type workers struct{ read func() []Workers }
 
 var (

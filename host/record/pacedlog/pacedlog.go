@@ -1,5 +1,5 @@
 // Package pacedlog limits the rate of log lines, so that a client that connects again and again can't fill
-// the disk that the audit log needs. The text of the lines and their destination do not belong here.
+// the disk that the audit log needs. It does not change the text of lines or their destination.
 package pacedlog
 
 import (
@@ -12,8 +12,8 @@ import (
 
 const (
 	perSecond = 10   // Lines with the same message.
-	burst     = 1000 // As many at once: all accounts of a server may be wrong at its start.
-	messages  = 1000 // If there are more, the rest share one limit: some libraries put addresses into messages.
+	burst     = 1000 // The burst: at the start of a server, all its accounts may have the same problem.
+	messages  = 1000 // Further messages share a limit, because some libraries put addresses into messages.
 )
 
 // Handler is a slog.Handler that drops records if too many have the same message. The next record with that

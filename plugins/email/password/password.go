@@ -1,6 +1,6 @@
-// Package password turns passwords into what a mail store keeps and holds them against
-// it: the schemes SHA512-CRYPT, BLF-CRYPT and ARGON2ID, as Dovecot reads them. All
-// cryptography is go-crypt's. It knows no mailbox and no file.
+// Package password hashes passwords for a mail store and verifies them: the schemes SHA512-CRYPT, BLF-CRYPT
+// and ARGON2ID, as Dovecot reads them. All cryptography comes from go-crypt. The package knows no mailbox and
+// no file.
 package password
 
 import (
@@ -19,10 +19,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Scheme is a way of hashing, by Dovecot's name.
+// Scheme is a way of hashing, with Dovecot's name.
 type Scheme string
 
-// The schemes that can be written.
+// The schemes of new hashes.
 const (
 	SHA512Crypt Scheme = "SHA512-CRYPT" // cPanel's own.
 	BlfCrypt    Scheme = "BLF-CRYPT"
@@ -30,21 +30,21 @@ const (
 )
 
 const (
-	// MaxBytes bounds a password. libxcrypt, with which Dovecot verifies, refuses 512
-	// bytes and more: such a mailbox could never log in.
+	// MaxBytes limits a password. libxcrypt, with which Dovecot verifies, rejects 512 bytes and more, so such
+	// a mailbox could never log in.
 	MaxBytes = 256
-	// maxBcrypt is what bcrypt compares, without the NUL that ends a password: at 72
-	// bytes, longer ones that begin alike would log in.
+	// maxBcrypt is the number of bytes that bcrypt compares, without the NUL at the end. With longer
+	// passwords, every password with the same first 72 bytes could log in.
 	maxBcrypt = 71
 
-	shaRounds   = 5000 // What crypt(3) takes where a hash names none.
+	shaRounds   = 5000 // The default of crypt(3) if a hash names no rounds.
 	bcryptCost  = 10
 	argonMemory = 64 << 10 // KiB.
 	argonTime   = 3
 	argonLanes  = 1
 )
 
-// Hasher hashes by one scheme.
+// Hasher hashes with a scheme.
 type Hasher struct {
 	scheme Scheme
 	prefix string
@@ -52,13 +52,13 @@ type Hasher struct {
 	slots  chan struct{} // Hashes at once.
 }
 
-// NewHasher returns a hasher; "" is SHA512-CRYPT.
+// NewHasher returns a hasher; "" means SHA512-CRYPT.
 func NewHasher(scheme Scheme) (*Hasher, error) {
 	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.NumCPU())}
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:
-		// Bare, as cPanel's files have it: everything that reads them knows crypt(3).
+		// Without a prefix, as in cPanel's files: every program that reads them knows crypt(3).
 		h.scheme = SHA512Crypt
 		h.hash, err = shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(shaRounds))
 	case BlfCrypt:
@@ -76,8 +76,7 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 	return h, nil
 }
 
-// Check tells whether password can be stored so that exactly it logs in. The error is
-// for the caller.
+// Check returns an error for the caller if password can't be stored so that exactly this password logs in.
 func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	text := password.Reveal()
 	most := MaxBytes
@@ -94,9 +93,8 @@ func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	return nil
 }
 
-// Hash returns what a store keeps for password. As many run at once as there are
-// processors, and of ARGON2ID, which takes its memory each time, one; the others wait for
-// their turn, or the end of ctx.
+// Hash returns the stored form of password. As many run at once as there are processors; ARGON2ID, which
+// needs much memory, runs alone. Others wait, until ctx ends.
 func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, error) {
 	select {
 	case h.slots <- struct{}{}:

@@ -15,9 +15,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A store's owner can write any hash into it, and verifying runs at the cost that the
-// hash names. These are the highest that are run; a bcrypt hash of cost 31 would not
-// return within the hour.
+// The owner of a store can write any hash into it, and the hash names the cost of its verification. These are
+// the highest costs that are accepted. A bcrypt hash with cost 31 would take more than an hour.
 const (
 	maxStored      = 512     // Bytes of a stored hash.
 	maxShaRounds   = 100_000 //
@@ -33,10 +32,10 @@ var (
 	ErrCost   = errors.New("password: a hash whose cost is over the limit")
 )
 
-// kind is one family of hashes: how its cost is read and what decodes it.
+// kind is a family of hashes: the pattern of its cost and its decoder.
 type kind struct {
-	pattern *regexp.Regexp // Its groups are the cost.
-	limits  []int          // For each group; an empty group is fine.
+	pattern *regexp.Regexp // Its groups are the costs.
+	limits  []int          // For each group; an empty group is accepted.
 	decode  func(string) (algorithm.Digest, error)
 }
 
@@ -51,15 +50,15 @@ func kinds() []kind {
 	}
 }
 
-// Verifier verifies passwords against stored hashes of every kind that Dovecot's CRYPT
-// and ARGON2ID schemes read.
+// Verifier verifies passwords against stored hashes of every kind that Dovecot's CRYPT and ARGON2ID schemes
+// read.
 type Verifier struct{ kinds []kind }
 
 // NewVerifier returns a verifier.
 func NewVerifier() *Verifier { return &Verifier{kinds: kinds()} }
 
-// Verify tells whether password is the one that stored was made of. A hash that is not
-// known, or too expensive to try, is an error.
+// Verify reports whether password matches a stored hash. It returns an error if the hash is of an unknown
+// kind or too expensive.
 func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error) {
 	hash, err := unwrap(stored)
 	if err != nil {
@@ -75,7 +74,7 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 	return digest.MatchAdvanced(password.Reveal())
 }
 
-// Accept returns a hash that was made elsewhere as a store keeps it, or why it can't be one.
+// Accept returns the stored form of a hash from elsewhere, or an error if it can't be stored.
 func (v *Verifier) Accept(stored string) (string, error) {
 	hash, err := unwrap(stored)
 	if err != nil {
@@ -88,12 +87,12 @@ func (v *Verifier) Accept(stored string) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(stored, "$argon2") {
-		return "{" + string(Argon2ID) + "}" + stored, nil // Dovecot reads it under that name alone.
+		return "{" + string(Argon2ID) + "}" + stored, nil // Dovecot reads it only with this scheme.
 	}
 	return stored, nil
 }
 
-// digest decodes a hash of a known kind and of a bearable cost.
+// digest decodes a hash of a known kind and an acceptable cost.
 func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 	for _, k := range v.kinds {
 		groups := k.pattern.FindStringSubmatch(hash)
@@ -107,15 +106,15 @@ func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 		}
 		digest, err := k.decode(hash)
 		if err != nil {
-			return nil, ErrScheme // What the decoder says may quote the hash, and this is logged.
+			return nil, ErrScheme // The decoder's error may quote the hash, and this error is logged.
 		}
 		return digest, nil
 	}
 	return nil, ErrScheme
 }
 
-// unwrap takes the scheme off a stored hash. Dovecot reads argon2 under its own scheme
-// alone, and nothing else under that.
+// unwrap removes the scheme from a stored hash. Dovecot reads argon2 hashes only with their own scheme, and
+// reads nothing else with it.
 func unwrap(stored string) (string, error) {
 	rest, ok := strings.CutPrefix(stored, "{")
 	if !ok {

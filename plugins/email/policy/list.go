@@ -15,18 +15,18 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrList is a list of stolen passwords that can't be read.
+// ErrList is returned if the list of stolen passwords can't be read.
 var ErrList = errors.New("policy: the list of breached passwords")
 
 // hexLen is the length of a SHA-1 in hexadecimal digits.
 const hexLen = 2 * sha1.Size
 
-// List is a file of stolen passwords as Have I Been Pwned offers it for download: one line a
-// password, its SHA-1 in hexadecimal digits, and maybe a colon and a count, in the order of the
-// digits. It is searched on disk, whatever its size.
+// List is a file of stolen passwords as Have I Been Pwned offers it for download: a line for each password
+// with its SHA-1 in hexadecimal digits, optionally followed by a colon and a count, in order. It is searched
+// on disk, because it may be large.
 type List struct{ path string }
 
-// OpenList returns the list at path. That it is one is looked at once, here.
+// OpenList opens the list at path. It checks the form of the list once.
 func OpenList(path string) (*List, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func digest(line []byte) (string, bool) {
 	return strings.ToUpper(hash), true
 }
 
-// Has tells whether a password stands in the list.
+// Has reports whether a password is in the list.
 func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) {
 	sum := sha1.Sum([]byte(password.Reveal())) //nolint:gosec // As above.
 	want := strings.ToUpper(hex.EncodeToString(sum[:]))
@@ -68,7 +68,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	// Lines that begin at or behind low and before high may be the one.
+	// The line, if it exists, begins at or after low and before high.
 	low, high := int64(0), info.Size()
 	for low < high {
 		if err := ctx.Err(); err != nil {
@@ -80,7 +80,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 			return false, err
 		}
 		if start >= high || line == nil {
-			// No line begins between the two: look in front of it.
+			// No line begins between the two, so the search continues before middle.
 			high = middle
 			continue
 		}
@@ -100,7 +100,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	return false, nil
 }
 
-// lineFrom returns the first line that begins at or behind an offset, and where it begins.
+// lineFrom returns the first line that begins at or after an offset, and the offset of its beginning.
 func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	const longest = 128
 	from := max(offset-1, 0)
@@ -114,7 +114,7 @@ func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	if offset > 0 {
 		end := bytes.IndexByte(buf, '\n')
 		if end < 0 {
-			return offset, nil, nil // The last line began before.
+			return offset, nil, nil // The last line begins earlier.
 		}
 		start = end + 1
 	}

@@ -1,6 +1,5 @@
-// Package policy decides whether a password is good enough: by a strength from 0 to 100, which
-// is zxcvbn's estimate, and by a list of passwords that were stolen elsewhere. It keeps no
-// password and knows no mailbox.
+// Package policy decides whether a password is good enough, by a strength from 0 to 100, which zxcvbn
+// estimates, and by a list of stolen passwords. It keeps no password and knows no mailbox.
 package policy
 
 import (
@@ -15,19 +14,17 @@ import (
 )
 
 const (
-	// DefaultRequired is the strength that an installation asks for, as current cPanel servers
-	// do.
+	// DefaultRequired is the strength that an installation requires, like current cPanel servers.
 	DefaultRequired = 65
-	// maxEstimated bounds what is estimated, in bytes; the rest can only make it better, and the
-	// time grows with the cube.
+	// maxEstimated limits the part of a password that is estimated, in bytes. The time grows with the cube of
+	// the length, and the rest can only make the password better.
 	maxEstimated = 64
-	// perDigit is what a decimal digit of guesses is worth: a password that takes 10^12.5
-	// guesses has 100.
+	// perDigit is the strength of a decimal digit of guesses: a password that needs 10^12.5 guesses has 100.
 	perDigit = 8
 )
 
-// Strength estimates a password, from 0 to 100. hints are words that are easy to guess for
-// it: the mailbox's name, the domain.
+// Strength estimates a password, from 0 to 100. hints are words that are easy to guess for it: the mailbox's
+// name, the domain.
 func Strength(password protocol.Secret, hints ...string) int {
 	text := password.Reveal()
 	if text == "" {
@@ -43,19 +40,19 @@ func Strength(password protocol.Secret, hints ...string) int {
 	return int(min(100, math.Floor(perDigit*math.Log10(guesses))))
 }
 
-// Policy is what passwords are held against.
+// Policy is a set of requirements for passwords.
 type Policy struct {
 	required int
-	breached *List // Nil where there is none.
+	breached *List // Nil if there is no list.
 }
 
-// New returns a policy. required is the least strength, 0 for none; breached may be nil.
+// New returns a policy. required is the lowest strength, 0 for none; breached may be nil.
 func New(required int, breached *List) *Policy {
 	return &Policy{required: required, breached: breached}
 }
 
-// Required returns the least strength that an account's passwords must have. The account's
-// file may ask for more or less, with the key REQUIRED_STRENGTH of its data.
+// Required returns the lowest strength of an account's passwords. The key REQUIRED_STRENGTH in the data of
+// the account's file overrides the default.
 func (p *Policy) Required(account protocol.Account) int {
 	if n, err := strconv.Atoi(account.Data["REQUIRED_STRENGTH"]); err == nil && n >= 0 && n <= 100 {
 		return n
@@ -63,7 +60,7 @@ func (p *Policy) Required(account protocol.Account) int {
 	return p.required
 }
 
-// Check refuses a password that is too weak, or known to others.
+// Check rejects a password that is too weak or that was stolen.
 func (p *Policy) Check(ctx context.Context, account protocol.Account, password protocol.Secret, hints ...string) error {
 	required := p.Required(account)
 	if required > 0 && Strength(password, hints...) < required {

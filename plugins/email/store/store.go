@@ -1,6 +1,5 @@
-// Package store says what the Email module needs of a mail store, and what an address
-// is. Stores themselves are in its subpackages. It knows no API and no password in
-// clear text.
+// Package store defines the mail stores for the Email module, and addresses. The stores themselves are in its
+// subpackages. It knows no API and no password in clear text.
 package store
 
 import (
@@ -20,20 +19,21 @@ var (
 	ErrBusy      = errors.New("store: locked by another program for too long")
 	ErrFull      = errors.New("store: no space left")
 	ErrReadOnly  = errors.New("store: may not be written")
-	// ErrUnsafe is a store that is not as its owner's should be: a link, another
-	// owner, two lines for one mailbox. Nothing was changed.
+	// ErrUnsafe is returned if a store's files are not as they should be: a link, another owner, two lines
+	// for a mailbox. Nothing was changed.
 	ErrUnsafe = errors.New("store: refused")
-	// ErrSuspended is a mailbox of a suspended account, whose password can't be changed.
+	// ErrSuspended is returned for a mailbox of a suspended account, whose password can't be changed.
 	ErrSuspended = errors.New("store: the account is suspended")
-	// ErrPartly is a change that was made, but for what the mail's folder needed of it.
+	// ErrPartly is returned if a change was made, but the mail's directory could not be adapted.
 	ErrPartly = errors.New("store: made, but not at the mail")
-	// ErrAway is a store that can't be reached at the moment. Nothing was changed.
+	// ErrAway is returned if a store can't be reached at the moment. Nothing was changed.
 	ErrAway = errors.New("store: can't be reached")
-	// ErrUnknown is a change whose outcome is not known; it is old or new, never half.
+	// ErrUnknown is returned if the outcome of a change is unknown. The change was made completely or not at
+	// all.
 	ErrUnknown = errors.New("store: outcome not known")
 )
 
-// Known tells whether an error is one of a store's own.
+// Known reports whether an error is an error of this package.
 func Known(err error) bool {
 	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrPartly, ErrAway, ErrUnknown} {
 		if errors.Is(err, known) {
@@ -43,8 +43,8 @@ func Known(err error) bool {
 	return false
 }
 
-// Address is one mailbox's address. Make it with NewAddress; the parts of a valid one
-// can stand in a file's name and in a line of a store.
+// Address is the address of a mailbox. Create it with NewAddress. The parts of a valid address are safe in a
+// file's name and in a line of a store.
 type Address struct {
 	Localpart string
 	Domain    string
@@ -58,8 +58,8 @@ const (
 	maxDomain    = 253
 )
 
-// NewAddress checks both parts and returns them in lower case, which is how Dovecot
-// looks them up. The error names the part.
+// NewAddress validates both parts and returns them in lower case, as Dovecot looks them up. The error names
+// the part.
 func NewAddress(localpart, domain string) (Address, error) {
 	a := Address{Localpart: Lower(localpart), Domain: Lower(domain)}
 	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&~"); err != nil {
@@ -71,8 +71,7 @@ func NewAddress(localpart, domain string) (Address, error) {
 	return a, nil
 }
 
-// CheckDomain reports what keeps a text from being a domain, in the lower case in which stores hold
-// them.
+// CheckDomain returns an error if a text is not a domain in lower case.
 func CheckDomain(domain string) error {
 	if err := checkPart(domain, maxDomain, ".-"); err != nil {
 		return err
@@ -83,8 +82,8 @@ func CheckDomain(domain string) error {
 	return nil
 }
 
-// Lower returns s with the letters A to Z in lower case. Of Unicode's rules one turns the
-// Kelvin sign into a k, which would make another mailbox's name of it.
+// Lower returns s with the letters A to Z in lower case. Unicode's rules would also turn the Kelvin sign into
+// a k, and so into another mailbox's name.
 func Lower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -94,8 +93,8 @@ func Lower(s string) string {
 	}, s)
 }
 
-// checkPart holds one part against the grammar: letters, digits and the given marks;
-// no dot at an end or twice in a row, no '-' or '#' first.
+// checkPart validates a part: letters, digits and the given marks, without a dot at an end or two dots in a
+// row, and without '-' or '#' at the beginning.
 func checkPart(s string, most int, marks string) error {
 	switch {
 	case s == "":
@@ -115,39 +114,39 @@ func checkPart(s string, most int, marks string) error {
 	return nil
 }
 
-// Suspension says what a mailbox may not do. Flags may be combined.
+// Suspension are the things that a mailbox may not do. Flags may be combined.
 type Suspension uint8
 
 // The suspensions.
 const (
 	Login    Suspension = 1 << iota // No login.
-	Incoming                        // Mail to it is refused.
-	Outgoing                        // It may not send.
-	Hold                            // What it sends stays in the queue.
+	Incoming                        // No incoming mail.
+	Outgoing                        // No sending.
+	Hold                            // Sent mail stays in the queue.
 )
 
-// Has tells whether s holds a flag.
+// Has reports whether s contains a flag.
 func (s Suspension) Has(flag Suspension) bool { return s&flag != 0 }
 
-// Mailbox is what a store keeps of one, but for its hash.
+// Mailbox is a mailbox without its hash.
 type Mailbox struct {
 	Address
-	Quota     int64 // Bytes; 0 is no limit.
+	Quota     int64 // Bytes; 0 means no limit.
 	Suspended Suspension
 }
 
-// Sort sorts mailboxes by their local parts, as bytes.
+// Sort sorts mailboxes by local part, as bytes.
 func Sort(list []Mailbox) {
 	slices.SortFunc(list, func(a, b Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
 }
 
-// Entry is a mailbox with its hash, to be created.
+// Entry is a mailbox to create, with its hash.
 type Entry struct {
 	Mailbox
-	Hash string // "" is none, where the login is suspended.
+	Hash string // "" means no hash; the login is suspended then.
 }
 
-// Check refuses what no store takes.
+// Check rejects entries that no store accepts.
 func (e Entry) Check() error {
 	if e.Quota < 0 {
 		return fmt.Errorf("%w: a quota of %d bytes", ErrUnsafe, e.Quota)
@@ -158,7 +157,7 @@ func (e Entry) Check() error {
 	return CheckHash(e.Hash)
 }
 
-// CheckHash refuses a hash that would not stay one field of one line.
+// CheckHash rejects hashes that would break the line of a store's file.
 func CheckHash(hash string) error {
 	if hash == "" || len(hash) > MaxHash {
 		return fmt.Errorf("%w: a hash of %d bytes", ErrUnsafe, len(hash))
@@ -171,58 +170,57 @@ func CheckHash(hash string) error {
 	return nil
 }
 
-// MaxHash bounds a hash, in bytes: a column of the usual schema.
+// MaxHash limits a hash, in bytes, to the column of the usual schema.
 const MaxHash = 250
 
-// Usage is what a mailbox's mail takes.
+// Usage is the size of a mailbox's mail.
 type Usage struct {
 	Bytes    int64
 	Messages int64
-	Modified time.Time // Of the last change; zero where there was none.
+	Modified time.Time // Of the last change; zero if there was none.
 }
 
-// Keep says what a deletion leaves.
+// Keep tells what a deletion leaves.
 type Keep struct {
 	Mail  bool // The mail.
-	Quota bool // What the store knows of its quota.
+	Quota bool // The quota.
 }
 
-// PasswordStore keeps the hashes of mailboxes: all that changing and verifying a
-// password needs.
+// PasswordStore keeps the hashes of mailboxes. Changing and verifying a password needs nothing else.
 type PasswordStore interface {
-	// SetHash replaces a mailbox's hash and keeps whether its login is suspended.
+	// SetHash replaces a mailbox's hash. A suspended login stays suspended.
 	SetHash(ctx context.Context, box Address, hash string) error
-	// Hash returns a mailbox's hash and whether its login is suspended. A mailbox that has
-	// none yet has "", suspended.
+	// Hash returns a mailbox's hash and whether its login is suspended. A mailbox without a hash has "" and a
+	// suspended login.
 	Hash(ctx context.Context, box Address) (hash string, suspended bool, err error)
 }
 
-// Importer creates many mailboxes of one domain together: all of them or none.
+// Importer creates many mailboxes of a domain together: all of them or none.
 type Importer interface {
 	Import(ctx context.Context, entries []Entry) error
 }
 
-// Store keeps an account's mailboxes. Its methods may be called at once. Each change is made
-// whole or not at all, and is on disk when the method returns.
+// Store keeps an account's mailboxes. Its methods may be called concurrently. Each change is made completely
+// or not at all, and is on disk when the method returns.
 type Store interface {
 	PasswordStore
-	// List returns a domain's mailboxes by their local parts. A domain that the store does not
-	// know has none.
+	// List returns a domain's mailboxes by local part. An unknown domain has none.
 	List(ctx context.Context, domain string) ([]Mailbox, error)
-	// Mailbox returns one.
+	// Mailbox returns a mailbox.
 	Mailbox(ctx context.Context, box Address) (Mailbox, error)
-	// Create adds a mailbox with a hash, and a place for its mail; ErrExists where it is there.
+	// Create adds a mailbox with a hash and a directory for its mail. It returns ErrExists if the mailbox
+	// exists.
 	Create(ctx context.Context, box Mailbox, hash string) error
 	// Delete removes a mailbox.
 	Delete(ctx context.Context, box Address, keep Keep) error
-	// SetQuota sets a mailbox's quota in bytes; 0 is no limit.
+	// SetQuota sets a mailbox's quota in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error
 	// Suspend sets or clears flags of a mailbox.
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage measures a mailbox's mail.
 	Usage(ctx context.Context, box Address) (Usage, error)
-	// Recount measures a mailbox's mail anew, where the store keeps what it measured.
+	// Recount measures a mailbox's mail again, if the store keeps the result.
 	Recount(ctx context.Context, box Address) error
-	// MainUsage measures the mail of the account's own mailbox, which is none of the store's.
+	// MainUsage measures the mail of the account's own mailbox, which is not in the store.
 	MainUsage(ctx context.Context) (Usage, error)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// fields reads a decoded map with zero values for what is absent or of another type:
-// the other side may be newer, older or hostile, and none of that may panic.
+// fields reads a decoded map. A field that is absent or has another type is zero: the other side may be
+// newer, older or hostile, and must not cause a panic.
 type fields map[string]any
 
 func decodeFields(doc []byte) (fields, error) {

@@ -10,21 +10,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Request is one call as it travels to a plugin.
+// Request is a call on its way to a plugin.
 type Request struct {
 	ID      string // The call's id, for logs on both sides.
 	Call    protocol.Call
 	Account protocol.Account
 	Role    protocol.Role
-	Mailbox string // The address of the mailbox's user; "" for other roles.
-	// Stage is the part of the function that is to run, Input what the stage before it
-	// returned, and Warnings what it warned of.
+	Mailbox string // The address of the mailbox user; "" for other roles.
+	// Stage is the part of the function to run, Input the result of the stage before, and Warnings its
+	// warnings.
 	Stage    protocol.Stage
 	Input    any
 	Warnings []string
 }
 
-// EncodeRequest returns r's document.
+// EncodeRequest returns the document of r.
 func EncodeRequest(r Request) ([]byte, error) {
 	account := map[string]any{
 		"name": r.Account.Name, "uid": r.Account.UID, "gid": r.Account.GID,
@@ -53,7 +53,7 @@ func EncodeRequest(r Request) ([]byte, error) {
 	return Encode(document)
 }
 
-// DecodeRequest reads what EncodeRequest wrote.
+// DecodeRequest decodes a document of EncodeRequest.
 func DecodeRequest(doc []byte) (Request, error) {
 	f, err := decodeFields(doc)
 	if err != nil {
@@ -62,7 +62,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 	account := f.object("account")
 	features := account.texts("features")
 	if account["features"] != nil && features == nil {
-		features = []string{} // It has none, which is not the same as all.
+		features = []string{} // It has no features, which does not mean all.
 	}
 	var data map[string]string
 	for key, value := range account.object("data") {
@@ -88,7 +88,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 	}, nil
 }
 
-// EncodeResult returns r's document. A failure carries its public half alone.
+// EncodeResult returns the document of r. A failure contains only its public text.
 func EncodeResult(r *protocol.Result) ([]byte, error) {
 	if r.Err != nil {
 		return EncodeError(r.Err)
@@ -106,8 +106,8 @@ func EncodeError(e *protocol.Error) ([]byte, error) {
 	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
 }
 
-// DecodeResult reads what EncodeResult wrote. What a plugin may not say becomes
-// KindInternal: only the host knows of modules and frames.
+// DecodeResult decodes a document of EncodeResult. A kind that plugins may not use becomes KindInternal: only
+// the host knows modules and frames.
 func DecodeResult(doc []byte) (*protocol.Result, error) {
 	f, err := decodeFieldsOf(doc, protocol.MaxResultNodes)
 	if err != nil {
@@ -133,7 +133,7 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 	}, nil
 }
 
-// EncodeModules returns the document that answers Describe.
+// EncodeModules returns the answer to Describe.
 func EncodeModules(modules []protocol.Module) ([]byte, error) {
 	list := make([]any, 0, len(modules))
 	for _, m := range modules {
@@ -169,7 +169,7 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	}
 }
 
-// DecodeModules reads and validates the answer to Describe.
+// DecodeModules decodes and validates the answer to Describe.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	if len(doc) > protocol.MaxDescription {
 		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are taken", ErrPayload, len(doc), protocol.MaxDescription)
@@ -186,7 +186,7 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 		module := protocol.Module{Name: m.text("name"), Help: m.text("help"), HelperSettings: m.texts("helper_settings")}
 		for _, fn := range m.objects("functions") {
 			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
-				// A gate that can't be read must not stand open.
+				// A restriction that can't be read must not be dropped.
 				return nil, fmt.Errorf("%w: function %.40q: its feature is no text", ErrPayload, fn.text("name"))
 			}
 			module.Functions = append(module.Functions, decodeFunction(fn))
@@ -217,23 +217,23 @@ func decodeFunction(f fields) protocol.Function {
 	return fn
 }
 
-// EncodeSettings returns the document that asks Describe.
+// EncodeSettings returns the request of Describe.
 func EncodeSettings(settings map[string]any) ([]byte, error) {
 	return Encode(map[string]any{"settings": settings})
 }
 
-// DecodeSettings reads what EncodeSettings wrote.
+// DecodeSettings decodes a document of EncodeSettings.
 func DecodeSettings(doc []byte) (map[string]any, error) {
 	f, err := decodeFields(doc)
 	return f.object("settings"), err
 }
 
-// AccountOf returns the account that a request is for: its name and uid alone.
+// AccountOf returns the account of a request, with only its name and uid.
 func AccountOf(doc []byte) (protocol.Account, error) {
 	if err := Walk(doc); err != nil {
 		return protocol.Account{}, err
 	}
-	// Query passes over the other fields without decoding them.
+	// Query skips the other fields without decoding them.
 	found, err := msgpack.NewDecoder(bytes.NewReader(doc)).Query("account")
 	if err != nil || len(found) != 1 {
 		return protocol.Account{}, fmt.Errorf("%w: the request names no account", ErrPayload)

@@ -1,6 +1,6 @@
-// Package payload is the MessagePack codec of the plugin boundary: values, calls,
-// results and descriptions to bytes and back. Every document is walked before it is
-// decoded, on both sides. It knows no gRPC and no process.
+// Package payload is the MessagePack codec of the plugin boundary: it encodes and decodes values, calls,
+// results and descriptions. Both sides walk every document before they decode it. It knows no gRPC and no
+// process.
 package payload
 
 import (
@@ -15,9 +15,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Encode returns value as one document. Beside the values of protocol.Result it takes
-// protocol.Number (as text), protocol.Secret (as bin), int, []string and
-// []map[string]any.
+// Encode returns the document of value. In addition to the values of protocol.Result, it accepts
+// protocol.Number (as text), protocol.Secret (as bin), int, []string and []map[string]any.
 func Encode(value any) ([]byte, error) {
 	var buf bytes.Buffer
 	if err := encode(msgpack.NewEncoder(&buf), value); err != nil {
@@ -58,7 +57,7 @@ func encode(enc *msgpack.Encoder, value any) error {
 		if err := enc.EncodeMapLen(len(v)); err != nil {
 			return err
 		}
-		for _, key := range slices.Sorted(maps.Keys(v)) { // One value, one document.
+		for _, key := range slices.Sorted(maps.Keys(v)) { // Sorted, so that equal values have equal documents.
 			if err := encodeText(enc, key); err != nil {
 				return err
 			}
@@ -83,7 +82,7 @@ func encodeList[T any](enc *msgpack.Encoder, list []T) error {
 	return nil
 }
 
-// encodeText writes str only where every language can read it as such.
+// encodeText writes str only if every language can read it as such.
 func encodeText(enc *msgpack.Encoder, s string) error {
 	if utf8.ValidString(s) {
 		return enc.EncodeString(s)
@@ -91,11 +90,11 @@ func encodeText(enc *msgpack.Encoder, s string) error {
 	return enc.EncodeBytes([]byte(s))
 }
 
-// Decode walks doc and returns its value: nil, bool, int64, uint64, float64, string
-// (for str and bin alike), []any or map[string]any.
+// Decode walks doc and returns its value: nil, bool, int64, uint64, float64, string (for str and bin), []any
+// or map[string]any.
 func Decode(doc []byte) (any, error) { return DecodeNodes(doc, protocol.MaxNodes) }
 
-// DecodeNodes is Decode with another bound on the number of values.
+// DecodeNodes is Decode with another limit for the number of values.
 func DecodeNodes(doc []byte, most int) (any, error) {
 	if err := WalkNodes(doc, most); err != nil {
 		return nil, err
@@ -110,7 +109,7 @@ func DecodeNodes(doc []byte, most int) (any, error) {
 	return texts(value), nil
 }
 
-// decodeMap takes bin for keys as well as str.
+// decodeMap accepts bin for keys as well as str.
 func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 	n, err := dec.DecodeMapLen()
 	if err != nil {
@@ -127,7 +126,7 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 			return nil, fmt.Errorf("a key of type %T is no text", key)
 		}
 		if _, twice := object[name]; twice {
-			// One reader could take the first value, and another the last.
+			// Different readers could use the first and the last value.
 			return nil, fmt.Errorf("the key %.40q is there twice", name)
 		}
 		if object[name], err = dec.DecodeInterfaceLoose(); err != nil {
@@ -137,7 +136,7 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 	return object, nil
 }
 
-// texts turns []byte into string, all the way down.
+// texts turns []byte into string at all levels.
 func texts(value any) any {
 	switch v := value.(type) {
 	case []byte:

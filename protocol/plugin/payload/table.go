@@ -8,16 +8,16 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A long list of records with the same fields travels as a table, with the fields' names once:
+// A long list of records with the same fields is sent as a table, with the names of the fields once:
 // {"columns": ["email", ...], "rows": [["a@example.com", ...], ...]}. It is about a third as long.
 
-// tableFrom is how many records are worth it.
+// tableFrom is the number of records from which a table is used.
 const tableFrom = 64
 
-// maxColumn bounds a column's name, in bytes.
+// maxColumn limits a column's name, in bytes.
 const maxColumn = 256
 
-// tableOf returns data as a table, where it is a list of such records.
+// tableOf returns data as a table if it is a list of such records.
 func tableOf(data any) (map[string]any, bool) {
 	list, ok := data.([]any)
 	if !ok || len(list) < tableFrom {
@@ -47,12 +47,12 @@ func tableOf(data any) (map[string]any, bool) {
 	return map[string]any{"columns": columns, "rows": rows}, true
 }
 
-// recordsOf makes the list of a table.
+// recordsOf returns the list in a table.
 func recordsOf(table fields) ([]any, error) {
 	columns := table.texts("columns")
 	rows, _ := table["rows"].([]any)
-	// Each name is sent once, and written once for each row: a short document could stand for
-	// more than there is memory.
+	// Each name is sent once and repeated for each row, so a short document could need more memory than there
+	// is.
 	names := 0
 	for _, name := range columns {
 		if len(name) > maxColumn {
@@ -75,7 +75,7 @@ func recordsOf(table fields) ([]any, error) {
 		for j, name := range columns {
 			record[name] = row[j]
 		}
-		rows[i] = record // In place: the row goes as its record comes.
+		rows[i] = record // The record replaces the row in place.
 	}
 	return rows, nil
 }

@@ -8,22 +8,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrPayload is a document that Walk refuses.
+// ErrPayload is returned for a document that Walk rejects.
 var ErrPayload = errors.New("payload: bad MessagePack")
 
-// Walk checks one document before anything decodes it: every claimed size must fit
-// the bytes that are left, and depth and number of values have bounds. Without it
-// 20 bytes that claim 2^31 elements end the process that decodes them (msgpack
-// 5.4.1). It allocates nothing and does not recurse.
+// Walk checks a document before it is decoded: every claimed size must fit the remaining bytes, and the depth
+// and the number of values are limited. Without it, 20 bytes that claim 2^31 elements would end the process
+// that decodes them (msgpack 5.4.1). It allocates nothing and does not recurse.
 func Walk(doc []byte) error { return WalkNodes(doc, protocol.MaxNodes) }
 
-// WalkNodes is Walk with another bound on the number of values.
+// WalkNodes is Walk with another limit for the number of values.
 func WalkNodes(doc []byte, most int) error {
 	_, err := Count(doc, most)
 	return err
 }
 
-// Count is WalkNodes, and returns how many values the document has.
+// Count is WalkNodes, and returns the number of values in the document.
 func Count(doc []byte, most int) (nodes int, err error) {
 	var (
 		left  [protocol.MaxDepth + 1]int64 // Values still to come, by depth.
@@ -68,8 +67,7 @@ func Count(doc []byte, most int) (nodes int, err error) {
 	}
 }
 
-// header returns how many bytes a value's head and its own text take, and how many
-// values follow inside it.
+// header returns the number of bytes of a value's head and its own text, and the number of values inside it.
 func header(b []byte) (size, children int64, err error) {
 	if len(b) == 0 {
 		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
@@ -89,17 +87,17 @@ func header(b []byte) (size, children int64, err error) {
 		return 5, 0, nil
 	case c == 0xcb:
 		return 9, 0, nil
-	case c >= 0xcc && c <= 0xcf: // Unsigned of 1, 2, 4, 8 bytes.
+	case c >= 0xcc && c <= 0xcf: // Unsigned with 1, 2, 4, 8 bytes.
 		return 1 + 1<<(c-0xcc), 0, nil
-	case c >= 0xd0 && c <= 0xd3: // Signed likewise.
+	case c >= 0xd0 && c <= 0xd3: // Signed, likewise.
 		return 1 + 1<<(c-0xd0), 0, nil
 	case c >= 0xc4 && c <= 0xc6: // Bytes with a length of 1, 2, 4 bytes.
 		return sized(b, 1<<(c-0xc4), 1)
-	case c >= 0xd9 && c <= 0xdb: // Text likewise.
+	case c >= 0xd9 && c <= 0xdb: // Text, likewise.
 		return sized(b, 1<<(c-0xd9), 1)
 	case c == 0xdc || c == 0xdd: // Arrays with a count of 2, 4 bytes.
 		return counted(b, 2<<(c-0xdc), 1)
-	case c == 0xde || c == 0xdf: // Maps likewise.
+	case c == 0xde || c == 0xdf: // Maps, likewise.
 		return counted(b, 2<<(c-0xde), 2)
 	default: // 0xc1 and the ext types.
 		return 0, 0, fmt.Errorf("%w: type 0x%02x is not allowed", ErrPayload, c)
@@ -116,7 +114,7 @@ func counted(b []byte, width, each int64) (int64, int64, error) {
 	return 1 + width, n * each, err
 }
 
-// number reads a big-endian count behind the type byte.
+// number reads a big-endian count after the type byte.
 func number(b []byte, width int64) (int64, error) {
 	if int64(len(b)) < 1+width {
 		return 0, fmt.Errorf("%w: it ends early", ErrPayload)

@@ -1,6 +1,6 @@
-// Package cert gives a TLS server its certificate: the one that is configured, as it is now, or one
-// that it signs itself on first use. A certificate that others renew (certbot, lego, acme.sh) is
-// picked up without a restart.
+// Package cert provides a TLS server's certificate: the configured files, or a self-signed certificate that
+// it creates on first use. If other programs (certbot, lego, acme.sh) renew the files, it uses the new ones
+// without a restart.
 package cert
 
 import (
@@ -28,19 +28,19 @@ import (
 )
 
 const (
-	// lifetime is that of a certificate of our own; it is made anew when a tenth is left.
+	// lifetime is the validity of a self-signed certificate. It is replaced when a tenth is left.
 	lifetime = 825 * 24 * time.Hour
-	// look is how often the files are looked at, at most.
+	// look is the shortest time between two checks of the files.
 	look = time.Second
 )
 
-// SelfSignedFile is the name of the certificate that is made here.
+// SelfSignedFile is the file name of the self-signed certificate.
 const SelfSignedFile = "self-signed.crt"
 
-// Source is where the certificate comes from.
+// Source provides the certificate.
 type Source struct {
 	certificate, key string
-	own              bool // Its files are made here.
+	own              bool // The certificate is self-signed.
 	log              *slog.Logger
 
 	mu     sync.Mutex
@@ -55,14 +55,14 @@ type stamp struct {
 	mtime, ctim unix.Timespec
 }
 
-// Files returns the certificate and key of two files in PEM.
+// Files returns a source with a certificate and a key in two PEM files.
 func Files(certificate, key string, log *slog.Logger) (*Source, error) {
 	s := &Source{certificate: certificate, key: key, log: log}
 	return s, s.reload()
 }
 
-// SelfSigned returns a certificate of dir, signed by itself, and makes it where it is not there or
-// has not long to live. hosts are further names for it.
+// SelfSigned returns a source with a self-signed certificate in dir. It creates the certificate if it is
+// missing or expires soon. hosts are further names for it.
 func SelfSigned(dir string, hosts []string, log *slog.Logger) (*Source, error) {
 	s := &Source{certificate: filepath.Join(dir, SelfSignedFile), key: filepath.Join(dir, "self-signed.key"), own: true, log: log}
 	err := s.reload()
@@ -105,14 +105,14 @@ func create(certificate, key string, hosts []string) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	// The key first: a certificate without it would be read as broken.
+	// The key is written first: a certificate without its key would be read as broken.
 	if err := atomicfile.Write(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
 		return err
 	}
 	return atomicfile.Write(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
-// reload reads the files. It needs mu, or nobody else.
+// reload reads the files. The caller holds mu, or nobody else has s.
 func (s *Source) reload() error {
 	var stamps [2]stamp
 	for i, path := range []string{s.certificate, s.key} {
@@ -136,8 +136,8 @@ func (s *Source) reload() error {
 	return nil
 }
 
-// Get is tls.Config's GetCertificate. Files that can't be read, being replaced at the moment, leave
-// the last certificate in use.
+// Get is tls.Config's GetCertificate. If the files can't be read because they are being replaced, it returns
+// the last certificate.
 func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.loaded, nil
 }
 
-// Names are those that the certificate is for.
+// Names returns the names for which the certificate is valid.
 func (s *Source) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

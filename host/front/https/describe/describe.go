@@ -1,5 +1,5 @@
-// Package describe turns the modules' descriptions of themselves into what people and programs
-// read: the OpenAPI document, the list for the API Shell, and the pages of the reference.
+// Package describe turns the modules' descriptions into documents for people and programs: the OpenAPI
+// document, the list for the API Shell, and the pages of the reference.
 package describe
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// For returns the modules with those of their functions that a caller may call. Of modules with one
-// name it is the first that is called.
+// For returns the modules with the functions that a caller may call. If several modules have the same name,
+// it returns the first, which is the one that is called.
 func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 	var out []protocol.Module
 	seen := make(map[string]bool)
@@ -28,7 +28,7 @@ func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 			}
 		}
 		if len(own.Functions) == 0 || len(m.Name) == 0 || m.Name[0] < 'A' || m.Name[0] > 'Z' {
-			continue // Of the special requests, print and the like, there is no HTTP form.
+			continue // The special requests, such as print, can't be made over HTTP.
 		}
 		slices.SortFunc(own.Functions, func(a, b protocol.Function) int {
 			return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.API, b.API))
@@ -39,7 +39,7 @@ func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 	return out
 }
 
-// Function is one function as the API Shell reads it.
+// Function is a function in the API Shell's list.
 type Function struct {
 	API     int     `json:"api"`
 	Module  string  `json:"module"`
@@ -51,7 +51,7 @@ type Function struct {
 	Params  []Param `json:"params"`
 }
 
-// Param is one parameter.
+// Param is a parameter.
 type Param struct {
 	Name     string        `json:"name"`
 	Type     protocol.Type `json:"type"`
@@ -78,19 +78,19 @@ func functionOf(m protocol.Module, f protocol.Function) Function {
 	return Function{int(f.API), m.Name, f.Name, f.Help, f.Returns, f.Changes, f.Open, params}
 }
 
-// Page is one module in the reference.
+// Page is a module in the reference.
 type Page struct {
 	Name, Help string
 	Functions  []Entry
 }
 
-// Entry is one function in the reference.
+// Entry is a function in the reference.
 type Entry struct {
 	Function
 	APIName, Anchor string
 }
 
-// Pages returns the reference's modules.
+// Pages returns the modules of the reference.
 func Pages(modules []protocol.Module) []Page {
 	var out []Page
 	for _, m := range modules {

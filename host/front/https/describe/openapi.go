@@ -10,21 +10,21 @@ import (
 
 type object = map[string]any
 
-// Port is what a document is for.
+// Port is the port that a document describes.
 type Port struct {
-	Scheme string // Of the header with a token; "" where there are none.
-	// Account says that calls name the account they are for: WHM's port, which has no /execute.
+	Scheme string // The scheme of the header with a token; "" if the port accepts no tokens.
+	// Account means that calls name their account. It is true for WHM's port, which has no /execute.
 	Account   bool
-	Functions []protocol.Function // The port's own, by /json-api/NAME.
-	Missing   []string            // Modules of which it is not known at the moment what they serve.
+	Functions []protocol.Function // The port's own functions, at /json-api/NAME.
+	Missing   []string            // Modules that can't be described at the moment.
 }
 
-// path is where functions are called by their names, of which there is one for all of them: a path
-// in OpenAPI holds no query.
+// path is the path of all functions that are called by parameters. It is a single path, because a path in
+// OpenAPI has no query.
 const path = "/json-api/cpanel"
 
-// OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, each under /execute, and of API 2's,
-// by /json-api/cpanel. version is the API level.
+// OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, each under /execute, and of API 2's
+// functions under /json-api/cpanel. version is the API level.
 func OpenAPI(modules []protocol.Module, port Port, version string) map[string]any {
 	paths, schemas := object{}, schemas()
 	tags := []any{}
@@ -72,12 +72,12 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 	}
 }
 
-// named are the functions that are called by their names, at one path.
+// named are the functions that are called by parameters on the same path.
 type named struct {
 	account bool
 	all     []any // References to their schemas.
 	apis    []any
-	// Of those that change nothing, which GET may call, too.
+	// Modules and functions that change nothing, which GET may call, too.
 	modules, functions []any
 }
 
@@ -88,7 +88,7 @@ func addNew(list []any, value any) []any {
 	return append(list, value)
 }
 
-// add describes a function as one form that the path takes.
+// add describes a function as one of the forms that the path accepts.
 func (n *named) add(module string, f protocol.Function, schemas object) {
 	api := strconv.Itoa(int(f.API))
 	fields, required := object{}, []any{}
@@ -100,7 +100,7 @@ func (n *named) add(module string, f protocol.Function, schemas object) {
 		fields[p[0]] = object{"type": "string", "const": p[1]}
 		required = append(required, p[0])
 	}
-	name := module + "." + f.Name + "." + api // No module's name has a dot.
+	name := module + "." + f.Name + "." + api // The name of a module has no dot.
 	body := bodyOf(f, fields, required)
 	body["title"], body["description"] = module+"::"+f.Name, f.Help
 	schemas[name] = body
@@ -139,7 +139,7 @@ func (n *named) methods() object {
 	return out
 }
 
-// further are arguments of whatever names.
+// further describes arguments with any names.
 func further() object {
 	return object{
 		"name": "arguments", "in": "query", "style": "form", "explode": true, "description": "The function's own arguments, by their names.",
@@ -147,7 +147,7 @@ func further() object {
 	}
 }
 
-// own describes one of the port's own functions.
+// own describes a function of the port itself.
 func own(f protocol.Function) object {
 	version := object{"name": "api.version", "in": "query", "required": true, "schema": object{"type": "integer", "const": 1}}
 	post := operation("whm_"+f.Name+"_post", "WHM", f.Help, f.Returns, object{"type": "object"})
@@ -177,7 +177,7 @@ func operation(id, tag, summary, description string, answer object) object {
 	}
 }
 
-// bodyOf describes a function's arguments as a form, beside fields that it has already.
+// bodyOf describes a function's arguments as a form, in addition to the given fields.
 func bodyOf(f protocol.Function, fields object, required []any) object {
 	for _, p := range f.Params {
 		schema := schemaOf(p)
@@ -208,8 +208,7 @@ func bodies(schema object, required bool) object {
 	}}
 }
 
-// methods describes a function that has a path of its own: by GET where it changes nothing, and by
-// POST.
+// methods describes a function with a path of its own: GET if it changes nothing, and POST.
 func methods(module string, f protocol.Function) object {
 	answer := object{"$ref": "#/components/schemas/Result"}
 	id := module + "." + f.Name + ".uapi"
@@ -225,7 +224,7 @@ func methods(module string, f protocol.Function) object {
 	return out
 }
 
-// readsOnly tells whether a function may be called by a URL.
+// readsOnly reports whether a function may be called by a URL.
 func readsOnly(f protocol.Function) bool { return !f.Changes && !f.Open && !hasSecret(f) }
 
 func hasSecret(f protocol.Function) bool {

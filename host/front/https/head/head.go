@@ -1,7 +1,7 @@
-// Package head watches the requests that come over an HTTP/1 connection, before net/http reads them: a
-// request that says in two ways where it ends is refused, and the connection closed. net/http takes such
-// a request by its Transfer-Encoding and hides the other header; a proxy in front that goes by the
-// Content-Length would take a part of the body for another client's request. The package knows no API.
+// Package head checks the requests on an HTTP/1 connection before net/http reads them. It rejects requests
+// that specify their length in two ways, and closes the connection. net/http would use the Transfer-Encoding
+// of such a request and hide the other header. A proxy in front that uses the Content-Length would take a
+// part of the body for another client's request. The package knows no API.
 package head
 
 import (
@@ -16,14 +16,14 @@ import (
 
 // Errors of a Watcher.
 var (
-	// ErrTwoLengths is a request with a Content-Length and a Transfer-Encoding.
+	// ErrTwoLengths is returned for a request with both Content-Length and Transfer-Encoding.
 	ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
-	// ErrLength is a request of which it can't be told where it ends, or that different readers would read
-	// in different ways.
+	// ErrLength is returned for a request whose end is not clear, or that different readers would read in
+	// different ways.
 	ErrLength = errors.New("head: where a request ends can't be told")
 )
 
-// refusals answer such requests.
+// refusals are the answers to such requests.
 var refusals = map[error]string{
 	ErrTwoLengths: "The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n",
 	ErrLength:     "Where the request ends can't be told: its headers must not be folded, and its length must be a number or its encoding chunked, of HTTP/1.1.\n",
@@ -31,21 +31,21 @@ var refusals = map[error]string{
 
 const refusalHead = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
-// refusalTime is how long writing the refusal may take.
+// refusalTime is how long writing such an answer may take.
 const refusalTime = time.Second
 
-// Conn is a connection whose requests are watched.
+// Conn is a connection with a Watcher.
 type Conn struct {
 	net.Conn
 	watch Watcher
 	err   error
 }
 
-// New watches what is read from c.
+// New returns a connection that checks everything that is read from c.
 func New(c net.Conn) *Conn { return &Conn{Conn: c} }
 
-// Read implements net.Conn. A request that is refused is answered here, and the stream ends before
-// net/http has seen the end of its head.
+// Read implements net.Conn. If a request is rejected, Read answers it and ends the stream before net/http
+// sees the end of its head.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -60,7 +60,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite is for net/http, which has a client read an answer that comes before the request's end.
+// CloseWrite is for net/http, which uses it to send an answer before the request's end.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -68,19 +68,19 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// maxLine bounds what is kept of a line, in bytes: names of headers are shorter, and net/http refuses
-// heads that are longer.
+// maxLine limits the part of a line that is kept, in bytes. Header names are shorter, and net/http rejects
+// longer heads.
 const maxLine = 256
 
-// Watcher follows the requests of a connection: heads, and bodies by their lengths. Its zero value
-// expects a head.
+// Watcher follows the requests of a connection: heads, and bodies by their lengths. Its zero value expects a
+// head.
 type Watcher struct {
 	state   state
-	line    []byte // What was read of the present line, at most maxLine bytes of it.
+	line    []byte // The first bytes of the current line, at most maxLine.
 	started bool   // The head has a line.
 	left    int64  // Bytes of the body or the chunk that are still to come.
 	length  int64  // The head's Content-Length.
-	old     bool   // The request is of HTTP/1.0.
+	old     bool   // The request uses HTTP/1.0.
 	two     [2]bool
 }
 
@@ -95,13 +95,13 @@ const (
 	inTrailer
 )
 
-// The headers that say where a body ends, by their place in Watcher.two.
+// The headers that specify the end of a body, as indexes of Watcher.two.
 const (
 	contentLength    = 0
 	transferEncoding = 1
 )
 
-// Feed takes the next bytes of the connection. After an error, nothing that follows can be told apart.
+// Feed takes the next bytes of the connection. After an error, the rest of the stream has no meaning.
 func (w *Watcher) Feed(b []byte) error {
 	for len(b) > 0 {
 		if w.state == inBody || w.state == inChunk {
@@ -132,7 +132,7 @@ func (w *Watcher) Feed(b []byte) error {
 	return nil
 }
 
-// keep keeps the beginning of a line, and of a request line its end, which has the version.
+// keep keeps the beginning of a line. Of a request line it also keeps the end, which has the version.
 func (w *Watcher) keep(part []byte) {
 	if w.state != inHead || w.started {
 		w.line = append(w.line, part[:min(len(part), maxLine-len(w.line))]...)
@@ -144,7 +144,7 @@ func (w *Watcher) keep(part []byte) {
 	}
 }
 
-// next leaves a body or a chunk that has been read.
+// next leaves a body or a chunk that was read completely.
 func (w *Watcher) next() {
 	if w.state == inChunk {
 		w.state = inChunkEnd
@@ -153,7 +153,7 @@ func (w *Watcher) next() {
 	*w = Watcher{line: w.line}
 }
 
-// take takes a line without its end.
+// take processes a line without its end.
 func (w *Watcher) take(line string) error {
 	switch w.state {
 	case inHead:
@@ -179,11 +179,11 @@ func (w *Watcher) take(line string) error {
 	return nil
 }
 
-// header takes a line of a head.
+// header processes a line of a head.
 func (w *Watcher) header(line string) error {
 	if line == "" {
 		if !w.started {
-			return nil // Blank lines may stand before a request.
+			return nil // Blank lines may precede a request.
 		}
 		return w.endOfHead()
 	}
@@ -192,7 +192,7 @@ func (w *Watcher) header(line string) error {
 		return nil
 	}
 	if line[0] == ' ' || line[0] == '\t' {
-		return ErrLength // The header before it goes on here, for some readers.
+		return ErrLength // Some readers would treat the line as a continuation of the header before it.
 	}
 	name, value, _ := strings.Cut(line, ":")
 	switch name = strings.TrimSpace(name); {
@@ -213,7 +213,7 @@ func (w *Watcher) endOfHead() error {
 	case w.two[contentLength] && w.two[transferEncoding]:
 		return ErrTwoLengths
 	case w.two[transferEncoding] && w.old:
-		return ErrLength // Some readers go by it, and some do not.
+		return ErrLength // Some readers accept this spelling, and some do not.
 	case w.two[transferEncoding]:
 		w.state = inChunkSize
 	case w.length > 0:

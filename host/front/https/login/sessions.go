@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// The bounds of sessions.
+// Limits of sessions.
 const (
 	idleTime    = 30 * time.Minute
 	longestTime = 12 * time.Hour
 	maxSessions = 10_000
-	maxEach     = 32  // Of one user; the one used longest ago ends.
-	maxAccount  = 512 // Of one account, its mailboxes' users too.
+	maxEach     = 32  // Of one user. The session that was used longest ago ends.
+	maxAccount  = 512 // Of one account, including its mailbox users.
 )
 
-// Session is one that signed in with a browser.
+// Session is a browser that is signed in.
 type Session struct {
 	Service string
 	User    string // An account, root, or a mailbox's address.
-	Account string // Whose account it is; "" is root's.
-	UID     int    // The account's, when it signed in.
-	Stamp   string // Of the password that it signed in with; with another one it ends.
-	Token   string // cpsess and ten digits, which a call must name.
-	// From is the client that signed in. A browser sends its cookie to every port of a host name, so that a
-	// program on another port can come with it, and comes from elsewhere.
+	Account string // The name of the user's account; "" for root.
+	UID     int    // The account's uid at sign-in.
+	Stamp   string // The stamp of the password at sign-in. If the password changes, the session ends.
+	Token   string // cpsess and ten digits, which every call must name.
+	// From is the client that signed in. A browser sends its cookie to every port of a host name, so a
+	// program on another port can obtain the cookie; but that program connects from elsewhere.
 	From string
 
-	wrong   int // Wrong tokens that came with the cookie.
+	wrong   int // Calls with the cookie and a wrong token.
 	id      [sha256.Size]byte
 	created time.Time
 	used    time.Time
 }
 
-// Sessions are those that are signed in. They are kept in memory alone.
+// Sessions are the browsers that are signed in. They are kept in memory only.
 type Sessions struct {
 	now func() time.Time
 
@@ -45,13 +45,12 @@ type Sessions struct {
 	byID map[[sha256.Size]byte]*Session
 }
 
-// NewSessions returns none.
+// NewSessions returns an empty set.
 func NewSessions() *Sessions {
 	return &Sessions{now: time.Now, byID: make(map[[sha256.Size]byte]*Session)}
 }
 
-// Begin signs somebody in and returns the secret that the browser keeps, and the session with its
-// token.
+// Begin signs a user in. It returns the secret for the browser's cookie, and the session with its token.
 func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	secret = rand.Text() + rand.Text() // 260 bits.
 	session.id = sha256.Sum256([]byte(secret))
@@ -72,8 +71,8 @@ func newToken() string {
 	return fmt.Sprintf("cpsess%010d", binary.BigEndian.Uint64(b[:])%10_000_000_000)
 }
 
-// makeRoom ends the sessions that are over, and those used longest ago where there are too many: of
-// the user, of the account, of all. It needs mu.
+// makeRoom removes expired sessions. If the user, the account or the whole set still has too many, it also
+// removes the sessions that were used longest ago. The caller holds mu.
 func (s *Sessions) makeRoom(next Session) {
 	var oldest [3]*Session
 	var count [3]int
@@ -106,10 +105,11 @@ func (s *Sessions) over(session *Session) bool {
 	return now.Sub(session.used) > idleTime || now.Sub(session.created) > longestTime
 }
 
-// maxWrong is how many wrong tokens may come with a session's cookie before it ends: they are guesses.
+// maxWrong is the number of wrong tokens with a valid cookie after which the session ends: somebody is
+// guessing.
 const maxWrong = 20
 
-// Wrong notes that a wrong token came with a session's cookie.
+// Wrong records a call with a session's cookie and a wrong token.
 func (s *Sessions) Wrong(session Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +120,8 @@ func (s *Sessions) Wrong(session Session) {
 	}
 }
 
-// Find returns the session of a secret, for a service and the client that signed in. If another client
-// comes with the secret, it was stolen, and the session ends.
+// Find returns the session of a secret for a service, if it comes from the client that signed in. If another
+// client sends the secret, it was stolen, and the session ends.
 func (s *Sessions) Find(secret, service, from string) (Session, bool) {
 	id := sha256.Sum256([]byte(secret))
 	s.mu.Lock()
@@ -138,7 +138,7 @@ func (s *Sessions) Find(secret, service, from string) (Session, bool) {
 	return *session, true
 }
 
-// Has tells whether a token is the session's.
+// Has reports whether a token is the session's.
 func (s Session) Has(token string) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Token), []byte(token)) == 1
 }
@@ -150,12 +150,12 @@ func (s *Sessions) End(session Session) {
 	delete(s.byID, session.id)
 }
 
-// EndAccount signs out everybody of an account, its mailboxes' users too.
+// EndAccount signs out all users of an account, including its mailbox users.
 func (s *Sessions) EndAccount(name string) {
 	s.endIf(func(session *Session) bool { return session.Account == name })
 }
 
-// EndUser signs out one user of a service, but for a session that stays.
+// EndUser signs a user of a service out everywhere except in one session.
 func (s *Sessions) EndUser(service, user string, but Session) {
 	s.endIf(func(session *Session) bool {
 		return session.Service == service && session.User == user && session.id != but.id
@@ -172,7 +172,7 @@ func (s *Sessions) endIf(ends func(*Session) bool) {
 	}
 }
 
-// Count returns how many are signed in.
+// Count returns the number of sessions.
 func (s *Sessions) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

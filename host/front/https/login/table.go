@@ -5,24 +5,25 @@ import (
 	"time"
 )
 
-// table keeps failures by key. It is bounded: if it is full, the entry that failed longest ago makes
-// room.
+// table keeps failures by key. Its size is limited: if it is full, the entry with the oldest failure is
+// evicted.
 type table struct {
 	now     func() time.Time
 	entries map[string]*list.Element
 	order   *list.List // Of *failures, the latest last.
-	// keep says that an entry that has somebody wait stays. If all of them do, further keys share an
-	// overflow for each rule: then nobody can guess on by filling the table.
+	// keep protects entries that still make a client wait from eviction. If all entries are protected,
+	// further keys share an overflow entry for each rule, so that filling the table does not make guessing
+	// possible.
 	keep     bool
 	overflow map[rule]*failures
 }
 
-// failures are those of a key.
+// failures are the failures of one key.
 type failures struct {
 	key   string
 	count int
 	last  time.Time
-	until time.Time // How long who comes under the key has to wait.
+	until time.Time // The end of the wait.
 }
 
 func newTable(now func() time.Time, keep bool) *table {
@@ -35,7 +36,7 @@ func (t *table) has(k key) bool {
 	return ok
 }
 
-// find returns what is kept of a key: its entry, or the overflow if that holds; nil if there is none.
+// find returns the entry of a key, or the overflow entry if it is in force, or nil.
 func (t *table) find(k key) *failures {
 	if e, ok := t.entries[k.name]; ok {
 		return e.Value.(*failures)
@@ -46,7 +47,7 @@ func (t *table) find(k key) *failures {
 	return nil
 }
 
-// wait returns how long who comes under a key has to wait.
+// wait returns how long attempts with a key must wait.
 func (t *table) wait(k key) time.Duration {
 	if f := t.find(k); f != nil {
 		return max(0, f.until.Sub(t.now()))
@@ -54,7 +55,7 @@ func (t *table) wait(k key) time.Duration {
 	return 0
 }
 
-// failed returns how often a key failed of late.
+// failed returns the number of recent failures of a key.
 func (t *table) failed(k key) int {
 	if f := t.find(k); f != nil && t.now().Sub(f.last) <= forgetAfter {
 		return f.count
@@ -68,7 +69,7 @@ func (t *table) forget(name string) {
 	}
 }
 
-// count notes a failure.
+// count records a failure.
 func (t *table) count(k key) {
 	f := t.note(k)
 	if t.now().Sub(f.last) > forgetAfter {
@@ -85,7 +86,8 @@ func (t *table) count(k key) {
 	}
 }
 
-// note returns a key's entry, made if need be, as the latest; or the overflow if there is no room.
+// note returns the entry of a key and marks it as the latest. It creates the entry if necessary, and returns
+// the overflow entry if there is no room.
 func (t *table) note(k key) *failures {
 	if e, ok := t.entries[k.name]; ok {
 		t.order.MoveToBack(e)
@@ -104,7 +106,7 @@ func (t *table) note(k key) *failures {
 	return f
 }
 
-// evict makes room for an entry, and reports whether it could.
+// evict removes an entry, and reports whether it could.
 func (t *table) evict() bool {
 	for e := t.order.Front(); e != nil; e = e.Next() {
 		if f := e.Value.(*failures); !t.keep || !f.until.After(t.now()) {

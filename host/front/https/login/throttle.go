@@ -1,5 +1,5 @@
-// Package login keeps what signing in needs: who failed how often, and must wait, and who is signed
-// in. It verifies no password and knows no request.
+// Package login throttles sign-in attempts and keeps the sessions of browsers. It verifies no password and
+// knows nothing about HTTP requests.
 package login
 
 import (
@@ -16,84 +16,83 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The bounds of a throttle.
+// Limits of a throttle.
 const (
-	firstWait   = time.Second // It doubles with each further failure.
-	forgetAfter = time.Hour   // So long a failure is remembered.
-	maxKeys     = 20_000      // Entries of a table.
-	maxKnown    = 64          // Clients from which one name is known; the one that proved it longest ago goes first.
+	firstWait   = time.Second // The wait doubles with each further failure.
+	forgetAfter = time.Hour   // A failure is forgotten after this time.
+	maxKeys     = 20_000      // The number of entries in a table.
+	maxKnown    = 64          // Clients that are known for one name. The client that proved the password longest ago is forgotten first.
 )
 
-// rule is how failures of one kind are counted: so many cost nothing, and so long is the longest wait.
+// rule is how failures of one kind are counted: the number of free failures, and the longest wait.
 type rule struct {
 	free int
 	most time.Duration
 }
 
 var (
-	// Of one account from one client, and of one client whatever it names.
+	// One account from one client; and one client with any account.
 	ofBoth   = rule{5, 5 * time.Minute}
 	ofClient = rule{20, 5 * time.Minute}
-	// Of one account, wherever it is tried from: that strangers keep its owner out is worse.
+	// One account from anywhere. Its waits are short, because otherwise strangers could lock the owner out.
 	ofAccount = rule{30, 30 * time.Second}
-	// Of one account from a client that many people use.
+	// One account from a client that serves many people.
 	ofMany = rule{5, 30 * time.Second}
 )
 
 const (
-	// longestTurn is how long a try waits for others to be over.
+	// longestTurn is how long an attempt waits in the queue.
 	longestTurn = 10 * time.Second
-	// knownFor is how long who proved an account's password from an address does not wait for those
-	// who try the account from elsewhere.
+	// knownFor is how long a client stays known after it proved an account's password. A known client does
+	// not wait because of failures from elsewhere.
 	knownFor = 24 * time.Hour
 )
 
-// ErrBusy is returned if a try's turn did not come in time.
+// ErrBusy is returned if a sign-in attempt times out in the queue.
 var ErrBusy = errors.New("login: too many tries are under way")
 
-// Client is where a try comes from.
+// Client is the origin of an attempt.
 type Client struct {
 	Key string
-	// Many says that the programs of many people come from there, such as a webmail on this machine. Their
-	// failures under one name are counted, and not those under all names together.
+	// Many marks a client that serves many people, such as a webmail program on this machine. Failures with
+	// one name are counted, but failures with different names are not added up.
 	Many bool
 }
 
-// Who is who tries to prove who it is.
+// Who describes a sign-in attempt.
 type Who struct {
 	Service, Name string
 	From          Client
-	// Unknown says that nobody has the name. What is kept of such names can be thrown away: there is
-	// nothing to guess. Nobody outside can tell by a wait whether a name is unknown.
+	// Unknown means that the name does not exist. Entries for such names may be evicted, because there is no
+	// password to guess. A client can't learn from its wait whether a name exists.
 	Unknown bool
 }
 
-// Throttle has those wait who fail to prove who they are by a password: by the account they name,
-// whether there is one or not, and by where they come from. It is for the network alone: nobody on
-// the host's own socket waits for it.
+// Throttle delays sign-in attempts after failures, by the account that is named, whether it exists or not,
+// and by the client. It is for the network only: the host's own socket is never throttled.
 //
-// An entry that has somebody wait is never evicted, or an attacker who fills the table could guess on.
-// So only names that exist have entries of their own there; all others of a client share one. What a
-// client is told of its wait comes from a table of its own, in which all names are alike and the oldest
-// entry goes first.
+// An entry that still makes a client wait is never evicted; otherwise an attacker could fill the table and go
+// on guessing. So only existing names have entries of their own there, and all other names of a client share
+// one. The wait that a client is told comes from a second table, in which all names are treated alike and the
+// oldest entry is evicted first.
 type Throttle struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	binding *table                          // What decides who waits.
-	hints   *table                          // What is told of it, of every name: see Hint.
+	binding *table                          // Decides how long attempts wait.
+	hints   *table                          // The waits that clients are told, for every name; see Hint.
 	known   map[string]map[string]time.Time // By account: the clients that proved its password, and when.
 	trying  map[string]int
-	waiting map[string]*list.List // By account: of *waiter, who came first at the front.
+	waiting map[string]*list.List // By account: of *waiter, in order of arrival.
 }
 
-// waiter is a try whose turn is to come.
+// waiter is an attempt in the queue.
 type waiter struct {
 	keys keys
 	look chan struct{}
 }
 
-// NewThrottle returns a throttle that knows of no failure.
+// NewThrottle returns a throttle without failures.
 func NewThrottle() *Throttle {
 	t := &Throttle{now: time.Now, known: make(map[string]map[string]time.Time), trying: make(map[string]int), waiting: make(map[string]*list.List)}
 	clock := func() time.Time { return t.now() }
@@ -101,7 +100,7 @@ func NewThrottle() *Throttle {
 	return t
 }
 
-// Canonical is the one spelling of a name under which its failures are counted.
+// Canonical returns the spelling of a name under which its failures are counted.
 func Canonical(name string) string {
 	if len(name) > 320 {
 		name = name[:320]
@@ -109,7 +108,7 @@ func Canonical(name string) string {
 	return cases.Fold().String(norm.NFKC.String(strings.TrimSpace(strings.ToValidUTF8(name, "?"))))
 }
 
-// Source is where a client comes from: of IPv6 the network that one customer has.
+// Source returns the origin of a client: its address, or for IPv6 the network of one customer.
 func Source(address netip.Addr) string {
 	address = address.Unmap()
 	if address.Is6() {
@@ -120,18 +119,18 @@ func Source(address netip.Addr) string {
 	return address.String()
 }
 
-// key is one of those under which a try is counted.
+// key is a key under which an attempt is counted.
 type key struct {
 	name string
 	rule rule
 }
 
-// keys are a try's: of the account from the client, of the account, of the client. The last is missing
-// where many people's programs come from one client.
+// keys are all keys of an attempt: the account together with the client, the account, and the client. The
+// last is missing if the client serves many people.
 type keys struct {
 	both, account key
 	client        *key
-	from          string // The client, as known has it.
+	from          string // The client, as in known.
 	unknown       bool
 }
 
@@ -149,10 +148,10 @@ func keysOf(w Who) keys {
 	return k
 }
 
-// shared is under what the failures of all unknown names of a client are counted.
+// shared returns the key for the failures of all unknown names of a client.
 func (k keys) shared() key { return key{"unknown " + k.from, ofAccount} }
 
-// stored returns the keys under which a try's failures are kept in the binding table.
+// stored returns the keys of an attempt in the binding table.
 func (k keys) stored() []key {
 	all := []key{k.both, k.account}
 	if k.unknown {
@@ -164,8 +163,8 @@ func (k keys) stored() []key {
 	return all
 }
 
-// counting returns those of a try's keys that hold it up: who proved an account's password from a client
-// within a day does not wait for those who try the account from elsewhere. It needs mu.
+// counting returns the keys that can delay an attempt. A client that proved the account's password within a
+// day does not wait because of failures from elsewhere. The caller holds mu.
 func (t *Throttle) counting(k keys) []key {
 	all := k.stored()
 	if t.isKnown(k) {
@@ -174,27 +173,27 @@ func (t *Throttle) counting(k keys) []key {
 	return all
 }
 
-// isKnown reports whether a client proved the account's password within a day. It needs mu.
+// isKnown reports whether a client proved the account's password within a day. The caller holds mu.
 func (t *Throttle) isKnown(k keys) bool {
 	at, ok := t.known[k.account.name][k.from]
 	return ok && !k.unknown && t.now().Sub(at) < knownFor
 }
 
-// Outcome is what came of a try.
+// Outcome is the result of an attempt.
 type Outcome int
 
 // The outcomes.
 const (
-	Undecided  Outcome = iota // It could not be told: it does not count.
-	Failed                    // The name exists, and the password is not its own.
-	NoSuchName                // It failed, and nobody has the name.
+	Undecided  Outcome = iota // The password could not be verified. The attempt does not count.
+	Failed                    // The name exists, and the password is wrong.
+	NoSuchName                // The name does not exist.
 	Succeeded
 )
 
-// Try lets somebody try to prove an account's password. wait is how long that has to be put off;
-// where it is 0, the caller tries, and calls done with what came of it. As many may try at once as
-// may still fail, so that guesses that are made together are no cheaper; the others have their turns
-// in the order in which they came. The error is ctx's, or ErrBusy.
+// Try admits an attempt to prove an account's password. If wait is greater than 0, the attempt must be put
+// off for that long. Otherwise the caller verifies the password and reports the outcome to done. Only as many
+// attempts run at once as failures are left before a wait begins, so that parallel guesses gain nothing;
+// further attempts wait in order of arrival. The error is ctx's or ErrBusy.
 func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done func(Outcome), err error) {
 	k := keysOf(who)
 	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, ErrBusy)
@@ -214,7 +213,7 @@ func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done f
 		if queue.Len() == 0 && t.waiting[account] == queue {
 			delete(t.waiting, account)
 		}
-		t.wake() // The next one may have room, too.
+		t.wake() // There may be room for the next attempt, too.
 	}()
 	for {
 		if wait = t.wait(k); wait > 0 {
@@ -240,8 +239,8 @@ func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done f
 	return 0, func(o Outcome) { t.over(k, o) }, nil
 }
 
-// turns returns the keys of which only so many may try at once: those of the name, whether it exists or
-// not, since the order of answers would tell.
+// turns returns the keys for which only a few attempts may run at once. They are the same for existing and
+// unknown names; otherwise the order of answers would tell them apart.
 func (k keys) turns() []key {
 	all := []key{k.both, k.account}
 	if k.client != nil {
@@ -250,15 +249,15 @@ func (k keys) turns() []key {
 	return all
 }
 
-// next returns the one of a queue whose turn it is: who came first of those for whom there is room. A
-// client that has all its own tries under way holds up itself alone. It needs mu.
+// next returns the first attempt of a queue that may run. If a client has all its attempts running, it blocks
+// only itself. The caller holds mu.
 func (t *Throttle) next(queue *list.List) *list.Element {
 	for e := queue.Front(); e != nil; e = e.Next() {
 		k := e.Value.(*waiter).keys
 		full := false
 		for _, turn := range k.turns() {
 			if turn == k.account && t.isKnown(k) {
-				continue // It waits for nobody elsewhere.
+				continue // A known client does not wait for attempts from elsewhere.
 			}
 			failed := max(t.binding.failed(turn), t.hints.failed(turn))
 			full = full || t.trying[turn.name] >= max(1, turn.rule.free-failed)
@@ -270,19 +269,19 @@ func (t *Throttle) next(queue *list.List) *list.Element {
 	return nil
 }
 
-// wake has those look whose turn it is. It needs mu.
+// wake wakes the attempts that may run. The caller holds mu.
 func (t *Throttle) wake() {
 	for _, queue := range t.waiting {
 		if e := t.next(queue); e != nil {
 			select {
 			case e.Value.(*waiter).look <- struct{}{}:
-			default: // It is about to look.
+			default: // It was woken already.
 			}
 		}
 	}
 }
 
-// over notes what came of a try.
+// over records the outcome of an attempt.
 func (t *Throttle) over(k keys, o Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -299,8 +298,8 @@ func (t *Throttle) over(k keys, o Outcome) {
 		}
 		t.hints.count(k.both)
 	case Succeeded:
-		// What failed under the account's name is forgotten. Other names from the same client are not: who
-		// owns one account must not guess at others for it.
+		// Failures with this account's name are forgotten. Failures of the same client with other names are
+		// not: the owner of one account must not use it to guess at others.
 		t.binding.forget(k.both.name)
 		t.binding.forget(k.account.name)
 		t.hints.forget(k.both.name)
@@ -309,8 +308,8 @@ func (t *Throttle) over(k keys, o Outcome) {
 	t.wake()
 }
 
-// prove notes from where an account's password was proved. Only who has a password makes entries here,
-// and of each account there are few. It needs mu.
+// prove records that a client proved an account's password. Only the owner of a password can create these
+// entries, and each account has few of them. The caller holds mu.
 func (t *Throttle) prove(k keys) {
 	clients := t.known[k.account.name]
 	if clients == nil {
@@ -341,28 +340,28 @@ func (t *Throttle) prove(k keys) {
 	}
 }
 
-// wait returns how long a try has to be put off. It needs mu.
+// wait returns how long an attempt must be put off. The caller holds mu.
 func (t *Throttle) wait(k keys) time.Duration {
 	wait := t.hints.wait(k.both)
 	own := t.isKnown(k)
 	for _, stored := range t.counting(k) {
 		if own && !t.binding.has(stored) {
-			continue // The overflow is for strangers.
+			continue // The overflow entry is for strangers.
 		}
 		wait = max(wait, t.binding.wait(stored))
 	}
 	return wait
 }
 
-// Wait returns how long a try has to be put off; 0 is not at all.
+// Wait returns how long an attempt must be put off, or 0.
 func (t *Throttle) Wait(who Who) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keysOf(who))
 }
 
-// Hint returns how long somebody may be told to wait: by its own failures under this name, and those of
-// its client under all names. That others have the account wait is not told, nor whether there is one.
+// Hint returns the wait that a client may be told: it depends on the client's own failures, with this name
+// and with all names. It does not reveal that others make the account wait, or whether the account exists.
 func (t *Throttle) Hint(who Who) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -374,7 +373,7 @@ func (t *Throttle) Hint(who Who) time.Duration {
 	return wait
 }
 
-// Size returns how many failures it remembers.
+// Size returns the number of remembered failures.
 func (t *Throttle) Size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,13 +8,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Call is what a request asks for.
+// Call is the call of a request.
 type Call struct {
-	User string // The account that it names; "" names none.
+	User string // The account that it names, or "".
 	protocol.Call
 }
 
-// The names of /json-api/cpanel's own parameters, which real clients mix on both paths.
+// The names of /json-api/cpanel's own parameters. Real clients mix them on both paths.
 var (
 	userNames    = []string{"cpanel_jsonapi_user", "cpanel_xmlapi_user"}
 	versionNames = []string{"cpanel_jsonapi_apiversion", "cpanel_jsonapi_version", "cpanel_jsonapi_funcversion", "cpanel_xmlapi_apiversion", "cpanel_xmlapi_version"}
@@ -22,11 +22,11 @@ var (
 	funcNames    = []string{"cpanel_jsonapi_func", "cpanel_xmlapi_func"}
 )
 
-// maxPositional bounds API 1's arguments.
+// maxPositional limits the number of API 1's arguments.
 const maxPositional = 64
 
-// Take takes a parameter out that has one of several names, without quotes around it. Two values
-// that differ are an error.
+// Take removes a parameter that has one of several names and returns its value without quotes. Two different
+// values are an error.
 func (v Values) Take(names ...string) (value string, err *Error) {
 	found := false
 	for _, name := range names {
@@ -55,7 +55,7 @@ func unquote(text string) string {
 	return text
 }
 
-// Named returns the parameters as a function's arguments: one that is there twice is a list.
+// Named returns the parameters as a function's arguments. A repeated name becomes a list.
 func (v Values) Named() map[string]any {
 	named := make(map[string]any, len(v))
 	for name, values := range v {
@@ -68,9 +68,9 @@ func (v Values) Named() map[string]any {
 	return named
 }
 
-// Of makes of a path and parameters the call of Execute or CPanel. Where it can't, it returns what
-// it could make out, beside the error. bareUser says that a parameter user names the account where
-// no other does, as WHM's clients send it; elsewhere it is a function's own.
+// Of returns the call for a path of kind Execute or CPanel and its parameters. If it fails, it returns the
+// parts that it recognized together with the error. bareUser means that a parameter user names the account if
+// no other parameter does, as in requests of WHM's clients; otherwise user belongs to the function.
 func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	if p.Kind == Execute {
 		return Call{Call: protocol.Call{
@@ -80,7 +80,7 @@ func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	return ofCPanel(p, v, bareUser)
 }
 
-// ofCPanel makes the call of /json-api/cpanel and /xml-api/cpanel out of its parameters.
+// ofCPanel returns the call of /json-api/cpanel or /xml-api/cpanel for its parameters.
 func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	c := Call{Call: protocol.Call{API: protocol.API2, Quoted: true}}
 	if p.XML {
@@ -99,7 +99,7 @@ func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	if c.User = take(userNames...); c.User == "" && bareUser {
 		c.User = take("user")
 	}
-	_ = take("api.version") // Of the envelope around it, of which there is none.
+	_ = take("api.version") // It selects an outer envelope, which does not exist here.
 	if version != "" {
 		api, err := protocol.ParseAPI(version)
 		if err != nil {
@@ -134,7 +134,7 @@ func first(a, b *Error) *Error {
 	return b
 }
 
-// positional returns API 1's arguments arg-0, arg-1, ... in their order.
+// positional returns API 1's arguments arg-0, arg-1, ... in order.
 func (v Values) positional() ([]any, *Error) {
 	var list []any
 	for name, values := range v {
@@ -157,7 +157,7 @@ func (v Values) positional() ([]any, *Error) {
 	return list, nil
 }
 
-// Method tells whether requests may have a method at all.
+// Method reports whether a method is allowed at all.
 func Method(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }

@@ -2,35 +2,35 @@ package request
 
 import "strings"
 
-// Kind is what a path asks for.
+// Kind is the kind of a path.
 type Kind int
 
 // The kinds.
 const (
 	Unknown  Kind = iota
 	Execute       // /execute/Module/function: UAPI.
-	CPanel        // /json-api/cpanel and its XML twin: any API, by parameters.
-	Function      // /json-api/NAME and its XML twin: a function of WHM's own API.
+	CPanel        // /json-api/cpanel and its XML form: any API, by parameters.
+	Function      // /json-api/NAME and its XML form: a function of WHM's own API.
 	Login         // /login, for people and programs.
 	Logout        // /logout
-	Page          // Whatever else: pages and what they are made of.
+	Page          // Any other path: pages and their files.
 )
 
-// Path is what a request's path says.
+// Path is a parsed path.
 type Path struct {
 	Kind    Kind
-	Session string // The session's token, cpsess and ten digits; "" where there is none.
-	XML     bool   // The answer is to be XML.
-	Module  string // Execute's.
-	Func    string // Execute's and Function's.
-	Page    string // Login's to Page's: the path without the session's token.
+	Session string // The session's token, cpsess and ten digits, or "".
+	XML     bool   // The answer is XML.
+	Module  string // For Execute.
+	Func    string // For Execute and Function.
+	Page    string // For Login, Logout and Page: the path without the session's token.
 }
 
-// maxPath bounds a path, in bytes.
+// maxPath limits a path, in bytes.
 const maxPath = 512
 
-// ParsePath reads the path of a request as it was sent, without its query. Whatever could be read
-// in two ways (escapes, doubled slashes, dots) is unknown: none of our paths has it.
+// ParsePath parses the path of a request as it was sent, without its query. Everything that could be read in
+// two ways (escapes, doubled slashes, dots) is unknown; no valid path has it.
 func ParsePath(raw string) Path {
 	if !isPlain(raw) {
 		return Path{}
@@ -71,7 +71,7 @@ func ParsePath(raw string) Path {
 	return p
 }
 
-// isPlain tells whether a path has one reading.
+// isPlain reports whether a path can be read in a single way.
 func isPlain(path string) bool {
 	if len(path) == 0 || len(path) > maxPath || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/.") {
 		return false
@@ -98,7 +98,7 @@ func isSession(part string) bool {
 	return true
 }
 
-// isName tells whether a part of a path can be a module's or a function's name.
+// isName reports whether a part of a path can be the name of a module or a function.
 func isName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// MaxBody bounds a request's body, in bytes, packed or not.
+	// MaxBody limits a request's body, in bytes, both compressed and decompressed.
 	MaxBody = 1 << 20
-	// maxValues bounds the values of a request's parameters, and maxName a name in bytes.
+	// maxValues limits the number of values in a request, and maxName the length of a name in bytes.
 	maxValues = 1000
 	maxName   = 256
 )
 
-// Error is why a request can't be read: the status and the words for its sender.
+// Error is the reason why a request can't be read: the status and the message for the client.
 type Error struct {
 	Status  int
 	Message string
@@ -37,12 +37,12 @@ func bad(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
-// Values are a request's parameters: each name with its values in their order, of the query first.
-// A value is a string, byte for byte, or what a JSON body held.
+// Values are the parameters of a request: each name with its values in order, those of the query first. A
+// value is a string, byte for byte, or a value of a JSON body.
 type Values map[string][]any
 
-// Read reads the parameters of a request. Where it can't read them all, it returns those that it
-// could, beside the error.
+// Read reads the parameters of a request. If it fails, it returns the parameters that it could read together
+// with the error.
 func Read(r *http.Request) (Values, *Error) {
 	v := make(Values)
 	if err := v.addForm(r.URL.RawQuery); err != nil {
@@ -51,7 +51,7 @@ func Read(r *http.Request) (Values, *Error) {
 	return v.addBody(r, MaxBody)
 }
 
-// ReadBody is Read without the query, for a body of at most so many bytes.
+// ReadBody is Read without the query. limit is the size of the body in bytes.
 func ReadBody(r *http.Request, most int64) (Values, *Error) { return make(Values).addBody(r, most) }
 
 func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
@@ -74,7 +74,7 @@ func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
 	return v, &Error{http.StatusUnsupportedMediaType, "The body must be a form (application/x-www-form-urlencoded or multipart/form-data) or JSON (application/json)."}
 }
 
-// readBody reads the whole body, within bounds, unpacked.
+// readBody reads and decompresses the whole body, within the limit.
 func readBody(r *http.Request, most int64) ([]byte, *Error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -131,8 +131,8 @@ func (v Values) count() (n int) {
 	return n
 }
 
-// addForm reads NAME=VALUE&NAME=VALUE. What is no escape is an error: another program may read it
-// another way, and a password would not be the one that was typed.
+// addForm reads NAME=VALUE&NAME=VALUE. A malformed escape is an error: another program may read it in another
+// way, and the password would not be the one that was typed.
 func (v Values) addForm(text string) *Error {
 	for text != "" {
 		var pair string
@@ -156,7 +156,7 @@ func (v Values) addForm(text string) *Error {
 	return nil
 }
 
-// unescape reads + and %XX; ok is false where a % is not one of these.
+// unescape decodes + and %XX. ok is false if a % is not part of an escape.
 func unescape(s string) (_ string, ok bool) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, true
@@ -234,5 +234,5 @@ func (v Values) addMultipart(body []byte, boundary string) *Error {
 	}
 }
 
-// maxShownName bounds an argument's name in an error message, in bytes.
+// maxShownName limits an argument's name in an error message, in bytes.
 const maxShownName = 64

@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// flagFiles are the files in which a mailbox has a line while it is suspended so; the login's
-// suspension is a mark at its hash. Programs that deliver and send mail read them.
+// flagFiles are the files with a line for each suspended mailbox. A suspended login has a mark in front of
+// its hash instead. Programs that deliver and send mail read these files.
 var flagFiles = []struct {
 	flag store.Suspension
 	name string
@@ -19,10 +19,10 @@ var flagFiles = []struct {
 	{store.Hold, "hold_outgoing"},
 }
 
-// loginMark suspends the login, in front of a hash.
+// loginMark in front of a hash suspends the login.
 const loginMark = "!"
 
-// apply makes changes of one kind. What can't be made has its err, and leaves the others.
+// apply makes changes of the same kind. A change that fails gets its err, and does not affect the others.
 func (t *tx) apply(domain string, batch []*change) error {
 	switch batch[0].kind {
 	case setHash:
@@ -41,7 +41,7 @@ func (t *tx) apply(domain string, batch []*change) error {
 func (t *tx) setHashes(batch []*change) error {
 	hashes := make(map[string]string, len(batch))
 	for _, c := range batch {
-		hashes[c.localpart] = c.hash // Of two for one mailbox the later one stays.
+		hashes[c.localpart] = c.hash // Of two changes to a mailbox the later counts.
 	}
 	shadow, err := t.load(shadowName)
 	if err != nil {
@@ -72,13 +72,13 @@ func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
 	return passwd, shadow, quota, err
 }
 
-// exists tells whether a mailbox stands in one of the two files that say so.
+// exists reports whether a mailbox is in passwd or shadow.
 func exists(passwd, shadow *txFile, localpart string) bool {
 	return hasLine(shadow.content, localpart) || hasLine(passwd.content, localpart)
 }
 
-// create adds mailboxes. Its line in shadow, with which a mailbox can be used, is written
-// behind all that it needs.
+// create adds mailboxes. The line in shadow, with which a mailbox can be used, is written after everything
+// else.
 func (t *tx) create(domain string, batch []*change) error {
 	passwd, shadow, quota, err := t.loadAll()
 	if err != nil {
@@ -91,7 +91,7 @@ func (t *tx) create(domain string, batch []*change) error {
 		}
 	}
 	taken := newNames(shadow.content, passwd.content)
-	left := make(map[string]bool) // Of dead mailboxes of these names.
+	left := make(map[string]bool) // From deleted mailboxes with these names.
 	var lines newLines
 	for _, c := range batch {
 		if name, ok := taken.any(c.entries); ok {
@@ -154,7 +154,7 @@ func (l *newLines) add(s *Store, domain string, e store.Entry) {
 	}
 }
 
-// delete removes mailboxes. From when its line in shadow is gone, a mailbox is.
+// delete removes mailboxes. A mailbox is gone when its line in shadow is gone.
 func (t *tx) delete(domain string, batch []*change) error {
 	passwd, shadow, quota, err := t.loadAll()
 	if err != nil {
@@ -181,7 +181,7 @@ func (t *tx) delete(domain string, batch []*change) error {
 	if err := t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName); err != nil {
 		return err
 	}
-	// Still under the lock: without it, it could be the folder of a new mailbox of this name.
+	// This is still under the lock: without it, the directory could belong to a new mailbox of this name.
 	for _, c := range batch {
 		if c.err == nil && !c.keep.Mail {
 			if err := t.s.moveAway(domain, c.localpart); err != nil {
@@ -254,21 +254,21 @@ func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 	}
 }
 
-// markLogin puts the mark that suspends a login in front of a hash, or takes it away.
+// markLogin adds or removes the mark in front of a hash that suspends the login.
 func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	e, err := find(shadow.content, localpart)
 	switch {
 	case err != nil && !hasLine(shadow.content, localpart):
-		return nil // It has no password, so that there is no login.
+		return nil // It has no password, so nobody can log in anyway.
 	case err != nil:
 		return err
 	case strings.Contains(e.marker, lockedMark):
 		if on {
-			return nil // With its account.
+			return nil // The account is suspended, and with it the login.
 		}
 		return store.ErrSuspended
 	case on == (e.marker != ""), !on && e.hash == "":
-		return nil // As it should be; or there is no password, and an empty one must not be there.
+		return nil // It is active already; or it has no password, and an empty hash must not be stored.
 	}
 	mark := ""
 	if on {

@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// List implements store.Store. It needs no lock: each file is replaced whole.
+// List implements store.Store. It needs no lock, because each file is replaced as a whole.
 func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
@@ -24,7 +24,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	add := func(name []byte) *store.Mailbox {
 		b := box(name)
 		if b == nil {
-			// A name that is none can't be asked for, so it is not told either.
+			// A name that is not valid can't be used in a call, so it is not listed.
 			if a, err := store.NewAddress(string(name), domain); err == nil && a.Localpart == string(name) {
 				b = &store.Mailbox{Address: a}
 				boxes[a.Localpart] = b
@@ -34,7 +34,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	}
 	if err := s.eachLineOf(dir, passwdName, func(name, _ []byte) {
 		if b := add(name); b != nil {
-			b.Suspended |= store.Login // Until there is a password.
+			b.Suspended |= store.Login // Until a password is set.
 		}
 	}); err != nil {
 		return nil, err
@@ -134,13 +134,13 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 	return s.make(ctx, entries[0].Domain, c)
 }
 
-// Delete implements store.Store. The mail goes when the mailbox is gone.
+// Delete implements store.Store. The mail is removed when the mailbox is gone.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
 	err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keep: keep})
 	if err != nil || keep.Mail {
 		return err
 	}
-	// It was moved away with the change; a new mailbox of this name has a new folder.
+	// The mail was moved away with the change; a new mailbox of this name has a new directory.
 	if err := s.emptyTrash(box.Domain); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrPartly, err)
 	}
@@ -160,7 +160,7 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 	return s.make(ctx, box.Domain, &change{kind: suspend, localpart: box.Localpart, flags: flags, on: on})
 }
 
-// Hashes returns the hashes of a domain's mailboxes, by their local parts.
+// Hashes returns the hashes of a domain's mailboxes, by local part.
 func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
@@ -172,7 +172,7 @@ func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, err
 	defer func() { _ = dir.Close() }()
 	hashes := make(map[string]string)
 	err = s.eachLineOf(dir, shadowName, func(name, field []byte) {
-		if _, twice := hashes[string(name)]; !twice { // Dovecot takes the first.
+		if _, twice := hashes[string(name)]; !twice { // Dovecot uses the first line.
 			_, hashes[string(name)] = splitMarker(string(field))
 		}
 	})

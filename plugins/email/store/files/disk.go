@@ -10,24 +10,24 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// disk is what a commit does to the file system, one method a system call, so that
-// tests can fail each of them and look at their order.
+// disk is the file system as commit uses it, a method for each system call, so that tests can make each of
+// them fail and check their order.
 type disk interface {
 	create(dir *os.File, name string) (*os.File, error)
 	write(f *os.File, content []byte) error
 	chown(f *os.File, uid, gid int) error
 	chmod(f *os.File, mode uint32) error
-	setACL(f *os.File, acl []byte) error // None where acl is nil.
+	setACL(f *os.File, acl []byte) error // If acl is nil, the file gets no ACL.
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
-	syncDir(dir, within *os.File) error // within is an open file of the folder's file system.
+	syncDir(dir, within *os.File) error // within is an open file on the directory's file system.
 	unlink(dir *os.File, name string) error
 }
 
 const aclName = "system.posix_acl_access"
 
-// osDisk is the file system itself.
+// osDisk is the real file system.
 type osDisk struct{}
 
 var _ disk = osDisk{}
@@ -56,7 +56,7 @@ func (osDisk) setACL(f *os.File, acl []byte) error {
 }
 
 func (osDisk) utimes(f *os.File, mtime unix.Timespec) error {
-	// By the descriptor: an empty path with AT_EMPTY_PATH is the file itself.
+	// An empty path with AT_EMPTY_PATH means the file of the descriptor.
 	return unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{mtime, mtime}, unix.AT_EMPTY_PATH)
 }
 
@@ -69,8 +69,8 @@ func (osDisk) rename(dir *os.File, from, to string) error {
 func (osDisk) syncDir(dir, within *os.File) error {
 	err := unix.Fsync(int(dir.Fd()))
 	if errors.Is(err, unix.EBADF) {
-		// A folder that may be passed and not read was opened by path alone, which can't
-		// be synced; the whole file system can.
+		// A directory that may be passed but not read was opened with O_PATH and can't be synced, but the
+		// whole file system can.
 		return unix.Syncfs(int(within.Fd()))
 	}
 	return err
@@ -80,14 +80,14 @@ func (osDisk) unlink(dir *os.File, name string) error {
 	return unix.Unlinkat(int(dir.Fd()), name, 0)
 }
 
-// hasNone tells whether err says that a file has no ACL, or its file system knows none.
+// hasNone reports whether err means that a file has no ACL, or that its file system has none.
 func hasNone(err error) bool {
 	return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// readACL returns the ACL of a file, nil where it has none.
+// readACL returns the ACL of a file, or nil if it has none.
 func readACL(f *os.File) ([]byte, error) {
-	acl := make([]byte, 64<<10) // The kernel's own bound on an attribute.
+	acl := make([]byte, 64<<10) // The kernel's limit for an attribute.
 	n, err := unix.Fgetxattr(int(f.Fd()), aclName, acl)
 	if hasNone(err) {
 		return nil, nil
@@ -98,7 +98,7 @@ func readACL(f *os.File) ([]byte, error) {
 	return acl[:n], nil
 }
 
-// classify gives an error of the file system the store's name for it.
+// classify wraps an error of the file system in the store's error for it.
 func classify(op string, err error) error {
 	kind := error(nil)
 	switch {

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Store is the store of one account's home.
+// Store is the store of an account's home.
 type Store struct {
 	home  string
 	owner int
@@ -24,23 +24,23 @@ type Store struct {
 	settle func()
 
 	mu     sync.Mutex
-	queues map[string]*queue // By domain; those with changes under way.
+	queues map[string]*queue // By domain; only domains with waiting changes.
 }
 
 var _ store.Store = (*Store)(nil)
 
-// New returns the store below home, whose files belong to the running user.
+// New returns the store below home. The running user owns its files.
 func New(home string) *Store { return NewFor(home, os.Geteuid(), os.Getegid()) }
 
-// NewFor returns the store below home, whose files belong to another user: to look into it.
+// NewFor returns the store below home for reading. Another user owns its files.
 func NewFor(home string, uid, gid int) *Store {
 	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, settle: func() { time.Sleep(settleTime) }, queues: make(map[string]*queue)}
 }
 
-// queue holds the changes to one domain that wait for the commit under way.
+// queue holds the changes to a domain that wait for the current commit.
 type queue struct{ waiting []*change }
 
-// kind is what a change does. Changes of one kind that wait together are made together.
+// kind is the kind of a change. Waiting changes of the same kind are made together.
 type kind int
 
 const (
@@ -51,18 +51,18 @@ const (
 	suspend
 )
 
-// change is one mailbox's change, and the caller who waits for it.
+// change is a change to a mailbox, with the caller who waits for it.
 type change struct {
 	kind      kind
 	localpart string
-	entries   []store.Entry    // createBox: all or none.
-	hash      string           // setHash.
-	quota     int64            // setQuota.
-	flags     store.Suspension // suspend.
-	on        bool             // suspend.
-	keep      store.Keep       // deleteBox.
-	err       error            // Why it can't be made; set while the change is made.
-	done      chan error       // Buffered: nobody may be there any more.
+	entries   []store.Entry    // For createBox: all or none of them.
+	hash      string           // For setHash.
+	quota     int64            // For setQuota.
+	flags     store.Suspension // For suspend.
+	on        bool             // For suspend.
+	keep      store.Keep       // For deleteBox.
+	err       error            // Why the change failed; set by apply.
+	done      chan error       // Buffered, because the caller may be gone.
 }
 
 // SetHash implements store.Store.
@@ -73,7 +73,7 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
 }
 
-// make has a change made and waits for it.
+// make makes a change and waits for it.
 func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	c.done = make(chan error, 1)
 	s.enqueue(domain, c)
@@ -85,7 +85,7 @@ func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	if s.withdraw(domain, c) {
 		return fmt.Errorf("%w: %w", store.ErrBusy, ctx.Err())
 	}
-	// It is being written: with the answer that comes at this moment, or without.
+	// The change is being written. Its result may come at this moment.
 	select {
 	case err := <-c.done:
 		return err
@@ -123,13 +123,13 @@ func (s *Store) withdraw(domain string, c *change) bool {
 	return false
 }
 
-// run commits what waits until nothing does. It belongs to no caller: one who leaves
-// must not take the others' changes along.
+// run commits waiting changes until there are none. It runs in its own goroutine: a caller who gives up must
+// not cancel the changes of others.
 func (s *Store) run(domain string, q *queue) {
 	for {
 		s.mu.Lock()
 		batch := q.waiting
-		// The order of kinds decides how files are written, so one commit has one kind.
+		// The kind decides the order of writing, so a commit has changes of a single kind.
 		for i, c := range batch {
 			if c.kind != batch[0].kind {
 				batch = batch[:i:i]
@@ -150,7 +150,7 @@ func (s *Store) run(domain string, q *queue) {
 func (s *Store) commitBatch(domain string, batch []*change) {
 	err := s.locked(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
 		for _, c := range batch {
-			c.err = nil // Another program may have been in the way the first time.
+			c.err = nil // Another program may have caused the first error.
 		}
 		return t.apply(domain, batch)
 	})
@@ -163,7 +163,7 @@ func (s *Store) commitBatch(domain string, batch []*change) {
 	}
 }
 
-// Hash implements store.Store. It needs no lock: a file is replaced whole.
+// Hash implements store.Store. It needs no lock, because a file is replaced as a whole.
 func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspended bool, err error) {
 	dir, err := s.openDomain(box.Domain)
 	if err != nil {
@@ -181,13 +181,13 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 			return "", false, passwdErr
 		}
 		if known {
-			return "", true, nil // It exists and has never had a password.
+			return "", true, nil // The mailbox exists and has never had a password.
 		}
 	}
 	return e.hash, e.marker != "", err
 }
 
-// read returns a file's content; one that is not there is empty.
+// read returns a file's content; a missing file is empty.
 func (s *Store) read(dir *os.File, name string) ([]byte, error) {
 	content, _, err := readFile(dir, name, s.owner)
 	if errors.Is(err, fs.ErrNotExist) {

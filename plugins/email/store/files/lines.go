@@ -9,13 +9,12 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// A file of the store has one line a mailbox; its first field, up to a colon, is the local
-// part.
+// A file of the store has a line for each mailbox. The first field, up to a colon, is the local part.
 
-// hasLine tells whether a file has a line of a mailbox.
+// hasLine reports whether a file has a line for a mailbox.
 func hasLine(content []byte, name string) bool { return indexLine(content, 0, name) >= 0 }
 
-// lineAt returns the place of the line that begins at start, with its newline.
+// lineEnd returns the offset after the line that begins at start, including its newline.
 func lineEnd(content []byte, start int) int {
 	if i := bytes.IndexByte(content[start:], '\n'); i >= 0 {
 		return start + i + 1
@@ -23,7 +22,7 @@ func lineEnd(content []byte, start int) int {
 	return len(content)
 }
 
-// withLine returns content with a line more at its end.
+// withLine returns content with a line added at its end.
 func withLine(content []byte, line string) []byte {
 	out := slices.Grow(slices.Clip(content), len(line)+2)
 	if len(out) > 0 && out[len(out)-1] != '\n' {
@@ -40,7 +39,7 @@ func withoutLine(content []byte, name string) []byte {
 	return content
 }
 
-// setLine returns content with a mailbox's line replaced, or added where it has none.
+// setLine returns content with a mailbox's line replaced, or added if it has none.
 func setLine(content []byte, name, line string) []byte {
 	at := indexLine(content, 0, name)
 	if at < 0 {
@@ -62,7 +61,7 @@ func eachLine(content []byte, do func(name, value []byte)) {
 	}
 }
 
-// parseQuota reads the second field of a quota line: bytes. What is no number is no limit.
+// parseQuota reads the second field of a quota line, in bytes. A field that is not a number means no limit.
 func parseQuota(field []byte) int64 {
 	n, err := strconv.ParseInt(string(field), 10, 64)
 	if err != nil || n < 0 {
@@ -71,7 +70,7 @@ func parseQuota(field []byte) int64 {
 	return n
 }
 
-// quotaOf returns a mailbox's quota in bytes from a quota file; 0 is no limit.
+// quotaOf returns a mailbox's quota in bytes from a quota file; 0 means no limit.
 func quotaOf(content []byte, name string) int64 {
 	at := indexLine(content, 0, name)
 	if at < 0 {
@@ -81,8 +80,8 @@ func quotaOf(content []byte, name string) int64 {
 	return parseQuota(bytes.TrimSpace(field))
 }
 
-// nameSet tells which mailboxes have a line in one of some files. A few are looked for where they
-// are asked for; of many an index is made.
+// nameSet finds mailboxes with a line in any of several files. A few names are searched directly; for many,
+// an index is built.
 type nameSet struct {
 	files [][]byte
 	asked int
@@ -91,7 +90,7 @@ type nameSet struct {
 
 func newNames(files ...[]byte) *nameSet { return &nameSet{files: files, index: nil} }
 
-// indexFrom is how many names are looked for one by one.
+// indexFrom is the number of searches from which an index is built.
 const indexFrom = 8
 
 func (n *nameSet) has(name string) bool {
@@ -123,7 +122,7 @@ func (n *nameSet) add(name string) {
 	n.index[name] = true
 }
 
-// any returns one of the entries' names that is taken, also by another of them.
+// any returns the name of an entry that is taken, in the files or by another entry.
 func (n *nameSet) any(entries []store.Entry) (string, bool) {
 	own := make(map[string]bool, len(entries))
 	for _, e := range entries {
@@ -135,7 +134,7 @@ func (n *nameSet) any(entries []store.Entry) (string, bool) {
 	return "", false
 }
 
-// appendLines returns content with lines more at its end.
+// appendLines returns content with lines added at its end.
 func appendLines(content []byte, lines []string) []byte {
 	if len(lines) == 0 {
 		return content
@@ -143,7 +142,7 @@ func appendLines(content []byte, lines []string) []byte {
 	return withLine(content, strings.Join(lines, "\n"))
 }
 
-// withoutLines returns content without the lines of some mailboxes.
+// withoutLines returns content without the lines of several mailboxes.
 func withoutLines(content []byte, gone map[string]bool) []byte {
 	if len(gone) <= 2 { // A plain search is faster.
 		for name := range gone {

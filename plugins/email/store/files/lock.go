@@ -25,23 +25,23 @@ const (
 
 	// lockTimeout is how long a change waits for other programs.
 	lockTimeout = 10 * time.Second
-	// maxRaces is how often a change starts again because a program that knows no lock
-	// replaced the file meanwhile.
+	// maxRaces is how often a change starts again because a program without the lock replaced the file
+	// meanwhile.
 	maxRaces = 3
-	// settleTime is how long a file that looks half written must stay as it is.
+	// settleTime is how long a file that may be half written must stay unchanged.
 	settleTime = 50 * time.Millisecond
 )
 
-// errNoStore is a domain without a folder: it has no mailbox.
+// errNoStore is returned for a domain without a directory. It has no mailbox.
 var errNoStore = fmt.Errorf("%w: the domain has no store", store.ErrNoMailbox)
 
 var errRaced = errors.New("files: another program changed the file meanwhile")
 
-// tempOf is the name of the temporary file beside a file.
+// tempOf returns the name of a file's temporary file.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
 
-// locked opens a domain's folder and makes changes to its files, as one. work is called
-// anew where another program was at the files meanwhile.
+// locked opens a domain's directory, locks it, and calls work. If another program changed the files
+// meanwhile, it calls work again.
 func (s *Store) locked(ctx context.Context, domain string, create bool, work func(*tx) error) error {
 	dir, err := s.openDomain(domain)
 	if create && errors.Is(err, errNoStore) {
@@ -73,7 +73,7 @@ func (s *Store) lockAndWork(ctx context.Context, dir *os.File, work func(*tx) er
 	return work(t)
 }
 
-// openDomain opens the folder of a domain's store.
+// openDomain opens the directory of a domain's store.
 func (s *Store) openDomain(domain string) (*os.File, error) {
 	home, err := s.openHome()
 	if err != nil {
@@ -90,8 +90,7 @@ func (s *Store) openDomain(domain string) (*os.File, error) {
 	return dir, nil
 }
 
-// lock takes the domain's lock, which the kernel gives back when the process ends or
-// the file is closed.
+// lock takes the domain's lock. The kernel releases it when the process ends or the file is closed.
 func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 	f, _, err := openFile(dir, lockName, unix.O_RDWR|unix.O_CREAT, 0o600, s.owner)
 	if err != nil {
@@ -103,7 +102,7 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			if !isStill(dir, lockName, f) {
-				// Somebody removed the file while we waited; others lock the new one.
+				// The file was removed while this process waited, and others lock the new file.
 				_ = f.Close()
 				return nil, errRaced
 			}
@@ -122,8 +121,8 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 	}
 }
 
-// setMtime makes f newer than old by a whole second. Where the file system has no later
-// second, another one does: Dovecot looks for a difference.
+// setMtime makes f newer than old by a whole second. If the file system has no later second, it uses an
+// earlier one, because Dovecot only looks for a difference.
 func (s *Store) setMtime(f *os.File, old unix.Timespec) error {
 	now := s.now()
 	if err := s.disk.utimes(f, newMtime(old, now)); err != nil {
@@ -136,9 +135,8 @@ func (s *Store) setMtime(f *os.File, old unix.Timespec) error {
 	return s.disk.utimes(f, unix.NsecToTimespec(now.UnixNano()))
 }
 
-// likeOld gives f the old file's group, mode and ACL, and makes sure of it: a Dovecot
-// that reads through the group must not be locked out, and what the folder would give
-// new files by its default ACL must not let anybody in.
+// likeOld gives f the group, mode and ACL of the old file and verifies them. A Dovecot that reads through the
+// group must not lose access, and a default ACL of the directory must not give access to others.
 func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	var now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &now); err != nil {
@@ -169,8 +167,8 @@ func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	return nil
 }
 
-// newMtime returns now, or the whole second after old where that is later: also when
-// the clock went back.
+// newMtime returns now, or the whole second after old if that is later, for example because the clock was set
+// back.
 func newMtime(old unix.Timespec, now time.Time) unix.Timespec {
 	if now.Unix() > old.Sec {
 		return unix.NsecToTimespec(now.UnixNano())
@@ -178,8 +176,8 @@ func newMtime(old unix.Timespec, now time.Time) unix.Timespec {
 	return unix.Timespec{Sec: old.Sec + 1}
 }
 
-// inPasswd returns a function that tells whether a mailbox stands in the domain's
-// passwd file. It reads the file at most once.
+// inPasswd returns a function that reports whether a mailbox is in the domain's passwd file. It reads the
+// file at most once.
 func (s *Store) inPasswd(dir *os.File) func(string) (bool, error) {
 	read := sync.OnceValues(func() ([]byte, error) {
 		content, _, err := readFile(dir, passwdName, s.owner)

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// sizeName is the Maildir++ file with a mailbox's limit and what it holds, which Dovecot's
-	// and Courier's quotas keep.
+	// sizeName is the Maildir++ file with a mailbox's limit and size, which the quotas of Dovecot and Courier
+	// maintain.
 	sizeName = "maildirsize"
-	// maxSizeFile bounds it, in bytes; programs rewrite it at 5,120.
+	// maxSizeFile limits it, in bytes. Programs rewrite it at 5,120.
 	maxSizeFile = 64 << 10
-	// trashName is the folder, in a domain's mail, of mailboxes that are being removed.
+	// trashName is the directory, in a domain's mail, of mailboxes that are being removed.
 	trashName = ".liveapid-deleted"
 )
 
@@ -38,7 +38,7 @@ func (s *Store) openHome() (*os.File, error) {
 	return home, nil
 }
 
-// openBelow opens a folder below the home.
+// openBelow opens a directory below the home.
 func (s *Store) openBelow(path string) (*os.File, error) {
 	home, err := s.openHome()
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *Store) openBelow(path string) (*os.File, error) {
 	return openDir(home, path, s.owner)
 }
 
-// makeDirs makes the folders of a path below the home that are not there, and tells whether
-// the last one is new. Others than those it makes stay as they are.
+// makeDirs makes the missing directories of a path below the home, and reports whether the last is new. It
+// does not change existing directories.
 func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 	dir, err := s.openHome()
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 			return isNew, classify("open the folder "+name, err)
 		}
 		if isNew {
-			// Whatever the umask is.
+			// The umask must not matter.
 			if err := unix.Fchmod(int(next.Fd()), mode); err != nil {
 				_ = next.Close()
 				return isNew, classify("set the mode", err)
@@ -79,13 +79,13 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 	return isNew, nil
 }
 
-// createDomain makes a domain's folder. A Dovecot that is no root reads it through its group.
+// createDomain makes a domain's directory. A Dovecot that does not run as root reads it through its group.
 func (s *Store) createDomain(domain string) error {
 	_, err := s.makeDirs("etc/"+domain, 0o750)
 	return err
 }
 
-// createMaildir makes a mailbox's folder and tells whether there was none.
+// createMaildir makes a mailbox's directory and reports whether it is new.
 func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) {
 	path := "mail/" + domain + "/" + localpart
 	isNew, err = s.makeDirs(path, 0o700)
@@ -100,7 +100,7 @@ func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) 
 	return isNew, nil
 }
 
-// removeEmptyMaildir takes back what createMaildir made, where nothing came into it.
+// removeEmptyMaildir removes the directory of createMaildir if it is still empty.
 func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	parent, err := s.openBelow("mail/" + domain)
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	_ = unix.Unlinkat(int(parent.Fd()), localpart, unix.AT_REMOVEDIR)
 }
 
-// moveAway moves a mailbox's folder out of the way.
+// moveAway moves a mailbox's directory to the trash.
 func (s *Store) moveAway(domain, localpart string) error {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +134,7 @@ func (s *Store) moveAway(domain, localpart string) error {
 	return trash.Close()
 }
 
-// emptyTrash removes what was moved away, also what a deletion that was killed left.
+// emptyTrash removes the directories in the trash, including those that an interrupted deletion left.
 func (s *Store) emptyTrash(domain string) error {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -152,7 +152,7 @@ func (s *Store) emptyTrash(domain string) error {
 		return classify("open the folder "+trashName, err)
 	}
 	defer func() { _ = trash.Close() }()
-	// The root does not lead out of the folder, whatever links lie in it.
+	// The root keeps the removal inside the directory, whatever links it contains.
 	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(trash.Fd())))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // Another deletion emptied and removed it.
@@ -173,13 +173,12 @@ func (s *Store) emptyTrash(domain string) error {
 			return classify("remove the mail", err)
 		}
 	}
-	// Another deletion may have put something into it.
+	// This fails if another deletion has just moved something into it.
 	_ = unix.Unlinkat(int(parent.Fd()), trashName, unix.AT_REMOVEDIR)
 	return nil
 }
 
-// moveToTrash moves a mailbox's folder into the folder of those that are being removed, and
-// returns that.
+// moveToTrash moves a mailbox's directory into the trash, and returns the trash.
 func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error) {
 	name := localpart + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	for {
@@ -205,12 +204,12 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 	}
 }
 
-// writeLimit writes a mailbox's limit to where programs that deliver look for it. A mailbox
-// without mail and without a limit needs none.
+// writeLimit writes a mailbox's limit to the file that delivery programs read. A mailbox without mail and
+// without a limit needs none.
 func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 	box, err := s.openBelow("mail/" + domain + "/" + localpart)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // Its mail lies elsewhere, or none came yet.
+		return nil // Its mail is elsewhere, or no mail has come yet.
 	}
 	if err != nil {
 		return classify("open the mailbox", err)
@@ -222,7 +221,7 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 		}
 		return nil
 	}
-	// Counted anew: the file that is there may be one that nobody keeps.
+	// The mail is counted again, because no program may have maintained the existing file.
 	usage, err := s.walk(context.Background(), box)
 	if err != nil {
 		return err
@@ -249,7 +248,7 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
 	dir, err := s.openBelow("mail/" + box.Domain + "/" + box.Localpart)
 	if errors.Is(err, fs.ErrNotExist) {
-		return store.Usage{}, nil // No mail came yet.
+		return store.Usage{}, nil // No mail has come yet.
 	}
 	if err != nil {
 		return store.Usage{}, classify("open the mailbox", err)
@@ -258,7 +257,7 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 	return s.measure(ctx, dir)
 }
 
-// MainUsage implements store.Store: the mail folder itself is a Maildir, too.
+// MainUsage implements store.Store. The mail directory itself is a Maildir, too.
 func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
 	dir, err := s.openBelow("mail")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -271,7 +270,7 @@ func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
 	return s.measure(ctx, dir)
 }
 
-// measure returns what a mailbox's folder holds: by its maildirsize, or by a walk.
+// measure returns the size of a mailbox's directory, from its maildirsize or by a walk.
 func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) {
 	f, st, err := openFile(box, sizeName, unix.O_RDONLY, 0, s.owner)
 	if err == nil {
@@ -290,7 +289,7 @@ func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) 
 	return s.walk(ctx, box)
 }
 
-// Recount implements store.Store: it writes the limit and what there is anew.
+// Recount implements store.Store: it writes the limit and the current size again.
 func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	b, err := s.Mailbox(ctx, box)
 	if err != nil {
@@ -299,8 +298,8 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
 }
 
-// newer tells whether messages came or went after a maildirsize was written: programs that keep
-// it write it behind each of them.
+// newer reports whether messages came or went after a maildirsize was written. Programs that maintain the
+// file write it after each message.
 func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	for _, sub := range []string{"new", "cur"} {
 		var st unix.Stat_t
@@ -311,8 +310,7 @@ func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	return false
 }
 
-// parseSize reads a maildirsize: the limit in the first line, then what was added and taken
-// away, in bytes and messages.
+// parseSize parses a maildirsize: the limit in the first line, then the changes, in bytes and messages.
 func parseSize(content []byte) (usage store.Usage, ok bool) {
 	lines := bytes.Split(content, []byte{'\n'})
 	for i, line := range lines[1:] {
@@ -335,8 +333,7 @@ func parseSize(content []byte) (usage store.Usage, ok bool) {
 	return usage, ok && usage.Bytes >= 0 && usage.Messages >= 0
 }
 
-// walk measures a Maildir++: the messages of the mailbox and of its folders. The size stands
-// in most names.
+// walk measures a Maildir++: the messages of the mailbox and of its folders. Most names contain the size.
 func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 	var usage store.Usage
 	names, err := dirNames(box)
@@ -363,7 +360,7 @@ func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) error {
 	dir, err := openDir(box, folder, s.owner)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrUnsafe) {
-		return nil // Programs leave files and links with such names; they are no mail.
+		return nil // Programs leave files and links with such names, which are not mail.
 	}
 	if err != nil {
 		return classify("open "+folder, err)
@@ -384,7 +381,7 @@ func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) erro
 		if !ok {
 			var st unix.Stat_t
 			if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-				continue // It went away meanwhile, or is no message.
+				continue // It was removed meanwhile, or is not a message.
 			}
 			size = st.Size
 		}
@@ -394,7 +391,7 @@ func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) erro
 	return nil
 }
 
-// dirNames lists a folder; the descriptor stays as it is.
+// dirNames lists a directory. It does not change the descriptor's offset.
 func dirNames(dir *os.File) ([]string, error) {
 	again, err := openBeneath(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -404,7 +401,7 @@ func dirNames(dir *os.File) ([]string, error) {
 	return again.Readdirnames(-1)
 }
 
-// sizeInName reads the size from a message's name: 1234.host,S=4711,W=4800:2,S
+// sizeInName returns the size in a message's name: 1234.host,S=4711,W=4800:2,S
 func sizeInName(name string) (int64, bool) {
 	_, rest, ok := strings.Cut(name, ",S=")
 	if !ok {

@@ -11,18 +11,17 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// MaxFile bounds a store's file, in bytes. A domain of 100,000 mailboxes has 12 MiB.
+// MaxFile limits a store's file, in bytes. A domain with 100,000 mailboxes needs 12 MiB.
 const MaxFile = 64 << 20
 
-// resolve is how every name below a home is opened.
+// resolve are the rules for opening every name below a home.
 const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 
-// openBeneath opens path below dir, never through a link, and never waiting for the
-// other end of a FIFO.
+// openBeneath opens path below dir. It follows no link, and does not block on a FIFO.
 func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	if flags&unix.O_PATH == 0 {
-		flags |= unix.O_NONBLOCK // openat2 refuses both together.
+		flags |= unix.O_NONBLOCK // openat2 rejects both flags together.
 	}
 	how := unix.OpenHow{Flags: uint64(flags), Mode: mode, Resolve: resolve}
 	for range 16 {
@@ -31,7 +30,7 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 		case err == nil:
 			return os.NewFile(uintptr(fd), path), nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-			continue // EAGAIN: something was renamed meanwhile, and the walk is not sure.
+			continue // EAGAIN: a rename happened meanwhile, and the kernel could not be sure.
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
@@ -46,11 +45,11 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 	return nil, fmt.Errorf("%w: %s changes all the time", store.ErrUnsafe, path)
 }
 
-// openDir opens a folder below dir and checks that owner owns it.
+// openDir opens a directory below dir and checks its owner.
 func openDir(dir *os.File, path string, owner int) (*os.File, error) {
 	f, err := openBeneath(dir, path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, unix.EACCES) {
-		// A folder may be passable and not readable; that is enough to reach into it.
+		// The directory may be passable but not readable. That is enough to open files in it.
 		f, err = openBeneath(dir, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	}
 	if err != nil {
@@ -67,7 +66,8 @@ func openDir(dir *os.File, path string, owner int) (*os.File, error) {
 	return f, nil
 }
 
-// openFile opens a file of a store and checks it: regular, the owner's, one link.
+// openFile opens a file of a store and checks that it is regular, belongs to the owner, and has a single
+// link.
 func openFile(dir *os.File, name string, flags int, mode uint64, owner int) (*os.File, unix.Stat_t, error) {
 	var st unix.Stat_t
 	f, err := openBeneath(dir, name, flags, mode)
@@ -98,7 +98,7 @@ func checkFile(name string, st unix.Stat_t, owner int) error {
 	return nil
 }
 
-// readFile returns a store file's content and what it was when it was opened.
+// readFile returns a store file's content and its state when it was opened.
 func readFile(dir *os.File, name string, owner int) ([]byte, unix.Stat_t, error) {
 	f, st, err := openFile(dir, name, unix.O_RDONLY, 0, owner)
 	if err != nil {

@@ -13,19 +13,19 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// entry is the place of a mailbox's line in a shadow file.
+// entry is the location of a mailbox's line in a shadow file.
 type entry struct {
 	start, end int    // Of the line, without its newline.
-	marker     string // What suspends the login, in front of the hash; "" where it is not.
+	marker     string // The marker in front of the hash that suspends the login, or "".
 	hash       string
 }
 
-// shadowFields is the number of fields of a shadow line; the third is the day of the
-// last change. Lines of other shapes are kept, and only their hash is changed.
+// shadowFields is the number of fields of a shadow line; the third is the day of the last change. In lines of
+// other shapes only the hash is changed.
 const shadowFields = 9
 
-// find returns localpart's line, or store.ErrNoMailbox. Dovecot takes the first of two
-// lines for one name, so that changing the other would change nothing: two are an error.
+// find returns localpart's line, or store.ErrNoMailbox. Dovecot uses the first of two lines for a name, so
+// changing the second would have no effect: two lines are an error.
 func find(content []byte, localpart string) (entry, error) {
 	at := indexLine(content, 0, localpart)
 	if at < 0 {
@@ -39,13 +39,13 @@ func find(content []byte, localpart string) (entry, error) {
 
 var errTwoLines = fmt.Errorf("%w: two lines for one mailbox", store.ErrUnsafe)
 
-// found is what findAll says of one mailbox.
+// found is the result of findAll for a mailbox.
 type found struct {
 	entry
 	err error
 }
 
-// findAll is find for many mailboxes, in one pass over the file.
+// findAll is find for many mailboxes, in a single pass over the file.
 func findAll(content []byte, hashes map[string]string) map[string]found {
 	out := make(map[string]found, len(hashes))
 	if len(hashes) == 1 { // A plain search is faster.
@@ -80,7 +80,7 @@ func findAll(content []byte, hashes map[string]string) map[string]found {
 	return out
 }
 
-// entryAt reads localpart's line, which begins at the given place.
+// entryAt reads localpart's line, which begins at the given offset.
 func entryAt(content []byte, at int, localpart string) entry {
 	end := len(content)
 	if i := bytes.IndexByte(content[at:], '\n'); i >= 0 {
@@ -94,8 +94,7 @@ func entryAt(content []byte, at int, localpart string) entry {
 	return entry{start: at, end: end, marker: marker, hash: hash}
 }
 
-// indexLine returns where the first line at or behind from begins whose first field is
-// name, or -1.
+// indexLine returns the offset of the first line at or after from whose first field is name, or -1.
 func indexLine(content []byte, from int, name string) int {
 	key := []byte("\n" + name + ":")
 	if from == 0 && bytes.HasPrefix(content, key[1:]) {
@@ -107,13 +106,12 @@ func indexLine(content []byte, from int, name string) int {
 	return -1
 }
 
-// lockedMark is what cPanel writes in front of the hashes of a suspended account.
+// lockedMark is the mark that cPanel writes in front of the hashes of a suspended account.
 const lockedMark = "*LOCKED*"
 
-// splitMarker splits a hash field into what suspends the login and the hash. cPanel
-// writes *LOCKED* for a suspended account; a '!' is this project's for one mailbox; a
-// '*' is everybody's. The scheme of a hash may stand in front of the marker; behind any
-// other scheme a mark is part of the password.
+// splitMarker splits a hash field into the marker that suspends the login and the hash. cPanel writes
+// *LOCKED* for a suspended account, this project writes '!' for a mailbox, and '*' is used by many programs.
+// The scheme of a hash may precede the marker; after any other scheme, the mark is part of the password.
 func splitMarker(field string) (marker, hash string) {
 	scheme, rest := "", field
 	if i := strings.IndexByte(field, '}'); strings.HasPrefix(field, "{") && i > 0 {
@@ -138,10 +136,9 @@ func splitMarker(field string) (marker, hash string) {
 	return rest[:n], scheme + rest[n:]
 }
 
-// setHashes returns content with the given hashes, by local part, and an error for
-// each mailbox whose line can't be changed; those lines stay as they are. Everything
-// but the hash and the day of the last change is kept byte for byte. known tells of a
-// mailbox without a line whether it exists; it then gets one.
+// setHashes returns content with the given hashes, by local part, and an error for each mailbox whose line
+// can't be changed. It keeps everything byte for byte except the hash and the day of the last change. known
+// reports whether a mailbox without a line exists; it then gets a line.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
 	type edit struct {
 		entry
@@ -192,9 +189,9 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 	return out, failed
 }
 
-// changeLine returns line with its second field set, and its third where the line is of
-// the shadow kind and has a day there. In Dovecot's own kind, which may have as many
-// fields, the third is a uid and a later one a folder.
+// changeLine returns line with a new second field, and with a new third field if the line is of the shadow
+// kind and has a day there. In Dovecot's own kind, which may have as many fields, the third is a uid and a
+// later field a directory.
 func changeLine(line []byte, hash, day string) []byte {
 	fields := bytes.Split(changeHash(line, hash), []byte(":"))
 	if len(fields) == shadowFields && len(fields[2]) > 0 && allDigits(fields[2:]) {
@@ -203,7 +200,7 @@ func changeLine(line []byte, hash, day string) []byte {
 	return bytes.Join(fields, []byte(":"))
 }
 
-// changeHash returns line with its second field set.
+// changeHash returns line with a new second field.
 func changeHash(line []byte, hash string) []byte {
 	fields := bytes.Split(line, []byte(":"))
 	cr := len(fields) == 2 && bytes.HasSuffix(fields[1], []byte("\r"))
@@ -214,7 +211,7 @@ func changeHash(line []byte, hash string) []byte {
 	return bytes.Join(fields, []byte(":"))
 }
 
-// allDigits tells whether the fields hold digits or nothing.
+// allDigits reports whether each field is empty or consists of digits.
 func allDigits(fields [][]byte) bool {
 	for _, c := range bytes.TrimRight(bytes.Join(fields, nil), "\r") {
 		if c < '0' || c > '9' {

@@ -13,25 +13,24 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// newMode is the mode of a file that was not there: Dovecot reads it as root, or through
-// the folder's group.
+// newMode is the mode of a new file: Dovecot reads it as root, or through the directory's group.
 const newMode = 0o640
 
-// tx is a change to files of one domain, under the domain's lock: they are read, edited in
-// memory, and written by commit.
+// tx is a change to the files of a domain, under the domain's lock: they are read, changed in memory, and
+// written by commit.
 type tx struct {
 	s         *Store
 	dir, lock *os.File
 	files     map[string]*txFile
 }
 
-// txFile is one file of a tx.
+// txFile is a file of a tx.
 type txFile struct {
 	name    string
-	old     *os.File // Nil where there was none.
+	old     *os.File // Nil if the file did not exist.
 	st      unix.Stat_t
 	before  []byte
-	content []byte // What it will be.
+	content []byte // The new content.
 	temp    *os.File
 }
 
@@ -46,7 +45,7 @@ func (t *tx) close() {
 	}
 }
 
-// load reads a file, once. One that is not there is empty.
+// load reads a file, once. A missing file is empty.
 func (t *tx) load(name string) (*txFile, error) {
 	if f := t.files[name]; f != nil {
 		return f, nil
@@ -61,10 +60,10 @@ func (t *tx) load(name string) (*txFile, error) {
 		return nil, classify("open "+name, err)
 	}
 	f := &txFile{name: name, old: old, st: st}
-	t.files[name] = f // From here on close closes it.
+	t.files[name] = f // From here on, close closes it.
 	f.before, err = readAll(old, st.Size)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && st.Size > 0 {
-		return nil, errRaced // It shrank: somebody writes it in place.
+		return nil, errRaced // It became shorter, so another program is writing it in place.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -155,14 +154,14 @@ func (t *tx) renameAll(changed []*txFile) error {
 	return nil
 }
 
-// addsLine tells whether next has a mailbox more than content.
+// addsLine reports whether next has more lines than content.
 func addsLine(content, next []byte) bool {
 	return bytes.Count(next, []byte{'\n'}) > bytes.Count(content, []byte{'\n'})
 }
 
-// settled tells whether what was read is a whole file. One that is empty, or has no newline at
-// its end, may be in the hands of a program that writes it in place; adding a line to it
-// would end in losing all others, so it must have stayed like that for a moment.
+// settled reports whether a complete file was read. A file that is empty or has no newline at its end may be
+// half written by a program that writes it in place. Adding a line to it would lose all other lines, so the
+// file must stay unchanged for a moment first.
 func (t *tx) settled(f *txFile) bool {
 	if bytes.HasSuffix(f.before, []byte{'\n'}) {
 		return true
@@ -171,21 +170,21 @@ func (t *tx) settled(f *txFile) bool {
 	return t.untouched(f)
 }
 
-// discardTemp removes the temporary file where its name is still ours.
+// discardTemp removes the temporary file if its name still means this file.
 func (t *tx) discardTemp(f *txFile) {
 	if isStill(t.dir, tempOf(f.name), f.temp) {
 		_ = t.s.disk.unlink(t.dir, tempOf(f.name))
 	}
 }
 
-// isStill tells whether name means the file that f is.
+// isStill reports whether name still means the file f.
 func isStill(dir *os.File, name string, f *os.File) bool {
 	var named, open unix.Stat_t
 	return unix.Fstatat(int(dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		unix.Fstat(int(f.Fd()), &open) == nil && named.Ino == open.Ino && named.Dev == open.Dev
 }
 
-// untouched tells whether a file is what it was when it was opened, or still not there.
+// untouched reports whether a file is unchanged since it was opened, or still does not exist.
 func (t *tx) untouched(f *txFile) bool {
 	var current unix.Stat_t
 	err := unix.Fstatat(int(t.dir.Fd()), f.name, &current, unix.AT_SYMLINK_NOFOLLOW)
@@ -195,15 +194,15 @@ func (t *tx) untouched(f *txFile) bool {
 	return err == nil && same(current, f.st)
 }
 
-// same tells whether a file is untouched since it was opened.
+// same reports whether two states are of the same unchanged file.
 func same(a, b unix.Stat_t) bool {
 	return a.Ino == b.Ino && a.Dev == b.Dev && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// writeTemp writes a file's content beside it, with all that makes it the old one's equal,
-// and brings it to disk. Where it fails nothing is left.
+// writeTemp writes a file's content to its temporary file, with the owner, mode and ACL of the old file, and
+// syncs it. If it fails, it leaves nothing.
 func (t *tx) writeTemp(f *txFile) error {
-	// A change that was killed may have left one. The lock says that nobody uses it.
+	// An interrupted change may have left a temporary file. The lock means that nobody uses it.
 	if err := t.s.disk.unlink(t.dir, tempOf(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return classify("remove an old temporary file", err)
 	}
@@ -219,7 +218,7 @@ func (s *Store) fillTemp(f *txFile) error {
 		return classify("write the temporary file", err)
 	}
 	if f.old == nil {
-		// What the folder would give new files by its default ACL must not let anybody in.
+		// A default ACL of the directory must not give access to others.
 		if err := s.disk.setACL(f.temp, nil); err != nil {
 			return classify("drop the ACL", err)
 		}

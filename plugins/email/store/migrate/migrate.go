@@ -1,5 +1,5 @@
-// Package migrate copies mailboxes from one store to another: hashes, quotas and suspensions as
-// they are. It removes nothing and changes nothing that is there.
+// Package migrate copies mailboxes from one store to another: hashes, quotas and suspensions. It removes
+// nothing and changes no existing mailbox.
 package migrate
 
 import (
@@ -10,29 +10,29 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// chunk is how many mailboxes are created together.
+// chunk is the number of mailboxes that are created together.
 const chunk = 1000
 
-// Store is what a store must do to be copied from and to.
+// Store is the part of a store that copying needs.
 type Store interface {
 	List(ctx context.Context, domain string) ([]store.Mailbox, error)
 	Hash(ctx context.Context, box store.Address) (hash string, suspended bool, err error)
 	Create(ctx context.Context, box store.Mailbox, hash string) error
 }
 
-// hasher is a store that reads all hashes of a domain at once.
+// hasher is a store that returns all hashes of a domain at once.
 type hasher interface {
 	Hashes(ctx context.Context, domain string) (map[string]string, error)
 }
 
-// Report says what was done.
+// Report is the result of copying.
 type Report struct {
 	Copied, Same int
-	Differ       []string // Mailboxes that are there and are not the same.
-	Refused      []string // Mailboxes that the other store does not take, with why.
+	Differ       []string // Mailboxes that exist in the target and differ.
+	Refused      []string // Mailboxes that the target rejects, with the reason.
 }
 
-// Add adds what another report says.
+// Add adds another report.
 func (r *Report) Add(other Report) {
 	r.Copied += other.Copied
 	r.Same += other.Same
@@ -47,7 +47,7 @@ type Job struct {
 	From, To Store
 }
 
-// All copies the mailboxes of several accounts. It goes on after an error, so that one account's trouble does
+// All copies the mailboxes of several accounts. It goes on after an error, so that an account's trouble does
 // not stop the others, and returns all errors together. progress is called for each domain; it may be nil.
 func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain string, done, all int)) (Report, error) {
 	var total Report
@@ -68,8 +68,8 @@ func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain stri
 	return total, errors.Join(failed...)
 }
 
-// Domain copies the mailboxes of a domain. progress is told of each step; it may be nil. Where
-// it fails, what was copied until then stays, and a second run goes on from there.
+// Domain copies the mailboxes of a domain. progress is called after each step; it may be nil. If copying
+// fails, the copied mailboxes stay, and a second run continues from there.
 func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, progress func(done, all int)) (Report, error) {
 	var report Report
 	if progress == nil {

@@ -27,7 +27,7 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	})
 }
 
-// expiry sets when a new password ends, where the domain has its passwords end.
+// expiry sets the expiry of a new password if the passwords of the domain expire.
 func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error {
 	query := `UPDATE mailbox SET password_expiry = CURRENT_TIMESTAMP + d.password_expiry * interval '1 day'
 		FROM domain d WHERE d.domain = mailbox.domain AND d.password_expiry > 0 AND mailbox.username = ?`
@@ -35,7 +35,7 @@ func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error
 		query = `UPDATE mailbox m JOIN domain d ON d.domain = m.domain AND d.password_expiry > 0
 			SET m.password_expiry = DATE_ADD(NOW(), INTERVAL d.password_expiry DAY) WHERE m.username = ?`
 	}
-	// Older schemas don't have it; on PostgreSQL an error would end the transaction.
+	// Older schemas lack the column, and on PostgreSQL an error would end the transaction.
 	if _, err := s.exec(ctx, tx, "SAVEPOINT expiry"); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) erro
 	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
 }
 
-// Import implements store.Importer: all of the mailboxes in one transaction.
+// Import implements store.Importer. It creates all mailboxes in a single transaction.
 func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 	for _, e := range entries {
 		if err := e.Check(); err != nil {
@@ -92,15 +92,15 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
 	if err != nil {
 		return err
 	}
-	// Every mailbox has an alias to itself, or PostfixAdmin's maps would not deliver to it where
-	// its domain has a catch-all. One that leads elsewhere is somebody's, and stays.
+	// Every mailbox has an alias to itself; without it, PostfixAdmin's maps would not deliver to the mailbox
+	// if its domain has a catch-all. An alias that leads elsewhere was set by a person, and stays.
 	if _, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, e.String(), e.String(), e.Domain, true); err != nil {
 		return err
 	}
 	return s.writeFlags(ctx, tx, e.Address, e.Suspended)
 }
 
-// quoted quotes a word that MariaDB keeps for itself.
+// quoted quotes a word that MariaDB reserves.
 func (s *Store) quoted(word string) string {
 	if s.d.mariadb {
 		return "`" + word + "`"
@@ -108,7 +108,7 @@ func (s *Store) quoted(word string) string {
 	return word
 }
 
-// writeFlags writes the suspensions that are rows; a mailbox without any has none.
+// writeFlags writes the suspensions that are rows. A mailbox without suspensions has no row.
 func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, flags store.Suspension) error {
 	if flags&^store.Login == 0 {
 		_, err := s.exec(ctx, tx, "DELETE FROM liveapid_suspension WHERE username = ?", box.String())
@@ -118,7 +118,7 @@ func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, f
 	return err
 }
 
-// Delete implements store.Store. The mail stays, whatever keep says.
+// Delete implements store.Store. The mail always stays, whatever keep says.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
 	return s.change(ctx, "delete the mailbox", func(tx *sql.Tx) error {
 		name := box.String()
@@ -180,7 +180,7 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 			case !on && hash != "":
 				mark = ""
 			}
-			// Who made it inactive suspended all of it.
+			// An administrator who made the mailbox inactive suspended all of it.
 			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.active || !on, r.username); err != nil {
 				return err
 			}

@@ -24,19 +24,19 @@ const (
 	MariaDB    Driver = "mariadb"
 )
 
-// dialect is what differs between the drivers.
+// dialect holds the differences between the drivers.
 type dialect struct {
 	mariadb bool
-	// open checks an address, and sets what this package relies on.
+	// open parses an address and sets the options that this package needs.
 	open func(dsn string) (*sql.DB, error)
-	// rebind makes of ? what the driver takes.
+	// rebind replaces ? by the driver's placeholders.
 	rebind func(query string) string
-	// ignore ends an insert that is to do nothing where the row is there; insert begins it.
+	// insertIgnore begins, and ignore ends, an insert that does nothing if the row exists.
 	insertIgnore, ignore string
 	// suspend inserts or changes a row of suspensions.
 	suspend string
-	// duplicate, missing and later tell errors apart: a row that is there, a table or column that
-	// is not, a change that another one was in the way of.
+	// duplicate, missing and later classify errors: the row exists, the table or column does not exist,
+	// another transaction was in the way.
 	duplicate, missing, later func(err error) bool
 	schema                    []string
 }
@@ -145,7 +145,8 @@ func mariadb() dialect {
 			if err != nil {
 				return nil, errors.New("it is no address of a MariaDB database, such as user:password@tcp(host)/name")
 			}
-			// A change that changes nothing is one all the same; parameters stay parameters.
+			// An update that changes nothing still counts its row, and parameters are never put into the
+			// text.
 			c.ClientFoundRows, c.InterpolateParams, c.MultiStatements = true, false, false
 			if c.Timeout == 0 {
 				c.Timeout = dialTimeout
@@ -166,7 +167,7 @@ func mariadb() dialect {
 	}
 }
 
-// silent keeps the driver from writing to standard error; what goes wrong is in its errors.
+// silent keeps the driver from writing to standard error. Its errors say the same.
 type silent struct{}
 
 // Print implements mysql.Logger.

@@ -23,7 +23,7 @@ var needed = []struct {
 	{"domain", "password_expiry", true},
 }
 
-// Check says what a schema lacks: what must be there, and what it is used for where it is not.
+// Check returns the columns that the schema lacks, and the optional columns that are missing.
 func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) {
 	for _, n := range needed {
 		rows, err := s.db.QueryContext(ctx, "SELECT "+n.columns+" FROM "+n.table+" WHERE 1 = 0")
@@ -43,14 +43,13 @@ func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) 
 	return lacks, without, nil
 }
 
-// Init makes the tables that are not there and leaves the others as they are. It returns what
-// it made.
+// Init creates the missing tables and does not change existing tables. It returns the created tables.
 func (s *Store) Init(ctx context.Context) (made []string, err error) {
 	for _, statement := range s.d.schema {
 		words := strings.Fields(strings.ReplaceAll(statement, "(", " "))
 		kind, name := words[1], words[2]
 		if kind == "INDEX" {
-			// Of a table that was just made.
+			// An index belongs to the table that was just created.
 			if len(made) == 0 || made[len(made)-1] != words[4] {
 				continue
 			}

@@ -18,20 +18,19 @@ import (
 )
 
 const (
-	// DefaultPool is how many connections one store keeps at most.
+	// DefaultPool is the default limit of a store's connections.
 	DefaultPool = 4
-	// idleTime is how long a connection without work is kept: accounts are many.
+	// idleTime is how long an idle connection is kept. It is short, because there are many accounts.
 	idleTime = 30 * time.Second
 	lifetime = 10 * time.Minute
-	// tries is how often a change is made that another one was in the way of.
+	// tries is how often a change is tried if another transaction is in the way.
 	tries = 5
 )
 
-// loginMark suspends a login, in front of the hash, as in the store of files.
+// loginMark in front of a hash suspends the login, as in the store of files.
 const loginMark = "!"
 
-// Store is the store in one database. It may be used by all of an account's calls, and by those
-// of many accounts.
+// Store is the store in a database. All calls of an account, and those of many accounts, may share it.
 type Store struct {
 	db *sql.DB
 	d  dialect
@@ -39,8 +38,8 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open returns the store in the database that dsn names. It does not connect yet. pool bounds
-// its connections; 0 is DefaultPool.
+// Open returns the store in the database with the address dsn. It does not connect yet. pool limits its
+// connections; 0 means DefaultPool.
 func Open(d Driver, dsn string, pool int) (*Store, error) {
 	dialect, err := dialectOf(d)
 	if err != nil {
@@ -63,10 +62,10 @@ func Open(d Driver, dsn string, pool int) (*Store, error) {
 // Close closes the connections.
 func (s *Store) Close() error { return s.db.Close() }
 
-// LeavesMail says that deleting a mailbox leaves its mail, which lies with the mail server.
+// LeavesMail reports that deleting a mailbox leaves its mail, which is on the mail server.
 func (s *Store) LeavesMail() bool { return true }
 
-// classify gives a driver's error the store's name for it.
+// classify wraps a driver's error in the store's error for it.
 func (s *Store) classify(op string, err error) error {
 	var network net.Error
 	var connect *pgconn.ConnectError
@@ -86,7 +85,7 @@ func (s *Store) classify(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, clean(err))
 }
 
-// isShutdown tells whether the server said that it goes, comes, or has no room.
+// isShutdown reports whether the server is stopping, starting or full.
 func isShutdown(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -96,7 +95,8 @@ func isShutdown(err error) bool {
 	return errors.As(err, &my) && (my.Number == 1040 || my.Number == 1053 || my.Number == 1927)
 }
 
-// clean keeps what an address may hold out of logs: drivers quote it when they can't connect.
+// clean removes the address from an error: drivers quote it if they can't connect, and it contains the
+// password.
 func clean(err error) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
@@ -105,7 +105,7 @@ func clean(err error) error {
 	return err
 }
 
-// change makes a change in a transaction, and once more where another one was in the way.
+// change runs a change in a transaction. If another transaction was in the way, it tries again.
 func (s *Store) change(ctx context.Context, op string, work func(tx *sql.Tx) error) error {
 	for try := 1; ; try++ {
 		err := s.transact(ctx, op, work)
@@ -146,7 +146,7 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 	return result.RowsAffected()
 }
 
-// row is what is read of a mailbox.
+// row is a mailbox as it is read.
 type row struct {
 	username, password       string
 	quota                    int64
@@ -168,7 +168,7 @@ func (r *row) mailbox() (store.Mailbox, bool) {
 	}
 	a, err := store.NewAddress(r.username[:at], r.username[at+1:])
 	if err != nil || a.String() != r.username {
-		return store.Mailbox{}, false // It can't be asked for, so it is not told either.
+		return store.Mailbox{}, false // It can't be used in a call, so it is not listed.
 	}
 	b := store.Mailbox{Address: a, Quota: max(r.quota, 0)}
 	marker, hash := splitMark(r.password)
@@ -184,19 +184,19 @@ func (r *row) mailbox() (store.Mailbox, bool) {
 	return b, true
 }
 
-// splitMark splits a password into what suspends the login and the hash.
+// splitMark splits a password into the mark that suspends the login and the hash.
 func splitMark(password string) (mark, hash string) {
 	hash = strings.TrimLeft(password, "!*")
 	return password[:len(password)-len(hash)], hash
 }
 
-// find reads a mailbox; lock holds it until the transaction ends.
+// find reads a mailbox. With lock, it locks the row until the transaction ends.
 func (s *Store) find(ctx context.Context, q interface {
 	QueryRowContext(context.Context, string, ...any) *sql.Row
 }, box store.Address, lock bool) (row, error) {
 	query := "SELECT " + columns + " WHERE m.username = ?"
 	if lock {
-		// The row of suspensions may not be there, and then can't be locked.
+		// The row of suspensions may not exist, and then can't be locked.
 		query = `SELECT m.username, m.password, m.quota, m.active,
 			(SELECT incoming FROM liveapid_suspension s WHERE s.username = m.username),
 			(SELECT outgoing FROM liveapid_suspension s WHERE s.username = m.username),
@@ -255,27 +255,27 @@ func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error
 	return list, s.classify("list the mailboxes", rows.Err())
 }
 
-// Usage implements store.Store by the table that Dovecot's quota keeps.
+// Usage implements store.Store with the table that Dovecot's quota maintains.
 func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
 	var usage store.Usage
 	err := s.db.QueryRowContext(ctx, s.d.rebind("SELECT bytes, messages FROM quota2 WHERE username = ?"), box.String()).Scan(&usage.Bytes, &usage.Messages)
 	if errors.Is(err, sql.ErrNoRows) || s.d.missing(err) {
-		return store.Usage{}, nil // No mail came yet, or nobody counts it.
+		return store.Usage{}, nil // No mail has come yet, or Dovecot does not count it.
 	}
 	usage.Bytes, usage.Messages = max(usage.Bytes, 0), max(usage.Messages, 0)
 	return usage, s.classify("read the usage", err)
 }
 
-// Recount implements store.Store. What the table has is Dovecot's to count.
+// Recount implements store.Store. Dovecot counts the values of the table.
 func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	_, err := s.Mailbox(ctx, box)
 	return err
 }
 
-// MainUsage implements store.Store. The account's own mailbox is none of a database's.
+// MainUsage implements store.Store. The account's own mailbox is not in the database.
 func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
 
-// Hashes returns the hashes of a domain's mailboxes, by their local parts.
+// Hashes returns the hashes of a domain's mailboxes, by local part.
 func (s *Store) Hashes(ctx context.Context, domain string) (map[string]string, error) {
 	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT username, password FROM mailbox WHERE domain = ?"), domain)
 	if err != nil {

@@ -1,5 +1,4 @@
-// Package storetest is the suite that every store of mailboxes passes. It is imported by tests
-// alone.
+// Package storetest is the test suite of every store. Only tests import it.
 package storetest
 
 import (
@@ -15,13 +14,13 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Domain and Other are the domains that the stores under test serve.
+// Domain and Other are the domains of the stores under test.
 const (
 	Domain = "example.com"
 	Other  = "xn--bcher-kva.example"
 )
 
-// Hash returns a crypt hash; each n has another.
+// Hash returns a crypt hash that is different for each n.
 func Hash(n int) string {
 	return "$6$" + fmt.Sprintf("salt%012d", n) + "$" + strings.Repeat("a", 86)
 }
@@ -33,8 +32,8 @@ func address(t *testing.T, localpart, domain string) store.Address {
 	return a
 }
 
-// Run runs the suite. open returns stores of one empty world: the second and later ones that it
-// returns are other processes' views of the same mailboxes.
+// Run runs the suite. open returns a function that opens stores of the same empty world: the second and later
+// stores are the views of other processes.
 func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 	for name, test := range map[string]func(*testing.T, func() store.Store){
 		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
@@ -91,7 +90,7 @@ func life(t *testing.T, open func() store.Store) {
 	_, err = other.Mailbox(ctx, address(t, "user", Other))
 	require.NoError(t, err, "of the same name in another domain")
 
-	// One that is made anew has nothing of the old one.
+	// A new mailbox of the same name has nothing of the old mailbox.
 	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(6)))
 	b, err = s.Mailbox(ctx, box)
 	require.NoError(t, err)
@@ -215,7 +214,7 @@ func quotas(t *testing.T, open func() store.Store) {
 	}
 }
 
-// atOnce makes changes of all kinds together; each must be whole.
+// atOnce makes changes of all kinds concurrently. Each must be complete.
 func atOnce(t *testing.T, open func() store.Store) { together(t, open(), open()) }
 
 func twoStores(t *testing.T, open func() store.Store) {
@@ -270,8 +269,8 @@ func together(t *testing.T, a, b store.Store) {
 	}
 }
 
-// oneMailbox changes one mailbox in two ways at once, from two processes' stores: neither may
-// take the other back.
+// oneMailbox changes a mailbox in two ways at once, from the stores of two processes. Neither may undo the
+// other.
 func oneMailbox(t *testing.T, open func() store.Store) {
 	a, b := open(), open()
 	ctx := t.Context()
@@ -291,7 +290,7 @@ func oneMailbox(t *testing.T, open func() store.Store) {
 	}
 }
 
-// left makes changes for callers whose time is over: each is made or not, and is told so.
+// left makes changes for callers whose time is over. Each is made or not, and the caller is told which.
 func left(t *testing.T, open func() store.Store) {
 	s := open()
 	box := address(t, "user", Domain)

@@ -1,6 +1,5 @@
-// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB of Debian's
-// packages, each in a folder and on a loopback port of its own, for the time of a test. It is
-// imported by tests alone.
+// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages, each
+// with a directory and a loopback port of its own, for the duration of a test. Only tests import it.
 package dbtest
 
 import (
@@ -26,12 +25,12 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// patience bounds the wait for a server. It decides no verdict but that of a hang.
+// patience limits the wait for a server. Only a hang reaches it.
 const patience = 120 * time.Second
 
 // Server is a running database server.
 type Server struct {
-	// Port is where it listens on 127.0.0.1.
+	// Port is its port on 127.0.0.1.
 	Port int
 
 	t       testing.TB
@@ -45,7 +44,7 @@ type Server struct {
 	count   int
 }
 
-// buffer takes a server's output.
+// buffer collects a server's output.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -64,7 +63,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// Password is that of the servers' users. It guards nothing.
+// Password is the password of the servers' users. It protects nothing.
 const Password = "test-password.1"
 
 // PostgreSQL starts a server.
@@ -114,7 +113,7 @@ func newServer(t testing.TB, kind, owner string) *Server {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &Server{t: t, kind: kind, dir: dir, log: &buffer{}, Port: ports.Free(t)}
-	if os.Geteuid() == 0 { // The servers do not run as root.
+	if os.Geteuid() == 0 { // The servers refuse to run as root.
 		u, err := user.Lookup(owner)
 		require.NoError(t, err, "install %s (make deps)", kind)
 		uid, _ := strconv.Atoi(u.Uid)
@@ -139,7 +138,7 @@ func (s *Server) run(program string, args ...string) {
 	require.NoError(s.t, s.command(program, args...).Run(), "%s", s.log)
 }
 
-// Start starts the server, also again after Stop, and waits until it answers.
+// Start starts the server, also after Stop, and waits until it answers.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = s.command(s.program, s.args...)
@@ -160,7 +159,7 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop ends the server at once, as a crash does.
+// Stop ends the server at once, like a crash.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if s.kind == "postgresql" {
@@ -171,7 +170,7 @@ func (s *Server) Stop() {
 	_ = s.cmd.Wait()
 }
 
-// Database makes an empty database and returns its address for sqlstore.
+// Database creates an empty database and returns its address for sqlstore.
 func (s *Server) Database() string {
 	s.t.Helper()
 	s.count++
@@ -183,7 +182,7 @@ func (s *Server) Database() string {
 	return s.dsn(name)
 }
 
-// dsn is the address of a database.
+// dsn returns the address of a database.
 func (s *Server) dsn(name string) string {
 	if s.kind == "postgresql" {
 		return fmt.Sprintf("host=127.0.0.1 port=%d user=liveapi password='%s' dbname=%s sslmode=disable connect_timeout=60", s.Port, Password, name)
@@ -191,7 +190,7 @@ func (s *Server) dsn(name string) string {
 	return fmt.Sprintf("liveapi:%s@tcp(127.0.0.1:%d)/%s?timeout=60s", Password, s.Port, name)
 }
 
-// open connects, for statements of the tests' own.
+// open connects, for statements of the tests.
 func (s *Server) open(dsn string) *sql.DB {
 	s.t.Helper()
 	driver := map[string]string{"postgresql": "pgx", "mariadb": "mysql"}[s.kind]
@@ -220,7 +219,7 @@ func (s *Server) Exec(dsn, statement string) {
 	require.NoError(s.t, err)
 }
 
-// Value returns the one value that a query gives, as text.
+// Value returns the single value of a query, as text.
 func (s *Server) Value(dsn, query string) string {
 	s.t.Helper()
 	db := s.open(dsn)
