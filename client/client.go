@@ -100,7 +100,7 @@ func newClient(in io.Reader, out io.Writer, closer func() error) *Client {
 func (c *Client) hello(ctx context.Context) (*Client, error) {
 	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableJSON))
 	if err == nil && string(answer) != string(wire.AnswerJSONEnabled) {
-		err = errors.New("the host refuses the session: " + failureText(answer))
+		err = errors.New("the host rejected the session: " + failureText(answer))
 	}
 	if err != nil {
 		c.cancel()

@@ -84,7 +84,7 @@ type Options struct {
 	// Variables returns the variables for an account's tags; nil means that there are none.
 	Variables func(protocol.Account) cpvars.Lookup
 	Observers []Observer
-	// Pace shares processor time among the accounts whose answers are filtered and sorted, as admission.Work
+	// Pace shares processor time among the accounts with answers to filter and sort, as admission.Work
 	// does. If it is nil, nothing waits.
 	Pace func(account string) (pause func(context.Context) error, end func())
 	Log  *slog.Logger
@@ -189,7 +189,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 			if err := o.Begin(*e); err != nil {
 				return protocol.Failed(&protocol.Error{
 					Kind: protocol.KindUnavailable, Err: err,
-					Message: "The host can't write down what is changed, and so changes nothing. Tell its operator.",
+					Message: "The host can't record the change, and so does not make it. Tell its operator.",
 				})
 			}
 		}
@@ -241,7 +241,7 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 		return internal(id, err)
 	}
 	if fn.Changes {
-		return unknown(why + " Whether the change was made is not known: check, or make it again.")
+		return unknown(why + " Whether the change was made is not known. Check it, or make the change again.")
 	}
 	return unknown(why + " Try again.")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// StaticModules is a plugin whose module list is known without starting it.
+// StaticModules is a plugin with a module list that is known without starting it.
 type StaticModules interface {
 	// Serves returns the modules that the plugin can serve, or nil if only the plugin itself knows them.
 	Serves() []string
@@ -43,7 +43,7 @@ func unavailable(module string, err error) *protocol.Error {
 	message := "The " + module + " module is not available at the moment and nothing was changed. Try again later."
 	var resting *BackoffError
 	if errors.As(err, &resting) {
-		message = fmt.Sprintf("The %s module stopped %d times in a row and rests for %s. Nothing was changed; try again later.",
+		message = fmt.Sprintf("The %s module stopped %d times in a row and is not started again for %s. Nothing was changed; try again later.",
 			module, resting.Times, resting.For.Round(100*time.Millisecond))
 	}
 	return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}

@@ -28,7 +28,7 @@ func ParseAPI(s string) (API, error) {
 	case "3", "uapi":
 		return UAPI, nil
 	}
-	return 0, fmt.Errorf("apiversion: %.20q is none of 1, 2, 3 and uapi", s)
+	return 0, fmt.Errorf("apiversion: %.20q is not one of 1, 2, 3 and uapi", s)
 }
 
 // String returns the API's name for people.

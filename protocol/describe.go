@@ -81,7 +81,7 @@ func (m Module) Validate() error {
 			return fmt.Errorf("module %s: %w", m.Name, err)
 		}
 		if k := (key{f.API, f.Name}); seen[k] {
-			return fmt.Errorf("module %s: function %s of %s stands twice", m.Name, f.Name, f.API)
+			return fmt.Errorf("module %s: function %s of %s is repeated", m.Name, f.Name, f.API)
 		} else {
 			seen[k] = true
 		}
@@ -94,7 +94,7 @@ func (f Function) validate() error {
 		return fmt.Errorf("function %.40q: a name is a letter followed by letters, digits and _, at most 64", f.Name)
 	}
 	if f.API < API1 || f.API > UAPI {
-		return fmt.Errorf("function %s: %s is no API", f.Name, f.API)
+		return fmt.Errorf("function %s: %s is not an API", f.Name, f.API)
 	}
 	if len(f.Roles) == 0 {
 		return fmt.Errorf("function %s of %s: no role may call it; name the roles", f.Name, f.API)
@@ -107,10 +107,10 @@ func (f Function) validate() error {
 		switch p.Type {
 		case "", TypeString, TypeSecret, TypeInteger, TypeFlag, TypeAny:
 		default:
-			return fmt.Errorf("function %s: parameter %.40q: %.40q is no type", f.Name, p.Name, p.Type)
+			return fmt.Errorf("function %s: parameter %.40q: %.40q is not a type", f.Name, p.Name, p.Type)
 		}
 		if p.Name == "" || seen[p.Name] {
-			return fmt.Errorf("function %s: parameter %.40q is unnamed or stands twice", f.Name, p.Name)
+			return fmt.Errorf("function %s: parameter %.40q is unnamed or repeated", f.Name, p.Name)
 		}
 		seen[p.Name] = true
 	}

@@ -23,7 +23,7 @@ func TestParseAPI(t *testing.T) {
 	}
 	for _, text := range []string{"", "0", "4", "2.0", " 2", "api2", strings.Repeat("9", 100)} {
 		_, err := protocol.ParseAPI(text)
-		require.ErrorContains(t, err, "is none of 1, 2, 3 and uapi", text)
+		require.ErrorContains(t, err, "is not one of 1, 2, 3 and uapi", text)
 		require.Less(t, len(err.Error()), 100)
 	}
 }
@@ -123,11 +123,11 @@ func TestModuleValidate(t *testing.T) {
 		{"a module's name", func(m *protocol.Module) { m.Name = "E mail" }, "a name is a letter"},
 		{"a name of 65 letters", func(m *protocol.Module) { m.Name = strings.Repeat("a", 65) }, "a name is a letter"},
 		{"a function's name", func(m *protocol.Module) { m.Functions[0].Name = "1f" }, "a name is a letter"},
-		{"no API", func(m *protocol.Module) { m.Functions[0].API = 0 }, "is no API"},
+		{"no API", func(m *protocol.Module) { m.Functions[0].API = 0 }, "is not an API"},
 		{"no role", func(m *protocol.Module) { m.Functions[0].Roles = nil }, "no role may call it"},
-		{"twice", func(m *protocol.Module) { m.Functions[1].API = protocol.API2 }, "stands twice"},
-		{"a type", func(m *protocol.Module) { m.Functions[0].Params[0].Type = "text" }, "is no type"},
-		{"a parameter twice", func(m *protocol.Module) { m.Functions[0].Params[1].Name = "name" }, "stands twice"},
+		{"repeated", func(m *protocol.Module) { m.Functions[1].API = protocol.API2 }, "is repeated"},
+		{"a type", func(m *protocol.Module) { m.Functions[0].Params[0].Type = "text" }, "is not a type"},
+		{"a parameter twice", func(m *protocol.Module) { m.Functions[0].Params[1].Name = "name" }, "unnamed or repeated"},
 		{"a parameter without a name", func(m *protocol.Module) { m.Functions[0].Params[0].Name = "" }, "is unnamed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

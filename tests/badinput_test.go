@@ -45,8 +45,8 @@ func TestBadInput(t *testing.T) {
 		{"another's domain", with("domain", `"example.org"`), "You do not have access to the domain “example.org”.", "="},
 		{"no such mailbox", with("email", `"nobody"`), "The email account “nobody@example.com” does not exist.", "="},
 		{"an address of another domain", with("email", `"user@example.net"`), "The ‘email’ and ‘domain’ arguments name different domains: “example.net” and “example.com”.", "="},
-		{"a path", with("email", `"../user"`), "The ‘email’ argument is no mailbox's name: email: may not begin with '.'.", "="},
-		{"a NUL in the name", with("email", `"us\u0000er"`), "The ‘email’ argument is no mailbox's name: email: may not hold '\\x00'.", "="},
+		{"a path", with("email", `"../user"`), "The ‘email’ argument is not a valid mailbox name: email: may not begin with '.'.", "="},
+		{"a NUL in the name", with("email", `"us\u0000er"`), "The ‘email’ argument is not a valid mailbox name: email: may not contain '\\x00'.", "="},
 		{"a newline in the password", with("password", `"a\nb"`), "The password contains invalid characters.", "="},
 		{"a NUL in the password", with("password", `"a\u0000b"`), "The password contains invalid characters.", "="},
 		{"8 KiB of password", with("password", `"`+kib+`"`), "The password is too long: at most 256 bytes are possible.", "="},
@@ -55,10 +55,10 @@ func TestBadInput(t *testing.T) {
 		{"a list", with("password", `["x"]`), "The ‘password’ argument must be text, not a list.", "="},
 		{"an object", with("email", `{"a":{"b":"c"}}`), "The ‘email’ argument must be text, not an object.", "="},
 		{"the closing marker as the domain", with("domain", `"</cpanelresult>"`), "You do not have access to the domain “</cpanelresult>”.", "="},
-		{"the closing marker as the mailbox", with("email", `"</cpanelresult>"`), "The ‘email’ argument is no mailbox's name: email: may not hold '<'.", "="},
+		{"the closing marker as the mailbox", with("email", `"</cpanelresult>"`), "The ‘email’ argument is not a valid mailbox name: email: may not contain '<'.", "="},
 		{"invalid UTF-8", with("password", "\"a\xff\""), "Unknown API request: the text is not valid UTF-8; send every name and value as UTF-8", "="},
 		{"half a surrogate", with("password", `"\ud83d"`), "Unknown API request: the text is not valid UTF-8; send every name and value as UTF-8", "="},
-		{"a name twice", good + `,"password":"y"`, `Unknown API request: the action can't be read: key "password" stands twice in one object`, "="},
+		{"a name twice", good + `,"password":"y"`, `Unknown API request: the action can't be read: key "password" is repeated in one object`, "="},
 		{"broken JSON", good + `,`, "Unknown API request: the action can't be read: broken JSON", "="},
 		{"nested too deep", with("extra", strings.Repeat("[", 40)+strings.Repeat("]", 40)), "Unknown API request: the action can't be read: nested deeper than 32", "="},
 		{"too many values", with("extra", "["+strings.Repeat("1,", 30_000)+"1]"), "Unknown API request: the action can't be read: more than 20000 names and values", "="},
@@ -174,7 +174,7 @@ func TestCommandLines(t *testing.T) {
 	}{
 		{[]string{"--user=somebody", "Email", "passwdpop"}, "Unknown user “somebody”."},
 		{[]string{"Email"}, "a module and a function must be named"},
-		{[]string{"--nonsense", "Email", "passwdpop"}, "is no option"},
+		{[]string{"--nonsense", "Email", "passwdpop"}, "has no option"},
 		{[]string{"Email", "passwdpop", "password=top", "secret"}, "each argument must be name=value"},
 	} {
 		out, errs, status := run("", "cpapi2", c.args...)
@@ -215,7 +215,7 @@ func TestLiveAPIRun(t *testing.T) {
 		{[]string{"run"}, 2, "requires at least 1 arg"},
 		{[]string{"run", "--", "/nowhere/program"}, 1, "/nowhere/program"},
 		{[]string{"sandbox", w.Dir}, 1, "is not empty"},
-		{[]string{"sandbox", "/tmp/a:b"}, 2, "choose a folder without ':'"},
+		{[]string{"sandbox", "/tmp/a:b"}, 2, "choose a directory without ':'"},
 		{[]string{"nonsense"}, 2, "unknown command"},
 	} {
 		cmd := w.Command(t, "liveapi", c.args...)

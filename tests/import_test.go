@@ -33,7 +33,7 @@ func TestAccountImport(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(w.Dir, "accounts", "moved.toml"))
 	require.Contains(t, run(0, "--name=moved", "--users-file="+users, home), "registered moved")
 	require.Contains(t, run(1, "--name=moved", home), "registered already")
-	require.Contains(t, run(1, t.TempDir()), "no home with mailboxes")
+	require.Contains(t, run(1, t.TempDir()), "not a home with mailboxes")
 	require.Contains(t, run(1, "/no/such"), "no such file")
 	require.Equal(t, 2, exitOf(t, w.Command(t, "liveapi", "account", "nonsense")))
 

@@ -469,7 +469,7 @@ func TestBrokenAccountFile(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "check")), "2 accounts, nothing wrong")
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "show", "u20041")), "domains   u20041.example")
 	for words, says := range map[string]string{
-		"create u20043 --domain u20043.example": "must exist first", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "no account's name",
+		"create u20043 --domain u20043.example": "must exist first", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "not a valid account name",
 		"create nobody": "--domain", "create nobody --domain x_y": "not a domain", "suspend none": "no account", "delete ../x": "no account", "show none": "no account",
 	} {
 		out, err := w.Command(t, "liveapi", append([]string{"account"}, strings.Fields(words)...)...).CombinedOutput()

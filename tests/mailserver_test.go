@@ -351,7 +351,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 			http := ports.Free(t)
 			w.SetSecret(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", kind, dsn, http))
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
-			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables are there")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables exist")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has what is needed")
 
 			// The sandbox's mailbox goes there, and back into an empty store.
@@ -438,7 +438,7 @@ func TestMailServerIsNotThere(t *testing.T) {
 	w.SetSecret(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry\"\nkick = true\n# scheme")
 	host := w.Serve(t)
 	c := w.Dial(t)
-	const warning = "The change was made. The mail server could not be told of it, and may go by what it was for a while."
+	const warning = "The change was made. The mail server could not be notified, and may use the old state for a while."
 	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["`+warning+`"]`)
 	require.Contains(t, c.Call("2", "Email", "passwdpop", `{"domain":"example.com","email":"user","password":"newer one"}`), `"data":[{"reason":"`+warning+`","result":1}]`)
 	require.Contains(t, c.Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"newer one"}`), `"data":1`)
@@ -461,7 +461,7 @@ func TestMailServerThatHangs(t *testing.T) {
 			w.Serve(t)
 			c := w.Dial(t)
 			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // Its worker has started.
-			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made. The mail server could not be told`)
+			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made. The mail server could not be notified`)
 		})
 	}
 }

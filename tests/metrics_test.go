@@ -46,5 +46,5 @@ func TestMetrics(t *testing.T) {
 	w.Set(t, "127.0.0.1:", "0.0.0.0:")
 	out, err := w.Command(t, "liveapid", "serve").CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(out), "is no loopback address")
+	require.Contains(t, string(out), "is not a loopback address")
 }

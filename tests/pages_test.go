@@ -208,7 +208,7 @@ func TestLiveAPIDev(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "%s", errs)
 
-	for address, says := range map[string]string{"0.0.0.0:0": "is no loopback address", "nonsense": "--listen"} {
+	for address, says := range map[string]string{"0.0.0.0:0": "is not a loopback address", "nonsense": "--listen"} {
 		out, err := w.Command(t, "liveapi", "dev", "--listen", address, dir).CombinedOutput()
 		require.Error(t, err)
 		require.Contains(t, string(out), says)

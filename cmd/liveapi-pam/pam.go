@@ -10,7 +10,7 @@ import (
 // Constants and structures of PAM, from pam(3) and pam_conv(3) of Linux-PAM.
 const (
 	pamSuccess    = 0
-	pamPromptOff  = 1 // A question whose answer is not shown.
+	pamPromptOff  = 1 // A question with a hidden answer.
 	pamErrorMsg   = 3
 	pamTextInfo   = 4
 	pamBufErr     = 5

@@ -62,11 +62,11 @@ of them are refused before anything is written.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.config, "config", "", "the host's configuration")
-	cmd.Flags().StringVar(&o.name, "name", "", "the account's name; default: the folder's, or the archive's")
+	cmd.Flags().StringVar(&o.name, "name", "", "the account's name; default: the name of the directory or archive")
 	cmd.Flags().StringVar(&o.home, "home", "", "with an archive: the home to unpack into; default: the system user's")
-	cmd.Flags().StringVar(&o.users, "users-file", "", "with a home: its users file; default: /var/cpanel/users/NAME where it is there")
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
-	cmd.Flags().Int64Var(&o.limits.Bytes, "max-bytes", o.limits.Bytes, "refuse archives that unpack to more")
+	cmd.Flags().StringVar(&o.users, "users-file", "", "with a home: its users file; default: /var/cpanel/users/NAME if it exists")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the changes without making them")
+	cmd.Flags().Int64Var(&o.limits.Bytes, "max-bytes", o.limits.Bytes, "reject archives with more unpacked bytes")
 	return cmd
 }
 
@@ -93,7 +93,7 @@ func ownerOf(c *config.Config, name string) (owner, error) {
 func (o *importOptions) accounts() (*config.Config, error) {
 	c, err := config.Find(o.config)
 	if err == nil && c.Accounts == "" {
-		err = errors.New("the configuration names no folder accounts to register in")
+		err = errors.New("the configuration names no directory accounts to register in")
 	}
 	return c, err
 }
@@ -174,7 +174,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 		return err
 	}
 	for _, name := range plan.Skipped {
-		_, _ = fmt.Fprintln(out, "not taken over: the link", name)
+		_, _ = fmt.Fprintln(out, "not imported: the link", name)
 	}
 	_, _ = fmt.Fprintf(out, "%d files of %d bytes\n", plan.Files, plan.Bytes)
 	if o.dryRun {
@@ -206,7 +206,7 @@ func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, o
 		_, _ = fmt.Fprintf(out, "%s: %d mailboxes\n", domain, len(list))
 	}
 	if a.Suspended {
-		_, _ = fmt.Fprintln(out, "the account is suspended there; its mailboxes' logins stay so")
+		_, _ = fmt.Fprintln(out, "the account is suspended; the logins of its mailboxes stay suspended")
 	}
 	if dryRun {
 		_, err := fmt.Fprintf(out, "would register the account %s with the home %s\n", a.Name, home)
@@ -224,7 +224,7 @@ func registration(c *config.Config, a cpmove.Account, home string) (r account.Re
 		return r, f, err
 	}
 	if len(a.Domains) == 0 {
-		return r, f, errors.New("the account has no domain: neither its users file names one, nor is there one in its etc")
+		return r, f, errors.New("the account has no domain, neither in its users file nor in its etc")
 	}
 	f.Domains, f.Data = a.Domains, a.Data
 	f, err = r.Check(a.Name, f)

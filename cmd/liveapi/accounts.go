@@ -115,18 +115,18 @@ func suspensionTool(use, short string, suspended bool, state string) *cobra.Comm
 }
 
 func deleteCommand() *cobra.Command {
-	return accountTool("delete NAME", "Take an account out; its user, home and mail stay", cobra.ExactArgs(1),
+	return accountTool("delete NAME", "Remove an account; its user, home and mail stay", cobra.ExactArgs(1),
 		func(c *config.Config, words []string, out io.Writer) error {
 			if err := accounts.Delete(c, words[0]); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(out, "%s is no account any more; its system user, home and mail are as they were\n", words[0])
+			_, err := fmt.Fprintf(out, "%s is not an account any more; its system user, home and mail are unchanged\n", words[0])
 			return err
 		})
 }
 
 func checkAccountsCommand() *cobra.Command {
-	return accountTool("check", "Look for what is wrong with the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
+	return accountTool("check", "Find problems with the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
 		all, wrong := accounts.Check(c)
 		for _, w := range wrong {
 			_, _ = fmt.Fprintln(out, w)

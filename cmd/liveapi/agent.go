@@ -50,6 +50,6 @@ mode the helper, which has made sure whose the sender is.`,
 	}
 	cmd.Flags().StringVar(&socket, "socket", "/run/liveapid/queue.sock", "where it listens")
 	cmd.Flags().StringVar(&users, "for", "liveapid", "the system user that may ask: the helper's")
-	cmd.Flags().StringVar(&config, "postfix", "", "Postfix's configuration folder; default: Postfix's own")
+	cmd.Flags().StringVar(&config, "postfix", "", "Postfix's configuration directory; default: Postfix's own")
 	return cmd
 }

@@ -14,7 +14,7 @@ import (
 func auditCommand() *cobra.Command {
 	var path string
 	verify := &cobra.Command{
-		Use: "verify [FILE...]", Short: "Look whether each line of the audit log is the one that was written",
+		Use: "verify [FILE...]", Short: "Verify that no line of the audit log was changed",
 		Long: `Reads the files in the order in which they were written, the oldest first; with none, the one that
 the configuration names. It finds lines that were changed, put in or taken out. Who can write the
 file can also write all of it anew: keep the last line's number and hash, which this prints, where

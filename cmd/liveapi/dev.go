@@ -19,7 +19,7 @@ func devCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "dev [--user NAME] [--listen ADDRESS] DIR",
-		Short: "Serve a folder of plugin pages on this machine, to develop them",
+		Short: "Serve a directory of plugin pages on this machine, to develop them",
 		Long: `Serves DIR on loopback until it is interrupted: *.live.php, *.livephp, *.live.pl and
 *.livepl run with a LiveAPI session each, tags in *.html are expanded, other files are
 served as they are. Pages reload when a file changes; /.liveapi/ lists the calls that each
@@ -53,7 +53,7 @@ token, without which other users of this machine see nothing.`,
 		},
 	}
 	account.addTo(cmd)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8089", "a loopback address; port 0 picks a free one")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8089", "a loopback address; port 0 means any free port")
 	return cmd
 }
 
@@ -64,7 +64,7 @@ func listenLoopback(address string) (net.Listener, error) {
 		return nil, admin.Usage(fmt.Errorf("--listen: %w", err))
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, admin.Usage(fmt.Errorf("--listen: %q is no loopback address; pages run as you, and only you may reach them", host))
+		return nil, admin.Usage(fmt.Errorf("--listen: %q is not a loopback address; pages run as you, and only you may reach them", host))
 	}
 	return net.Listen("tcp", address)
 }

@@ -37,7 +37,7 @@ type mailFlags struct {
 
 func (f *mailFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "the host's configuration")
-	cmd.Flags().StringVar(&f.write, "write", "", "write the files into this folder, those with a password for their owner alone")
+	cmd.Flags().StringVar(&f.write, "write", "", "write the files into this directory; only their owner can read those with a password")
 }
 
 func dovecotCommand() *cobra.Command {
@@ -54,9 +54,9 @@ and two hold the database's password: --write writes them; printed, the password
 		},
 	}
 	f.addTo(cmd)
-	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "with a database: the folder of the mail")
+	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "with a database: the directory of the mail")
 	cmd.Flags().StringVar(&f.owner, "owner", "vmail", "with a database: the user that owns the mail")
-	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between the two; \"\" for none")
+	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between the two; \"\" makes none")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ func listModulesCommand() *cobra.Command {
 func checkModulesCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "check", Short: "Start each plugin, and say which can't be served and why", Args: args(cobra.NoArgs),
+		Use: "check", Short: "Start each plugin, and print which can't be served and why", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Find(path)
 			if err != nil {
@@ -97,7 +97,7 @@ func addModuleCommand() *cobra.Command {
 func removeModuleCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "remove NAME", Short: "Take a plugin's registration away; its program stays", Args: args(cobra.ExactArgs(1)),
+		Use: "remove NAME", Short: "Remove a plugin's registration; its program stays", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			c, err := config.Find(path)
 			if err != nil {

@@ -20,7 +20,7 @@ func pageCommand() *cobra.Command {
 	var query string
 	cmd := &cobra.Command{
 		Use:   "page [--user NAME] [--query a=b&c=d] FILE",
-		Short: "Run one live page and print what it answers",
+		Short: "Run a live page and print its answer",
 		Long: `Runs FILE (*.live.php, *.livephp by php-cgi; *.live.pl, *.livepl by perl) as a web
 server would, with a LiveAPI session attached, and prints the page. The exit status is 1
 where the page answers with an HTTP status of 400 or more.`,

@@ -45,7 +45,7 @@ runs PROGRAM as the account, removes the socket, and ends with the program's sta
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // Options after the program's name belong to the program.
-	cmd.Flags().StringVar(&name, "user", "", "the account; root must name one on a server of many accounts")
+	cmd.Flags().StringVar(&name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	return cmd
 }

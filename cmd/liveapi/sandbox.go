@@ -40,7 +40,7 @@ folders above it, so that nobody else can change what root runs.`,
 			}
 			// The path becomes a field of the file passwd and part of a comment.
 			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
-				return admin.Usage(fmt.Errorf("sandbox: %q: choose a folder without ':' and control characters in its path", dir))
+				return admin.Usage(fmt.Errorf("sandbox: %q: choose a directory without ':' and control characters in its path", dir))
 			}
 			if server {
 				return serverSandbox(dir, helper, cmd.OutOrStdout())
@@ -84,7 +84,7 @@ func serverSandbox(dir, helper string, out io.Writer) error {
 `)
 	if self, err := os.Executable(); err == nil {
 		if untrusted := isolate.CheckTrusted(filepath.Join(filepath.Dir(self), "liveapi-email")); untrusted != nil {
-			_, _ = fmt.Fprintf(out, "\nThe programs, too, must lie where nobody but root can change them; copy %s there first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
+			_, _ = fmt.Fprintf(out, "\nThe programs must also be where only root can change them; copy %s there first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
 		}
 	}
 	if untrusted := isolate.CheckTrusted(path); untrusted != nil {
@@ -101,7 +101,7 @@ func warnOfPorts(out io.Writer, config string) {
 			_ = l.Close()
 			continue
 		}
-		_, _ = fmt.Fprintf(out, "\nPort %s is another program's at the moment. Choose others in %s, or what you send there is sent to that program.\n", port, shellWord(config))
+		_, _ = fmt.Fprintf(out, "\nAnother program uses port %s at the moment. Choose other ports in %s; otherwise your requests go to that program.\n", port, shellWord(config))
 		return
 	}
 }

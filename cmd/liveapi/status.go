@@ -34,7 +34,7 @@ func readStatus(ctx context.Context, path string) (control.Status, error) {
 func statusCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show how the running host is", Args: args(cobra.NoArgs),
+		Use: "status", Short: "Show the status of the running host", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := readStatus(cmd.Context(), path)
 			if err != nil {
@@ -48,11 +48,11 @@ func statusCommand() *cobra.Command {
 }
 
 func printStatus(out io.Writer, s control.Status, now time.Time) error {
-	bounds := "looked at, not bounded by the kernel"
+	bounds := "checked by the host, not limited by the kernel"
 	if len(s.Cgroups) > 0 {
-		bounds = "bounded by control groups: " + strings.Join(s.Cgroups, ", ")
+		bounds = "limited by control groups: " + strings.Join(s.Cgroups, ", ")
 	}
-	_, _ = fmt.Fprintf(out, "liveapid  pid %d, %s mode, up %s\nsocket    %s\naccounts  %d\nsessions  %d\ncalls     %d, %d of them failed, %d under way\nworkers   %d of at most %d, %s\n\n",
+	_, _ = fmt.Fprintf(out, "liveapid  pid %d, %s mode, up %s\nsocket    %s\naccounts  %d\nsessions  %d\ncalls     %d, %d of them failed, %d in flight\nworkers   %d of at most %d, %s\n\n",
 		s.PID, s.Mode, now.Sub(s.Started).Round(time.Second), s.Socket, s.Accounts, s.Sessions, s.Calls, s.Failures, s.InFlight, s.Workers, s.MostWorkers, bounds)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "PLUGIN\tACCOUNT\tPID\tMEMORY\tCALLS\tUP\tSTATE")
@@ -97,7 +97,7 @@ func topCommand() *cobra.Command {
 	var every time.Duration
 	var once bool
 	cmd := &cobra.Command{
-		Use: "top", Short: "Show the accounts that call most, again and again", Args: args(cobra.NoArgs),
+		Use: "top", Short: "Show the accounts with the most calls, updated regularly", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 100*time.Millisecond {
 				return admin.Usage(errors.New("--every: at least 100ms"))
@@ -138,7 +138,7 @@ func topCommand() *cobra.Command {
 }
 
 func printTop(out io.Writer, before, now control.Status, every time.Duration) error {
-	_, _ = fmt.Fprintf(out, "%s  %d sessions  %d workers  %d under way  %.1f calls/s\n\n", time.Now().Format(time.TimeOnly),
+	_, _ = fmt.Fprintf(out, "%s  %d sessions  %d workers  %d in flight  %.1f calls/s\n\n", time.Now().Format(time.TimeOnly),
 		now.Sessions, now.Workers, now.InFlight, float64(now.Calls-min(now.Calls, before.Calls))/every.Seconds())
 	old := make(map[string]control.Account)
 	for _, a := range before.Usage {

@@ -55,7 +55,7 @@ func openDatabase(path string) (*config.Config, *sqlstore.Store, error) {
 
 func storeInitCommand(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "init", Short: "Create the tables that are not there", Args: args(cobra.NoArgs),
+		Use: "init", Short: "Create the missing tables", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, db, err := openDatabase(*path)
 			if err != nil {
@@ -67,7 +67,7 @@ func storeInitCommand(path *string) *cobra.Command {
 				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "created", table)
 			}
 			if err == nil && len(made) == 0 {
-				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "all tables are there")
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "all tables exist")
 			}
 			return err
 		},
@@ -76,7 +76,7 @@ func storeInitCommand(path *string) *cobra.Command {
 
 func storeCheckCommand(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Say what the database lacks", Args: args(cobra.NoArgs),
+		Use: "check", Short: "Print what the database lacks", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, db, err := openDatabase(*path)
 			if err != nil {
@@ -88,12 +88,12 @@ func storeCheckCommand(path *string) *cobra.Command {
 				return err
 			}
 			for _, table := range without {
-				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "not there, and not needed:", table)
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "missing, but not needed:", table)
 			}
 			if len(lacks) > 0 {
-				return fmt.Errorf("the database lacks %s; liveapi store init creates tables, and leaves those that are there as they are", strings.Join(lacks, ", "))
+				return fmt.Errorf("the database lacks %s; liveapi store init creates missing tables, and does not change existing tables", strings.Join(lacks, ", "))
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database has what is needed")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database has all tables and columns")
 			return err
 		},
 	}
@@ -128,7 +128,7 @@ mail is moved. To files: as the account's own user.`,
 	cmd.Flags().StringVar(&from, "from", "", "files or sql")
 	cmd.Flags().StringVar(&to, "to", "", "files or sql")
 	cmd.Flags().StringVar(&user, "user", "", "this account alone")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and do nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the changes without making them")
 	return cmd
 }
 
@@ -164,7 +164,7 @@ func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Sto
 	if dryRun {
 		verb = "would be copied"
 	}
-	_, _ = fmt.Fprintf(out, "%d %s, %d were there already, %d differ\n", report.Copied, verb, report.Same, len(report.Differ))
+	_, _ = fmt.Fprintf(out, "%d %s, %d existed already, %d differ\n", report.Copied, verb, report.Same, len(report.Differ))
 	if n := len(report.Refused); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%d mailboxes could not be copied", n))
 	}

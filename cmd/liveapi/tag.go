@@ -19,7 +19,7 @@ func tagCommand() *cobra.Command {
 	var account accountFlags
 	cmd := &cobra.Command{
 		Use:   "tag [--user NAME] FILE",
-		Short: "Expand a page that holds cPanel tags",
+		Short: "Expand a page with cPanel tags",
 		Long: `Prints FILE with its tags expanded for the account: <cpanel print="...">,
 <cpanel Module="function(...)">, <cpanelif>, <cpanelfeature> and <?cp ... ?>. What tags
 insert is HTML-escaped. Tags that can't be expanded are named on standard error, with

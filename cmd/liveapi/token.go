@@ -47,7 +47,7 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	case u.name == rootUser:
 		return g, nil
 	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
-		return g, fmt.Errorf("%s is no reseller: web.resellers in the configuration has no such name", u.name)
+		return g, fmt.Errorf("%s is not a reseller: web.resellers in the configuration does not have the name", u.name)
 	case c.Mode == config.Personal:
 		a, err := daemon.Account(c)
 		if err == nil && a.Name != u.name {
@@ -117,7 +117,7 @@ func createTokenCommand() *cobra.Command {
 				return admin.Usage(fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName))
 			}
 			if expires < 0 {
-				return admin.Usage(errors.New("--expires: a time to come, such as 720h"))
+				return admin.Usage(errors.New("--expires: a time in the future, such as 720h"))
 			}
 			if expires > 0 {
 				g.Expires = time.Now().Add(expires)
@@ -142,14 +142,14 @@ func createTokenCommand() *cobra.Command {
 		})
 	user.flags(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "your word for it: letters, digits, - and _")
-	cmd.Flags().DurationVar(&expires, "expires", 0, "when it ends, such as 720h; default: never")
+	cmd.Flags().DurationVar(&expires, "expires", 0, "when it expires, such as 720h; default: never")
 	cmd.Flags().StringSliceVar(&features, "feature", nil, "limit it to functions that need this feature, such as popaccts; may be repeated")
 	return cmd
 }
 
 func accessHashCommand() *cobra.Command {
 	var user tokenUser
-	cmd := webTool("accesshash --user NAME FILE", "Take a legacy access hash, such as a cPanel server's /root/.accesshash", cobra.ExactArgs(1),
+	cmd := webTool("accesshash --user NAME FILE", "Accept a legacy access hash, such as a cPanel server's /root/.accesshash", cobra.ExactArgs(1),
 		func(c *config.Config, cmd *cobra.Command, words []string) error {
 			user.whm = true
 			g, err := user.grant(c)
@@ -169,7 +169,7 @@ func accessHashCommand() *cobra.Command {
 			if _, err := token.Open(c.Web.Tokens()).AddAccessHash(string(text), g); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "taken: Authorization: WHM %s:HASH\n", g.User)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "accepted: Authorization: WHM %s:HASH\n", g.User)
 			return err
 		})
 	cmd.Flags().StringVar(&user.name, "user", rootUser, "root, or a reseller")
@@ -209,7 +209,7 @@ func revokeTokenCommand() *cobra.Command {
 	var name string
 	cmd := webTool("revoke --user NAME --name LABEL", "End a token at once", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
 		if user.name == "" || name == "" {
-			return admin.Usage(errors.New("--user and --name: say whose token, and which"))
+			return admin.Usage(errors.New("--user and --name: name the token's user and the token"))
 		}
 		// The account need not exist any more.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel

@@ -44,7 +44,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			l := fallback
 			if level != "" {
 				if err := l.UnmarshalText([]byte(level)); err != nil {
-					return fmt.Errorf("--log-level: %q is none of debug, info, warn and error", level)
+					return fmt.Errorf("--log-level: %q is not one of debug, info, warn and error", level)
 				}
 			}
 			misused = false
@@ -67,7 +67,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			RunE: start(slog.LevelInfo, serve),
 		},
 		&cobra.Command{
-			Use: "stdio", Short: "Serve one session on standard input and output", Args: cobra.NoArgs,
+			Use: "stdio", Short: "Serve a session on standard input and output", Args: cobra.NoArgs,
 			RunE: start(slog.LevelWarn, func(ctx context.Context, c *config.Config, log *slog.Logger) error {
 				return stdio(ctx, c, log, stdin, stdout)
 			}),

@@ -1,4 +1,4 @@
-// Package admin holds what root's commands share. Its subpackages do the work of the commands: accounts
+// Package admin holds the common parts of root's commands. Its subpackages do the work of the commands: accounts
 // registers and changes accounts, plugins registers plugins, doctor checks an installation, cpmove imports
 // accounts, postqueue works on Postfix's queue. They parse no flags; cmd/liveapi does that.
 package admin

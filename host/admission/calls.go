@@ -81,9 +81,9 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
 		// The extra quarter is reserved for accounts without any call in flight, so that other accounts can't
 		// lock them out.
-		return refuse("The host has %d calls under way, which is its limit (calls).", l.o.Calls)
+		return refuse("The host has %d calls in flight, which is its limit (calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
-		return refuse("The account has %d calls under way, which is its limit (account_calls).", l.o.AccountCalls)
+		return refuse("The account has %d calls in flight, which is its limit (account_calls).", l.o.AccountCalls)
 	case a.bucket != nil && !a.bucket.AllowN(now, weight):
 		return refuse("The account makes more than %g calls in a second, which is its limit (account_rate).", l.o.Rate)
 	}

@@ -31,7 +31,7 @@ const (
 	// SmallRequest is the size in bytes up to which a request is not counted. Every connection has a buffer
 	// of that size anyway.
 	SmallRequest = 4 << 10
-	totalIntake  = 10 << 20 // Bytes of requests that are being read or whose calls are running.
+	totalIntake  = 10 << 20 // Bytes of requests that are being read, and of running calls.
 	eachIntake   = 2 << 20  // Of one account.
 	intakeGrace  = 2 * time.Second
 

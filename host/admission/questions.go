@@ -18,13 +18,13 @@ type QuestionOptions struct {
 
 // Errors of Questions.
 var (
-	// ErrNoAnswer is returned for an account whose worker did not answer a moment ago.
+	// ErrNoAnswer is returned for an account if its worker did not answer a moment ago.
 	ErrNoAnswer = errors.New("admission: the account's worker did not answer a moment ago")
 	// ErrTooMany is returned if too many questions about the account are being answered.
 	ErrTooMany = errors.New("admission: too many questions about the account are being answered")
 )
 
-// Questions limits how often others ask an account's worker: the mail server, and strangers who sign in. If
+// Questions limits how often others ask an account's worker: the mail server, and strangers at sign-in. If
 // an account stops its worker, it must not block everyone else.
 type Questions struct {
 	o         QuestionOptions

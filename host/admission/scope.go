@@ -17,7 +17,7 @@ type Scope struct {
 
 type scopeKey struct{}
 
-// WithScope returns a context whose calls keep their resources until End. cut closes the client's connection;
+// WithScope returns a context for calls that keep their resources until End. cut closes the client's connection;
 // it is called if other clients need the resources more.
 func WithScope(ctx context.Context, cut func()) (context.Context, *Scope) {
 	s := &Scope{cut: cut}

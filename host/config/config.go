@@ -276,7 +276,7 @@ func (c *Config) fill() {
 	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
 }
 
-// findBindings returns the libraries of a checkout, whose programs are in bin, or those of the installation.
+// findBindings returns the libraries of a checkout, which has its programs in bin, or those of the installation.
 func findBindings() string {
 	if dir := siblingProgram("../bindings"); dirExists(dir) {
 		return dir
@@ -325,26 +325,26 @@ func (c *Config) Validate() error {
 	switch c.Mode {
 	case Personal:
 		if c.DovecotSocket != "" {
-			add("mail_door: it is for the many accounts of server mode; one account's files Dovecot reads itself")
+			add("mail_door: it is for the accounts of server mode; in personal mode Dovecot reads the account's files itself")
 		}
 	case Server:
 		if c.Accounts == "" && c.CPanelUsers == "" && c.SystemUsers == 0 {
-			add("accounts: server mode needs the folder of the accounts' files, or cpanel_users, or system_users")
+			add("accounts: server mode needs the directory of the accounts' files, or cpanel_users, or system_users")
 		}
 		if c.UserDomains != "" && c.CPanelUsers == "" {
-			add("userdomains: it goes with cpanel_users, which is not set")
+			add("userdomains: it needs cpanel_users, which is not set")
 		}
 		if c.SystemUsers != 0 && c.SystemUsers < 500 {
 			add("system_users: at least 500")
 		}
 		if c.Account != "" {
-			add("account: only personal mode serves one account")
+			add("account: only personal mode serves a single account")
 		}
 	default:
 		add("mode: %q is neither personal nor server", c.Mode)
 	}
 	if c.Account != "" && c.Accounts == "" {
-		add("account: %q needs the folder accounts in which its file lies", c.Account)
+		add("account: %q needs accounts, the directory of its file", c.Account)
 	}
 	for i, p := range c.Plugins {
 		if _, err := p.Sum(); err != nil {
@@ -358,7 +358,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.Metrics != "" && !isLoopback(c.Metrics) {
-		add("metrics: %.60q is no loopback address and port, such as 127.0.0.1:9187", c.Metrics)
+		add("metrics: %.60q is not a loopback address and port, such as 127.0.0.1:9187", c.Metrics)
 	}
 	for _, err := range c.Web.validate() {
 		add("web.%w", err)

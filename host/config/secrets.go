@@ -43,7 +43,7 @@ func (c *Config) Exposed() error {
 			return
 		}
 		if why := readableByOthers(file, trusted); why != "" {
-			all = append(all, fmt.Errorf("%s holds secrets of the plugin %s (%s) and %s: chmod 600 it, or keep them in files of their own",
+			all = append(all, fmt.Errorf("%s has secrets of the plugin %s (%s) and %s: chmod 600 it, or keep them in files of their own",
 				file, plugin, strings.Join(names, ", "), why))
 		}
 	}
@@ -92,11 +92,11 @@ func readableByOthers(path string, trusted map[uint32]bool) string {
 	}
 	switch {
 	case st.Mode&0o004 != 0 && passable(path):
-		return "can be read by everybody"
+		return "every user can read it"
 	case st.Mode&0o040 != 0 && !trusted[st.Gid]:
 		return fmt.Sprintf("can be read by the group %d", st.Gid)
 	case st.Mode&0o040 != 0 && hasACL(path):
-		return "can be read by those whom its access list (getfacl) names"
+		return "the users in its access list (getfacl) can read it"
 	}
 	return ""
 }

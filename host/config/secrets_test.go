@@ -37,7 +37,7 @@ func TestT52_Exposed(t *testing.T) {
 	}
 	for _, text := range secrets {
 		err := exposed(text, 0o644)
-		require.ErrorContains(t, err, "can be read by everybody", text)
+		require.ErrorContains(t, err, "every user can read it", text)
 		require.NotContains(t, err.Error(), "s3cret")
 		require.NoError(t, exposed(text, 0o600), text)
 	}
@@ -55,7 +55,7 @@ func TestT52_Exposed(t *testing.T) {
 	// A plugin's own file.
 	own := filepath.Join(plugins, "billing.toml")
 	require.NoError(t, os.WriteFile(own, []byte("path = \"/opt/x\"\n[settings]\napi_token = \"s3cret\"\n"), 0o644))
-	require.ErrorContains(t, exposed("", 0o644), "billing.toml holds secrets of the plugin billing (api_token)")
+	require.ErrorContains(t, exposed("", 0o644), "billing.toml has secrets of the plugin billing (api_token)")
 	require.NoError(t, os.Remove(own))
 	// The group of a system user is not everybody's; a person's is.
 	if os.Geteuid() == 0 {

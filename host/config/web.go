@@ -32,11 +32,11 @@ type Web struct {
 	// The accounts' passwords: "pam" asks the system's PAM; a path names a file of lines NAME:HASH, such as
 	// /etc/shadow. Default: the file passwords in state, which liveapi password writes.
 	Passwords string `toml:"passwords" example:"\"pam\""`
-	// Accounts that may act for the accounts whose OWNER they are.
+	// Accounts that may act for the accounts that name them as OWNER.
 	Resellers []string `toml:"resellers" example:"[\"reseller\"]"`
 	// Further names by which browsers reach the host; *.example.com means a whole level.
 	Hosts []string `toml:"hosts" example:"[\"panel.example.com\"]"`
-	// Addresses or networks of proxies, whose X-Forwarded-For is trusted.
+	// Addresses or networks of proxies; their X-Forwarded-For is trusted.
 	Proxies []string `toml:"proxies" example:"[\"127.0.0.1\"]"`
 	// The access log, a JSON object a line.
 	AccessLog string `toml:"access_log" example:"\"/var/log/liveapid/access.log\""`
@@ -90,7 +90,7 @@ func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 		if !strings.Contains(text, "/") {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
-				return nil, fmt.Errorf("proxies: %.60q is no address", text)
+				return nil, fmt.Errorf("proxies: %.60q is not an address", text)
 			}
 			address = address.Unmap()
 			out = append(out, netip.PrefixFrom(address, address.BitLen()))
@@ -98,7 +98,7 @@ func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 		}
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("proxies: %.60q is no network", text)
+			return nil, fmt.Errorf("proxies: %.60q is not a network", text)
 		}
 		out = append(out, network)
 	}
@@ -111,16 +111,16 @@ func (w *Web) validate() (all []error) {
 	}
 	for name, at := range map[string]string{"cpanel": w.CPanel, "whm": w.WHM, "webmail": w.Webmail} {
 		if _, _, err := net.SplitHostPort(at); at != "" && err != nil {
-			all = append(all, fmt.Errorf("%s: %.60q is no address and port, such as :2083", name, at))
+			all = append(all, fmt.Errorf("%s: %.60q is not an address and port, such as :2083", name, at))
 		}
 	}
 	for name, at := range map[string]string{"plain_cpanel": w.PlainCPanel, "plain_whm": w.PlainWHM, "plain_webmail": w.PlainWebmail} {
 		if at != "" && !isLoopback(at) {
-			all = append(all, fmt.Errorf("%s: %.60q is no loopback address and port, such as 127.0.0.1:2082; without TLS it would show passwords", name, at))
+			all = append(all, fmt.Errorf("%s: %.60q is not a loopback address and port, such as 127.0.0.1:2082; without TLS others could read passwords", name, at))
 		}
 	}
 	if (w.Certificate == "") != (w.Key == "") {
-		all = append(all, fmt.Errorf("certificate: it goes with key, and key with it"))
+		all = append(all, fmt.Errorf("certificate: it needs key, and key needs it"))
 	}
 	if _, err := w.ProxyNetworks(); err != nil {
 		all = append(all, err)

@@ -40,12 +40,12 @@ func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *pr
 	return rt.state.Load().calls.EnterHeavy(account, weight)
 }
 
-// refusal returns what the client is told if it has no account that may act.
+// refusal returns the error for a client without an account that may act.
 func refusal(err error) *protocol.Error {
 	message := "Your account can't be read; tell the operator of this host."
 	switch {
 	case errors.Is(err, account.ErrShared):
-		message = "Your account can't be told from another one; tell the operator of this host."
+		message = "Another account has the same user as yours; tell the operator of this host."
 	case errors.Is(err, account.ErrUnknown):
 		message = "Your user has no account on this host."
 	case errors.Is(err, account.ErrSuspended):

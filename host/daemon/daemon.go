@@ -31,8 +31,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Runtime is a host with everything it runs on. Its fields are set by New and do not change; what a reload
-// replaces is in state.
+// Runtime is a host with everything it runs on. Its fields are set by New and do not change;
+// state holds the values that a reload replaces.
 type Runtime struct {
 	Host    *host.Host
 	Metrics *metrics.Metrics
@@ -51,7 +51,7 @@ type Runtime struct {
 	ending    sync.WaitGroup                 // Workers of removed accounts, until they have ended.
 }
 
-// state is what a reload replaces, as one immutable value.
+// state holds everything that a reload replaces, as an immutable value.
 type state struct {
 	config  *config.Config
 	calls   *admission.Calls
@@ -68,20 +68,20 @@ type limits struct {
 	signIns *admission.Questions // Of mailbox users, at the webmail port.
 }
 
-// workers is what the workers of all plugins share.
+// workers holds the common parts of all plugins' workers.
 type workers struct {
 	spawner *isolate.Spawner
 	runDir  *isolate.RunDir
 }
 
-// records are the places where the host writes down what it did.
+// records are the host's records of its work.
 type records struct {
 	usage  *usage
 	audit  *audit.Log       // Nil if there is no audit log.
 	access *https.AccessLog // Nil if there is no access log.
 }
 
-// web is what the HTTPS API needs beside the host.
+// web holds the parts of the HTTPS API.
 type web struct {
 	tokens      *token.Store // Nil if the HTTPS API is off.
 	certificate *cert.Source // Set by openWeb.
@@ -179,7 +179,7 @@ func newCalls(c *config.Config) *admission.Calls {
 	return admission.NewCalls(o)
 }
 
-// intakeOptions returns the bounds of what is read from clients: of one account, somewhat more than its
+// intakeOptions returns the limits of reading from clients: for each account, somewhat more than its
 // calls can use.
 func intakeOptions(c *config.Config) admission.IntakeOptions {
 	o := admission.IntakeOptions{Largest: int64(max(c.Limits.Frame, protocol.MaxFrame))}

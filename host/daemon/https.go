@@ -195,7 +195,7 @@ func DeletePassword(c config.Web, name string) error {
 	return err
 }
 
-// revokeUnknown revokes what belongs to accounts that were removed while no host ran.
+// revokeUnknown revokes tokens and passwords of accounts that were removed while no host ran.
 func (rt *Runtime) revokeUnknown() {
 	all, err := rt.web.tokens.List("")
 	if err != nil {

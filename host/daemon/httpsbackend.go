@@ -20,7 +20,7 @@ const verifyTime = 10 * time.Second
 // signInOptions bound the passwords of one account's mailboxes that are verified at once.
 var signInOptions = admission.QuestionOptions{Each: 4, Wait: verifyTime, Rest: answerRest}
 
-// backend is what the HTTPS API asks of the host.
+// backend is the host as the HTTPS API sees it.
 type backend struct{ rt *Runtime }
 
 var _ https.Backend = backend{}

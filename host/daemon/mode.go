@@ -18,7 +18,7 @@ import (
 type mode interface {
 	// acting returns the current state of a caller's account, or an error if it may not act any more.
 	acting(a protocol.Account) (protocol.Account, error)
-	// byPeer returns the account of the user who connected, or a *protocol.Error for that user.
+	// byPeer returns the account of the connecting user, or a *protocol.Error for that user.
 	byPeer(uid int, refused map[int]bool) (protocol.Account, error)
 	byName(name string) (protocol.Account, error)
 	byDomain(domain string) (protocol.Account, error)

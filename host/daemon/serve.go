@@ -31,7 +31,7 @@ const (
 	metricsConnections = 8
 )
 
-// Signals are what the operating system asks of a host that is served.
+// Signals are the operating system's signals to a served host.
 type Signals struct {
 	Reload <-chan os.Signal // SIGHUP: read the configuration again.
 	Force  func()           // Called when draining begins; it arranges that a second signal ends the process.
@@ -109,7 +109,7 @@ func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Du
 	return err
 }
 
-// makeDirs makes the directories of the sockets, passable for those who connect. Directories that exist
+// makeDirs makes the directories of the sockets, passable for clients. Directories that exist
 // stay as they are.
 func makeDirs(c *config.Config) error {
 	dirs := []string{filepath.Dir(c.Socket)}

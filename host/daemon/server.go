@@ -65,7 +65,7 @@ func (s *server) byPeer(uid int, refused map[int]bool) (protocol.Account, error)
 	case uid < isolate.MinTenantID || uid == nobody:
 		return protocol.Account{}, denied(uid, "System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).")
 	case refused[uid]:
-		return protocol.Account{}, denied(uid, "This user is refused by the host's configuration.")
+		return protocol.Account{}, denied(uid, "The host's configuration refuses this user.")
 	}
 	a, err := s.accounts.ByUID(uid)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// maxUsage bounds the accounts whose use is kept.
+// maxUsage limits the accounts with counters.
 const maxUsage = 10_000
 
-// usage counts what each account does.
+// usage counts the calls of each account.
 type usage struct {
 	mu       sync.Mutex
 	calls    uint64
@@ -40,7 +40,7 @@ func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 	a := u.accounts[name]
 	if a == nil {
 		if len(u.accounts) >= maxUsage {
-			clear(u.accounts) // Whoever looks sees who calls now.
+			clear(u.accounts) // The counters show recent calls only.
 		}
 		a = &control.Account{Name: name}
 		u.accounts[name] = a
@@ -54,7 +54,7 @@ func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 	}
 }
 
-// Status returns what there is to know of the host.
+// Status returns the state of the host.
 func (rt *Runtime) Status() control.Status {
 	now := rt.state.Load()
 	c := now.config
@@ -88,7 +88,7 @@ func (rt *Runtime) Status() control.Status {
 	return s
 }
 
-// sources are what metrics ask.
+// sources returns the functions that metrics call.
 func (rt *Runtime) sources() metrics.Sources {
 	return metrics.Sources{
 		Sessions: func() int { return rt.Status().Sessions },

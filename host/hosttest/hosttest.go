@@ -313,7 +313,7 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runt
 	return rt
 }
 
-// Conn is a client whose bytes the test writes.
+// Conn is a client; the test writes its bytes.
 type Conn struct {
 	t testing.TB
 	net.Conn

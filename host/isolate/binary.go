@@ -14,7 +14,7 @@ import (
 )
 
 // ErrBinary is returned for a plugin binary that must not run.
-var ErrBinary = errors.New("worker: plugin binary refused")
+var ErrBinary = errors.New("isolate: plugin binary rejected")
 
 // OpenBinary opens a plugin's binary and checks it through the descriptor that will be executed, so that a
 // file that replaces it meanwhile never runs. sum is its SHA-256; nil skips that check. trusted requires that
@@ -46,10 +46,10 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errors.New("it is no regular file")
+		return errors.New("it is not a regular file")
 	}
 	if trusted && (st.Uid != 0 || st.Mode&0o022 != 0) {
-		return errors.New("root must own it and nobody else may write it")
+		return errors.New("it must belong to root, and only root may write it")
 	}
 	if sum == nil {
 		return nil
@@ -76,7 +76,7 @@ func CheckTrusted(path string) error {
 	}
 	kind := st.Mode & unix.S_IFMT
 	if kind != unix.S_IFREG && kind != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
-		return fmt.Errorf("%w: %s must be a file or folder of root that nobody else can write", ErrBinary, path)
+		return fmt.Errorf("%w: %s must be a file or directory of root that nobody else can write", ErrBinary, path)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func FindCgroups() (*Cgroups, error) {
 		return nil, err
 	}
 	if !delegated(path) {
-		return nil, fmt.Errorf("the group %s is not this program's to divide: systemd's Delegate=yes makes it so", path)
+		return nil, fmt.Errorf("this program may not create groups in %s: systemd's Delegate=yes allows it", path)
 	}
 	return NewCgroups(path)
 }
@@ -81,7 +81,7 @@ func ownGroup() (string, error) {
 // service has a group of its own.
 func NewCgroups(root string) (*Cgroups, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
-		return nil, fmt.Errorf("control groups: %s is no group of this program's own", root)
+		return nil, fmt.Errorf("control groups: %s is not a group of this program", root)
 	}
 	c := &Cgroups{root: root}
 	host := filepath.Join(root, "host")
@@ -113,7 +113,7 @@ func (c *Cgroups) Controllers() []string { return c.controllers }
 // Group is the control group of a worker.
 type Group struct{ Path string }
 
-// Create creates a group whose members may use the given bytes of memory.
+// Create creates a group that limits memory to the given bytes.
 func (c *Cgroups) Create(memory int64) (*Group, error) {
 	var g *Group
 	for {

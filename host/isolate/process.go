@@ -175,7 +175,7 @@ func hasEnded(pidfd uintptr) bool {
 	return err == nil && n == 1
 }
 
-// waitBlocking waits without the pidfd, for kernels whose pidfd can't be polled.
+// waitBlocking waits without the pidfd, for kernels that can't poll a pidfd.
 func (p *Process) waitBlocking() {
 	for {
 		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

@@ -18,7 +18,7 @@ const maxLeftFiles = 1000
 const maxDepth = 8
 
 // ErrTooManyFiles is returned for a directory with more files than are removed.
-var ErrTooManyFiles = fmt.Errorf("more than %d files, or folders more than %d deep, were left in a worker's folder, which stays", maxLeftFiles, maxDepth)
+var ErrTooManyFiles = fmt.Errorf("a worker left more than %d files, or directories more than %d levels deep, in its directory, which was not removed", maxLeftFiles, maxDepth)
 
 // Reclaim takes a worker's directory back for the host, so that the worker can't create files in it any more.
 // Its parent belongs to root, so its name can't be changed. The owner is changed before the directory is

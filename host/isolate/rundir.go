@@ -114,7 +114,7 @@ func lockDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// sweep removes the directories in parent whose host is gone.
+// sweep removes the directories of dead hosts in parent.
 func sweep(parent string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {

@@ -141,7 +141,7 @@ func (aw *accountWorker) stopIdle() bool {
 	return true
 }
 
-// start runs in its own goroutine, so that a caller who gives up does not end the start for the others.
+// start runs in its own goroutine, so that a caller that gives up does not end the start for the others.
 func (aw *accountWorker) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
@@ -207,7 +207,7 @@ const maxHeld = 3
 
 func (aw *accountWorker) tooManyHeld() error {
 	if n := aw.held.Load(); n > maxHeld {
-		return fmt.Errorf("%w: a program of the account holds %d of its ended workers", host.ErrNotRun, n)
+		return fmt.Errorf("%w: a program of the account keeps %d ended workers from being reaped", host.ErrNotRun, n)
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func (aw *accountWorker) clearDead() {
 	if time.Since(w.started) > healthyAfter {
 		aw.crashes = 0
 	}
-	aw.crashed(fmt.Errorf("the last one ended: %s", w.process.Status()))
+	aw.crashed(fmt.Errorf("the last worker ended: %s", w.process.Status()))
 }
 
 func (aw *accountWorker) crashed(err error) {
@@ -290,7 +290,7 @@ func (aw *accountWorker) weigh(w *worker) {
 			continue
 		}
 		aw.s.memoryKills.Add(1)
-		aw.s.log.Error("worker takes more memory than it may and is killed", "account", aw.account.Name,
+		aw.s.log.Error("worker uses more memory than allowed and is killed", "account", aw.account.Name,
 			"pid", w.process.PID(), "bytes", held, "most", aw.s.o.Memory)
 		_ = w.process.Process.Kill()
 		return

@@ -55,7 +55,7 @@ func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
 		return "", errors.New("the plugin sent no certificate, and in server mode it must")
 	}
 	if _, err := base64.RawStdEncoding.DecodeString(fields[5]); err != nil {
-		return "", errors.New("the plugin's certificate is no base64")
+		return "", errors.New("the plugin's certificate is not base64")
 	}
 	return clean + fields[5], nil
 }

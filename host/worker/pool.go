@@ -54,7 +54,7 @@ func (p *Pool) enter(aw *accountWorker) error {
 			continue
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%w: all %d workers that there may be are in use", host.ErrNotRun, p.most)
+			return fmt.Errorf("%w: all %d workers (limits.workers) are in use", host.ErrNotRun, p.most)
 		}
 		time.Sleep(poolLook)
 	}

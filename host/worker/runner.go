@@ -120,7 +120,7 @@ func (r *pluginRunner) PluginToHost(network, address string) (string, string, er
 		return "", "", errors.New("the plugin's socket is not a socket")
 	}
 	if r.handed {
-		// The owner of the file decides who may connect. The listening process stays the worker.
+		// The owner of the file may connect. The listening process stays the worker.
 		if err := os.Lchown(address, os.Geteuid(), os.Getegid()); err != nil {
 			return "", "", fmt.Errorf("the plugin's socket: %w", err)
 		}

@@ -67,7 +67,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	case err != nil:
 		return nil, err
 	case after.Err != nil && after.Err.Kind == protocol.KindInternal && fn.Changes:
-		return nil, fmt.Errorf("%w: a fault in what follows the change", host.ErrOutcomeUnknown)
+		return nil, fmt.Errorf("%w: an error after the change was made", host.ErrOutcomeUnknown)
 	case after.Err != nil:
 		return after, nil
 	}
@@ -100,9 +100,9 @@ func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw
 	busy := ""
 	switch {
 	case errors.Is(err, admission.ErrQueueFull):
-		busy = "The server has as many calls of this kind as it can take."
+		busy = "The server has as many calls of this kind as it can handle."
 	case errors.Is(err, admission.ErrAccountFull):
-		busy = fmt.Sprintf("Your account has %d calls with passwords under way, which is its limit.", g.Account())
+		busy = fmt.Sprintf("Your account has %d calls with passwords in flight, which is its limit.", g.Account())
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	default:
@@ -120,13 +120,13 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 	}
 	if err := payload.Walk(ask); err != nil {
 		// The worker would reject it, and nobody could tell whether the call had run.
-		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments hold too many values, or are nested too deep.")), nil
+		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments have too many values, or are nested too deep.")), nil
 	}
 	for range maxTries {
 		var answer *pluginpb.Payload
 		if answer, err = s.ask(ctx, aw, ask); err == nil {
 			if size := len(answer.GetMsgpack()); most > 0 && size > most {
-				return nil, fmt.Errorf("%w: the worker hands on %d bytes, at most %d are taken", host.ErrOutcomeUnknown, size, most)
+				return nil, fmt.Errorf("%w: the worker returned %d bytes for the helper, at most %d are accepted", host.ErrOutcomeUnknown, size, most)
 			}
 			return s.decode(ctx, request.Account.Name, answer)
 		}

@@ -171,7 +171,7 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 }
 
-// clipped shortens an error whose text a worker may have chosen.
+// clipped shortens an error that may contain a worker's text.
 func clipped(err error) error {
 	text := err.Error()
 	if len(text) <= protocol.MaxText {

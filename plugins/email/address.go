@@ -48,7 +48,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 	}
 	box, err := store.NewAddress(localpart, domain)
 	if err != nil {
-		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument is no mailbox's name: "+err.Error()+".")
+		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument is not a valid mailbox name: "+err.Error()+".")
 	}
 	if call.Role == protocol.RoleMailbox && !isOwn(call, box) {
 		return store.Address{}, protocol.NewError(protocol.KindDenied, "You may do this for your own mailbox only.")
@@ -89,7 +89,7 @@ func ascii(domain string) string {
 	return store.Lower(domain)
 }
 
-// isSystemMailbox reports whether the call names the account's own mailbox, whose password is the system
+// isSystemMailbox reports whether the call names the account's own mailbox, which has the password of the system
 // account's.
 func isSystemMailbox(call *sdk.Call) bool {
 	name, domain := call.String("email"), call.String("domain")
@@ -121,7 +121,7 @@ func public(box store.Address, err error, outcome string) error {
 	case errors.Is(err, store.ErrFull):
 		e.Message = "The disk, or the account's quota, is full. " + outcome + "; free some space and try again."
 	case errors.Is(err, store.ErrReadOnly):
-		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc and mail folders."
+		e.Message = "The mail store of “" + box.Domain + "” is not accessible. " + outcome + "; check the permissions of the account's etc and mail directories."
 	case errors.Is(err, store.ErrUnsafe):
 		e.Message = "The mail store of “" + box.Domain + "” is not as it should be. " + outcome + "; the log has the details."
 	default:

@@ -199,12 +199,12 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	keep := store.Keep{Mail: call.String("flags") == "passwd", Quota: call.Flag("skip_quota")}
 	if err := m.store(call.Account).Delete(ctx, box, keep); errors.Is(err, store.ErrPartly) {
 		call.Log(err.Error())
-		call.Warn("The mailbox was deleted. Its mail could not be removed; check the permissions of the account's mail folder.")
+		call.Warn("The mailbox was deleted. Its mail could not be removed; check the permissions of the account's mail directory.")
 	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	if s, ok := m.store(call.Account).(interface{ LeavesMail() bool }); ok && s.LeavesMail() && !keep.Mail {
-		call.Warn("The mailbox was deleted. Its mail lies with the mail server, and stays there.")
+		call.Warn("The mailbox was deleted. Its mail is on the mail server, and stays there.")
 	}
 	return nil, nil
 }
@@ -224,7 +224,7 @@ func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	}
 	if err := m.store(call.Account).SetQuota(ctx, box, limit); errors.Is(err, store.ErrPartly) {
 		call.Log(err.Error())
-		call.Warn("The quota was changed. It could not be written to the mail, where the mail server looks for it; check the permissions of the account's mail folder.")
+		call.Warn("The quota was changed. It could not be written to the mailbox's directory, in which the mail server reads it; check the permissions of the account's mail directory.")
 	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
@@ -254,7 +254,7 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 
 // release returns the operation that ends hold_outgoing.
 func (m *Module) release() operation {
-	op := m.suspension("release_outgoing", "Hold a mailbox's outgoing mail no more, and send what was held.", hold, false, returnNull)
+	op := m.suspension("release_outgoing", "Stop holding a mailbox's outgoing mail, and send the held messages.", hold, false, returnNull)
 	op.after = m.released
 	return op
 }

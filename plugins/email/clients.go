@@ -103,7 +103,7 @@ func flagOf(on bool) int {
 	return 0
 }
 
-// checkSettings checks that the mailbox exists whose settings are to be mailed.
+// checkSettings checks that the mailbox exists before its settings are mailed.
 func (m *Module) checkSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	_, err := m.clientThere(ctx, call)
 	return nil, err
@@ -126,7 +126,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 		return nil, protocol.NewError(protocol.KindUnavailable, "The account has sent as many messages as it may in an hour. Try again later.")
 	}
 	if err := m.mailSettings(ctx, call, c, to); err != nil {
-		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not take the message. Try again later."}
+		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not accept the message. Try again later."}
 	}
 	return nil, nil
 }
@@ -185,7 +185,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	default:
 		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
 			call.Log("mail the settings of " + box.String() + ": " + err.Error())
-			call.Warn("The mailbox was created. The mail server did not take the message with its settings.")
+			call.Warn("The mailbox was created. The mail server did not accept the message with its settings.")
 		}
 	}
 	return box.String(), nil
@@ -195,7 +195,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	n := m.current().notifier
 	if n == nil {
-		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't end sessions: its operator has not set where its mail server is told of changes (setting doveadm).")
+		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't end sessions: its operator has not set the address of Dovecot's HTTP API (setting doveadm).")
 	}
 	masks := []string{call.Account.Name}
 	for _, domain := range call.Account.Domains {
@@ -207,7 +207,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, mailTime(ctx, m.current().settings.MailTimeout))
 	defer cancel()
 	if err := n.end(ctx, masks); err != nil {
-		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server could not be told to end the sessions. Try again later."}
+		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not end the sessions. Try again later."}
 	}
 	return nil, nil
 }

@@ -56,7 +56,7 @@ func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	}
 	re, err := regexp2.Compile(pattern, regexp2.None)
 	if err != nil {
-		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is no regular expression.")
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is not a valid regular expression.")
 	}
 	re.MatchTimeout = 100 * time.Millisecond // Some expressions would take for ever.
 	left := maxMatching
@@ -394,7 +394,7 @@ func checkSize(records, fields, bytes int) error {
 		return nil
 	}
 	return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, more than can be listed at once."+
-		" Ask for a part of them by the ‘regex’ argument, or where there are such arguments by ‘domain’ or ‘maxaccounts’.")
+		" Ask for a part of them with the ‘regex’ argument, or with ‘domain’ or ‘maxaccounts’ if the function has them.")
 }
 
 func (m *Module) mainUsage(ctx context.Context, call *sdk.Call) (any, error) {

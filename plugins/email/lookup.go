@@ -13,7 +13,7 @@ import (
 func (m *Module) lookupFunction() sdk.Function {
 	return sdk.Function{
 		Function: protocol.Function{
-			API: protocol.UAPI, Name: "mail_server_lookup", Help: "Tell a mail server what it must know of a mailbox.",
+			API: protocol.UAPI, Name: "mail_server_lookup", Help: "Look up a mailbox for the mail server.",
 			Returns: "An object with address, hash, quota, incoming and outgoing.", Roles: []protocol.Role{protocol.RoleMailServer},
 			Params: []protocol.Param{pAddress},
 		},
@@ -59,7 +59,7 @@ func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 			err = store.CheckHash(accepted)
 		}
 		if err != nil {
-			call.Log(box.String() + ": its hash is none that a mail server is told: " + err.Error())
+			call.Log(box.String() + ": the mail server does not get its hash: " + err.Error())
 			accepted = ""
 		}
 		hash = accepted

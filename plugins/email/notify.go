@@ -20,7 +20,7 @@ import (
 // notifier tells a mail server to forget its cached data of a mailbox.
 type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
-	// end ends the sessions of all users whose names match one of the masks.
+	// end ends the sessions of all users that match one of the masks.
 	end(ctx context.Context, masks []string) error
 }
 
@@ -56,8 +56,8 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if err := n.changed(ctx, box, kind); err != nil {
-		call.Log("tell the mail server of " + box.String() + ": " + err.Error())
-		call.Warn("The change was made. The mail server could not be told of it, and may go by what it was for a while.")
+		call.Log("notify the mail server of " + box.String() + ": " + err.Error())
+		call.Warn("The change was made. The mail server could not be notified, and may use the old state for a while.")
 	}
 }
 
@@ -150,13 +150,13 @@ func (d *doveadm) run(ctx context.Context, commands []command) error {
 func readDoveadm(text []byte) error {
 	var answers [][]json.RawMessage
 	if err := json.Unmarshal(text, &answers); err != nil {
-		return errors.New("doveadm's answer is none")
+		return errors.New("doveadm's answer is not valid")
 	}
 	for _, a := range answers {
 		if len(a) < 3 || string(a[0]) != `"error"` {
 			continue
 		}
-		// Kicking a user who is not logged in is not a failure.
+		// Kicking a user that is not logged in is not a failure.
 		if string(a[2]) == `"kick"` && bytes.Contains(a[1], []byte("68")) {
 			continue
 		}

@@ -20,7 +20,7 @@ func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) 
 	return m.newHash(ctx, call, box)
 }
 
-// changeable returns the mailbox whose password a call changes.
+// changeable returns the mailbox of a call that changes a password.
 func changeable(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")

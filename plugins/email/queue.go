@@ -73,7 +73,7 @@ func (m *Module) onQueue(do string) part {
 		}
 		q := m.current().queue
 		if q == nil {
-			return nil, protocol.NewError(protocol.KindUnavailable, "This server does not work on its mail queue: its operator has not set where (setting queue).")
+			return nil, protocol.NewError(protocol.KindUnavailable, "This server does not work on its mail queue: its operator has not set the agent's socket (setting queue).")
 		}
 		n, err := q.ask(ctx, do, box)
 		if err != nil {
@@ -92,7 +92,7 @@ func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
 	m.notify(ctx, call, box, limits)
 	if q := m.current().queue; q != nil {
 		if _, err := q.ask(ctx, "release", box); err != nil {
-			call.Log("release what is held of " + box.String() + ": " + err.Error())
+			call.Log("release the held messages of " + box.String() + ": " + err.Error())
 			call.Warn("Mail is not held any more. What is held already could not be released; try again later.")
 		}
 	}

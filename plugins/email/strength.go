@@ -15,7 +15,7 @@ var apps = []string{"cpaddons", "createacct", "ftp", "htaccess", "list", "mysql"
 
 // strengthFunctions returns the functions of PasswdStrength.
 func (m *Module) strengthFunctions() []sdk.Function {
-	app := protocol.Param{Name: "app", Required: true, Help: "What the password is for, such as pop or virtual."}
+	app := protocol.Param{Name: "app", Required: true, Help: "The use of the password, such as pop or virtual."}
 	function := func(api protocol.API, name, help, returns string, params []protocol.Param, do func(*sdk.Call) (any, error)) sdk.Function {
 		return sdk.Function{
 			Function: protocol.Function{

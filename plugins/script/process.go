@@ -23,7 +23,7 @@ import (
 const bytesKey = "$base64"
 
 // errNotTaken means that the script did not read a document to its end, and so did not act on it.
-var errNotTaken = errors.New("the script takes no call")
+var errNotTaken = errors.New("the script did not accept a call")
 
 // process is a running script with its two pipes. A single caller at a time uses it.
 type process struct {
@@ -160,7 +160,7 @@ func readFrame(r *bufio.Reader) (any, error) {
 		size = size*10 + int(c-'0')
 	}
 	if size > protocol.MaxWorkerMessage {
-		return nil, fmt.Errorf("%d bytes, at most %d are taken", size, protocol.MaxWorkerMessage)
+		return nil, fmt.Errorf("%d bytes, at most %d are accepted", size, protocol.MaxWorkerMessage)
 	}
 	// The buffer grows with the data, so that a large length alone needs no memory.
 	var raw bytes.Buffer

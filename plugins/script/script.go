@@ -120,7 +120,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 		for i, m := range modules {
 			names[i] = m.Name
 		}
-		return nil, fmt.Errorf("the script describes the modules %q; it may serve %s alone", names, set.module)
+		return nil, fmt.Errorf("the script describes the modules %q; it may serve only %s", names, set.module)
 	}
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
@@ -140,7 +140,7 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
 	}
 	defer s.give()
-	// The time that a call waited for others does not count for the script: a caller whose time is over has
+	// The time that a call waited for others does not count for the script: a caller that has run out of time has
 	// the host's answer already, and the script is not killed in the middle of its work.
 	answer, err := s.process.ask(limit, map[string]any{"call": request})
 	if err == nil {

@@ -261,11 +261,11 @@ func TestDescribe(t *testing.T) {
 		says     string
 	}{
 		"well":                      {answer(ok), ""},
-		"another module":            {answer(`{"modules":[{"name":"Email","functions":[]}]}`), `may serve M alone`},
-		"two modules":               {answer(`{"modules":[{"name":"M","functions":[]},{"name":"Email","functions":[]}]}`), `may serve M alone`},
-		"none":                      {answer(`{}`), `may serve M alone`},
+		"another module":            {answer(`{"modules":[{"name":"Email","functions":[]}]}`), `may serve only M`},
+		"two modules":               {answer(`{"modules":[{"name":"M","functions":[]},{"name":"Email","functions":[]}]}`), `may serve only M`},
+		"none":                      {answer(`{}`), `may serve only M`},
 		"a function without a role": {answer(`{"modules":[{"name":"M","functions":[{"api":3,"name":"f"}]}]}`), "no role"},
-		"no object":                 {answer(`1`), "no map"},
+		"no object":                 {answer(`1`), "not a map"},
 		"it does not start":         {map[string]any{"module": "M", "dir": "/", "command": []any{"/no/such"}}, "no such file"},
 		"it ends at once":           {perl("exit 1"), "the script"},
 		"no command":                {map[string]any{"module": "M", "dir": "/"}, "must be given"},

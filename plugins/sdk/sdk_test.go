@@ -166,7 +166,7 @@ func TestT48_AWorkerServesItsAccountAlone(t *testing.T) {
 	two = append(append([]byte{two[0] + 1}, two[1:]...), other[1:]...)
 	require.NoError(t, payload.Walk(two))
 	_, err = guarded.Call(t.Context(), &pluginpb.Payload{Msgpack: two})
-	require.ErrorContains(t, err, "is there twice")
+	require.ErrorContains(t, err, "is repeated")
 	for _, doc := range []string{"", "\x80", "\x81\xa7account\xc0", "\x81\xa7account\x81\xa3uid\xa1x", "\xc1"} {
 		_, err := guarded.Call(t.Context(), &pluginpb.Payload{Msgpack: []byte(doc)})
 		require.Error(t, err)

@@ -168,12 +168,12 @@ func TestMistakes(t *testing.T) {
 		says string
 	}{
 		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "like"}, "The ‘api2_filter_type’ argument must be one of contains, begins"},
-		{map[string]any{"api2_filter": "1", "api2_filter_column_3": "a", "api2_filter_type_3": "matches", "api2_filter_term_3": "("}, "The ‘api2_filter_term_3’ argument is no regular expression"},
+		{map[string]any{"api2_filter": "1", "api2_filter_column_3": "a", "api2_filter_type_3": "matches", "api2_filter_term_3": "("}, "The ‘api2_filter_term_3’ argument is not a regular expression"},
 		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": strings.Repeat("a", 1001)}, "is too long: at most 1000"},
 		{map[string]any{"api2_sort": "1", "api2_sort_column": "a", "api2_sort_method": "random"}, "The ‘api2_sort_method’ argument must be one of lexicographic"},
 		{map[string]any{"api2_sort": []any{"1"}}, "The ‘api2_sort’ argument must be text."},
-		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": "(a{1000}){1000}"}, "is no regular expression"},
-		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": strings.Repeat("a{900}", 100)}, "is no regular expression"},
+		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": "(a{1000}){1000}"}, "is not a regular expression"},
+		{map[string]any{"api2_filter": "1", "api2_filter_column": "a", "api2_filter_type": "matches", "api2_filter_term": strings.Repeat("a{900}", 100)}, "is not a regular expression"},
 		{many("api2_filter", "api2_filter_column_", 17), "The ‘api2_filter_column_16’ argument is one filter too many: at most 16"},
 		{many("api2_sort", "api2_sort_column_", 17), "one column too many: at most 16"},
 		{many("api2_columns", "api2_columns_", 257), "one column too many: at most 256"},

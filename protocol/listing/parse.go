@@ -78,7 +78,7 @@ func (p *parser) filters(switchOptional bool) []filter {
 		if f.kind == "matches" {
 			var err error
 			if f.size, err = measure(f.term); err != nil {
-				p.fail("filter_term"+suffix, "is no regular expression that this host takes.")
+				p.fail("filter_term"+suffix, "is not a regular expression that this host accepts.")
 				return nil
 			}
 		}

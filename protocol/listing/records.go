@@ -27,7 +27,7 @@ var filterTypes = []string{
 	"lt_handle_unlimited", "gt_handle_unlimited", "defined", "undefined",
 }
 
-// filter keeps the records whose column matches the term. Column "*" means any column.
+// filter keeps the records with a column that matches the term. Column "*" means any column.
 type filter struct {
 	column, term, kind string
 	lower              string         // The term in lower case.

@@ -75,7 +75,7 @@ func (w *work) spend(steps int) bool {
 		return false
 	}
 	if w.steps -= steps; w.steps < 0 || steps > maxMatch {
-		w.err = protocol.NewError(protocol.KindInvalid, "The filter’s regular expressions take too long for the records that there are. Use simpler ones.")
+		w.err = protocol.NewError(protocol.KindInvalid, "The filter’s regular expressions take too long for the number of records. Use simpler ones.")
 		return false
 	}
 	if w.unseen += steps; w.unseen > maxMatch/1000 {
@@ -85,7 +85,7 @@ func (w *work) spend(steps int) bool {
 	return w.err == nil
 }
 
-// look ends a slice whose time is over.
+// look ends a slice when its time is over.
 func (w *work) look() {
 	if w.err != nil || time.Since(w.started) < slice {
 		return

@@ -21,7 +21,7 @@ const Version = 1
 // Name is the name of the plugin in the plugin set.
 const Name = "liveapi"
 
-// HardenEnv is set in the environment of workers whose user is not the host's: other programs of that user
+// HardenEnv is set in the environment of workers with another user than the host's: other programs of that user
 // must not look into them.
 const HardenEnv = "LIVEAPID_HARDEN"
 

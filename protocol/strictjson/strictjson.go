@@ -102,10 +102,10 @@ func (dec *decoder) object(depth int) (any, error) {
 		}
 		key, ok := token.(string)
 		if !ok {
-			return nil, fmt.Errorf("an object's key is no string at byte %d", dec.InputOffset())
+			return nil, fmt.Errorf("an object's key is not a string at byte %d", dec.InputOffset())
 		}
 		if _, twice := object[key]; twice {
-			return nil, fmt.Errorf("key %.40q stands twice in one object", key)
+			return nil, fmt.Errorf("key %.40q is repeated in an object", key)
 		}
 		if object[key], err = dec.value(depth); err != nil {
 			return nil, err

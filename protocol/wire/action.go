@@ -80,7 +80,7 @@ func (a action) special(name string, raw any) Request {
 	text, ok := optionalText(raw)
 	if !ok {
 		r := badTag("")
-		r.Special, r.Err.Message = name, "Unknown API request: args: must be one text"
+		r.Special, r.Err.Message = name, "Unknown API request: args: must be a single text"
 		return r
 	}
 	return special(name, text)

@@ -21,7 +21,7 @@ var (
 )
 
 // ErrAnswer is returned for JSON that can't be in an answer, because clients would end it too early.
-var ErrAnswer = errors.New("live: the JSON holds a raw '<' or newline")
+var ErrAnswer = errors.New("wire: the JSON contains a raw '<' or newline")
 
 // AppendAnswer appends an answer with the given JSON to dst. The JSON must be a single line without '<', as
 // encoding/json writes it.
@@ -47,7 +47,7 @@ func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendFailure returns the JSON for a frame that can't be trusted, or whose API is not known.
+// AppendFailure returns the JSON for a frame that can't be trusted, or that names no known API.
 func AppendFailure(dst []byte, message string) []byte {
 	text, _ := json.Marshal(message) // A string always marshals.
 	dst = append(dst, `{"data":{"result":0},"error":`...)
@@ -71,10 +71,10 @@ func ReadAnswer(r io.ByteReader, maxBody int) ([]byte, error) {
 		if c == '>' && bytes.HasSuffix(buf, []byte(answerClose)) {
 			body, ok := bytes.CutPrefix(bytes.TrimLeft(buf, "\n"), []byte(answerOpen))
 			if !ok {
-				return nil, errors.New("live: the answer does not open with its marker")
+				return nil, errors.New("wire: the answer does not open with its marker")
 			}
 			return bytes.TrimSuffix(body, []byte(answerClose)), nil
 		}
 	}
-	return nil, fmt.Errorf("live: answer too large: more than %d bytes", maxBody)
+	return nil, fmt.Errorf("wire: answer too large: more than %d bytes", maxBody)
 }

@@ -21,9 +21,9 @@ const (
 
 // Errors that end a session, because the rest of the stream can't be trusted.
 var (
-	ErrFrameTooLarge = errors.New("live: frame too large")
-	ErrLength        = errors.New("live: bad length line")
-	ErrTruncated     = errors.New("live: the stream ended inside a frame")
+	ErrFrameTooLarge = errors.New("wire: frame too large")
+	ErrLength        = errors.New("wire: bad length line")
+	ErrTruncated     = errors.New("wire: the stream ended inside a frame")
 )
 
 // FrameReader reads frames from a stream.
@@ -145,7 +145,7 @@ func (f *FrameReader) length() (int, error) {
 		case c == '\n':
 			return f.parseLength(digits)
 		case c < '0' || c > '9':
-			return 0, fmt.Errorf("%w: %q is no digit", ErrLength, c)
+			return 0, fmt.Errorf("%w: %q is not a digit", ErrLength, c)
 		case len(digits) == protocol.MaxLengthDigits:
 			return 0, fmt.Errorf("%w: more than %d digits", ErrLength, protocol.MaxLengthDigits)
 		}

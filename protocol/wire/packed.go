@@ -40,7 +40,7 @@ func ParsePacked(frame []byte) Packed {
 	value, err := payload.Decode(frame)
 	object, ok := value.(map[string]any)
 	if err != nil || !ok {
-		return Packed{Request: unknown(protocol.Call{}, "the frame holds no MessagePack map within the limits")}
+		return Packed{Request: unknown(protocol.Call{}, "the frame is not a MessagePack map within the limits")}
 	}
 	p := Packed{}
 	if p.ID, ok = id(object["id"]); !ok {
@@ -160,7 +160,7 @@ func ParsePackedAnswer(doc []byte) (answerID uint64, envelope map[string]any, er
 	envelope, _ = object["result"].(map[string]any)
 	answerID, ok := id(object["id"])
 	if !ok || envelope == nil {
-		return 0, nil, errors.New("live: the frame is no answer")
+		return 0, nil, errors.New("wire: the frame is not an answer")
 	}
 	return answerID, envelope, nil
 }

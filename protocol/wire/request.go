@@ -69,7 +69,7 @@ func Parse(payload []byte) Request {
 	case tagPattern.Match(text):
 		return ParseTag(text).Request
 	}
-	return unknown(protocol.Call{}, "the frame holds neither <cpanelaction> nor a tag")
+	return unknown(protocol.Call{}, "the frame contains neither <cpanelaction> nor a tag")
 }
 
 // unknown returns a request that was not understood. The text before the colon is the text of cPanel's own
@@ -85,7 +85,7 @@ func unknown(call protocol.Call, why string) Request {
 func special(name, text string) Request {
 	if len(text) > protocol.MaxTag { // The values of its variables may be many times as long.
 		r := badTag("")
-		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are taken", len(text), protocol.MaxTag)
+		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are accepted", len(text), protocol.MaxTag)
 		return r
 	}
 	return Request{Kind: RequestSpecial, Special: name, Call: protocol.Call{

@@ -41,7 +41,7 @@ type Tag struct {
 func ParseTag(text []byte) Tag {
 	text = bytes.TrimSpace(text)
 	if len(text) > protocol.MaxTag { // The cost of the patterns below depends on the length of the text.
-		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are taken", len(text), protocol.MaxTag))}
+		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are accepted", len(text), protocol.MaxTag))}
 	}
 	if m := wordTag.FindSubmatch(text); m != nil {
 		return Tag{Request: special(string(m[1]), string(m[2]))}
@@ -52,7 +52,7 @@ func ParseTag(text []byte) Tag {
 	if phpStart.Match(text) {
 		return phpRequest(text)
 	}
-	return Tag{Request: badTag("it is none that this host serves")}
+	return Tag{Request: badTag("this host does not serve it")}
 }
 
 // attributeRequest parses <cpanel NAME="VALUE">.
@@ -64,11 +64,11 @@ func attributeRequest(name, value string) Request {
 	case "print", "langprint":
 		return special(name, value)
 	case "include":
-		return badTag("include needs a theme, and there is none")
+		return badTag("include needs a theme, which this host does not have")
 	}
 	m := callPattern.FindStringSubmatch(value)
 	if m == nil {
-		return badTag(name + " must hold function(argument, ...)")
+		return badTag(name + " must be function(argument, ...)")
 	}
 	call := protocol.Call{API: protocol.API1, Module: name, Func: m[2], Expand: true}
 	if m[1] != "" {

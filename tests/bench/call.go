@@ -81,7 +81,7 @@ func (b *bench) as(name string) (string, error) {
 	return path, os.WriteFile(path, content, 0o755)
 }
 
-// echoWorld returns a running host whose only plugin is this program as the echo module. The caller stops it.
+// echoWorld returns a running host with this program as its only plugin, the echo module. The caller stops it.
 func (b *bench) echoWorld() (w *world, plugin string, err error) {
 	if plugin, err = b.as("bench-echo"); err != nil {
 		return nil, "", err

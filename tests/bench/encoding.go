@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// manyRows is the number of records in the list whose filtering is measured.
+// manyRows is the number of records in the list for measuring filters.
 const manyRows = 10_000
 
 // rowsFunction lists mailboxes like a real list.

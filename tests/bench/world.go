@@ -27,7 +27,7 @@ type world struct {
 	host   *exec.Cmd
 }
 
-// newWorld makes a sandbox whose domain has n mailboxes b0, b1, ... in addition to its own. config is added
+// newWorld makes a sandbox with n mailboxes b0, b1, ... in addition to its own. config is added
 // to its configuration.
 func (b *bench) newWorld(n int, config string) (*world, error) {
 	dir, err := os.MkdirTemp(b.scratch, "w")

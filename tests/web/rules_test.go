@@ -122,7 +122,7 @@ func TestT04_WhoMayCallWhat(t *testing.T) {
 		body, err := io.ReadAll(answer.Body)
 		require.NoError(t, err)
 		_ = answer.Body.Close()
-		ok := tt.header == "cpanel demo:"+token+" " // A space at a header's end is none of it.
+		ok := tt.header == "cpanel demo:"+token+" " // A space at a header's end is not one of it.
 		if ok {
 			require.Equal(t, 200, answer.StatusCode)
 			continue

@@ -5,7 +5,7 @@ use Test::More;
 use JSON::PP ();
 use Cpanel::LiveAPI ();
 
-my $folder = $ENV{LIVEAPI_TRANSCRIPTS} or plan skip_all => 'LIVEAPI_TRANSCRIPTS names no folder of transcripts';
+my $folder = $ENV{LIVEAPI_TRANSCRIPTS} or plan skip_all => 'LIVEAPI_TRANSCRIPTS names no directory of transcripts';
 
 # A host that a transcript plays, and that notes what it gets.
 {

@@ -6,7 +6,7 @@ use lib 't/lib';
 use World ();
 use Cpanel::LiveAPI ();
 
-my $world = World->new or plan skip_all => 'LIVEAPI_BIN names no folder with liveapid';
+my $world = World->new or plan skip_all => 'LIVEAPI_BIN names no directory with liveapid';
 
 sub changes {
     my ($api, $way) = @_;

@@ -26,7 +26,7 @@ final class HostTest extends TestCase
     {
         self::$bin = (string) getenv('LIVEAPI_BIN');
         if (self::$bin === '') {
-            self::markTestSkipped('LIVEAPI_BIN names no folder with liveapid');
+            self::markTestSkipped('LIVEAPI_BIN names no directory with liveapid');
         }
         self::$dir = sys_get_temp_dir() . '/lw' . bin2hex(random_bytes(4));
         self::runProgram('liveapi', 'sandbox', self::$dir);

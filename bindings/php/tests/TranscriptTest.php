@@ -17,7 +17,7 @@ final class TranscriptTest extends TestCase
     {
         $folder = (string) getenv('LIVEAPI_TRANSCRIPTS');
         if ($folder === '') {
-            $this->markTestSkipped('LIVEAPI_TRANSCRIPTS names no folder of transcripts');
+            $this->markTestSkipped('LIVEAPI_TRANSCRIPTS names no directory of transcripts');
         }
         putenv('LIVEAPI_ENCODING=json'); // The transcripts are in JSON.
         $replayed = 0;

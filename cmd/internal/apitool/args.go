@@ -34,13 +34,13 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
 		// The error does not repeat the word, which may be part of a password with a space.
-		return o, errors.New("a word that begins with - is no option of this command; quote values that hold spaces")
+		return o, errors.New("this command has no option like the word that begins with -; quote values that hold spaces")
 	}
 	o.words = flags.Args()
 	switch o.output {
 	case "json", "jsonpretty", "yaml", "xml":
 	default:
-		return o, fmt.Errorf("--output: %q is none of json, jsonpretty, yaml and xml", o.output)
+		return o, fmt.Errorf("--output: %q is not one of json, jsonpretty, yaml and xml", o.output)
 	}
 	if o.input != "" && o.input != "json" {
 		return o, fmt.Errorf("--input: %q is not json", o.input)
@@ -73,7 +73,7 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 		value := decode(raw)
 		if raw == "-" {
 			if o.input == "json" {
-				return call, fmt.Errorf("%s=-: standard input holds the JSON already", name)
+				return call, fmt.Errorf("%s=-: standard input already has the JSON", name)
 			}
 			line, err := readLine(lines)
 			if err != nil {

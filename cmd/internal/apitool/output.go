@@ -64,7 +64,7 @@ func parse(answer []byte) (any, error) {
 	dec.UseNumber()
 	var value any
 	if err := dec.Decode(&value); err != nil {
-		return nil, fmt.Errorf("the host's answer is no JSON: %w", err)
+		return nil, fmt.Errorf("the host's answer is not JSON: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the host's answer is more than one JSON value")

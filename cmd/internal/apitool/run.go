@@ -23,7 +23,7 @@ const usage = `Usage: %[1]s [--user=NAME] [--output=json|jsonpretty|yaml|xml] [-
 
 Runs one function of %[2]s for an account and prints the answer.
 
-  --user=NAME      the account; root must name one on a server of many accounts
+  --user=NAME      the account; on a server with many accounts root must name it
   --output=FORM    yaml (default), json on one line, jsonpretty, or xml
   --input=json     read the arguments as one JSON object from standard input
 

@@ -33,7 +33,7 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 		return "", err
 	}
 	if !account.ValidName(name) {
-		return "", admin.Usage(fmt.Errorf("%.60q is no account's name: letters, digits, _, - and ., at most 64", name))
+		return "", admin.Usage(fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name))
 	}
 	if len(domains) == 0 {
 		return "", admin.Usage(errors.New("--domain: name the account's domain"))
@@ -217,10 +217,10 @@ func Delete(c *config.Config, name string) error {
 	}
 	// A running host revokes them, too. A host that starts later may find another account with this name.
 	if err := token.Open(c.Web.Tokens()).RevokeUser(name, -1); err != nil {
-		return fmt.Errorf("%s is no account any more, but its tokens are left: %w", name, err)
+		return fmt.Errorf("%s is not an account any more, but its tokens are left: %w", name, err)
 	}
 	if err := daemon.DeletePassword(c.Web, name); err != nil {
-		return fmt.Errorf("%s is no account any more, but its password for the HTTPS API is left: %w", name, err)
+		return fmt.Errorf("%s is not an account any more, but its password for the HTTPS API is left: %w", name, err)
 	}
 	return nil
 }
@@ -247,7 +247,7 @@ func Check(c *config.Config) (all []protocol.Account, problems []string) {
 		}
 		for _, domain := range a.Domains {
 			if other, twice := domains[domain]; twice {
-				add(a, "its domain %s is %s's, too: take it out of one of them", domain, other)
+				add(a, "its domain %s also belongs to %s: remove it from one of them", domain, other)
 			}
 			domains[domain] = a.Name
 			if _, err := account.ParseDomain(domain); err != nil {

@@ -27,7 +27,7 @@ var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
 const ratioFrom = 64 << 20
 
 // ErrHostile is returned for an archive that is rejected.
-var ErrHostile = errors.New("the archive is refused")
+var ErrHostile = errors.New("the archive is rejected")
 
 // Plan is the content of an archive that would be imported.
 type Plan struct {
@@ -51,7 +51,7 @@ func Look(file string, limits Limits) (Plan, error) {
 			plan.root = root
 			name := strings.TrimPrefix(strings.TrimPrefix(root, "cpmove-"), "backup-")
 			if name == root || !validName(name) {
-				return fmt.Errorf("%w: its first folder is %.60q, not cpmove-NAME", ErrHostile, root)
+				return fmt.Errorf("%w: its first directory is %.60q, not cpmove-NAME", ErrHostile, root)
 			}
 			plan.Account.Name = name
 		}
@@ -81,7 +81,7 @@ func Look(file string, limits Limits) (Plan, error) {
 				plan.Skipped = append(plan.Skipped, name)
 			}
 		default:
-			return fmt.Errorf("%w: %.100q is neither a file nor a folder", ErrHostile, h.Name)
+			return fmt.Errorf("%w: %.100q is neither a file nor a directory", ErrHostile, h.Name)
 		}
 		if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && isDomain(parts[1]) {
 			plan.Account.AddFound([]string{parts[1]})
@@ -124,12 +124,12 @@ func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) er
 	defer func() { _ = root.Close() }()
 	for _, name := range []string{"etc", "mail"} {
 		if _, err := root.Lstat(name); err == nil {
-			return fmt.Errorf("the home %s has a folder %s already; import into an empty one", home, name)
+			return fmt.Errorf("the home %s already has a directory %s; import into an empty home", home, name)
 		}
 	}
 	temp := fmt.Sprintf(".liveapi-import-%d-%d", os.Getpid(), time.Now().UnixNano())
 	if err := root.Mkdir(temp, 0o700); err != nil {
-		return fmt.Errorf("make a folder in the home: %w", err)
+		return fmt.Errorf("make a directory in the home: %w", err)
 	}
 	defer func() { _ = root.RemoveAll(temp) }()
 	in, err := root.OpenRoot(temp)
@@ -227,11 +227,11 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no file", file)
+		return fmt.Errorf("%s is not a file", file)
 	}
 	unpacked, err := gzip.NewReader(f)
 	if err != nil {
-		return fmt.Errorf("%s is no .tar.gz archive: %w", file, err)
+		return fmt.Errorf("%s is not a .tar.gz archive: %w", file, err)
 	}
 	// Bytes between the entries count, too.
 	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}

@@ -100,7 +100,7 @@ func TestArchive(t *testing.T) {
 		"mail drwx------", "mail/alice.example drwx------", "mail/alice.example/user drwx------", "mail/alice.example/user/cur drwx------",
 		"mail/alice.example/user/cur/1.a,S=5:2, -rw-r-----",
 	}, got)
-	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "has a folder etc already")
+	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "already has a directory etc")
 
 	// One that is another by then leaves nothing.
 	swapped := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/mail/more", text: "x"})...)
@@ -127,9 +127,9 @@ func TestHostileArchives(t *testing.T) {
 		"a link in etc":           {entries: in(entry{name: "etc/alice.example/passwd", kind: tar.TypeSymlink, link: "/etc/passwd"}), says: "is a link"},
 		"a link deep in mail":     {entries: in(entry{name: "mail/alice.example/x", kind: tar.TypeSymlink, link: "/etc"}), says: "is a link"},
 		"mail is a link":          {entries: in(entry{name: "mail", kind: tar.TypeSymlink, link: "/etc"}), says: "is a link"},
-		"a hard link":             {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "neither a file nor a folder"},
-		"a device":                {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a folder"},
-		"a FIFO":                  {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a folder"},
+		"a hard link":             {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "neither a file nor a directory"},
+		"a device":                {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a directory"},
+		"a FIFO":                  {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a directory"},
 		"two roots":               {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two roots"},
 		"no cpmove":               {entries: []entry{{name: "something/cp/x", text: "x"}}, says: "not cpmove-NAME"},
 		"a name that is none":     {entries: []entry{{name: "cpmove-$(id)/cp/x", text: "x"}}, says: "not cpmove-NAME"},
@@ -151,10 +151,10 @@ func TestHostileArchives(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
 	require.NoError(t, os.WriteFile(file, []byte("no archive"), 0o600))
 	_, err := cpmove.Look(file, cpmove.DefaultLimits)
-	require.ErrorContains(t, err, "no .tar.gz archive")
+	require.ErrorContains(t, err, "not a .tar.gz archive")
 }
 
-// A file that stands twice would be written through what the first one left.
+// A file that is repeated would be written through what the first one left.
 func TestUnpackTwice(t *testing.T) {
 	file := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/etc/alice.example/shadow", text: "x"})...)
 	plan, err := cpmove.Look(file, cpmove.DefaultLimits)

@@ -103,10 +103,10 @@ func (d *diagnosis) kernel() {
 		return
 	}
 	_ = unix.Close(fd)
-	d.well("the kernel has what is needed")
+	d.well("the kernel has all needed system calls")
 }
 
-// server looks at what server mode needs beside accounts and plugins.
+// server checks the requirements of server mode, except accounts and plugins.
 func (d *diagnosis) server(c *config.Config) {
 	if os.Geteuid() != 0 {
 		d.bad("server mode needs root: run this as root, too")
@@ -141,7 +141,7 @@ func (d *diagnosis) server(c *config.Config) {
 	}
 	for _, path := range programs {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o044 != 0 {
-			d.note("%s can be read by everybody; with mode 711 an account can't look into its own workers (chmod 711 %s)", path, path)
+			d.note("every user can read %s; with mode 711 an account can't look into its own workers (chmod 711 %s)", path, path)
 		}
 	}
 	if len(c.Refuse) == 0 {
@@ -153,13 +153,13 @@ func (d *diagnosis) server(c *config.Config) {
 
 func (d *diagnosis) audit(c *config.Config) {
 	if c.Audit == "" {
-		d.note("there is no audit log: set audit to a file, to know who changed what")
+		d.note("there is no audit log: set audit to a file, to record every change")
 		return
 	}
 	f, err := os.Open(c.Audit)
 	if errors.Is(err, os.ErrNotExist) {
 		if info, err := os.Stat(filepath.Dir(c.Audit)); err != nil || !info.IsDir() {
-			d.bad("audit: the folder of %s is not there", c.Audit)
+			d.bad("audit: the directory of %s does not exist", c.Audit)
 		}
 		return
 	}
@@ -199,9 +199,9 @@ func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 	d.well("a host listens at %s: pid %d, %d sessions, %d workers", c.Socket, s.PID, s.Sessions, s.Workers)
 	switch {
 	case len(s.Cgroups) > 0:
-		d.well("control groups bound %s of workers", strings.Join(s.Cgroups, " and "))
+		d.well("control groups limit %s of workers", strings.Join(s.Cgroups, " and "))
 	case c.Mode == config.Server:
-		d.note("workers are not bounded by control groups: their memory is looked at four times a second instead. The unit that comes with liveapid has Delegate=, which gives the host its own")
+		d.note("control groups do not limit workers: their memory is checked four times a second instead. The unit in liveapid's package has Delegate=, which gives the host its own groups")
 	}
 	for _, p := range s.Plugins {
 		for _, w := range p.Workers {

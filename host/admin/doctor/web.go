@@ -38,7 +38,7 @@ func (d *diagnosis) webState(c config.Web) bool {
 	info, err := os.Stat(c.State)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		d.note("web.state: %s is made when the host starts", c.State)
+		d.note("web.state: the host creates %s when it starts", c.State)
 		return false
 	case err != nil:
 		d.bad("web.state: %v", err)

@@ -27,7 +27,7 @@ import (
 // Describe starts each plugin of a configuration and returns the modules that it serves. Errors that it
 // meets on the way are logged to log.
 func Describe(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Modules, error) {
-	own := *c // Without what belongs to a running host.
+	own := *c // Without the parts of a running host.
 	own.RunDir, own.Audit, own.Control, own.Metrics = "", "", "", ""
 	rt, err := daemon.New(&own, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {

@@ -116,7 +116,7 @@ func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 		a.flush(ctx, ids)
 		return len(ids), nil
 	}
-	return 0, fmt.Errorf("%.20q is none of count, delete and release", r.Do)
+	return 0, fmt.Errorf("%.20q is not one of count, delete and release", r.Do)
 }
 
 // held returns the ids of a sender's held messages.
@@ -142,7 +142,7 @@ func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	return ids, nil
 }
 
-// super runs postsuper on messages, whose ids it reads from its standard input.
+// super runs postsuper, which reads the ids of messages from its standard input.
 func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	cmd := a.command(ctx, "/usr/sbin/postsuper", option, "-", "hold")
 	if option == "-H" {
@@ -163,7 +163,7 @@ const maxFlushed = 100
 func (a *Agent) flush(ctx context.Context, ids []string) {
 	for _, id := range ids[:min(len(ids), maxFlushed)] {
 		if err := a.command(ctx, "/usr/sbin/postqueue", "-i", id).Run(); err != nil {
-			a.Log.Warn("a released message goes when the queue is looked at next", "id", id, "error", err.Error())
+			a.Log.Warn("a released message will be sent when the queue is next scanned", "id", id, "error", err.Error())
 		}
 	}
 }

@@ -95,7 +95,7 @@ func read(root string) (map[string]section, error) {
 	return sections, nil
 }
 
-// tables are the keys whose values are sections of their own.
+// tables are the keys with a section of their own.
 var tables = map[string]bool{"plugin": true, "web": true, "limits": true, "settings": true}
 
 // fields returns the keys of a struct.

@@ -121,7 +121,7 @@ func (d *Dev) Handler() http.Handler {
 			host = req.Host
 		}
 		if !slices.Contains([]string{"localhost", "127.0.0.1", "::1", "[::1]"}, host) {
-			http.Error(w, "This server answers to localhost alone.", http.StatusMisdirectedRequest)
+			http.Error(w, "This server answers requests to localhost only.", http.StatusMisdirectedRequest)
 			return
 		}
 		if site := req.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
@@ -165,9 +165,9 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		http.Error(w, "There is no such file.", http.StatusNotFound)
+		http.Error(w, "The file does not exist.", http.StatusNotFound)
 	case err != nil:
-		http.Error(w, "The file can't be served: it may be a link out of the folder.", http.StatusForbidden)
+		http.Error(w, "The file can't be served: it may be a link out of the directory.", http.StatusForbidden)
 	case KindOf(name) != None:
 		d.servePage(w, req, name)
 	case strings.HasSuffix(name, ".html"), strings.HasSuffix(name, ".htm"):

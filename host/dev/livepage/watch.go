@@ -54,7 +54,7 @@ func (w watched) seen(call protocol.Call, do func() *protocol.Result) *protocol.
 // maxShown limits the length of an argument that is shown, in bytes.
 const maxShown = 200
 
-// showArgs returns arguments for display. Arguments whose names say that they are secret are masked.
+// showArgs returns arguments for display. Arguments with secret-looking names are masked.
 // Positional arguments have no name, and functions of API 1 take passwords by position, so only their number
 // is shown.
 func showArgs(args protocol.Args) []string {

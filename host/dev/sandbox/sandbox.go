@@ -82,7 +82,7 @@ func WriteServer(dir, helper string) error {
 	return os.WriteFile(ConfigPath(dir), []byte(text), 0o644)
 }
 
-// Write writes a sandbox in personal mode, whose mailbox has the hash of Password. It returns a new password
+// Write writes a sandbox in personal mode. hash is the hash of Password. It returns a new password
 // with which the account signs in over HTTPS. It never changes existing files.
 func Write(dir, hash string) (signIn string, _ error) {
 	if err := checkEmpty(dir); err != nil {

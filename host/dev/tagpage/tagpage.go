@@ -213,7 +213,7 @@ func (r *renderer) tell(p Problem) {
 // open begins a block. The condition of a block in a hidden part is not evaluated.
 func (r *renderer) open(name, tag string) {
 	if len(r.blocks) == maxBlocks {
-		r.problem("blocks stand too deep in each other")
+		r.problem("blocks are nested too deep")
 		return
 	}
 	b := block{name: name, line: r.line, outer: r.shown()}

@@ -89,11 +89,11 @@ func TestProblems(t *testing.T) {
 		"<cpanelelse>":                                    "line 1: <cpanelelse> belongs to no block",
 		"<cpanelif 1><cpanelelse><cpanelelse></cpanelif>": "line 1: <cpanelelse> belongs to no block",
 		"<cpanelif (1>x</cpanelif>":                       "line 1: The expression can't be evaluated: a closing parenthesis is missing.",
-		`<cpanel include="x">`:                            "line 1: The tag can't be read: include needs a theme, and there is none.",
+		`<cpanel include="x">`:                            "line 1: The tag can't be read: include needs a theme, which this host does not have.",
 		"<?cp Box::missing(%, a) ?>":                      "line 1: No such function.",
 		`<cpanel Box="missing()">`:                        "line 1: No such function.",
-		"<?cptt Box::list(a.tt) ?>":                       "line 1: The tag can't be read: it is none that this host serves.",
-		strings.Repeat("<cpanelif 1>", 65) + strings.Repeat("</cpanelif>", 64): "line 1: blocks stand too deep in each other",
+		"<?cptt Box::list(a.tt) ?>":                       "line 1: The tag can't be read: this host does not serve it.",
+		strings.Repeat("<cpanelif 1>", 65) + strings.Repeat("</cpanelif>", 64): "line 1: blocks are nested too deep",
 	} {
 		got, problems := tagpage.Render(t.Context(), &doer{}, caller, page)
 		require.Len(t, problems, 1, page)

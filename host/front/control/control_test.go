@@ -53,7 +53,7 @@ func TestControl(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = unixsock.Listen(path, 0o600)
-	require.ErrorContains(t, err, "no socket")
+	require.ErrorContains(t, err, "not a socket")
 	require.NoError(t, os.Remove(path))
 	_, err = unixsock.Listen(filepath.Join(dir, strings.Repeat("x", 120)), 0o600)
 	require.ErrorContains(t, err, "at most 107 bytes")

@@ -110,7 +110,7 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	}
 	text, err := json.Marshal(fields)
 	if err != nil {
-		return "F" + escape("the mailbox can't be told")
+		return "F" + escape("the mailbox can't be encoded")
 	}
 	return "O" + escape(string(text))
 }

@@ -20,7 +20,7 @@ func (q *exchange) holder() string {
 	return "user " + q.who.user
 }
 
-// known counts the connection for the user who signed in on it. If the account has all its connections and
+// known counts the connection for its signed-in user. If the account has all its connections and
 // each of them has a call in flight, known answers the request and returns false.
 func (q *exchange) known() bool {
 	if q.conn.place.Trust(q.holder()) == nil {
@@ -45,7 +45,7 @@ func (q *exchange) pace(holder string) bool {
 		return true
 	}
 	q.w.Header().Set("Retry-After", "1")
-	q.fail(http.StatusServiceUnavailable, "You send more requests than the server takes. Nothing was changed; try again later.")
+	q.fail(http.StatusServiceUnavailable, "You send more requests than the server accepts. Nothing was changed; try again later.")
 	return false
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // currentPassword is the parameter with which a mailbox user with a session proves the old password again.
-// Users who send the password with each request have proved it.
+// With the password in each request, the user has proved it.
 const currentPassword = "current_password"
 
 // call serves /execute/Module/function, and /json-api/cpanel with its XML form.

@@ -22,7 +22,7 @@ import (
 // root is the operator's name in WHM.
 const root = "root"
 
-// identity is the user who sends a request.
+// identity is the user that sends a request.
 type identity struct {
 	user     string           // An account, root, or a mailbox's address.
 	account  protocol.Account // The user's account; empty for root.
@@ -39,7 +39,7 @@ const proofTime = 10 * time.Second
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("the API is closed")
-	errGone   = errors.New("it can't be told now") // The client is gone, or must try again later.
+	errGone   = errors.New("the caller can't be identified now") // The client is gone, or must try again later.
 	// errNoMailbox is an errDenied for a name that does not exist.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
@@ -49,7 +49,7 @@ func (q *exchange) authenticate() bool {
 	start := time.Now()
 	header := q.r.Header.Get("Authorization")
 	if len(q.r.Header.Values("Authorization")) > 1 {
-		q.deny(http.StatusBadRequest, "Access denied: there are several Authorization headers.")
+		q.deny(http.StatusBadRequest, "Access denied: the request has several Authorization headers.")
 		return false
 	}
 	if header == "" {
@@ -62,7 +62,7 @@ func (q *exchange) authenticate() bool {
 		return false
 	}
 	if want := q.scheme(scheme); want != "" {
-		q.denyLate(start, 0, "Access denied: this port takes "+want+".")
+		q.denyLate(start, 0, "Access denied: this port accepts "+want+".")
 		return false
 	}
 	who, wait, err := q.prove(strings.ToLower(scheme), name, protocol.NewSecret(secret))
@@ -276,7 +276,7 @@ func (q *exchange) stamp(user string) string {
 	return stamp
 }
 
-// sessionOf returns the session of a request's cookie if its user still is the user who signed in.
+// sessionOf returns the session of a request's cookie if its user has not changed since the sign-in.
 func (q *exchange) sessionOf() (identity, bool) {
 	cookies := q.r.CookiesNamed(q.cookieName())
 	if len(cookies) != 1 || !q.hostAllowed() {

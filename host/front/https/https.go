@@ -82,7 +82,7 @@ type Options struct {
 	Passwords Passwords      // Verifies the accounts' passwords.
 	Resellers []string       // Accounts that may act for the accounts that they own.
 	Hosts     []string       // Further names by which browsers may reach the host.
-	Proxies   []netip.Prefix // Proxies whose X-Forwarded-For is trusted.
+	Proxies   []netip.Prefix // Proxies with a trusted X-Forwarded-For.
 	// Certified returns the names of the certificate.
 	Certified   func() []string
 	Access      *AccessLog // Nil if there is no access log.
@@ -92,7 +92,7 @@ type Options struct {
 	// counts work that is not a call as that many calls of an account.
 	Intake *admission.Intake
 	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
-	// Pace shares processor time among the users whose lists are filtered and sorted here; if it is nil,
+	// Pace shares processor time among the users with lists to filter and sort here; if it is nil,
 	// nothing waits. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
 	Observe func(service Service, status int, took time.Duration)
@@ -138,7 +138,7 @@ func New(o Options) *Front {
 	}
 	local, err := unixsock.NewLocalUsers()
 	if err != nil {
-		o.Log.Warn("the programs of this machine count as one client of the HTTPS API", "error", err.Error())
+		o.Log.Warn("all programs of this machine count as the same client of the HTTPS API", "error", err.Error())
 	}
 	return &Front{
 		o: o, local: local, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),

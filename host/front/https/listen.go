@@ -157,7 +157,7 @@ func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) 
 	return out
 }
 
-// loopback is the name of all programs of this machine whose users can't be told apart. Together they have 16
+// loopback is the name of all programs of this machine without a known user. Together they have 16
 // million addresses.
 const loopback = "this machine"
 
@@ -178,7 +178,7 @@ func clientOf(address netip.Addr) string {
 }
 
 // clientAt returns the name of the client at the other end of a connection. On this machine each user is a
-// client, whom the kernel names.
+// client that the kernel names.
 func (f *Front) clientAt(c net.Conn) string {
 	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
@@ -319,7 +319,7 @@ func (t *turns) end() {
 	t.over = true
 }
 
-// secureConn hides from net/http that a connection uses TLS, so that head can check what net/http reads.
+// secureConn hides from net/http that a connection uses TLS, so that head can check the bytes that net/http reads.
 type secureConn struct {
 	*tls.Conn
 	below *conn

@@ -29,14 +29,14 @@ var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
 func (q *exchange) render(status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		q.front.o.Log.Error("a page can't be made", "page", name, "error", err.Error())
-		q.send(http.StatusInternalServerError, textKind, []byte("The page can't be made.\n"))
+		q.front.o.Log.Error("a page can't be rendered", "page", name, "error", err.Error())
+		q.send(http.StatusInternalServerError, textKind, []byte("The page can't be rendered.\n"))
 		return
 	}
 	q.send(status, htmlKind, b.Bytes())
 }
 
-// public serves what needs no sign-in: the sign-in page and the files of the pages. It reports whether it
+// public serves everything that needs no sign-in: the sign-in page and the files of the pages. It reports whether it
 // answered.
 func (q *exchange) public() bool {
 	if q.path.Kind == request.Page || q.path.Kind == request.Login && q.r.Method != http.MethodPost {

@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// APILevel is the cPanel version whose documentation the answers follow. Clients compare it to know which
+// APILevel is the version of cPanel's documentation that the answers follow. Clients compare it to know which
 // functions they may use.
 const APILevel = "11.136.0.0"
 
@@ -60,7 +60,7 @@ func whmFunctions() map[string]whmFunction {
 		protocol.Param{Name: "searchmethod", Help: "regex (the default) or exact."},
 		protocol.Param{Name: "want", Help: "The fields to return, with commas. Default: all."})
 	add("accountsummary", "One account, by its name or by one of its domains.", (*whmCall).accountSummary,
-		protocol.Param{Name: "user", Help: "The account's name."}, protocol.Param{Name: "domain", Help: "A domain of its, where no name is given."})
+		protocol.Param{Name: "user", Help: "The account's name."}, protocol.Param{Name: "domain", Help: "One of its domains, if no name is given."})
 	add("uapi_cpanel", "Call a UAPI function for an account.", (*whmCall).uapi,
 		protocol.Param{Name: "cpanel.user", Required: true, Help: "The account."},
 		protocol.Param{Name: "cpanel.module", Required: true, Help: "The function's module."},
@@ -101,7 +101,7 @@ func (q *exchange) whm() {
 	case more != nil:
 		c.fail(more.Status, more.Message)
 	case q.who.features != nil && !slices.Contains(forLimited(), q.path.Func):
-		c.fail(http.StatusForbidden, "Access denied: this token is limited to features, and this function is none of one.")
+		c.fail(http.StatusForbidden, "Access denied: this token is limited to features, and this function belongs to none.")
 	case !is && c.v1:
 		c.fail(http.StatusOK, "Unknown app (“"+q.path.Func+"”) requested for this version (1) of the API.")
 	case !is:

@@ -36,7 +36,7 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 			text, ok = string(number), true
 		}
 		if !ok || len(values) != 1 {
-			return o, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text, and there once.")
+			return o, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text, and not repeated.")
 		}
 		switch to, parts := whmNames[name], strings.Split(name, "."); {
 		case to != "":

@@ -74,7 +74,7 @@ func TestPackedSession(t *testing.T) {
 	c.Send("\x90")
 	id, envelope = c.answer()
 	require.EqualValues(t, 0, id)
-	require.Contains(t, envelope["error"], "no MessagePack map")
+	require.Contains(t, envelope["error"], "not a MessagePack map")
 	c.request(2, "the session goes on")
 	_, envelope = c.answer()
 	require.Equal(t, "the session goes on", data(envelope))

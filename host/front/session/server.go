@@ -102,10 +102,10 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	return sess
 }
 
-// errTooOften is returned for a user who connects more often than calls could need.
+// errTooOften is returned for a user that connects more often than calls could need.
 var errTooOften = errors.New("session: too many connections of the user in a short time")
 
-// identify asks the kernel for the user who connected. The credentials are those of the moment of connect;
+// identify asks the kernel for the connecting user. The credentials are those of the moment of connect;
 // the client can't change them later.
 func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	cred, err := unixsock.Of(conn)

@@ -280,7 +280,7 @@ func (s *session) reason(err error) (message string, _ error) {
 	case errors.Is(err, io.EOF):
 		return "", nil
 	case errors.Is(err, wire.ErrFrameTooLarge):
-		message = fmt.Sprintf("The frame is too large: at most %d bytes are taken.", s.limits.Frame)
+		message = fmt.Sprintf("The frame is too large: at most %d bytes are accepted.", s.limits.Frame)
 	case errors.Is(err, errNoRoom) && s.isDraining():
 		return "", nil
 	case errors.Is(err, errNoRoom):

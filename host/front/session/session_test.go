@@ -156,10 +156,10 @@ func TestBadFrames(t *testing.T) {
 		{"no number", "abc\n", "must start with its length in bytes"},
 		{"negative", "-1\n", "must start with its length in bytes"},
 		{"a leading zero", "01\nx", "must start with its length in bytes"},
-		{"too large", "1025\n", "at most 1024 bytes are taken"},
-		{"ten digits", "9999999999\n", "at most 1024 bytes are taken"},
+		{"too large", "1025\n", "at most 1024 bytes are accepted"},
+		{"ten digits", "9999999999\n", "at most 1024 bytes are accepted"},
 		{"eleven digits", "00000000001\n", "must start with its length in bytes"},
-		{"an action without an end", "14\n<cpanelaction>" + strings.Repeat(" ", 2000), "at most 1024 bytes are taken"},
+		{"an action without an end", "14\n<cpanelaction>" + strings.Repeat(" ", 2000), "at most 1024 bytes are accepted"},
 		{"a tag without a length", `<cpaneljson enable="1">`, "must start with its length in bytes"},
 		{"longer than what comes", "99\nabc", "the stream ended inside a frame"},
 	} {
@@ -174,8 +174,8 @@ func TestBadFrames(t *testing.T) {
 	}
 	conn := serve(t, echo, session.Limits{}, nil).dial()
 	for _, c := range []struct{ payload, want string }{
-		{"", `{"data":{"result":0},"error":"Unknown API request: the frame holds neither \u003ccpanelaction\u003e nor a tag"}`},
-		{"hello </cpanelresult>", `{"data":{"result":0},"error":"Unknown API request: the frame holds neither \u003ccpanelaction\u003e nor a tag"}`},
+		{"", `{"data":{"result":0},"error":"Unknown API request: the frame contains neither \u003ccpanelaction\u003e nor a tag"}`},
+		{"hello </cpanelresult>", `{"data":{"result":0},"error":"Unknown API request: the frame contains neither \u003ccpanelaction\u003e nor a tag"}`},
 		{hosttest.Action("2", "Email", "passwdpop", "{"), `{"cpanelresult":{"apiversion":2,"module":"Email","func":"passwdpop","error":"Unknown API request: the action can't be read: broken JSON: it ends too early","data":[],"event":{"reason":"Unknown API request: the action can't be read: broken JSON: it ends too early","result":0}}}`},
 		{`<cpanel print="$homedir">`, `{"apiversion":"1","type":"internal","command":"print","source":"internal","data":{"result":""},"event":{"result":1}}`},
 		{`<?cp Email::f( %, a ?>`, `{"apiversion":"1","type":"internal","command":"tag","source":"internal","data":{"result":""},"event":{"reason":"The tag can't be read: a closing parenthesis is missing.","result":0},"error":"The tag can't be read: a closing parenthesis is missing."}`},
@@ -394,7 +394,7 @@ func TestListen(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = unixsock.Listen(path, 0o600)
-	require.ErrorContains(t, err, "something that is no socket is there")
+	require.ErrorContains(t, err, "a file that is not a socket is there")
 	require.FileExists(t, path)
 	_, err = unixsock.Listen(filepath.Join(dir, strings.Repeat("a", 120)), 0o600)
 	require.ErrorContains(t, err, "choose a shorter directory")

@@ -13,7 +13,7 @@ import (
 )
 
 // Listen makes the UNIX socket at path and listens on it. It replaces a socket that a dead host left. The
-// mode decides who may connect; SO_PEERCRED tells who did.
+// mode limits the users that may connect; SO_PEERCRED names the user that did.
 func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
@@ -54,7 +54,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if st.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("socket %s: something that is no socket is there; move it away", path)
+		return fmt.Errorf("socket %s: a file that is not a socket is there; move it away", path)
 	}
 	conn, err := net.Dial("unix", path)
 	if err == nil {

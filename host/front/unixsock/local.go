@@ -25,8 +25,8 @@ const (
 	tcpStates        = 0xfff // All states.
 )
 
-// ErrNotLocal is returned for a connection whose other end is not, or no longer, a socket of this machine.
-var ErrNotLocal = errors.New("peer: the other end is no socket of this machine")
+// ErrNotLocal is returned for a connection if its other end is not, or no longer, a socket of this machine.
+var ErrNotLocal = errors.New("unixsock: the other end is not a socket of this machine")
 
 // LocalUsers finds the users at the other ends of TCP connections over loopback. It keeps a descriptor open,
 // so that it works even if the process has no free descriptor.

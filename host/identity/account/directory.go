@@ -34,7 +34,7 @@ type Sources struct {
 // source is a source of accounts.
 type source interface {
 	all(lookup) (reading, error) // The error means that the whole source can't be read.
-	watched() []string           // Files and directories whose changes change the source.
+	watched() []string           // Files and directories that the source depends on.
 }
 
 // reading is the content of a source.
@@ -232,7 +232,7 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	}
 	a, err := d.ByName(name)
 	if errors.Is(err, ErrUnknown) {
-		return a, fmt.Errorf("the account %s, whose the domain %.80q is, can't be read", name, domain)
+		return a, fmt.Errorf("the account %s, which has the domain %.80q, can't be read", name, domain)
 	}
 	return a, err
 }

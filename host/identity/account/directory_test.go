@@ -195,7 +195,7 @@ func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 	sources.Owners = ""
 	owner, said := look(account.NewDirectory(sources))
 	require.Empty(t, owner)
-	require.Contains(t, said, "it is served to none")
+	require.Contains(t, said, "so none gets it")
 	_, err := account.NewDirectory(sources).ByDomain("shop.example")
 	require.ErrorIs(t, err, account.ErrUnknown)
 	fresh := account.NewDirectory(sources)
@@ -299,7 +299,7 @@ func TestT49_Register(t *testing.T) {
 	}
 	for _, name := range []string{"", "../x", "a/b", "-x", "a b"} {
 		_, err := r.Register(name, good(), "x")
-		require.ErrorContains(t, err, "no account's name", name)
+		require.ErrorContains(t, err, "not a valid account name", name)
 	}
 	write(t, filepath.Join(path, "broken.toml"), "domains = [")
 	_, err := r.Register("new", good(), "x")

@@ -14,7 +14,7 @@ const (
 )
 
 // errNotDomain is returned for a text that is not a valid domain.
-var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters as the DNS has them, xn--…")
+var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters in their DNS form, xn--…")
 
 // ParseDomain returns a domain in lower case, or an error if no account can have it. Domains become names of
 // directories and parts of the mail servers' configuration, so everything else is rejected: paths, patterns,

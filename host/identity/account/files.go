@@ -85,7 +85,7 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 		a.Domains = append(a.Domains, lower(domain))
 	}
 	if len(a.Domains) == 0 {
-		return a, errors.New("domains: at least one must be named")
+		return a, errors.New("domains: name at least one domain")
 	}
 	return a, nil
 }

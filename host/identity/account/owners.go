@@ -61,7 +61,7 @@ func (x *index) add(a protocol.Account) (wrong []error) {
 	return wrong
 }
 
-// addUnreadable records an account whose file can't be read. It keeps its domains, so that its mail waits for
+// addUnreadable records an account with an unreadable file. It keeps its domains, so that its mail waits for
 // it.
 func (x *index) addUnreadable(name string, before map[string]string) {
 	if x.taken[name] {
@@ -111,7 +111,7 @@ func (x *index) settle(before map[string]string) (wrong []error) {
 
 func conflict(domain string, names []string, owner string) error {
 	if owner == "" {
-		return fmt.Errorf("the domain %.80q is claimed by the accounts %s, and none of them had it before: it is served to none; take it out of all files but one", domain, strings.Join(names, ", "))
+		return fmt.Errorf("the domain %.80q is claimed by the accounts %s, and none of them had it before, so none gets it; remove it from all files but one", domain, strings.Join(names, ", "))
 	}
 	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; it stays with %s, which had it before", domain, strings.Join(names, ", "), owner)
 }
@@ -135,7 +135,7 @@ func loadOwners(path string) (map[string]string, error) {
 		err = json.Unmarshal(text, &h)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("whose each domain was can't be read: %w", err)
+		return nil, fmt.Errorf("read the owners of domains: %w", err)
 	}
 	return h.Domains, nil
 }
@@ -162,7 +162,7 @@ func (d *Directory) SaveOwners() error {
 		err = atomicfile.Write(d.ownersFile, append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("remember whose each domain is: %w", err)
+		return fmt.Errorf("write the owners of domains: %w", err)
 	}
 	d.saved = owners
 	return nil

@@ -31,7 +31,7 @@ type Registry struct {
 // because that account's domains are not known then.
 func (r Registry) Check(name string, f File) (File, error) {
 	if !ValidName(name) {
-		return f, fmt.Errorf("%.60q is no account's name: letters, digits, _, - and ., at most 64", name)
+		return f, fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name)
 	}
 	if _, err := os.Lstat(r.path(name)); err == nil {
 		return f, fmt.Errorf("the account %s is registered already: %s", name, r.path(name))
@@ -67,7 +67,7 @@ func (r Registry) read() (*Directory, error) {
 		return nil, fmt.Errorf("nothing can be registered while not all accounts can be read: %w", errors.Join(broken...))
 	}
 	if unreadable := d.unreadable(); len(unreadable) > 0 {
-		return nil, fmt.Errorf("nothing can be registered while these accounts can't be read, whose domains are not known: %s: %w",
+		return nil, fmt.Errorf("no account can be registered while these accounts can't be read, because their domains are not known: %s: %w",
 			strings.Join(unreadable, ", "), errors.Join(broken...))
 	}
 	return d, nil
@@ -107,7 +107,7 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 	if len(taken) == 0 && r.Served != nil {
 		served, err := r.Served(domains)
 		if err != nil {
-			return fmt.Errorf("the running host can't be asked whose the domains are: %w", err)
+			return fmt.Errorf("ask the running host for the owners of domains: %w", err)
 		}
 		for domain, owner := range served {
 			if owner != name {

@@ -247,7 +247,7 @@ func Check(path string) error {
 	case err != nil:
 		return fmt.Errorf("passwords %s: %w", path, err)
 	case st.Mode&unix.S_IFMT != unix.S_IFREG, st.Mode&0o022 != 0, st.Size > maxFile, st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("passwords %s: it must be a file of root's or the host's user, which nobody else may write, of at most %d bytes", path, maxFile)
+		return fmt.Errorf("passwords %s: it must be a file of at most %d bytes that only root or the host's user can write", path, maxFile)
 	}
 	return nil
 }

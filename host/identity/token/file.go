@@ -81,13 +81,13 @@ func read(path string) ([]Token, error) {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
 	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // For example, a repeated key.
-		return nil, fmt.Errorf("tokens %s: it is broken: move it away to begin anew: %w", path, err)
+		return nil, fmt.Errorf("tokens %s: it is broken: move it away to start with an empty file: %w", path, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	var d document
 	if err := dec.Decode(&d); err != nil {
-		return nil, fmt.Errorf("tokens %s: it is broken: move it away to begin anew: %w", path, err)
+		return nil, fmt.Errorf("tokens %s: it is broken: move it away to start with an empty file: %w", path, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) || d.Version != 1 {
 		return nil, fmt.Errorf("tokens %s: it is broken, or of a newer version", path)

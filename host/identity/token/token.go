@@ -212,7 +212,7 @@ func (s *Store) Rename(user string, uid int, service Service, name, to string) e
 }
 
 // Find returns the token with a text for a user of a service, or ErrNone. It returns another error if the
-// store can't be read. The caller checks that the user still is the one for whom the token was created.
+// store can't be read. The caller checks that the user still has the uid for which the token was created.
 func (s *Store) Find(text, user string, service Service) (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,6 @@
 // Package execas lets root start a program as another user: a worker (Spec), or a program that the user runs
 // (Program). It does so through a launcher process. If a child of a Go program changes its uid between fork
-// and exec, processes of that uid can stop it, and it stops its parent with it, whose thread waits for the
+// and exec, processes of that uid can stop it, and it stops its parent with it, because a thread waits for the
 // exec. A launcher, which was executed as root before it changed its uid, can stop nothing but itself.
 //
 // The program that starts others calls Main first: it is its own launcher. The package knows no plugin and no

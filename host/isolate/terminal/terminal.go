@@ -1,7 +1,7 @@
-// Package terminal runs a command without the terminal of the user who starts it: a program of an account
+// Package terminal runs a command without the terminal of its starter: a program of an account
 // that root runs. With root's terminal, the program could type into it (ioctl TIOCSTI), and would keep it
 // after root's command has ended. The command gets a session of its own. If a standard stream is a terminal,
-// the command gets a pseudo-terminal, whose bytes are relayed. The package knows no account.
+// the command gets a pseudo-terminal, and its bytes are relayed. The package knows no account.
 package terminal
 
 import (

@@ -37,9 +37,9 @@ func (Tokens) Modules(context.Context, protocol.Account) ([]protocol.Module, err
 		Name: "Tokens", Help: "Tokens by which programs call over HTTPS.",
 		Functions: []protocol.Function{
 			function("create_full_access", "Create a token that may do all that the account may.", "The token, which can't be shown again, and create_time.", true, name, expires,
-				protocol.Param{Name: "readonly", Type: protocol.TypeFlag, Help: "0 alone: this server makes no tokens that can only read."}),
+				protocol.Param{Name: "readonly", Type: protocol.TypeFlag, Help: "Only 0: this server creates no read-only tokens."}),
 			function("list", "List the account's tokens.", "A record for each: name, create_time, expires_at, has_full_access, features.", false),
-			function("revoke", "End a token.", "1, also where there is none of this name.", true, name),
+			function("revoke", "End a token.", "1, also if there is no token of this name.", true, name),
 			function("rename", "Give a token another name.", "Nothing.", true, name,
 				protocol.Param{Name: "new_name", Required: true, Help: "Its new name."}),
 		},
@@ -52,13 +52,13 @@ func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error
 	a := caller.Account
 	if caller.Features != nil && call.Func != "list" {
 		// Otherwise it could create a token that may do more than itself.
-		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't make or change tokens.")), nil
+		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't create or change tokens.")), nil
 	}
 	name, _ := call.Args.Named["name"].(string)
 	switch call.Func {
 	case "create_full_access":
 		if flag, ok := call.Args.Named["readonly"]; ok && flag != "0" {
-			return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The ‘readonly’ argument must be 0: this server makes no tokens that can only read.")), nil
+			return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The ‘readonly’ argument must be 0: this server creates no read-only tokens.")), nil
 		}
 		return p.create(a, name, call.Args.Named["expires_at"]), nil
 	case "list":
@@ -137,7 +137,7 @@ func done(name string, err error) *protocol.Result {
 	case errors.Is(err, token.ErrFull):
 		return fail(protocol.KindFailed, "You have "+strconv.Itoa(token.MaxEach)+" API tokens, which is the limit. Revoke some.")
 	case errors.Is(err, token.ErrInvalid):
-		return fail(protocol.KindInvalid, "The token's name must have letters, digits, - and _ alone, at most "+strconv.Itoa(token.MaxName)+".")
+		return fail(protocol.KindInvalid, "The token's name may have only letters, digits, - and _, at most "+strconv.Itoa(token.MaxName)+".")
 	}
 	return protocol.Failed(&protocol.Error{Kind: protocol.KindUnavailable, Message: "The tokens can't be read or written at the moment. Nothing was changed.", Err: err})
 }

@@ -76,7 +76,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 		case err != nil:
 			broken = append(broken, err)
 		case seen[m.Name]:
-			broken = append(broken, fmt.Errorf("module %s stands twice in %s", m.Name, f.Dir))
+			broken = append(broken, fmt.Errorf("module %s is repeated in %s", m.Name, f.Dir))
 		default:
 			seen[m.Name] = true
 			modules = append(modules, m)
@@ -101,7 +101,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 		}
 		m, err := f.folder(path)
 		if err != nil {
-			err = fmt.Errorf("module folder %s: %w", path, err)
+			err = fmt.Errorf("module directory %s: %w", path, err)
 		}
 		add(m, err)
 	}
@@ -178,7 +178,7 @@ func readManifest(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxManifest))
 }
 
-// command returns the command for a script whose manifest names none.
+// command returns the command for a script without a command in its manifest.
 func (f Finder) command(dir string) (command []string, err error) {
 	for _, kind := range []struct {
 		script  string

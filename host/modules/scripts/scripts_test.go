@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []string{"LIVEAPI_MODULE=Perl", "PERL5LIB=/b/perl/lib"}, byName["Perl"].Env)
 	require.Contains(t, said, "Empty: it has neither module.pl nor module.php")
 	require.Contains(t, said, "Typo: module.toml: ")
-	require.Contains(t, said, "module Perl stands twice")
+	require.Contains(t, said, "module Perl is repeated")
 
 	_, _, err = scripts.Finder{Dir: filepath.Join(dir, "none")}.Find()
 	require.ErrorContains(t, err, "modules: ")

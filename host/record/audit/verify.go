@@ -31,10 +31,10 @@ func (c *Chain) Verify(r io.Reader) error {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: behind record %d there is a line without an end", ErrBroken, c.N)
+			return fmt.Errorf("%w: incomplete line after record %d", ErrBroken, c.N)
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("%w: behind record %d there is a line of more than %d bytes", ErrBroken, c.N, maxLine)
+			return fmt.Errorf("%w: line after record %d has more than %d bytes", ErrBroken, c.N, maxLine)
 		}
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (c *Chain) next(line []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&r); err != nil || dec.More() {
-		return fmt.Errorf("%w: the line behind record %d is no record", ErrBroken, c.N)
+		return fmt.Errorf("%w: line after record %d is not a record", ErrBroken, c.N)
 	}
 	switch {
 	case !c.started && r.N == 1 && r.Prev != zeros:
@@ -58,7 +58,7 @@ func (c *Chain) next(line []byte) error {
 	case c.started && r.N != c.N+1:
 		return fmt.Errorf("%w: record %d is followed by record %d", ErrBroken, c.N, r.N)
 	case c.started && r.Prev != c.Hash:
-		return fmt.Errorf("%w: record %d is not what it was when record %d was written", ErrBroken, c.N, r.N)
+		return fmt.Errorf("%w: record %d was changed after record %d was written", ErrBroken, c.N, r.N)
 	}
 	c.started, c.N, c.Hash = true, r.N, hashOf(line)
 	c.Records++

@@ -62,7 +62,7 @@ func New(s Sources) *Metrics {
 	}
 	m.registry.MustRegister(m.calls, m.took, m.requests,
 		gauge("liveapid_sessions", "Sessions that are open.", s.Sessions),
-		gauge("liveapid_calls_in_flight", "Calls that are under way.", s.Calls),
+		gauge("liveapid_calls_in_flight", "Calls in flight.", s.Calls),
 		gauge("liveapid_accounts", "Accounts that are known.", s.Accounts),
 		&workers{read: s.Workers},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -102,7 +102,7 @@ type workers struct{ read func() []Workers }
 
 var (
 	running     = prometheus.NewDesc("liveapid_workers", "Workers that run.", []string{"plugin"}, nil)
-	memory      = prometheus.NewDesc("liveapid_worker_memory_bytes", "Memory that workers hold.", []string{"plugin"}, nil)
+	memory      = prometheus.NewDesc("liveapid_worker_memory_bytes", "Memory of the workers.", []string{"plugin"}, nil)
 	restarts    = prometheus.NewDesc("liveapid_worker_restarts_total", "Workers that ended by themselves or were killed.", []string{"plugin"}, nil)
 	hangs       = prometheus.NewDesc("liveapid_worker_hangs_total", "Workers that were killed because they hung.", []string{"plugin"}, nil)
 	memoryKills = prometheus.NewDesc("liveapid_worker_overweight_total", "Workers that were killed because of the memory they took.", []string{"plugin"}, nil)

@@ -44,7 +44,7 @@ func (f Files) Postfix() ([]File, error) {
 	for _, d := range f.Domains {
 		// Postfix's list may also hold names of files and tables, patterns and exceptions.
 		if err := store.CheckDomain(d); err != nil {
-			return nil, fmt.Errorf("domain %.80q %w, and can't stand in Postfix's list of domains", d, err)
+			return nil, fmt.Errorf("domain %.80q %w, and can't be used in Postfix's list of domains", d, err)
 		}
 	}
 	text, err := render("files-postfix.cf.tmpl", f)

@@ -45,11 +45,11 @@ func render(name string, values any) (string, error) {
 // checkPath rejects paths that would need quoting in a configuration file.
 func checkPath(name, path string) error {
 	if path == "" || strings.ContainsAny(path, " \t\r\n#%$\"'{}\\") {
-		return fmt.Errorf("%s: %q can't stand in Dovecot's configuration; it may hold no spaces and none of # %% $ \" ' { } \\", name, path)
+		return fmt.Errorf("%s: %q can't be used in Dovecot's configuration; it may contain no spaces and none of # %% $ \" ' { } \\", name, path)
 	}
 	return nil
 }
 
-var errColon = errors.New("mail_door: its path may hold no colon, which ends it in Dovecot's configuration")
+var errColon = errors.New("mail_door: its path may contain no colon, which would end it in Dovecot's configuration")
 
 var errRoot = errors.New("the mail belongs to root, and Dovecot reads no mail as root; serve the account as a user of its own")

@@ -80,7 +80,7 @@ func TestRefused(t *testing.T) {
 func TestT49_DomainsAlone(t *testing.T) {
 	for _, bad := range []string{"/home/x/list", "!c.example", "pcre:/etc/x", "*", "../x", "a b.example", "A.example", "localhost", "", "a.example\nrelayhost = x", "static:all.example", "$mydomain.example"} {
 		_, err := mailconf.Many{Domains: []string{"good.example", bad}}.Postfix()
-		require.ErrorContains(t, err, "can't stand in Postfix's list", bad)
+		require.ErrorContains(t, err, "can't be used in Postfix's list", bad)
 		_, err = mailconf.Files{Account: "x", Domains: []string{bad}}.Postfix()
 		require.Error(t, err, bad)
 	}

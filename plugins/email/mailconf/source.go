@@ -55,7 +55,7 @@ func (s SQL) source() (source, error) {
 	if s.Driver == sqlstore.MariaDB {
 		c, err := mysql.ParseDSN(s.Database)
 		if err != nil {
-			return out, errors.New("database: it is no address of a MariaDB database")
+			return out, errors.New("database: it is not the address of a MariaDB database")
 		}
 		if c.TLSConfig != "" {
 			return out, errors.New("database: its option tls can't be put into Dovecot's and Postfix's configuration; write that by hand")
@@ -69,7 +69,7 @@ func (s SQL) source() (source, error) {
 	} else {
 		c, err := pgx.ParseConfig(s.Database)
 		if err != nil {
-			return out, errors.New("database: it is no address of a PostgreSQL database")
+			return out, errors.New("database: it is not the address of a PostgreSQL database")
 		}
 		tls, err := sslOptions(s.Database)
 		if err != nil {
@@ -82,7 +82,7 @@ func (s SQL) source() (source, error) {
 	}
 	for what, text := range map[string]string{"host": out.host, "user": out.user, "password": out.password, "name": out.name} {
 		if strings.ContainsAny(text, " \t\r\n#\"'\\") {
-			return out, fmt.Errorf("database: its %s can't stand in Dovecot's configuration: it may hold no spaces and none of # \" ' \\", what)
+			return out, fmt.Errorf("database: its %s can't be used in Dovecot's configuration: it may contain no spaces and none of # \" ' \\", what)
 		}
 	}
 	return out, nil

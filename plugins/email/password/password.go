@@ -68,7 +68,7 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 		h.prefix, h.slots = "{ARGON2ID}", make(chan struct{}, 1)
 		h.hash, err = argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonTime), argon2.WithP(argonLanes))
 	default:
-		return nil, fmt.Errorf("%q is none of SHA512-CRYPT, BLF-CRYPT and ARGON2ID", scheme)
+		return nil, fmt.Errorf("%q is not one of SHA512-CRYPT, BLF-CRYPT and ARGON2ID", scheme)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", scheme, err)

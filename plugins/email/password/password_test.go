@@ -47,7 +47,7 @@ func TestHashAndVerify(t *testing.T) {
 		})
 	}
 	_, err := password.NewHasher("MD5-CRYPT")
-	require.ErrorContains(t, err, "is none of SHA512-CRYPT, BLF-CRYPT and ARGON2ID")
+	require.ErrorContains(t, err, "is not one of SHA512-CRYPT, BLF-CRYPT and ARGON2ID")
 }
 
 // crypt runs the system's crypt(3), with which Dovecot verifies.

@@ -29,7 +29,7 @@ const (
 // Errors of Verify.
 var (
 	ErrScheme = errors.New("password: a hash of a kind that can't be verified")
-	ErrCost   = errors.New("password: a hash whose cost is over the limit")
+	ErrCost   = errors.New("password: the cost of the hash is over the limit")
 )
 
 // kind is a family of hashes: the pattern of its cost and its decoder.

@@ -38,7 +38,7 @@ func OpenList(path string) (*List, error) {
 		return nil, fmt.Errorf("%w: %w", ErrList, err)
 	}
 	if _, ok := digest([]byte(line)); !ok {
-		return nil, fmt.Errorf("%w: %s: its first line is no SHA-1 in hexadecimal digits", ErrList, path)
+		return nil, fmt.Errorf("%w: %s: its first line is not a SHA-1 in hexadecimal digits", ErrList, path)
 	}
 	return &List{path: path}, nil
 }

@@ -22,10 +22,10 @@ var (
 	// ErrUnsafe is returned if a store's files are not as they should be: a link, another owner, two lines
 	// for a mailbox. Nothing was changed.
 	ErrUnsafe = errors.New("store: refused")
-	// ErrSuspended is returned for a mailbox of a suspended account, whose password can't be changed.
+	// ErrSuspended is returned for a mailbox of a suspended account; its password can't be changed.
 	ErrSuspended = errors.New("store: the account is suspended")
 	// ErrPartly is returned if a change was made, but the mail's directory could not be adapted.
-	ErrPartly = errors.New("store: made, but not at the mail")
+	ErrPartly = errors.New("store: made, but not in the mail's directory")
 	// ErrAway is returned if a store can't be reached at the moment. Nothing was changed.
 	ErrAway = errors.New("store: can't be reached")
 	// ErrUnknown is returned if the outcome of a change is unknown. The change was made completely or not at
@@ -77,7 +77,7 @@ func CheckDomain(domain string) error {
 		return err
 	}
 	if Lower(domain) != domain || !strings.Contains(domain, ".") {
-		return errors.New("is no domain of two or more lower-case names")
+		return errors.New("is not a domain with two or more labels in lower case")
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func checkPart(s string, most int, marks string) error {
 	}
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(marks, rune(c)) {
-			return fmt.Errorf("may not hold %q", c)
+			return fmt.Errorf("may not contain %q", c)
 		}
 	}
 	return nil

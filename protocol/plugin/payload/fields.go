@@ -21,7 +21,7 @@ func decodeFieldsOf(doc []byte, most int) (fields, error) {
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("%w: the document is no map", ErrPayload)
+		return nil, fmt.Errorf("%w: the document is not a map", ErrPayload)
 	}
 	return object, nil
 }

@@ -172,14 +172,14 @@ func encodeFunction(fn protocol.Function) map[string]any {
 // DecodeModules decodes and validates the answer to Describe.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	if len(doc) > protocol.MaxDescription {
-		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are taken", ErrPayload, len(doc), protocol.MaxDescription)
+		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are accepted", ErrPayload, len(doc), protocol.MaxDescription)
 	}
 	f, err := decodeFields(doc)
 	if err != nil {
 		return nil, err
 	}
 	if f["error"] != nil {
-		return nil, fmt.Errorf("the plugin refuses its settings: %s", protocol.Clip(f.object("error").text("message"), protocol.MaxText))
+		return nil, fmt.Errorf("the plugin rejected its settings: %s", protocol.Clip(f.object("error").text("message"), protocol.MaxText))
 	}
 	var modules []protocol.Module
 	for _, m := range f.objects("modules") {
@@ -187,7 +187,7 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 		for _, fn := range m.objects("functions") {
 			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
 				// A restriction that can't be read must not be dropped.
-				return nil, fmt.Errorf("%w: function %.40q: its feature is no text", ErrPayload, fn.text("name"))
+				return nil, fmt.Errorf("%w: function %.40q: its feature is not a text", ErrPayload, fn.text("name"))
 			}
 			module.Functions = append(module.Functions, decodeFunction(fn))
 		}
@@ -241,7 +241,7 @@ func AccountOf(doc []byte) (protocol.Account, error) {
 	account, _ := found[0].(map[string]any)
 	uid, err := strconv.Atoi(fmt.Sprint(account["uid"]))
 	if err != nil {
-		return protocol.Account{}, fmt.Errorf("%w: the account's uid is no number", ErrPayload)
+		return protocol.Account{}, fmt.Errorf("%w: the account's uid is not a number", ErrPayload)
 	}
 	return protocol.Account{Name: fmt.Sprint(account["name"]), UID: uid}, nil
 }

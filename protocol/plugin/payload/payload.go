@@ -123,11 +123,11 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 		}
 		name, ok := texts(key).(string)
 		if !ok {
-			return nil, fmt.Errorf("a key of type %T is no text", key)
+			return nil, fmt.Errorf("a key of type %T is not a text", key)
 		}
 		if _, twice := object[name]; twice {
 			// Different readers could use the first and the last value.
-			return nil, fmt.Errorf("the key %.40q is there twice", name)
+			return nil, fmt.Errorf("the key %.40q is repeated", name)
 		}
 		if object[name], err = dec.DecodeInterfaceLoose(); err != nil {
 			return nil, err

@@ -113,7 +113,7 @@ func TestT23_WalkRefusesBombs(t *testing.T) {
 	} {
 		require.NoError(t, payload.Walk([]byte(doc)), name)
 	}
-	_, err := payload.Decode([]byte("\x81\x01\xc0")) // A key that is no text.
+	_, err := payload.Decode([]byte("\x81\x01\xc0")) // A key that is not a text.
 	require.ErrorIs(t, err, payload.ErrPayload)
 }
 

@@ -56,20 +56,20 @@ func recordsOf(table fields) ([]any, error) {
 	names := 0
 	for _, name := range columns {
 		if len(name) > maxColumn {
-			return nil, fmt.Errorf("%w: a column's name of %d bytes, at most %d are taken", ErrPayload, len(name), maxColumn)
+			return nil, fmt.Errorf("%w: a column's name of %d bytes, at most %d are accepted", ErrPayload, len(name), maxColumn)
 		}
 		names += len(name)
 	}
 	if names*len(rows) > protocol.MaxAnswer {
-		return nil, fmt.Errorf("%w: the names of %d rows take more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
+		return nil, fmt.Errorf("%w: the names of %d rows need more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
 	}
 	if len(columns) == 0 || len(slices.Compact(slices.Sorted(slices.Values(columns)))) != len(columns) {
-		return nil, fmt.Errorf("%w: a table without columns, or with two of one name", ErrPayload)
+		return nil, fmt.Errorf("%w: a table without columns, or with two columns of the same name", ErrPayload)
 	}
 	for i, item := range rows {
 		row, ok := item.([]any)
 		if !ok || len(row) != len(columns) {
-			return nil, fmt.Errorf("%w: row %d of a table has not one value for each column", ErrPayload, i)
+			return nil, fmt.Errorf("%w: row %d of a table does not have a value for each column", ErrPayload, i)
 		}
 		record := make(map[string]any, len(columns))
 		for j, name := range columns {

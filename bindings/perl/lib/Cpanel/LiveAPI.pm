@@ -32,7 +32,7 @@ sub new {
     if (!defined $result || $result ne 'json') {
         my $why = defined $answer->{error} ? $answer->{error} : 'it gave no reason';
         $self->_disconnect;
-        die 'liveapi: ' . $transport->name . ": the host refuses the session: $why\n";
+        die 'liveapi: ' . $transport->name . ": the host rejected the session: $why\n";
     }
     if (Cpanel::LiveAPI::Packed::available()) {
 

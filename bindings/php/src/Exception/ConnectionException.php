@@ -24,7 +24,7 @@ final class ConnectionException extends \RuntimeException implements LiveApiExce
 
     public static function refused(string $where, string $why): self
     {
-        return new self("$where: the host refuses the session: $why");
+        return new self("$where: the host rejected the session: $why");
     }
 
     public static function broken(string $where, int $got): self

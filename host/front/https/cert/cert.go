@@ -75,7 +75,7 @@ func SelfSigned(dir string, hosts []string, log *slog.Logger) (*Source, error) {
 	if err := create(s.certificate, s.key, hosts); err != nil {
 		return nil, err
 	}
-	log.Info("a certificate was made; browsers will ask about it", "file", s.certificate)
+	log.Info("created a self-signed certificate; browsers will warn about it", "file", s.certificate)
 	return s, s.reload()
 }
 
@@ -130,7 +130,7 @@ func (s *Source) reload() error {
 		return fmt.Errorf("certificate %s: %w", s.certificate, err)
 	}
 	if s.loaded != nil {
-		s.log.Info("the certificate is another one now", "file", s.certificate, "until", loaded.Leaf.NotAfter)
+		s.log.Info("the certificate has changed", "file", s.certificate, "until", loaded.Leaf.NotAfter)
 	}
 	s.loaded, s.stamps = &loaded, stamps
 	return nil

@@ -18,15 +18,15 @@ import (
 var (
 	// ErrTwoLengths is returned for a request with both Content-Length and Transfer-Encoding.
 	ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
-	// ErrLength is returned for a request whose end is not clear, or that different readers would read in
+	// ErrLength is returned for a request with an unclear end, or that different readers would read in
 	// different ways.
-	ErrLength = errors.New("head: where a request ends can't be told")
+	ErrLength = errors.New("head: the end of a request is not clear")
 )
 
 // refusals are the answers to such requests.
 var refusals = map[error]string{
 	ErrTwoLengths: "The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n",
-	ErrLength:     "Where the request ends can't be told: its headers must not be folded, and its length must be a number or its encoding chunked, of HTTP/1.1.\n",
+	ErrLength:     "The end of the request is not clear: its headers must not be folded, and it must have a number as its length, or the encoding chunked with HTTP/1.1.\n",
 }
 
 const refusalHead = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"

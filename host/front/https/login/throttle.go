@@ -49,7 +49,7 @@ const (
 )
 
 // ErrBusy is returned if a sign-in attempt times out in the queue.
-var ErrBusy = errors.New("login: too many tries are under way")
+var ErrBusy = errors.New("login: too many attempts are waiting")
 
 // Client is the origin of an attempt.
 type Client struct {

@@ -39,7 +39,7 @@ func (v Values) Take(names ...string) (value string, err *Error) {
 				return "", bad("The ‘%s’ argument must be text.", name)
 			}
 			if text = unquote(text); found && text != value {
-				return "", bad("The ‘%s’ argument is there twice, with different values.", name)
+				return "", bad("The ‘%s’ argument is repeated with different values.", name)
 			}
 			value, found = text, true
 		}
@@ -147,7 +147,7 @@ func (v Values) positional() ([]any, *Error) {
 			return nil, bad("The ‘%s’ argument's number must be from 0 to %d.", protocol.Clip(name, maxShownName), maxPositional-1)
 		}
 		if len(values) != 1 {
-			return nil, bad("The ‘%s’ argument is there twice.", protocol.Clip(name, maxShownName))
+			return nil, bad("The ‘%s’ argument is repeated.", protocol.Clip(name, maxShownName))
 		}
 		for len(list) <= n {
 			list = append(list, nil)

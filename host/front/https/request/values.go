@@ -104,7 +104,7 @@ func readBody(r *http.Request, most int64) ([]byte, *Error) {
 func bodyError(err error) *Error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is too large: at most %d bytes are taken.", large.Limit)}
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is too large: at most %d bytes are accepted.", large.Limit)}
 	}
 	return bad("The request's body can't be read to its end.")
 }
@@ -118,7 +118,7 @@ func (v Values) add(name string, value any) *Error {
 	case isText && !utf8.ValidString(text):
 		return bad("The ‘%s’ argument is not valid UTF-8.", name)
 	case v.count() >= maxValues:
-		return bad("More than %d parameters are not taken.", maxValues)
+		return bad("More than %d parameters are not accepted.", maxValues)
 	}
 	v[name] = append(v[name], value)
 	return nil

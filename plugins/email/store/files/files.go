@@ -51,7 +51,7 @@ const (
 	suspend
 )
 
-// change is a change to a mailbox, with the caller who waits for it.
+// change is a change to a mailbox, with the caller that waits for it.
 type change struct {
 	kind      kind
 	localpart string
@@ -123,7 +123,7 @@ func (s *Store) withdraw(domain string, c *change) bool {
 	return false
 }
 
-// run commits waiting changes until there are none. It runs in its own goroutine: a caller who gives up must
+// run commits waiting changes until there are none. It runs in its own goroutine: a caller that gives up must
 // not cancel the changes of others.
 func (s *Store) run(domain string, q *queue) {
 	for {

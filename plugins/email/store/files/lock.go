@@ -85,7 +85,7 @@ func (s *Store) openDomain(domain string) (*os.File, error) {
 		return nil, errNoStore
 	}
 	if err != nil {
-		return nil, classify("open the domain's folder", err)
+		return nil, classify("open the domain's directory", err)
 	}
 	return dir, nil
 }
@@ -144,7 +144,7 @@ func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	}
 	if now.Uid != st.Uid || now.Gid != st.Gid {
 		if err := s.disk.chown(f, int(st.Uid), int(st.Gid)); err != nil {
-			return classify(fmt.Sprintf("keep the group %d of shadow (a setgid folder keeps it too)", st.Gid), err)
+			return classify(fmt.Sprintf("keep the group %d of shadow (a setgid directory keeps it too)", st.Gid), err)
 		}
 	}
 	acl, err := readACL(old)

@@ -34,9 +34,9 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
-			return nil, fmt.Errorf("%w: %s is no regular file", store.ErrUnsafe, path)
+			return nil, fmt.Errorf("%w: %s is not a regular file", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENOTDIR):
-			return nil, fmt.Errorf("%w: %s is no folder", store.ErrUnsafe, path)
+			return nil, fmt.Errorf("%w: %s is not a directory", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENOSYS):
 			return nil, fmt.Errorf("open %s: openat2 is missing: Linux 5.6 or newer is needed", path)
 		}
@@ -87,7 +87,7 @@ func openFile(dir *os.File, name string, flags int, mode uint64, owner int) (*os
 func checkFile(name string, st unix.Stat_t, owner int) error {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return fmt.Errorf("%w: %s is no regular file", store.ErrUnsafe, name)
+		return fmt.Errorf("%w: %s is not a regular file", store.ErrUnsafe, name)
 	case int(st.Uid) != owner:
 		return fmt.Errorf("%w: %s belongs to uid %d, not %d", store.ErrUnsafe, name, st.Uid, owner)
 	case st.Nlink != 1:

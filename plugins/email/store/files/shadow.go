@@ -37,7 +37,7 @@ func find(content []byte, localpart string) (entry, error) {
 	return entryAt(content, at, localpart), nil
 }
 
-var errTwoLines = fmt.Errorf("%w: two lines for one mailbox", store.ErrUnsafe)
+var errTwoLines = fmt.Errorf("%w: two lines for the same mailbox", store.ErrUnsafe)
 
 // found is the result of findAll for a mailbox.
 type found struct {
@@ -94,7 +94,7 @@ func entryAt(content []byte, at int, localpart string) entry {
 	return entry{start: at, end: end, marker: marker, hash: hash}
 }
 
-// indexLine returns the offset of the first line at or after from whose first field is name, or -1.
+// indexLine returns the offset of the first line at or after from that has name as its first field, or -1.
 func indexLine(content []byte, from int, name string) int {
 	key := []byte("\n" + name + ":")
 	if from == 0 && bytes.HasPrefix(content, key[1:]) {
@@ -136,7 +136,7 @@ func splitMarker(field string) (marker, hash string) {
 	return rest[:n], scheme + rest[n:]
 }
 
-// setHashes returns content with the given hashes, by local part, and an error for each mailbox whose line
+// setHashes returns content with the given hashes, by local part, and an error for each mailbox with a line
 // can't be changed. It keeps everything byte for byte except the hash and the day of the last change. known
 // reports whether a mailbox without a line exists; it then gets a line.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {

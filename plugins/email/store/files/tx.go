@@ -72,7 +72,7 @@ func (t *tx) load(name string) (*txFile, error) {
 	return f, nil
 }
 
-// commit writes the changed files: first a temporary file beside each, which may fail and leaves everything as
+// commit writes the changed files: first a temporary file for each, which may fail and leaves everything as
 // it was, then it renames them into place in the given order.
 func (t *tx) commit(order ...string) error {
 	changed, err := t.changed(order)

@@ -40,7 +40,7 @@ func (r *Report) Add(other Report) {
 	r.Refused = append(r.Refused, other.Refused...)
 }
 
-// Job is an account whose mailboxes are copied.
+// Job is an account with mailboxes to copy.
 type Job struct {
 	Account  string
 	Domains  []string
@@ -81,7 +81,7 @@ func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, pro
 	}
 	target, err := read(ctx, to, domain)
 	if err != nil {
-		return report, fmt.Errorf("read what is there: %w", err)
+		return report, fmt.Errorf("read the target: %w", err)
 	}
 	there := make(map[string]store.Entry, len(target))
 	for _, e := range target {

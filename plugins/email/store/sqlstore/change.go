@@ -180,7 +180,7 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 			case !on && hash != "":
 				mark = ""
 			}
-			// An administrator who made the mailbox inactive suspended all of it.
+			// An administrator that made the mailbox inactive suspended all of it.
 			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.active || !on, r.username); err != nil {
 				return err
 			}

@@ -95,7 +95,7 @@ func postgres() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := pgx.ParseConfig(dsn)
 			if err != nil {
-				return nil, errors.New("it is no address of a PostgreSQL database, such as postgres://user:password@host/name")
+				return nil, errors.New("it is not the address of a PostgreSQL database, such as postgres://user:password@host/name")
 			}
 			if c.ConnectTimeout == 0 {
 				c.ConnectTimeout = dialTimeout
@@ -143,7 +143,7 @@ func mariadb() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := mysql.ParseDSN(dsn)
 			if err != nil {
-				return nil, errors.New("it is no address of a MariaDB database, such as user:password@tcp(host)/name")
+				return nil, errors.New("it is not the address of a MariaDB database, such as user:password@tcp(host)/name")
 			}
 			// An update that changes nothing still counts its row, and parameters are never put into the
 			// text.

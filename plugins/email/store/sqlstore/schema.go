@@ -69,7 +69,7 @@ func (s *Store) Init(ctx context.Context) (made []string, err error) {
 	}
 	lacks, _, err := s.Check(ctx)
 	if err == nil && len(lacks) > 0 {
-		err = fmt.Errorf("%w: tables that were there lack %s", store.ErrUnsafe, strings.Join(lacks, ", "))
+		err = fmt.Errorf("%w: existing tables lack %s", store.ErrUnsafe, strings.Join(lacks, ", "))
 	}
 	return made, err
 }

@@ -100,7 +100,7 @@ func isShutdown(err error) bool {
 func clean(err error) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
-		return errors.New("the database can't be reached or refuses the login")
+		return errors.New("the database can't be reached or rejects the login")
 	}
 	return err
 }

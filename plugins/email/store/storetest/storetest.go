@@ -290,7 +290,7 @@ func oneMailbox(t *testing.T, open func() store.Store) {
 	}
 }
 
-// left makes changes for callers whose time is over. Each is made or not, and the caller is told which.
+// left makes changes for callers that have run out of time. Each is made or not, and the caller is told which.
 func left(t *testing.T, open func() store.Store) {
 	s := open()
 	box := address(t, "user", Domain)
