@@ -282,9 +282,9 @@ func TestR01_ManyProcessesAtOnce(t *testing.T) {
 	noLitter(t, w)
 }
 
-// A full disk and a folder that may not be written: a clear error in the caller's own
+// A full disk and a directory that may not be written: a clear error in the caller's own
 // envelope, and the old file whole.
-func TestR04_FullDiskAndReadOnlyFolder(t *testing.T) {
+func TestR04_FullDiskAndReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")
 	}

@@ -59,7 +59,7 @@ func TestDebianPackage(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 	}
 
-	// As the unit starts it, but for the sockets of its folder.
+	// As the unit starts it, but for the sockets of its directory.
 	_ = exec.Command("userdel", "-r", user).Run()
 	run("useradd", "-m", user)
 	t.Cleanup(func() { _ = exec.Command("userdel", "-r", user).Run() })

@@ -76,7 +76,7 @@ func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	})
 }
 
-// runDovecot starts Dovecot with a configuration that is made for its folder and its port.
+// runDovecot starts Dovecot with a configuration that is made for its directory and its port.
 func runDovecot(t *testing.T, configure func(dir string, port int) string) *dovecot {
 	t.Helper()
 	if os.Geteuid() != 0 {

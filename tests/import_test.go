@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// An account goes from one host to another as a folder and as an archive, with its passwords.
+// An account goes from one host to another as a directory and as an archive, with its passwords.
 func TestAccountImport(t *testing.T) {
 	t.Parallel()
 	old := hosttest.Sandbox(t)

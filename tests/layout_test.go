@@ -18,7 +18,7 @@ import (
 
 const module = "github.com/liveapid/liveapid"
 
-// goFiles returns the project's own Go files, by folder.
+// goFiles returns the project's own Go files, by directory.
 func goFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	root := hosttest.Root(t)
@@ -43,9 +43,9 @@ func goFiles(t *testing.T) map[string][]string {
 	return out
 }
 
-// under tells whether dir is one of the given folders or lies below one.
-func under(dir string, folders ...string) bool {
-	return slices.ContainsFunc(folders, func(f string) bool { return dir == f || strings.HasPrefix(dir, f+"/") })
+// under tells whether dir is one of the given directories or lies below one.
+func under(dir string, directories ...string) bool {
+	return slices.ContainsFunc(directories, func(f string) bool { return dir == f || strings.HasPrefix(dir, f+"/") })
 }
 
 // Imports point one way: cmd to host to protocol, plugins to their sdk to protocol. Host

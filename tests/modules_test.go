@@ -21,7 +21,7 @@ func uapiAnswer(module, function, data string) string {
 	return fmt.Sprintf(`{"apiversion":3,"module":%q,"func":%q,"result":{"data":%s,"errors":null,"messages":null,"metadata":{},"status":1,"warnings":null}}`, module, function, data)
 }
 
-// addModule writes a script module into the world's modules folder.
+// addModule writes a script module into the world's modules directory.
 func addModule(t *testing.T, w *hosttest.World, name, file, text string) {
 	t.Helper()
 	path := filepath.Join(w.Dir, "modules", name, file)
@@ -196,7 +196,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 		t.Skip("server mode needs root")
 	}
 	t.Parallel()
-	// A folder below /tmp can be swapped by anybody who may write /tmp.
+	// A directory below /tmp can be swapped by anybody who may write /tmp.
 	dir, err := os.MkdirTemp("/run", "lw")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -221,7 +221,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	said, err := os.ReadFile(log)
 	require.NoError(t, err)
 	require.NotContains(t, string(said), "modules/Mine")
-	require.Contains(t, string(said), "modules/Theirs/module.pl must be a file or folder of root that nobody else can write")
+	require.Contains(t, string(said), "modules/Theirs/module.pl must be a file or directory of root that nobody else can write")
 }
 
 // A module that takes longer to start than it may is given up, and the others are served.

@@ -19,7 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// pages is a folder with the example's pages, told where the PHP shim lies.
+// pages is a directory with the example's pages, told where the PHP shim lies.
 func pages(t *testing.T, w *hosttest.World) string {
 	t.Helper()
 	root := hosttest.Root(t)

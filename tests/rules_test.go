@@ -166,7 +166,7 @@ func TestR17_KilledHosts(t *testing.T) {
 	h := w.Serve(t)
 	left, err := filepath.Glob(filepath.Join(w.Dir, "run", "liveapid-host-*"))
 	require.NoError(t, err)
-	require.Len(t, left, 1, "the dead ones' folders are gone")
+	require.Len(t, left, 1, "the dead ones' directories are gone")
 	h.Stop(t)
 }
 

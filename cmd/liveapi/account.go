@@ -44,7 +44,7 @@ func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import PATH",
 		Short: "Register an account out of a cPanel layout, with every mailbox and hash",
-		Long: `PATH is a home with the folders etc and mail, which is registered where it lies; or an
+		Long: `PATH is a home with the directories etc and mail, which is registered where it lies; or an
 archive cpmove-NAME.tar.gz, whose etc and mail are unpacked into the account's home first. Domains
 come from the users file (cp/NAME in the archive, or /var/cpanel/users/NAME) and from etc. In
 server mode the system user NAME must exist. Archives with links, devices or names that lead out

@@ -27,11 +27,11 @@ func sandboxCommand() *cobra.Command {
 		Use:   "sandbox DIR",
 		Short: "Write a self-contained world below DIR to try and to test in",
 		Long: `Writes a configuration, the account demo with the domain example.com and the mailbox
-user@example.com (password ` + sandbox.Password + `), and a folder vmail in which each domain is a
+user@example.com (password ` + sandbox.Password + `), and a directory vmail in which each domain is a
 link to its store, for Dovecot. DIR must be empty or not be there.
 
 With --server it writes one for many accounts, without any: for root, who must own DIR and all
-folders above it, so that nobody else can change what root runs.`,
+directories above it, so that nobody else can change what root runs.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			dir, err := filepath.Abs(words[0])

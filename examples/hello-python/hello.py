@@ -100,7 +100,7 @@ def main():
         grpc.method_handlers_generic_handler("grpc.health.v1.Health", {
             "Check": grpc.unary_unary_rpc_method_handler(serving)}),
     ])
-    # The host takes a socket in the folder that it names, and nowhere else.
+    # The host takes a socket in the directory that it names, and nowhere else.
     socket = os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "plugin.sock")
     server.add_insecure_port("unix:" + socket)
     server.start()

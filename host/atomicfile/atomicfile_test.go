@@ -30,7 +30,7 @@ func TestWrite(t *testing.T) {
 	require.Len(t, entries, 2)
 }
 
-// The text is on disk before it takes the old one's place, and the folder after that: a power failure
+// The text is on disk before it takes the old one's place, and the directory after that: a power failure
 // finds one of both, whole. Where either can't be, that is said; before the change, all stays as it was.
 func TestWriteIsForGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
@@ -42,7 +42,7 @@ func TestWriteIsForGood(t *testing.T) {
 	}
 	var synced []string
 	record := func(f *os.File) error {
-		what := "folder"
+		what := "directory"
 		if f.Name() != filepath.Dir(path) {
 			text, err := os.ReadFile(f.Name())
 			require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestWriteIsForGood(t *testing.T) {
 		return f.Sync()
 	}
 	require.NoError(t, write(path, []byte("new"), 0o600, os.Rename, record))
-	require.Equal(t, []string{"new while it is old", "folder while it is new"}, synced)
+	require.Equal(t, []string{"new while it is old", "directory while it is new"}, synced)
 
 	broken := errors.New("the disk is broken")
 	for n, want := range []string{"new", "newest"} {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T16: whatever line a worker prints, what passes names a socket in its own folder, and
+// T16: whatever line a worker prints, what passes names a socket in its own directory, and
 // no certificate that nobody asked for.
 func FuzzHandshake(f *testing.F) {
 	certificate := strings.Repeat("QUJD", 20)

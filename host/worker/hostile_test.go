@@ -289,7 +289,7 @@ func TestT20_SwapRace(t *testing.T) {
 	t.Logf("%d of 60 met the good file; the other one never ran", started)
 }
 
-// T20: in server mode nobody but root can have written the binary, or a folder above it.
+// T20: in server mode nobody but root can have written the binary, or a directory above it.
 func TestT20_Trusted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root's files can be trusted ones")
@@ -317,15 +317,15 @@ func TestT20_Trusted(t *testing.T) {
 			require.NoError(t, os.Chown(path, 12345, 0))
 			return path, func() { _ = os.Chown(path, 0, 0); _ = os.Chmod(path, 0o711) }
 		},
-		"a folder others may write": func() (string, func()) {
+		"a directory others may write": func() (string, func()) {
 			require.NoError(t, os.Chmod(safe, 0o777))
 			return path, func() { _ = os.Chmod(safe, 0o755) }
 		},
-		"a folder of another's": func() (string, func()) {
+		"a directory of another's": func() (string, func()) {
 			require.NoError(t, os.Chown(safe, 12345, 0))
 			return path, func() { _ = os.Chown(safe, 0, 0) }
 		},
-		"a shared folder": func() (string, func()) { return binary(t, t.TempDir(), "good"), func() {} },
+		"a shared directory": func() (string, func()) { return binary(t, t.TempDir(), "good"), func() {} },
 		"a relative path": func() (string, func()) { return "worker-good", func() {} },
 	} {
 		bad, mend := spoil()
@@ -420,7 +420,7 @@ func TestT07_AnotherUIDIsAnotherAccount(t *testing.T) {
 	require.NotEqual(t, pid(1001), pid(1002))
 }
 
-// A worker's failed start leaves no folder behind.
+// A worker's failed start leaves no directory behind.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	for _, kind := range []string{"ends", "handshake"} {
 		r := newRig(t, kind, func(o *worker.Options) {

@@ -52,7 +52,7 @@ func actWorker(name string) {
 		sdk.Serve(splitModule())
 	case "hungry":
 		sdk.Serve(hungry())
-	case "litters": // Fills its folder before it serves.
+	case "litters": // Fills its directory before it serves.
 		litter(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
 		sdk.Serve(module())
 	case "handshake": // Prints what the file beside the program holds.
@@ -327,7 +327,7 @@ func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 	return r
 }
 
-// shortDir is a temporary folder with a path short enough for sockets.
+// shortDir is a temporary directory with a path short enough for sockets.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lw")

@@ -183,9 +183,9 @@ func TestPool(t *testing.T) {
 	}
 }
 
-// What a tenant leaves in its worker's folder keeps root busy for no time, and can't lead it
+// What a tenant leaves in its worker's directory keeps root busy for no time, and can't lead it
 // anywhere.
-func TestT12_WhatIsLeftInAWorkersFolder(t *testing.T) {
+func TestT12_WhatIsLeftInAWorkersDirectory(t *testing.T) {
 	r := serverRig(t, "litters", func(*worker.Options) {})
 	outside := filepath.Join(shortDir(t), "outside")
 	require.NoError(t, os.Mkdir(outside, 0o755))
@@ -213,7 +213,7 @@ func TestT12_WhatIsLeftInAWorkersFolder(t *testing.T) {
 	require.Eventually(t, func() bool {
 		dirs, _ := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 		return len(dirs) == 1
-	}, patience, 10*time.Millisecond, "the dead one's folder is gone")
+	}, patience, 10*time.Millisecond, "the dead one's directory is gone")
 	require.FileExists(t, filepath.Join(outside, "file"))
 }
 

@@ -263,7 +263,7 @@ func (w *worker) leave() {
 func (w *worker) clear() {
 	if w.dir != "" {
 		if err := isolate.RemoveDir(w.dir); err != nil {
-			w.stderr.line([]byte("remove its folder: " + err.Error()))
+			w.stderr.line([]byte("remove its directory: " + err.Error()))
 		}
 	}
 	if w.group != nil {

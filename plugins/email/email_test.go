@@ -129,7 +129,7 @@ func TestPasswdPopRefuses(t *testing.T) {
 		{"no domain behind the @", "user@", "example.com", password, protocol.KindInvalid, "no domain behind its @"},
 		{"no name before the @", "@example.com", "", password, protocol.KindInvalid, "Provide the ‘email’ argument."},
 		{"two @", "us@er@example.com", "", password, protocol.KindInvalid, "may not contain '@'"},
-		{"the parent folder", "..", "example.com", password, protocol.KindInvalid, "‘email’ argument is not a valid mailbox name"},
+		{"the parent directory", "..", "example.com", password, protocol.KindInvalid, "‘email’ argument is not a valid mailbox name"},
 		{"a path", "a/b/user", "example.com", password, protocol.KindInvalid, "may not contain '/'"},
 		{"a path as the domain", "user", "../example.com", password, protocol.KindInvalid, "You do not have access"},
 		{"a colon", "us:er", "example.com", password, protocol.KindInvalid, "may not contain ':'"},

@@ -68,7 +68,7 @@ func TestParsePacked(t *testing.T) {
 		"print":                    {map[string]any{"id": 1, "api": 1, "module": "print", "func": "", "args": "$user"}, wire.RequestSpecial, ""},
 		"if":                       {map[string]any{"id": 1, "api": 1, "module": "if", "func": "if", "args": []any{"1"}}, wire.RequestSpecial, ""},
 		"a tag":                    {map[string]any{"id": 1, "tag": `<cpanel print="$user">`}, wire.RequestSpecial, ""},
-		"not a map":                   {[]any{1}, wire.RequestUnknown, "not a MessagePack map"},
+		"not a map":                {[]any{1}, wire.RequestUnknown, "not a MessagePack map"},
 		"no id":                    {map[string]any{"api": 2}, wire.RequestUnknown, "id: must be"},
 		"a negative id":            {map[string]any{"id": -1}, wire.RequestUnknown, "id: must be"},
 		"an id as text":            {map[string]any{"id": "1"}, wire.RequestUnknown, "id: must be"},

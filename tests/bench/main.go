@@ -27,7 +27,7 @@ func main() {
 		return
 	}
 	b := bench{}
-	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
+	flag.StringVar(&b.bin, "bin", "bin", "directory of the built programs")
 	flag.BoolVar(&b.quick, "quick", false, "a tenth of the repetitions")
 	only := flag.String("only", "", "a part alone: hash, passwdpop, call, encoding, process, https, signin")
 	flag.Parse()

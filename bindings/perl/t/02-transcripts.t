@@ -5,7 +5,7 @@ use Test::More;
 use JSON::PP ();
 use Cpanel::LiveAPI ();
 
-my $folder = $ENV{LIVEAPI_TRANSCRIPTS} or plan skip_all => 'LIVEAPI_TRANSCRIPTS names no directory of transcripts';
+my $directory = $ENV{LIVEAPI_TRANSCRIPTS} or plan skip_all => 'LIVEAPI_TRANSCRIPTS names no directory of transcripts';
 
 # A host that a transcript plays, and that notes what it gets.
 {
@@ -25,7 +25,7 @@ sub unescape {
 
 local $ENV{LIVEAPI_ENCODING} = 'json';    # The transcripts are in JSON.
 my $replayed = 0;
-for my $file (sort glob "$folder/*.txt") {
+for my $file (sort glob "$directory/*.txt") {
     open my $in, '<', $file or die "$file: $!";
     my @lines = <$in>;
     close $in or die "$file: $!";

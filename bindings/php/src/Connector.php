@@ -48,8 +48,8 @@ final class Connector
         if (strpos($program, '/') !== false) {
             return is_executable($program);
         }
-        foreach (explode(':', (string) getenv('PATH') ?: '/usr/local/bin:/usr/bin:/bin') as $folder) {
-            if ($folder !== '' && is_executable("$folder/$program")) {
+        foreach (explode(':', (string) getenv('PATH') ?: '/usr/local/bin:/usr/bin:/bin') as $directory) {
+            if ($directory !== '' && is_executable("$directory/$program")) {
                 return true;
             }
         }

@@ -15,13 +15,13 @@ final class TranscriptTest extends TestCase
 {
     public function testTranscripts(): void
     {
-        $folder = (string) getenv('LIVEAPI_TRANSCRIPTS');
-        if ($folder === '') {
+        $directory = (string) getenv('LIVEAPI_TRANSCRIPTS');
+        if ($directory === '') {
             $this->markTestSkipped('LIVEAPI_TRANSCRIPTS names no directory of transcripts');
         }
         putenv('LIVEAPI_ENCODING=json'); // The transcripts are in JSON.
         $replayed = 0;
-        foreach (glob("$folder/*.txt") ?: [] as $file) {
+        foreach (glob("$directory/*.txt") ?: [] as $file) {
             $steps = $this->steps((string) file_get_contents($file));
             if ($steps !== []) {
                 $this->replay(basename($file), $steps);

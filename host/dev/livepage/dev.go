@@ -178,9 +178,9 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 }
 
 // index returns the index file of a directory, or "".
-func (d *Dev) index(folder string) string {
+func (d *Dev) index(dir string) string {
 	for _, name := range []string{"index.live.php", "index.livephp", "index.live.pl", "index.livepl", "index.html"} {
-		if _, err := d.root.Stat(filepath.FromSlash(path.Join(folder, name))); err == nil {
+		if _, err := d.root.Stat(filepath.FromSlash(path.Join(dir, name))); err == nil {
 			return name
 		}
 	}

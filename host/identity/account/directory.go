@@ -307,24 +307,24 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	}
 	defer func() { _ = watcher.Close() }()
 	files := make(map[string]bool)
-	folders := make(map[string]bool)
+	dirs := make(map[string]bool)
 	// Accounts without their own uids depend on the system's file.
-	files[passwdFile], folders[filepath.Dir(passwdFile)] = true, false
+	files[passwdFile], dirs[filepath.Dir(passwdFile)] = true, false
 	for _, s := range d.sources {
 		for i, path := range s.watched() {
 			path = filepath.Clean(path) // As events name it.
 			if i == 0 {
-				folders[path] = true
+				dirs[path] = true
 				continue
 			}
 			// A file is replaced by a rename, so its directory is watched.
 			files[path] = true
-			folders[filepath.Dir(path)] = folders[filepath.Dir(path)] || false
+			dirs[filepath.Dir(path)] = dirs[filepath.Dir(path)] || false
 		}
 	}
-	for folder := range folders {
-		if err := watcher.Add(folder); err != nil {
-			return fmt.Errorf("watch %s: %w", folder, err)
+	for dir := range dirs {
+		if err := watcher.Add(dir); err != nil {
+			return fmt.Errorf("watch %s: %w", dir, err)
 		}
 	}
 	changed() // Changes before the watch began.
@@ -351,7 +351,7 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 			if !ok {
 				return nil
 			}
-			if folders[filepath.Dir(e.Name)] || files[e.Name] {
+			if dirs[filepath.Dir(e.Name)] || files[e.Name] {
 				note()
 			}
 		case <-watcher.Errors:

@@ -99,7 +99,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 		if info, err := os.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		m, err := f.folder(path)
+		m, err := f.module(path)
 		if err != nil {
 			err = fmt.Errorf("module directory %s: %w", path, err)
 		}
@@ -132,7 +132,7 @@ func (f Finder) customModule(file string) Module {
 	}
 }
 
-func (f Finder) folder(dir string) (Module, error) {
+func (f Finder) module(dir string) (Module, error) {
 	// This comes first: a directory that others can write is not even read.
 	if err := f.checkAll(dir); err != nil {
 		return Module{}, err

@@ -13,8 +13,8 @@ import (
 	"github.com/liveapid/liveapid/host/modules/scripts"
 )
 
-// folder writes files below a new folder; a name that ends in / is a folder.
-func folder(t *testing.T, files map[string]string) string {
+// writeTree writes files below a new directory; a name that ends in / is a directory.
+func writeTree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -30,7 +30,7 @@ func folder(t *testing.T, files map[string]string) string {
 }
 
 func TestFind(t *testing.T) {
-	dir := folder(t, map[string]string{
+	dir := writeTree(t, map[string]string{
 		"Cpanel/API/Hello.pm":  "",
 		"Cpanel/API/notes.txt": "",
 		"Cpanel/Other.pm":      "",
@@ -96,14 +96,14 @@ func TestFindChecks(t *testing.T) {
 		}
 		return names, broken, err
 	}
-	dir := folder(t, map[string]string{
+	dir := writeTree(t, map[string]string{
 		"Cpanel/API/Custom.pm": "", "A/module.pl": "", "A/lib/Bad.pm": "", "B/module.pl": "",
 	})
 	// A manifest that is not trusted is not read: this one would never be to its end.
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "A", "module.toml"), 0o600))
 	names, broken, err := find(dir, "/none")
 	require.NoError(t, err)
-	require.Equal(t, []string{"B"}, names, "custom modules may load all that is in the folder")
+	require.Equal(t, []string{"B"}, names, "custom modules may load all that is in the directory")
 	require.Len(t, broken, 2)
 	for _, b := range broken {
 		require.ErrorContains(t, b, bad)
@@ -114,7 +114,7 @@ func TestFindChecks(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, broken)
 	require.ElementsMatch(t, []string{"B", "Custom"}, names)
-	names, broken, err = find(dir, folder(t, map[string]string{"perl/lib/Bad.pm": ""}))
+	names, broken, err = find(dir, writeTree(t, map[string]string{"perl/lib/Bad.pm": ""}))
 	require.NoError(t, err)
 	require.Empty(t, names)
 	require.ErrorContains(t, errors.Join(broken...), bad)

@@ -76,7 +76,7 @@ sub configure {
 
 sub serve {
     my ($self) = @_;
-    Carp::croak('a module is started by its host: put it into the modules folder and call it') if !defined $ENV{LIVEAPI_MODULE};
+    Carp::croak('a module is started by its host: put it into the modules directory and call it') if !defined $ENV{LIVEAPI_MODULE};
     _take_streams() if !$IN;
     while (defined(my $document = _read())) {
         my $answer = $self->answer($document);
@@ -267,7 +267,7 @@ characters or bytes; bytes that are no UTF-8 go to the caller as they are.
 
 =head2 new(name => $name, help => $text)
 
-Makes a module. The name is its folder's, or that of its F<module.toml>.
+Makes a module. The name is its directory's, or that of its F<module.toml>.
 
 =head2 uapi($name, %function)
 

@@ -1,6 +1,6 @@
 package World;
 
-# A sandbox with a real host, for tests. LIVEAPI_BIN names the folder of the programs.
+# A sandbox with a real host, for tests. LIVEAPI_BIN names the directory of the programs.
 
 use strict;
 use warnings;

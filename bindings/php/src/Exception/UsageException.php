@@ -21,7 +21,7 @@ final class UsageException extends \InvalidArgumentException implements LiveApiE
 
     public static function module(): self
     {
-        return new self('a module is started by its host: put it into the modules folder and call it');
+        return new self('a module is started by its host: put it into the modules directory and call it');
     }
 
     public static function document(): self

@@ -1,7 +1,7 @@
 package Cpanel::API::Greeting;
 
 # A custom UAPI module, as it would lie in a cPanel server's Cpanel/API. It runs unchanged in
-# the Cpanel/API of liveapid's modules folder.
+# the Cpanel/API of liveapid's modules directory.
 
 use strict;
 use warnings;

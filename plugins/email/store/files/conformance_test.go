@@ -97,7 +97,7 @@ mail/example.com/user/tmp 700`, tree())
 	require.DirExists(t, "/etc", "links are removed, not what they lead to")
 }
 
-// Where the mail folder can't be made there is no mailbox, and nothing of one.
+// Where the mail directory can't be made there is no mailbox, and nothing of one.
 func TestCreateLeavesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(home string) error{
 		"mail is a link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
@@ -187,7 +187,7 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-// A mailbox that is made anew while the old one of its name is deleted keeps its folder.
+// A mailbox that is made anew while the old one of its name is deleted keeps its directory.
 func TestDeleteAndCreate(t *testing.T) {
 	home := t.TempDir()
 	a, b := New(home), New(home)
@@ -208,7 +208,7 @@ func TestDeleteAndCreate(t *testing.T) {
 	}
 }
 
-// Deletions that come together empty one another's folder of what is being removed; none of them
+// Deletions that come together empty one another's directory of what is being removed; none of them
 // takes that for a failure.
 func TestManyDeletions(t *testing.T) {
 	home := t.TempDir()
@@ -292,7 +292,7 @@ func TestStaleSize(t *testing.T) {
 	require.Contains(t, string(text), "none:!:")
 }
 
-// A folder's default ACL must not open new files to anybody.
+// A directory's default ACL must not open new files to anybody.
 func TestNewFilesHaveNoACL(t *testing.T) {
 	home := t.TempDir()
 	dir := filepath.Join(home, "etc/example.com")

@@ -87,7 +87,7 @@ func child(t *testing.T, w world, role string, arg ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	if os.Geteuid() == 0 { // The test's own folder may be closed to the user it becomes.
+	if os.Geteuid() == 0 { // The test's own directory may be closed to the user it becomes.
 		copied := filepath.Join(filepath.Dir(w.home), "child.test")
 		if _, err := os.Stat(copied); errors.Is(err, fs.ErrNotExist) {
 			content, err := os.ReadFile(self)
@@ -352,7 +352,7 @@ func TestR04_ErrorsOfTheDisk(t *testing.T) {
 	}
 }
 
-// R4 on a real full disk, and in a folder that can't be written.
+// R4 on a real full disk, and in a directory that can't be written.
 func TestR04_FullDisk(t *testing.T) {
 	needRoot(t)
 	before := oneUser + strings.Repeat("other:$6$x:1::::::\n", 2000)

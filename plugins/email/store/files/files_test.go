@@ -121,7 +121,7 @@ func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 		{"a link to the process's own descriptors", replace(func(p string) error { return os.Symlink("/proc/self/fd/0", p) })},
 		{"a hard link", func(t *testing.T, w world) { require.NoError(t, os.Link(w.shadow, w.shadow+"2")) }},
 		{"a FIFO", replace(func(p string) error { return unix.Mkfifo(p, 0o644) })},
-		{"a folder", replace(func(p string) error { return os.Mkdir(p, 0o755) })},
+		{"a directory", replace(func(p string) error { return os.Mkdir(p, 0o755) })},
 		{"a socket", replace(func(p string) error {
 			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 			if err != nil {
@@ -136,7 +136,7 @@ func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 			}
 			return os.Truncate(p, 5<<30)
 		})},
-		{"the domain's folder as a link", func(t *testing.T, w world) {
+		{"the domain's directory as a link", func(t *testing.T, w world) {
 			require.NoError(t, os.Rename(w.dir, w.dir+"2"))
 			require.NoError(t, os.Symlink(domain+"2", w.dir))
 		}},
@@ -249,7 +249,7 @@ func mtime(t *testing.T, path string) int64 {
 	return st.ModTime().Unix()
 }
 
-// T32: owner, group, mode and ACL stay, in plain and in setgid folders.
+// T32: owner, group, mode and ACL stay, in plain and in setgid directories.
 func TestT32_OwnerModeAndACLStay(t *testing.T) {
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o644, 0o660} {
 		w := newWorld(t, oneUser)
@@ -275,7 +275,7 @@ func TestT32_OwnerModeAndACLStay(t *testing.T) {
 	require.Equal(t, string(before), string(after))
 }
 
-// T32: what the folder gives new files by its default ACL lets nobody in, and an ACL of
+// T32: what the directory gives new files by its default ACL lets nobody in, and an ACL of
 // any size stays.
 func TestT32_DefaultACLAndLargeACL(t *testing.T) {
 	w := newWorld(t, oneUser)
@@ -350,8 +350,8 @@ func TestSetHashContext(t *testing.T) {
 	require.NotContains(t, w.read(t), "$6$second")
 }
 
-// A folder that may be passed and not read, as some hosts have it, serves as well.
-func TestUnreadableFolder(t *testing.T) {
+// A directory that may be passed and not read, as some hosts have it, serves as well.
+func TestUnreadableDirectory(t *testing.T) {
 	needRoot(t) // The child gives up being root, which alone may read everything.
 	w := newWorld(t, oneUser)
 	for _, path := range []string{w.home, filepath.Join(w.home, "etc"), w.dir, w.shadow} {

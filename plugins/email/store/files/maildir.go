@@ -60,11 +60,11 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 		err := unix.Mkdirat(int(dir.Fd()), name, mode)
 		isNew = err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return false, classify("make the folder "+name, err)
+			return false, classify("make the directory "+name, err)
 		}
 		next, err := openDir(dir, name, s.owner)
 		if err != nil {
-			return isNew, classify("open the folder "+name, err)
+			return isNew, classify("open the directory "+name, err)
 		}
 		if isNew {
 			// The umask must not matter.
@@ -149,7 +149,7 @@ func (s *Store) emptyTrash(domain string) error {
 		return nil
 	}
 	if err != nil {
-		return classify("open the folder "+trashName, err)
+		return classify("open the directory "+trashName, err)
 	}
 	defer func() { _ = trash.Close() }()
 	// The root keeps the removal inside the directory, whatever links it contains.
@@ -158,7 +158,7 @@ func (s *Store) emptyTrash(domain string) error {
 		return nil // Another deletion emptied and removed it.
 	}
 	if err != nil {
-		return classify("open the folder "+trashName, err)
+		return classify("open the directory "+trashName, err)
 	}
 	defer func() { _ = root.Close() }()
 	names, err := dirNames(trash)
@@ -166,7 +166,7 @@ func (s *Store) emptyTrash(domain string) error {
 		return nil
 	}
 	if err != nil {
-		return classify("list the folder "+trashName, err)
+		return classify("list the directory "+trashName, err)
 	}
 	for _, name := range names {
 		if err := root.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -183,14 +183,14 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 	name := localpart + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	for {
 		if err := unix.Mkdirat(int(parent.Fd()), trashName, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
-			return nil, classify("make the folder "+trashName, err)
+			return nil, classify("make the directory "+trashName, err)
 		}
 		trash, err := openDir(parent, trashName, s.owner)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // Another deletion removed it at this moment.
 		}
 		if err != nil {
-			return nil, classify("open the folder "+trashName, err)
+			return nil, classify("open the directory "+trashName, err)
 		}
 		err = unix.Renameat2(int(parent.Fd()), localpart, int(trash.Fd()), name, unix.RENAME_NOREPLACE)
 		var st unix.Stat_t
