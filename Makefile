@@ -1,4 +1,4 @@
-# liveapid. make demo shows it; make test proves it.
+# make demo shows what liveapid does. make test runs all tests.
 SHELL   := /bin/bash
 BIN     := $(CURDIR)/bin
 TOOLS   := $(BIN)/tools
@@ -13,20 +13,17 @@ build: ## Build liveapid, liveapi, cpapi2, uapi and liveapi-email into bin/.
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
 
-demo: build ## Change a real mailbox's password by every front door.
+demo: build ## Change a real mailbox's password in every way that liveapid offers.
 	@scripts/demo.sh $(BIN)
 
-test: deps lint build npm ## Install what the tests need, then run all of them.
+test: deps lint build npm ## Install the tests' requirements, then run all tests.
 	$(GO) test -race -timeout 30m ./...
 	@scripts/test-bindings.sh
 
-lint: tools ## gofmt, go vet, staticcheck.
-	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
-	  if [ -n "$$unformatted" ]; then echo "gofmt needed: $$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(TOOLS)/staticcheck ./...
+lint: tools npm ## Run gofmt, go vet, staticcheck, perlcritic, phpcs and eslint; check commit subjects.
+	@GO=$(GO) scripts/lint.sh $(TOOLS)
 
-deps: ## Install the Debian packages that the tests use, where missing.
+deps: ## Install the Debian packages that the tests use, if missing.
 	@scripts/test-deps.sh
 
 deb: ## Build the Debian package into dist/.
@@ -34,22 +31,22 @@ deb: ## Build the Debian package into dist/.
 	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/release/ ./cmd/...
 	@scripts/deb.sh $(BIN)/release $(CURDIR)/dist
 
-bench: build ## Measure; docs/benchmarks.md has figures and what they mean.
+bench: build ## Measure; docs/benchmarks.md explains the figures.
 	$(GO) run ./tests/bench -bin $(BIN)
 	$(GO) test -run '^$$' -bench . -benchtime 50x -timeout 30m ./plugins/email/store/sqlstore
 
-attack: build ## Attack a host as other users of the machine and as strangers do, at full size. Needs root.
+attack: build ## Attack a host as other users and as strangers would, at full size. Needs root.
 	ATTACK_FULL=1 $(GO) test -timeout 10m -count 1 -v ./tests/attack
 
-soak: build ## Many sessions and accounts, a million frames, a minute of kills; SOAK_SCALE=10 does a tenth. Needs root.
+soak: build ## Test with many sessions and accounts, a million frames, and killed processes. SOAK_SCALE=10 does a tenth. Needs root.
 	$(GO) test -tags soak -timeout 60m -count 1 -v ./tests/soak
 
-fuzz: ## Fuzz every decoder for FUZZTIME each.
+fuzz: ## Fuzz each decoder for FUZZTIME.
 	@scripts/fuzz.sh $(FUZZTIME)
 
 tools: $(TOOLS)/staticcheck
 
-npm: $(TOOLS)/npm/node_modules/.package-lock.json ## What the tests take from npm.
+npm: $(TOOLS)/npm/node_modules/.package-lock.json ## Install the packages from npm that the tests use.
 
 $(TOOLS)/npm/node_modules/.package-lock.json: tests/web/package-lock.json
 	@mkdir -p $(TOOLS)/npm

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Debian package from the programs in BIN, reproducibly: the same tree makes the same
-# file. usage: deb.sh BIN OUT
+# Builds the Debian package from the programs in BIN. The build is reproducible: the same tree gives
+# the same file. usage: deb.sh BIN OUT
 set -euo pipefail
 bin=${1:?usage: deb.sh BIN OUT}
 out=${2:?usage: deb.sh BIN OUT}
@@ -15,7 +15,7 @@ put() { install -D -m "$1" "$2" "$stage/$3"; }
 
 put 755 "$bin/liveapid" usr/sbin/liveapid
 for program in liveapi cpapi2 uapi; do put 755 "$bin/$program" "usr/bin/$program"; done
-# What nobody can read, nobody can look into while it runs as them.
+# Accounts can't read these programs, so they can't trace a process that runs as them.
 for program in liveapi-email liveapi-script liveapi-pam; do put 711 "$bin/$program" "usr/lib/liveapid/$program"; done
 mkdir -p "$stage/usr/share/liveapid/bindings"
 for language in perl php; do
@@ -29,7 +29,7 @@ put 644 "$root/packaging/logrotate" etc/logrotate.d/liveapid
 put 644 "$root/packaging/pam" etc/pam.d/liveapid
 for unit in liveapid.service liveapid.socket liveapid-queue.service; do put 644 "$root/packaging/systemd/$unit" "lib/systemd/system/$unit"; done
 
-# Man pages and completion come from the commands themselves.
+# The commands generate their own man pages and completion.
 pages=$(mktemp -d)
 trap 'rm -rf "$stage" "$pages"' EXIT
 "$root/scripts/man.sh" "$bin" "$pages"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Changes one real mailbox's password by every front door, in a sandbox of its own, and
-# shows that the new password is the one that works. Needs the built programs and Perl;
-# the PHP shim is shown where php is installed.
+# Changes a real mailbox's password in every way that liveapid offers, in a new sandbox, and checks
+# each time that only the new password works. It needs the built programs and Perl. PHP and HTTPS
+# are skipped if php or curl is not installed.
 set -euo pipefail
 bin=${1:?usage: demo.sh BIN}
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -26,7 +26,7 @@ old='Old.passw0rd-1'
 say() { printf '\n== %s\n' "$*"; }
 verify() { printf '%s\n' "$1" | uapi --user=demo --output=json Email verify_password email=user@example.com password=-; }
 
-# check NEW: the new password verifies, and the one before it does not.
+# check NEW: the new password verifies, and the previous password does not.
 check() {
   case $(verify "$1") in *'"data":1,'*) ;; *) echo "  the new password does not verify" >&2; exit 1 ;; esac
   case $(verify "$old") in *'"data":0,'*) ;; *) echo "  the old password still verifies" >&2; exit 1 ;; esac
@@ -52,7 +52,7 @@ php_change() {
 
 say "A sandbox: account demo, mailbox user@example.com"
 liveapi sandbox "$world" >/dev/null
-# A port of its own: another sandbox may run.
+# Use a free port, because another sandbox may be running.
 web=127.0.0.1:$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 sed -i -e "s/\"127.0.0.1:12083\"/\"$web\"/" -e 's/"127.0.0.1:12087"/"off"/' -e 's/"127.0.0.1:12096"/"off"/' "$world/liveapid.toml"
 liveapid serve 2>"$world/host.log" &
@@ -75,7 +75,7 @@ say "Perl, over the socket:  \$api->api2('Email', 'passwdpop', {...})"
 NEW='Perl & söcket <3>' LIVEAPI_SOCKET=$socket perl_change
 check 'Perl & söcket <3>'
 
-say "Perl, over stdin and stdout of a liveapid of its own"
+say "Perl, over stdin and stdout of a liveapid that it starts"
 NEW='Perl:by"pipes 4' perl_change
 check 'Perl:by"pipes 4'
 
@@ -84,30 +84,30 @@ if command -v php >/dev/null 2>&1; then
   NEW='PHP by socket 5' LIVEAPI_SOCKET=$socket php_change
   check 'PHP by socket 5'
 
-  say "PHP, over stdin and stdout of a liveapid of its own"
+  say "PHP, over stdin and stdout of a liveapid that it starts"
   NEW='PHP by pipes 6' php_change
   check 'PHP by pipes 6'
 else
-  say "PHP is not installed here: its two ways are left out"
+  say "PHP is not installed: skipping its two ways"
 fi
 
 if command -v curl >/dev/null 2>&1; then
-  say "HTTPS, as WHM's and cPanel's API clients call:  /execute/Email/passwd_pop"
+  say "HTTPS, as WHM and cPanel API clients call it:  /execute/Email/passwd_pop"
   token=$(liveapi token create --user demo --name demo 2>/dev/null | tail -1)
   for _ in $(seq 100); do
     curl -sk -o /dev/null "https://$web/login" && break
     sleep 0.05
   done
-  # The header by a file: nobody sees the token in a list of processes.
+  # Pass the header in a file, so that the token is not in the list of processes.
   printf 'Authorization: cpanel demo:%s\n' "$token" > "$world/header"
   printf '%s' 'By HTTPS & a token 7' | curl -sSk -H "@$world/header" --data-urlencode email=user@example.com --data-urlencode password@- \
     "https://$web/execute/Email/passwd_pop"
   check 'By HTTPS & a token 7'
 else
-  say "curl is not installed here: the way over HTTPS is left out"
+  say "curl is not installed: skipping HTTPS"
 fi
 
-say "What a refusal looks like"
+say "A rejected call"
 cpapi2 --user=demo --output=json Email passwdpop domain=example.org email=user password=irrelevant
 
-printf '\nAll of it worked. The line in the store is now:\n   %s\n' "$(cut -c1-40 "$world/home/demo/etc/example.com/shadow")..."
+printf '\nEverything worked. The line in the store is now:\n   %s\n' "$(cut -c1-40 "$world/home/demo/etc/example.com/shadow")..."

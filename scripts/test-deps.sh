@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests use: real PHP, real Dovecot, and what checks
-# the shims. Says nothing and asks nobody where all are there.
+# Installs the Debian packages that the tests use: PHP, Dovecot, databases, a browser, and linters.
+# If all of them are installed, it does nothing.
 set -euo pipefail
 missing=()
-for package in chromium curl npm roundcube-core roundcube-plugins php-curl gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl adduser; do
-  # npm and Node.js come in more ways than one.
+for package in chromium curl npm roundcube-core roundcube-plugins php-curl gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl libperl-critic-perl adduser; do
+  # npm and Node.js may have been installed without Debian's packages.
   case $package in npm|nodejs) command -v "${package/nodejs/node}" >/dev/null 2>&1 && continue ;; esac
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
@@ -16,7 +16,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 echo "installing ${missing[*]}"
 apt-get update -qq
-# policy-rc.d keeps the packages' own services down: the tests start their own.
+# policy-rc.d prevents the packages from starting services. The tests start their own.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\nexit 101\n' > "$policy"

@@ -43,15 +43,75 @@ func goFiles(t *testing.T) map[string][]string {
 	return out
 }
 
-// under tells whether dir is one of the given directories or lies below one.
-func under(dir string, directories ...string) bool {
-	return slices.ContainsFunc(directories, func(f string) bool { return dir == f || strings.HasPrefix(dir, f+"/") })
+// matches tells whether a directory matches one of the patterns: "host/front" is that directory, "host/front/..."
+// is the directory and everything below it.
+func matches(dir string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		above, tree := strings.CutSuffix(pattern, "/...")
+		return dir == above || tree && strings.HasPrefix(dir, above+"/")
+	})
 }
 
-// Imports point one way: cmd to host to protocol, plugins to their sdk to protocol. Host
-// and plugins never meet but at protocol/plugin; a plugin's tests may use a host.
+// imports lists for each part of the tree the project's packages that it may import. The most specific part
+// applies. Imports go from cmd to host to protocol, and from plugins to protocol. The host and the plugins have
+// only protocol in common.
+var imports = map[string][]string{
+	"protocol":                            {},
+	"protocol/...":                        {"protocol/..."},
+	"client/...":                          {"protocol/..."},
+	"plugins/sdk/...":                     {"protocol/..."},
+	"plugins/...":                         {"protocol/...", "plugins/..."},
+	"plugins/email/store/sqlstore/dbtest": {"tests/ports"},
+	"host":                                {"protocol/..."},
+	"host/atomicfile":                     {},
+	"host/config/...":                     {"host/config/..."},
+	"host/admission":                      {"protocol"},
+	"host/identity/...":                   {"protocol/...", "host/atomicfile", "host/config/strictoml"},
+	"host/record/...":                     {"protocol", "host"},
+	"host/isolate/...":                    {"protocol", "host/isolate/..."},
+	"host/modules/...":                    {"protocol/...", "host", "host/config/strictoml", "host/identity/token"},
+	"host/worker":                         {"protocol/...", "host", "host/admission", "host/isolate", "host/front/unixsock"},
+	"host/front/...":                      {"protocol/...", "host/admission", "host/atomicfile", "host/identity/...", "host/isolate", "host/front/..."},
+	"host/dev/...":                        {"protocol/...", "host/dev/...", "host/front/session", "host/front/unixsock", "host/identity/passwdfile"},
+	"host/daemon":                         {"protocol/...", "host", "host/admission", "host/config", "host/front/...", "host/identity/...", "host/isolate", "host/modules/...", "host/record/...", "host/worker"},
+	"host/admin/...":                      {"protocol/...", "host/admin/...", "host/atomicfile", "host/config", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
+	"host/hosttest":                       {"protocol/...", "host/config", "host/daemon", "host/front/unixsock", "host/identity/account", "tests/ports"},
+	"cmd/liveapi-email":                   {"plugins/..."},
+	"cmd/liveapi-script":                  {"plugins/..."},
+	"cmd/liveapi-pam":                     {},
+	"cmd/...":                             {"protocol/...", "client", "host/...", "cmd/internal/...", "plugins/email/..."},
+	"examples/...":                        {"protocol", "plugins/sdk"},
+	"tools/...":                           {},
+	"tests/...":                           {"protocol/...", "client", "host/...", "plugins/...", "tests/..."},
+}
+
+// starters may start processes.
+var starters = []string{
+	"client", "cmd/liveapi", "host/admin/postqueue", "host/dev/livepage", "host/hosttest", "host/identity/pam", "host/isolate/...",
+	"host/worker", "plugins/email/store/sqlstore/dbtest", "plugins/script", "tests/...",
+}
+
+// allowed returns the imports of the most specific part that contains dir.
+func allowed(dir string) ([]string, bool) {
+	for at := dir; ; at = filepath.Dir(at) {
+		if list, ok := imports[at]; ok && at == dir {
+			return list, true
+		}
+		if list, ok := imports[at+"/..."]; ok {
+			return list, true
+		}
+		if at == "." {
+			return nil, false
+		}
+	}
+}
+
+// Imports point in one direction, and processes are started in few places. Tests may import anything, except below
+// protocol.
 func TestImports(t *testing.T) {
 	for dir, files := range goFiles(t) {
+		list, ok := allowed(dir)
+		require.True(t, ok, "%s: add the directory to imports, with the packages that it may import", dir)
 		for _, file := range files {
 			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 			require.NoError(t, err)
@@ -59,28 +119,16 @@ func TestImports(t *testing.T) {
 			for _, spec := range parsed.Imports {
 				path := strings.Trim(spec.Path.Value, `"`)
 				own, ok := strings.CutPrefix(path, module+"/")
-				if !ok {
-					if path == "os/exec" && !test {
-						require.True(t, under(dir, "host/isolate", "host/worker", "host/admin/postqueue", "host/identity/pam", "host/dev/livepage", "host/hosttest", "cmd/liveapi", "client", "plugins/script", "plugins/email/store/sqlstore/dbtest", "tests"), "%s: programs are started in few places", file)
-					}
-					continue
-				}
 				switch {
-				case test && !under(dir, "protocol"):
-				case under(dir, "protocol"):
-					require.True(t, under(own, "protocol"), "%s imports %s", file, own)
-					if dir == "protocol" {
-						require.True(t, test, "%s: protocol imports nothing of the project", file)
-					}
-				case under(dir, "plugins"):
-					require.True(t, under(own, "protocol", "plugins") || under(dir, "plugins/email/store/sqlstore/dbtest") && own == "tests/ports", "%s imports %s", file, own)
-					require.False(t, dir == "plugins/sdk" && under(own, "plugins"), "%s imports %s", file, own)
-				case under(dir, "host"):
-					require.True(t, under(own, "protocol", "host") || dir == "host/hosttest" && own == "tests/ports", "%s imports %s", file, own)
-				case under(dir, "client"):
-					require.True(t, under(own, "protocol"), "%s imports %s", file, own)
+				case path == "os/exec" && !test:
+					require.True(t, matches(dir, starters), "%s starts processes: use host/isolate", file)
+				case !ok:
+				case !test:
+					require.True(t, matches(own, list), "%s may not import %s", file, own)
+					require.False(t, own == "host/hosttest" && !strings.HasPrefix(dir, "tests"), "%s: hosttest is for tests", file)
+				case strings.HasPrefix(dir, "protocol"):
+					require.True(t, strings.HasPrefix(own, "protocol"), "%s may not import %s", file, own)
 				}
-				require.False(t, own == "host/hosttest" && !test && dir != "tests", "%s: hosttest is for tests", file)
 			}
 		}
 	}

@@ -1,8 +1,8 @@
 <?php
 
 /**
- * Loads the class CPANEL without composer: require_once this file, as LiveAPI programs
- * do with the cpanel.php of a cPanel server.
+ * Loads the class CPANEL without composer. Programs require_once this file instead of a cPanel
+ * server's cpanel.php.
  */
 
 declare(strict_types=1);

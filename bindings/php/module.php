@@ -1,8 +1,8 @@
 <?php
 
 /**
- * Loads LiveAPI\Module without composer. The host has PHP load this file before a module's
- * module.php, so that nothing that one prints gets between the host's documents.
+ * Loads LiveAPI\Module without composer. The host makes PHP load this file before a module's
+ * module.php, so that the module's output does not mix with the answers to the host.
  */
 
 declare(strict_types=1);

@@ -21,7 +21,7 @@ import (
 )
 
 func accountCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "account", Short: "Work on accounts", Args: cobra.ArbitraryArgs}
+	cmd := &cobra.Command{Use: "account", Short: "Manage accounts", Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
 			return admin.Usage(fmt.Errorf("unknown command %q", "account "+words[0]))
@@ -43,12 +43,12 @@ func importCommand() *cobra.Command {
 	o := importOptions{limits: cpmove.DefaultLimits}
 	cmd := &cobra.Command{
 		Use:   "import PATH",
-		Short: "Register an account out of a cPanel layout, with every mailbox and hash",
-		Long: `PATH is a home with the directories etc and mail, which is registered where it lies; or an
-archive cpmove-NAME.tar.gz, whose etc and mail are unpacked into the account's home first. Domains
-come from the users file (cp/NAME in the archive, or /var/cpanel/users/NAME) and from etc. In
-server mode the system user NAME must exist. Archives with links, devices or names that lead out
-of them are refused before anything is written.`,
+		Short: "Register an account from a cPanel home or archive, with its mailboxes and passwords",
+		Long: `PATH is a home directory with etc and mail, or an archive cpmove-NAME.tar.gz. A home is registered
+in place. Of an archive, etc and mail are unpacked into the account's home first. The domains come
+from the users file (cp/NAME in the archive, or /var/cpanel/users/NAME) and from etc. In server
+mode the system user NAME must exist. Archives with links, devices or names outside the archive are
+rejected before anything is written.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			info, err := os.Stat(words[0])
@@ -62,9 +62,9 @@ of them are refused before anything is written.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.config, "config", "", "the host's configuration")
-	cmd.Flags().StringVar(&o.name, "name", "", "the account's name; default: the name of the directory or archive")
-	cmd.Flags().StringVar(&o.home, "home", "", "with an archive: the home to unpack into; default: the system user's")
-	cmd.Flags().StringVar(&o.users, "users-file", "", "with a home: its users file; default: /var/cpanel/users/NAME if it exists")
+	cmd.Flags().StringVar(&o.name, "name", "", "the account's name (default: the name of the directory or archive)")
+	cmd.Flags().StringVar(&o.home, "home", "", "for an archive: the home to unpack into (default: the system user's home)")
+	cmd.Flags().StringVar(&o.users, "users-file", "", "for a home: its users file (default: /var/cpanel/users/NAME, if it exists)")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the changes without making them")
 	cmd.Flags().Int64Var(&o.limits.Bytes, "max-bytes", o.limits.Bytes, "reject archives with more unpacked bytes")
 	return cmd

@@ -23,7 +23,7 @@ func accountTool(use, short string, words cobra.PositionalArgs, do func(c *confi
 		RunE: func(cmd *cobra.Command, words []string) error {
 			c, err := config.Find(path)
 			if err == nil && c.Path() == "" {
-				err = errors.New("there is no configuration: name one with --config")
+				err = errors.New("no configuration found: pass its path with --config")
 			}
 			if err != nil {
 				return err
@@ -48,7 +48,7 @@ func createCommand() *cobra.Command {
 			return err
 		})
 	cmd.Flags().StringArrayVar(&domains, "domain", nil, "a domain of the account, the main one first; may be repeated")
-	cmd.Flags().StringVar(&home, "home", "", "its home; default: the system user's")
+	cmd.Flags().StringVar(&home, "home", "", "the account's home (default: the system user's home)")
 	return cmd
 }
 

@@ -20,11 +20,11 @@ import (
 func agentCommand() *cobra.Command {
 	var socket, users, config string
 	cmd := &cobra.Command{
-		Use: "agent", Short: "Count, delete and release held mail for the Email plugin; runs as root until SIGTERM",
-		Long: `Listens on a socket for the Email plugin, whose setting queue names it, and works on the messages
-that Postfix holds of one sender: it counts, deletes and releases them with Postfix's own
-postqueue and postsuper, for which it needs root. Only root and the user --for may ask: in server
-mode the helper, which has made sure whose the sender is.`,
+		Use: "agent", Short: "Serve the Email plugin's requests about held mail, until SIGTERM",
+		Long: `Listens on a socket for requests of the Email plugin; set the plugin's setting queue to the socket.
+For each request it counts, deletes or releases the messages that Postfix holds from a sender,
+with postqueue and postsuper, which need root. Only root and the user --for may send requests. In
+server mode that is the helper's user; the helper has checked that the sender is the account's.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			allowed := []int{0}
@@ -48,8 +48,8 @@ mode the helper, which has made sure whose the sender is.`,
 			return agent.Serve(ctx, l)
 		},
 	}
-	cmd.Flags().StringVar(&socket, "socket", "/run/liveapid/queue.sock", "where it listens")
-	cmd.Flags().StringVar(&users, "for", "liveapid", "the system user that may ask: the helper's")
-	cmd.Flags().StringVar(&config, "postfix", "", "Postfix's configuration directory; default: Postfix's own")
+	cmd.Flags().StringVar(&socket, "socket", "/run/liveapid/queue.sock", "the socket to listen on")
+	cmd.Flags().StringVar(&users, "for", "liveapid", "the system user that may send requests: the helper's user")
+	cmd.Flags().StringVar(&config, "postfix", "", "Postfix's configuration directory (default: postconf's)")
 	return cmd
 }

@@ -15,10 +15,10 @@ func auditCommand() *cobra.Command {
 	var path string
 	verify := &cobra.Command{
 		Use: "verify [FILE...]", Short: "Verify that no line of the audit log was changed",
-		Long: `Reads the files in the order in which they were written, the oldest first; with none, the one that
-the configuration names. It finds lines that were changed, put in or taken out. Who can write the
-file can also write all of it anew: keep the last line's number and hash, which this prints, where
-that one can't.`,
+		Long: `Reads the files in the given order; pass the oldest file first. The default is the audit log in the
+configuration. The command finds changed, inserted and removed lines. A user with write access can
+also replace the complete file. To detect that, store the number and hash of the last line, which
+the command prints, somewhere that this user can't write.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) == 0 {
@@ -48,5 +48,5 @@ that one can't.`,
 		},
 	}
 	verify.Flags().StringVar(&path, "config", "", "the host's configuration")
-	return group("audit", "Work on the audit log", verify)
+	return group("audit", "Check the audit log", verify)
 }

@@ -19,12 +19,12 @@ func devCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "dev [--user NAME] [--listen ADDRESS] DIR",
-		Short: "Serve a directory of plugin pages on this machine, to develop them",
-		Long: `Serves DIR on loopback until it is interrupted: *.live.php, *.livephp, *.live.pl and
-*.livepl run with a LiveAPI session each, tags in *.html are expanded, other files are
-served as they are. Pages reload when a file changes; /.liveapi/ lists the calls that each
-page made, with their times and results, passwords masked. The printed address carries a
-token, without which other users of this machine see nothing.`,
+		Short: "Serve a directory of plugin pages on loopback, for development",
+		Long: `Serves DIR on loopback until it is interrupted. *.live.php, *.livephp, *.live.pl and *.livepl are
+run, each with a LiveAPI session; tags in *.html are expanded; other files are served unchanged.
+Pages reload when a file changes. /.liveapi/ lists the calls of each page, with times and results,
+passwords masked. The printed address contains a token; without it, other users of this machine
+get no pages.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			dir, err := filepath.Abs(words[0])

@@ -37,26 +37,26 @@ type mailFlags struct {
 
 func (f *mailFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "the host's configuration")
-	cmd.Flags().StringVar(&f.write, "write", "", "write the files into this directory; only their owner can read those with a password")
+	cmd.Flags().StringVar(&f.write, "write", "", "write the files into this directory; only their owner can read files with a password")
 }
 
 func dovecotCommand() *cobra.Command {
 	var f mailFlags
 	cmd := &cobra.Command{
 		Use:   "dovecot [--write DIR]",
-		Short: "Print the configuration with which Dovecot serves the mailboxes",
-		Long: `Prints the configuration with which Dovecot 2.3 logs mailboxes in, keeps their quotas, and
-refuses mail to those that are suspended. With a store in a database it is more than one file,
-and two hold the database's password: --write writes them; printed, the password is masked.`,
+		Short: "Print a Dovecot configuration for the mailboxes",
+		Long: `Prints a configuration for Dovecot 2.3: logins of mailboxes, their quotas, and no delivery to
+suspended mailboxes. With a store in a database, there are several files, two of them with the
+database's password. Printed files have the password masked; --write writes complete files.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.OutOrStdout(), writers{mailconf.Files.Dovecot, mailconf.SQL.Dovecot, mailconf.Many.Dovecot})
 		},
 	}
 	f.addTo(cmd)
-	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "with a database: the directory of the mail")
-	cmd.Flags().StringVar(&f.owner, "owner", "vmail", "with a database: the user that owns the mail")
-	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between the two; \"\" makes none")
+	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "for a database: the directory of the mail")
+	cmd.Flags().StringVar(&f.owner, "owner", "vmail", "for a database: the user that owns the mail")
+	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between Dovecot and Postfix; \"\" for no sockets")
 	return cmd
 }
 
@@ -64,10 +64,10 @@ func postfixCommand() *cobra.Command {
 	var f mailFlags
 	cmd := &cobra.Command{
 		Use:   "postfix [--write DIR]",
-		Short: "Print the configuration with which Postfix delivers to the mailboxes",
-		Long: `Prints what belongs into Postfix's main.cf: its domains, the delivery to Dovecot's LMTP, and
-logins by Dovecot. With a store in a database it is more than one file, and some hold the
-database's password: --write writes them; printed, the password is masked.`,
+		Short: "Print a Postfix configuration for the mailboxes",
+		Long: `Prints lines for Postfix's main.cf: the domains, delivery through Dovecot's LMTP, and logins
+through Dovecot. With a store in a database, there are several files, some of them with the
+database's password. Printed files have the password masked; --write writes complete files.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.OutOrStdout(), writers{mailconf.Files.Postfix, mailconf.SQL.Postfix, mailconf.Many.Postfix})

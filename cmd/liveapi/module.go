@@ -12,7 +12,7 @@ import (
 )
 
 func moduleCommand() *cobra.Command {
-	return group("module", "Work on the plugins that serve modules", listModulesCommand(), addModuleCommand(), removeModuleCommand(), checkModulesCommand())
+	return group("module", "Manage plugins", listModulesCommand(), addModuleCommand(), removeModuleCommand(), checkModulesCommand())
 }
 
 func listModulesCommand() *cobra.Command {
@@ -47,7 +47,7 @@ func listModulesCommand() *cobra.Command {
 func checkModulesCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "check", Short: "Start each plugin, and print which can't be served and why", Args: args(cobra.NoArgs),
+		Use: "check", Short: "Start each plugin, and report plugins that can't be started", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Find(path)
 			if err != nil {
@@ -73,7 +73,7 @@ func checkModulesCommand() *cobra.Command {
 func addModuleCommand() *cobra.Command {
 	var path, name string
 	cmd := &cobra.Command{
-		Use: "add PROGRAM [ARG...]", Short: "Register a plugin, by its program's checksum", Args: args(cobra.MinimumNArgs(1)),
+		Use: "add PROGRAM [ARG...]", Short: "Register a plugin with its program's checksum", Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			c, err := config.Find(path)
 			if err != nil {
@@ -90,7 +90,7 @@ func addModuleCommand() *cobra.Command {
 	}
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
-	cmd.Flags().StringVar(&name, "name", "", "its name; default: the program's")
+	cmd.Flags().StringVar(&name, "name", "", "the plugin's name (default: the program's name)")
 	return cmd
 }
 

@@ -22,7 +22,7 @@ type accountFlags struct{ name, path, socket string }
 func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
-	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a host that runs")
+	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a running host")
 	_ = cmd.Flags().MarkHidden(hostSocketFlag) // The flag exists.
 }
 

@@ -21,9 +21,9 @@ func pageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "page [--user NAME] [--query a=b&c=d] FILE",
 		Short: "Run a live page and print its answer",
-		Long: `Runs FILE (*.live.php, *.livephp by php-cgi; *.live.pl, *.livepl by perl) as a web
-server would, with a LiveAPI session attached, and prints the page. The exit status is 1
-where the page answers with an HTTP status of 400 or more.`,
+		Long: `Runs FILE as a web server would, with a LiveAPI session, and prints the page. *.live.php and
+*.livephp are run with php-cgi, *.live.pl and *.livepl with perl. The exit status is 1 if the
+page's HTTP status is 400 or higher.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			file, err := filepath.Abs(words[0])

@@ -25,9 +25,9 @@ func runCommand() *cobra.Command {
 	var name, path string
 	cmd := &cobra.Command{
 		Use:   "run [--user NAME] -- PROGRAM [ARGUMENT ...]",
-		Short: "Run a LiveAPI program with a session socket of its own",
-		Long: `Opens a private socket, names it in CPANEL_CONNECT_SOCKET and CPANEL_PHPCONNECT_SOCKET,
-runs PROGRAM as the account, removes the socket, and ends with the program's status.`,
+		Short: "Run a LiveAPI program with a private socket",
+		Long: `Creates a private socket, sets CPANEL_CONNECT_SOCKET and CPANEL_PHPCONNECT_SOCKET to its path,
+runs PROGRAM as the account, removes the socket, and exits with the program's status.`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, words []string) error {
 			c, err := config.Find(path)

@@ -25,13 +25,13 @@ func sandboxCommand() *cobra.Command {
 	var helper string
 	cmd := &cobra.Command{
 		Use:   "sandbox DIR",
-		Short: "Write a self-contained world below DIR to try and to test in",
+		Short: "Write a configuration, an account and a mailbox into DIR, to try out and to test with",
 		Long: `Writes a configuration, the account demo with the domain example.com and the mailbox
-user@example.com (password ` + sandbox.Password + `), and a directory vmail in which each domain is a
-link to its store, for Dovecot. DIR must be empty or not be there.
+user@example.com (password ` + sandbox.Password + `), and, for Dovecot, a directory vmail with a link
+to each domain's store. DIR must be empty or not exist.
 
-With --server it writes one for many accounts, without any: for root, who must own DIR and all
-directories above it, so that nobody else can change what root runs.`,
+With --server, it writes a configuration for many accounts, but no accounts. Root must own DIR and
+all directories above it, so that no other user can change the programs that root runs.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			dir, err := filepath.Abs(words[0])
@@ -63,8 +63,8 @@ Then https://127.0.0.1:12083/ is its page: sign in as %s with the password %s
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&server, "server", false, "for many accounts, served by root")
-	cmd.Flags().StringVar(&helper, "helper", "liveapid", "with --server: the system user for plugins' helpers")
+	cmd.Flags().BoolVar(&server, "server", false, "write a configuration for many accounts, to be served by root")
+	cmd.Flags().StringVar(&helper, "helper", "liveapid", "for --server: the system user of plugins' helpers")
 	return cmd
 }
 

@@ -132,8 +132,8 @@ func topCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how often")
-	cmd.Flags().BoolVar(&once, "once", false, "show it once and end")
+	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "time between updates")
+	cmd.Flags().BoolVar(&once, "once", false, "print the table once and exit")
 	return cmd
 }
 

@@ -76,7 +76,7 @@ func storeInitCommand(path *string) *cobra.Command {
 
 func storeCheckCommand(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Print what the database lacks", Args: args(cobra.NoArgs),
+		Use: "check", Short: "Print the tables and columns that the database lacks", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, db, err := openDatabase(*path)
 			if err != nil {
@@ -106,12 +106,13 @@ func storeMigrateCommand(path *string) *cobra.Command {
 		Use:   "migrate --from files --to sql | --from sql --to files [--user NAME] [--dry-run]",
 		Short: "Copy mailboxes between the accounts' files and the database",
 		Long: `Copies the mailboxes of all accounts, or of one, with their hashes, quotas and suspensions.
-What is there already stays as it is, and is named where it differs. Nothing is removed, and no
-mail is moved. To files: as the account's own user.`,
+Mailboxes that already exist at the destination are not changed; the command lists those that
+differ. Nothing is removed, and messages are not moved. To copy to files, run the command as the
+account's user.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !(from == "files" && to == "sql" || from == "sql" && to == "files") {
-				return admin.Usage(errors.New("--from and --to: one is files and the other is sql"))
+				return admin.Usage(errors.New("--from and --to must be files and sql, or sql and files"))
 			}
 			c, db, err := openDatabase(*path)
 			if err != nil {
@@ -127,7 +128,7 @@ mail is moved. To files: as the account's own user.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "files or sql")
 	cmd.Flags().StringVar(&to, "to", "", "files or sql")
-	cmd.Flags().StringVar(&user, "user", "", "this account alone")
+	cmd.Flags().StringVar(&user, "user", "", "copy only this account (default: all)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the changes without making them")
 	return cmd
 }

@@ -21,9 +21,9 @@ func tagCommand() *cobra.Command {
 		Use:   "tag [--user NAME] FILE",
 		Short: "Expand a page with cPanel tags",
 		Long: `Prints FILE with its tags expanded for the account: <cpanel print="...">,
-<cpanel Module="function(...)">, <cpanelif>, <cpanelfeature> and <?cp ... ?>. What tags
-insert is HTML-escaped. Tags that can't be expanded are named on standard error, with
-their lines, and the command then ends with 1. FILE - is standard input.`,
+<cpanel Module="function(...)">, <cpanelif>, <cpanelfeature> and <?cp ... ?>. Inserted
+values are HTML-escaped. If a tag can't be expanded, the command prints its line number and the
+reason to standard error, and exits with status 1 at the end. Use - to read standard input.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			// The account is opened before the page is read: the page may be a file that only the account may

@@ -32,7 +32,7 @@ type tokenUser struct {
 
 func (u *tokenUser) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&u.name, "user", "", "the account, or root")
-	cmd.Flags().BoolVar(&u.whm, "whm", false, "for WHM's port: of a reseller; root's always are")
+	cmd.Flags().BoolVar(&u.whm, "whm", false, "create a token for WHM's port, for a reseller (root's tokens are always for WHM)")
 }
 
 // grant returns the token's grant, or an error if its owner does not exist.
@@ -88,7 +88,7 @@ func webTool(use, short string, words cobra.PositionalArgs, do func(c *config.Co
 }
 
 func tokenCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "Work on the tokens of the HTTPS API", Args: cobra.ArbitraryArgs}
+	cmd := &cobra.Command{Use: "token", Short: "Manage the tokens of the HTTPS API", Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
 			return admin.Usage(fmt.Errorf("unknown command %q", "token "+words[0]))
@@ -141,8 +141,8 @@ func createTokenCommand() *cobra.Command {
 			return err
 		})
 	user.flags(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "your word for it: letters, digits, - and _")
-	cmd.Flags().DurationVar(&expires, "expires", 0, "when it expires, such as 720h; default: never")
+	cmd.Flags().StringVar(&name, "name", "", "the token's name: letters, digits, - and _")
+	cmd.Flags().DurationVar(&expires, "expires", 0, "time until the token expires, such as 720h (default: never)")
 	cmd.Flags().StringSliceVar(&features, "feature", nil, "limit it to functions that need this feature, such as popaccts; may be repeated")
 	return cmd
 }
@@ -200,7 +200,7 @@ func listTokensCommand() *cobra.Command {
 		}
 		return table.Flush()
 	})
-	cmd.Flags().StringVar(&user, "user", "", "only this user's")
+	cmd.Flags().StringVar(&user, "user", "", "list only this user's tokens")
 	return cmd
 }
 
@@ -243,7 +243,7 @@ func revokeTokenCommand() *cobra.Command {
 func passwordCommand() *cobra.Command {
 	var user string
 	var remove bool
-	cmd := webTool("password --user NAME", "Set the password by which an account, or root, signs in over HTTPS", cobra.NoArgs,
+	cmd := webTool("password --user NAME", "Set the password of an account, or of root, for HTTPS", cobra.NoArgs,
 		func(c *config.Config, cmd *cobra.Command, _ []string) error {
 			if c.Web.Passwords == config.PAM {
 				return errors.New("web.passwords says that PAM verifies passwords: set the system user's, by passwd")
@@ -281,7 +281,7 @@ func passwordCommand() *cobra.Command {
 		})
 	cmd.Long = "Reads the password as a line on standard input. It is kept as a hash in the file web.passwords."
 	cmd.Flags().StringVar(&user, "user", "", "the account, or root")
-	cmd.Flags().BoolVar(&remove, "remove", false, "take it away")
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove the password")
 	return cmd
 }
 

@@ -326,7 +326,7 @@ func TestT20_Trusted(t *testing.T) {
 			return path, func() { _ = os.Chown(safe, 0, 0) }
 		},
 		"a shared directory": func() (string, func()) { return binary(t, t.TempDir(), "good"), func() {} },
-		"a relative path": func() (string, func()) { return "worker-good", func() {} },
+		"a relative path":    func() (string, func()) { return "worker-good", func() {} },
 	} {
 		bad, mend := spoil()
 		require.ErrorIs(t, try(bad), isolate.ErrBinary, name)

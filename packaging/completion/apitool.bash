@@ -1,7 +1,7 @@
-# Completion for cpapi2 and uapi: their options, and the values of those that have some.
+# Completion for cpapi2 and uapi: options and their values.
 _liveapid_apitool() {
     local cur=${COMP_WORDS[COMP_CWORD]}
-    # bash splits words at =.
+    # bash splits words at =, so the option is one or two words back.
     local prev=${COMP_WORDS[COMP_CWORD-1]} option=${COMP_WORDS[COMP_CWORD-2]-}
     [ "$cur" = "=" ] && cur= && option=$prev && prev="="
     if [ "$prev" = "=" ]; then

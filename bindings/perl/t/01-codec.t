@@ -67,7 +67,7 @@ for my $case (
 }
 for my $json ('', '[]', '"x"', '{', 'nul') {
     ok(!eval { Cpanel::LiveAPI::Codec::decode_answer($json, 'there'); 1 }, "no object: '$json'");
-    like($@, qr/there: what came is no LiveAPI answer/, 'and says so');
+    like($@, qr/there: the response is not a LiveAPI answer/, 'and says so');
 }
 
 done_testing;

@@ -10,11 +10,12 @@ use LiveAPI\Packed;
 use LiveAPI\Transport;
 
 /**
- * The client of cPanel's LiveAPI, under the names of cPanel's documentation ("Guide to
- * the LiveAPI System"). It runs unchanged against liveapid and on a cPanel server.
+ * A client for cPanel's LiveAPI, with the names of cPanel's documentation ("Guide to the
+ * LiveAPI System"). Programs run unchanged with liveapid and on a cPanel server.
  *
- * A call that the host refuses is an answer and no exception; exceptions say that there
- * is no host, or that it hung up. All of them implement LiveAPI\Exception\LiveApiException.
+ * If the host rejects a call, the method returns the host's answer with the error. A method
+ * throws an exception if no host can be reached or the host closes the session. All exceptions
+ * implement LiveAPI\Exception\LiveApiException.
  */
 class CPANEL
 {
@@ -32,16 +33,16 @@ class CPANEL
     private ?array $frame = null;
 
     /**
-     * Opens a session. One is enough for a program.
+     * Opens a session. A program needs only one session.
      *
-     * @param Transport|null $transport a connection of one's own; null finds the host
+     * @param Transport|null $transport a connection to use; null finds the host
      */
     public function __construct(?Transport $transport = null)
     {
         $this->log = new DebugLog();
         $this->transport = $transport ?? Connector::connect();
         $this->connected = true;
-        // Where the host refused at once it may be gone already; its reason can be read.
+        // A host that rejects the session may have closed it already. Its reason can still be read.
         $this->transport->write(Codec::frame(Codec::ENABLE_JSON));
         $answer = $this->read();
         if (($answer['cpanelresult']['data']['result'] ?? null) !== 'json') {
@@ -51,7 +52,7 @@ class CPANEL
         }
         if (Packed::available()) {
             $this->transport->write(Codec::frame(Packed::ENABLE));
-            // A host that does not know it says so, and the session goes on in JSON.
+            // A host without MessagePack answers with an error, and the session continues in JSON.
             $this->packed = ($this->read()['cpanelresult']['data']['result'] ?? null) === 'msgpack';
         }
     }
@@ -117,7 +118,7 @@ class CPANEL
     }
 
     /**
-     * Runs a function of UAPI, by its older name.
+     * The older name of uapi.
      *
      * @param array<string, mixed> $args
      * @return array<string, mixed>
@@ -147,9 +148,9 @@ class CPANEL
     }
 
     /**
-     * Sends a tag as it is.
+     * Sends a tag unchanged.
      *
-     * @param int|bool $skip_return 1 reads the answer and drops it
+     * @param int|bool $skip_return 1 reads and discards the answer
      * @return array<string, mixed>|null
      */
     public function exec($code, $skip_return = 0)
@@ -159,7 +160,7 @@ class CPANEL
     }
 
     /**
-     * Returns the whole answer that a variable's value comes in.
+     * Returns the complete answer with a variable's value.
      *
      * @return array<string, mixed>
      */
@@ -199,7 +200,7 @@ class CPANEL
     }
 
     /**
-     * Returns a text of the locale.
+     * Returns the locale's text for a key.
      *
      * @return string
      */
@@ -224,7 +225,7 @@ class CPANEL
     }
 
     /**
-     * Returns the HTML that a page begins with.
+     * Returns the HTML for the start of a page.
      *
      * @return string
      */
@@ -235,7 +236,7 @@ class CPANEL
     }
 
     /**
-     * Returns the HTML that a page ends with.
+     * Returns the HTML for the end of a page.
      *
      * @return string
      */
@@ -246,7 +247,7 @@ class CPANEL
     }
 
     /**
-     * Sets the debug level; 0 is off.
+     * Sets the debug level. 0 turns the log off.
      *
      * @return int 1
      */
@@ -269,9 +270,9 @@ class CPANEL
     }
 
     /**
-     * Writes to the debug log where $level is at least the debug level.
+     * Writes to the debug log if $level is at least the debug level.
      *
-     * @return int 1 where it was written, else 0
+     * @return int 1 if it was written, else 0
      */
     public function debug_log($level, $message, $stderr = false)
     {
@@ -281,7 +282,7 @@ class CPANEL
     /**
      * Writes a value or a JSON text to the debug log.
      *
-     * @return int 1 where it was written, else 0
+     * @return int 1 if it was written, else 0
      */
     public function debug_log_json($json)
     {
@@ -289,12 +290,12 @@ class CPANEL
         return (int) $this->log->write(max(1, $this->log->level()), $text, false);
     }
 
-    /** Ends the session. The last call of a program. */
+    /** Ends the session. Call it last. */
     public function end()
     {
         if ($this->connected && $this->transport->write(Codec::frame(Codec::SHUTDOWN))) {
             while ($this->transport->read() !== '') {
-                continue; // A host may answer; it closes then.
+                continue; // A host may answer before it closes the session.
             }
         }
         $this->disconnect();
@@ -323,7 +324,7 @@ class CPANEL
             return $this->last;
         }
         try {
-            $this->last = $this->read(); // A host that hung up has said why.
+            $this->last = $this->read(); // A host that closed the session may have sent its reason.
         } catch (ConnectionException $e) {
             throw ConnectionException::closed();
         } finally {
@@ -344,7 +345,7 @@ class CPANEL
             $json = Codec::readAnswer($this->transport, $this->rest);
             return Codec::decode($json, $this->transport->name());
         } catch (ConnectionException $e) {
-            $this->disconnect(); // A later answer would be taken for another call's.
+            $this->disconnect(); // Otherwise a late answer would be read as the next call's.
             throw $e;
         }
     }
@@ -373,7 +374,7 @@ class CPANEL
     {
         $last = $this->last;
         $answer = $this->uapi('Chrome', 'get_dom', ['page_title' => $title, 'app_key' => $appKey]);
-        $this->last = $last; // get_result is about the program's own calls.
+        $this->last = $last; // get_result returns results of the program's own calls.
         $data = $answer['cpanelresult']['result']['data'] ?? null;
         return is_array($data) ? $data : [];
     }

@@ -8,10 +8,10 @@ use LiveAPI\Exception\ConnectionException;
 use LiveAPI\Exception\UsageException;
 
 /**
- * The LiveAPI wire: requests to frames, answers to arrays. It does no I/O.
+ * Encodes and decodes the LiveAPI protocol. It does no I/O.
  *
- * Text goes out byte for byte, also where it is no UTF-8: the host is the judge of that
- * and answers in the caller's own envelope. json_encode would refuse it, or change it.
+ * Text is sent byte for byte, even if it is not UTF-8: the host checks it and answers in the
+ * caller's own envelope. json_encode would reject or change such text.
  */
 final class Codec
 {
@@ -22,7 +22,7 @@ final class Codec
     private const CLOSE = '</cpanelresult>';
     private const DEPTH = 32;
 
-    /** Bytes of one answer; a host bounds its own far below. */
+    /** Bytes of one answer. A host's own limit is far lower. */
     private const MAX_ANSWER = 128 << 20;
 
     public static function frame(string $payload): string
@@ -47,7 +47,7 @@ final class Codec
     }
 
     /**
-     * Reads one answer and returns its JSON. $rest keeps what came after it.
+     * Reads one answer and returns its JSON. $rest keeps the bytes after the answer.
      */
     public static function readAnswer(Transport $transport, string &$rest): string
     {
@@ -74,8 +74,8 @@ final class Codec
     }
 
     /**
-     * Decodes an answer's JSON. API 1 and UAPI answers get the level cpanelresult that
-     * API 2 has on the wire.
+     * Decodes an answer's JSON. Only API 2 answers have the level cpanelresult on the wire; it is
+     * added to API 1 and UAPI answers.
      *
      * @return array<string, mixed>
      */
@@ -103,7 +103,7 @@ final class Codec
             return self::collection($value, $depth + 1);
         }
         if (is_bool($value)) {
-            return $value ? '1' : '0'; // cPanel's booleans.
+            return $value ? '1' : '0'; // cPanel's booleans are 1 and 0.
         }
         if ($value === null) {
             return 'null';

@@ -7,8 +7,8 @@ namespace LiveAPI;
 use LiveAPI\Exception\ConnectionException;
 
 /**
- * Finds the host: the socket that the environment names, as on a cPanel server; the
- * socket of a host that runs; or a host of one's own over pipes.
+ * Finds the host: the socket in the environment, as on a cPanel server, or the socket of a
+ * running host. If there is neither, it starts a host for this session.
  */
 final class Connector
 {
@@ -22,12 +22,12 @@ final class Connector
                 return self::socket($path);
             }
         }
-        // A configuration that is named has a host of its own.
+        // LIVEAPID_CONFIG names a configuration of another host.
         if ((string) getenv('LIVEAPID_CONFIG') === '' && @filetype(self::DEFAULT_SOCKET) === 'socket') {
             try {
                 return self::socket(self::DEFAULT_SOCKET);
             } catch (ConnectionException $e) {
-                // A host that died may have left it; one of one's own serves as well.
+                // A host that crashed may have left the socket. Start a host instead.
             }
         }
         return self::process((string) getenv('LIVEAPID') ?: 'liveapid');
@@ -42,7 +42,7 @@ final class Connector
         return new StreamTransport($path, $stream, $stream);
     }
 
-    /** Tells whether there is such a program: proc_open itself can't. */
+    /** Tells whether the program exists. proc_open does not report it. */
     private static function runs(string $program): bool
     {
         if (strpos($program, '/') !== false) {

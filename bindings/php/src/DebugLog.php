@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace LiveAPI;
 
 /**
- * The debug log of a LiveAPI program: off by default, in a file of the user's alone.
+ * The debug log of a LiveAPI program. It is off by default. Only the user can read its file.
  */
 final class DebugLog
 {
@@ -22,7 +22,7 @@ final class DebugLog
         return $this->level;
     }
 
-    /** The log's path, settled on first use. */
+    /** Returns the log's path, which is chosen at the first use. */
     public function path(): string
     {
         if ($this->path === '') {
@@ -32,7 +32,7 @@ final class DebugLog
         return $this->path;
     }
 
-    /** Logs where the log is on and the level is at least its own; tells whether it did. */
+    /** Writes a message if the log is on and $level is at least its level. Tells whether it was written. */
     public function write(int $level, string $message, bool $stderr): bool
     {
         if ($this->level === 0 || $level < $this->level) {

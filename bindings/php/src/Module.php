@@ -8,9 +8,9 @@ use LiveAPI\Exception\ModuleFailure;
 use LiveAPI\Exception\UsageException;
 
 /**
- * A module for liveapid, written in PHP. The host starts the script when somebody calls the
- * module, once for each account and with that account's rights, and starts it again after it
- * ended. Calls come one at a time. What the script prints goes to the host's log.
+ * A module for liveapid, written in PHP. The host starts the script at the first call of the
+ * module, once for each account and with that account's rights. If the script exits, the next
+ * call starts it again. Calls arrive one at a time. The script's output goes to the host's log.
  */
 final class Module
 {
@@ -18,7 +18,7 @@ final class Module
     private const DEPTH = 32;
     private const MAX = 16 << 20;
 
-    /** Marks a text that is no UTF-8. */
+    /** The key for text that is not UTF-8. */
     private const BYTES = '$base64';
 
     private string $name;
@@ -43,8 +43,8 @@ final class Module
      * Adds a UAPI function.
      *
      * @param array<string, mixed>            $about help, returns, params (a list of arrays with name, type,
-     *                                               required and help), roles (['account'] where it is left
-     *                                               out), changes, feature, open
+     *                                               required and help), roles (by default ['account']),
+     *                                               changes, feature, open
      * @param callable(ModuleCall): mixed     $do
      */
     public function uapi(string $name, array $about, callable $do): self
@@ -64,7 +64,7 @@ final class Module
     }
 
     /**
-     * Adds an API 1 function: its parameters have places, and its data is the printed text.
+     * Adds an API 1 function: its parameters are positional, and its data is the printed text.
      *
      * @param array<string, mixed>        $about
      * @param callable(ModuleCall): mixed $do
@@ -75,8 +75,8 @@ final class Module
     }
 
     /**
-     * Calls $do with the operator's settings before the first call. Where it throws a
-     * ModuleFailure, the module is not served and the text is in the host's log.
+     * Calls $do with the operator's settings before the first call. If it throws a
+     * ModuleFailure, the module is not served and the host logs the message.
      *
      * @param callable(array<string, mixed>): void $do
      */
@@ -87,7 +87,7 @@ final class Module
     }
 
     /**
-     * Answers the host until it ends the script.
+     * Serves calls until the host ends the script.
      */
     public function serve(): void
     {
@@ -99,7 +99,7 @@ final class Module
         while (($document = self::read()) !== null) {
             $answer = $this->answer($document);
             if (getmypid() !== $process) {
-                exit(1); // A child of the module's own is no second server.
+                exit(1); // A child process that the module forked must not continue to serve.
             }
             if (isset($document['call']['id'])) {
                 $answer['id'] = $document['call']['id'];
@@ -109,7 +109,7 @@ final class Module
     }
 
     /**
-     * Answers one document of the host.
+     * Returns the answer to one document of the host.
      *
      * @param  array<string, mixed> $document
      * @return array<string, mixed>
@@ -130,8 +130,8 @@ final class Module
     }
 
     /**
-     * Keeps standard input and output for the host alone: what the module's own code prints
-     * must not get between. Streams that are opened next take the free descriptors.
+     * Reserves standard input and output for the host, so that output of the module's own code does
+     * not mix with the answers. The streams opened after each fclose get descriptors 0 and 1.
      */
     public static function takeStreams(): void
     {
@@ -209,7 +209,7 @@ final class Module
         } catch (ModuleFailure $failure) {
             return self::error($failure->kind(), $failure->getMessage());
         } catch (\Throwable $fault) {
-            // Without the trace, whose arguments may be passwords.
+            // The trace is not logged: its arguments may contain passwords.
             fwrite(STDERR, sprintf(
                 "call %s: %s: %s in %s line %d\n",
                 $call->id(),
@@ -267,7 +267,7 @@ final class Module
         $flags = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
         $json = (string) json_encode($document, $flags);
         if ($json === '' || strlen($json) > self::MAX) {
-            fwrite(STDERR, "the answer can't be sent: it is too long, or holds what JSON can't say\n");
+            fwrite(STDERR, "could not send the answer: it is too long, or JSON can't represent it\n");
             $json = (string) json_encode(self::error('internal', ''));
         }
         $frame = strlen($json) . "\n" . $json;

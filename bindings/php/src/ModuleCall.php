@@ -7,7 +7,7 @@ namespace LiveAPI;
 use LiveAPI\Exception\ModuleFailure;
 
 /**
- * One call, as a function of a Module sees it.
+ * A call of a module's function.
  */
 final class ModuleCall
 {
@@ -34,7 +34,7 @@ final class ModuleCall
     }
 
     /**
-     * Returns an argument, or $else where it is absent.
+     * Returns an argument, or $else if it is absent.
      *
      * @param  mixed $else
      * @return mixed
@@ -58,7 +58,7 @@ final class ModuleCall
     }
 
     /**
-     * Returns the account: name, uid, gid, home, domains and, where there are any, features
+     * Returns the account: name, uid, gid, home, domains and, if the account has any, features
      * and data.
      *
      * @return array<string, mixed>
@@ -95,7 +95,7 @@ final class ModuleCall
     }
 
     /**
-     * Returns who calls: account, mailbox or admin.
+     * Returns the caller's role: account, mailbox or admin.
      */
     public function role(): string
     {
@@ -129,8 +129,8 @@ final class ModuleCall
     }
 
     /**
-     * Ends the call with an error that the caller sees. Whatever else a function throws is
-     * written to the host's log, and the caller sees an id.
+     * Ends the call with an error message for the caller. If a function throws another exception,
+     * its message goes to the host's log, and the caller gets only the call's id.
      *
      * @param  string $kind invalid, not_found, failed, denied or unavailable
      * @return never
@@ -141,7 +141,7 @@ final class ModuleCall
     }
 
     /**
-     * Returns what goes beside the data.
+     * Returns the messages, warnings and metadata of the answer.
      *
      * @return array<string, mixed>
      */

@@ -8,8 +8,8 @@ use LiveAPI\Exception\ConnectionException;
 use LiveAPI\Exception\UsageException;
 
 /**
- * The wire in MessagePack, an extension of liveapid: used where PHP's msgpack extension is
- * there and the host speaks it too. It does no I/O of its own.
+ * The LiveAPI protocol in MessagePack, an extension of liveapid. It is used if PHP's msgpack
+ * extension is loaded and the host supports it. It opens no connections.
  */
 final class Packed
 {
@@ -19,9 +19,9 @@ final class Packed
     private const MAX_ANSWER = 128 << 20;
 
     /**
-     * Tells whether it can be asked for. A socket that cPanel's variables name may be a cPanel
-     * server's, which must not be asked; whoever sets them for liveapid sets
-     * LIVEAPI_ENCODING=msgpack too. LIVEAPI_ENCODING=json keeps to JSON everywhere.
+     * Tells whether the client may ask for MessagePack. The socket in cPanel's variables may belong
+     * to a cPanel server, which does not know it. If the variables name liveapid's socket, set
+     * LIVEAPI_ENCODING=msgpack too. LIVEAPI_ENCODING=json turns MessagePack off.
      */
     public static function available(): bool
     {
@@ -49,7 +49,7 @@ final class Packed
     }
 
     /**
-     * Reads one answer. $rest keeps what came after it.
+     * Reads one answer. $rest keeps the bytes after the answer.
      *
      * @return array<string, mixed>
      */
@@ -96,7 +96,7 @@ final class Packed
             throw UsageException::depth(self::DEPTH);
         }
         if (is_bool($value)) {
-            return $value ? 1 : 0; // cPanel's booleans.
+            return $value ? 1 : 0; // cPanel's booleans are 1 and 0.
         }
         if (is_float($value) && !is_finite($value)) {
             throw UsageException::value('float');

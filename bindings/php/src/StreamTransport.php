@@ -5,12 +5,12 @@ declare(strict_types=1);
 namespace LiveAPI;
 
 /**
- * A transport over PHP streams: a socket, or the two pipes of a host that was started
- * for this session alone.
+ * A transport over PHP streams: a socket, or the two pipes of a host that was started for this
+ * session.
  */
 final class StreamTransport implements Transport
 {
-    /** The host bounds every call; this only keeps PHP's 60 seconds from cutting one short. */
+    /** The host limits the time of a call. This overrides PHP's default of 60 seconds. */
     private const PATIENCE_SECONDS = 86400;
 
     private string $name;
@@ -25,9 +25,9 @@ final class StreamTransport implements Transport
     private $process;
 
     /**
-     * @param resource      $in      what the host writes
-     * @param resource      $out     what the host reads; may be the same stream
-     * @param resource|null $process what proc_open returned, to be waited for
+     * @param resource      $in      the stream from the host
+     * @param resource      $out     the stream to the host; may be the same stream
+     * @param resource|null $process the process from proc_open; close waits for it
      */
     public function __construct(string $name, $in, $out, $process = null)
     {

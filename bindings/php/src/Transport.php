@@ -9,15 +9,15 @@ namespace LiveAPI;
  */
 interface Transport
 {
-    /** Says whom one talks to, for messages. */
+    /** Returns the host's name for messages: the socket's path or the program. */
     public function name(): string;
 
-    /** Sends all bytes; false where the host has hung up. */
+    /** Sends all bytes. Returns false if the host closed the connection. */
     public function write(string $bytes): bool;
 
-    /** Returns the bytes that come next, at least one; '' where there are no more. */
+    /** Returns the next bytes, or '' at the end. */
     public function read(): string;
 
-    /** Hangs up. Safe to call again. */
+    /** Closes the connection. May be called again. */
     public function close(): void;
 }

@@ -105,7 +105,7 @@ final class CodecTest extends TestCase
                 Codec::decode($json, 'there');
                 $this->fail('it was decoded');
             } catch (ConnectionException $e) {
-                $this->assertStringContainsString('there: what came is no LiveAPI answer', $e->getMessage());
+                $this->assertStringContainsString('there: the response is not a LiveAPI answer', $e->getMessage());
             }
         }
     }

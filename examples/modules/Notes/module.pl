@@ -1,4 +1,4 @@
-# A module in Perl: notes that an account keeps in its home.
+# A module in Perl. It stores an account's notes in its home directory.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ $module->configure(sub {
 
 $module->uapi('add',
     help    => 'Keep a note.',
-    returns => 'How many notes there are.',
+    returns => 'The number of notes.',
     changes => 1,
     params  => [{name => 'text', required => 1, help => 'The note, one line.'}],
     do      => sub {
@@ -32,7 +32,7 @@ $module->uapi('add',
         my $text = $call->get('text');
         $call->fail("The \xe2\x80\x98text\xe2\x80\x99 argument must be one line.") if $text =~ /[\r\n]/;
         my $count = () = notes($call);
-        $call->fail("There are $count notes already, and no more can be kept.", 'failed') if $count >= $most;
+        $call->fail("$count notes are stored, which is the limit.", 'failed') if $count >= $most;
         open my $out, '>>', file($call) or die file($call) . ": $!\n";
         print {$out} "$text\n" or die "write: $!\n";
         close $out or die "write: $!\n";

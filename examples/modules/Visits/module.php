@@ -1,6 +1,6 @@
 <?php
 
-// A module in PHP: it counts visits for as long as its worker runs.
+// A module in PHP. It counts visits while its worker runs.
 
 declare(strict_types=1);
 
@@ -14,7 +14,7 @@ $module->uapi(
     'count',
     [
         'help' => 'Count a visit.',
-        'returns' => 'How many visits the page had.',
+        'returns' => 'The number of visits to the page.',
         'changes' => true,
         'params' => [['name' => 'page', 'required' => true, 'help' => 'The page.']],
     ],

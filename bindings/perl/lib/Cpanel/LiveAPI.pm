@@ -16,7 +16,7 @@ use Cpanel::LiveAPI::Transport ();
 
 our $VERSION = '0.1.0';
 
-# The wording that LiveAPI programs know.
+# LiveAPI programs know this wording.
 my $CLOSED = 'The LivePHP Socket has closed, unable to continue.';
 
 sub new {
@@ -24,7 +24,7 @@ sub new {
     my $transport = $options{transport} || Cpanel::LiveAPI::Transport->find;
     my $self = bless {transport => $transport, rest => '', debug => 0}, $class;
 
-    # Where the host refused at once it may be gone already; its reason can be read.
+    # A host that rejects the session may have closed it already. Its reason can still be read.
     $transport->send(Cpanel::LiveAPI::Codec::frame(Cpanel::LiveAPI::Codec::ENABLE_JSON));
     my $answer = $self->_read->{cpanelresult};
     my $data   = $answer->{data};
@@ -36,7 +36,7 @@ sub new {
     }
     if (Cpanel::LiveAPI::Packed::available()) {
 
-        # A host that does not know it says so, and the session goes on in JSON.
+        # A host without MessagePack answers with an error, and the session continues in JSON.
         $transport->send(Cpanel::LiveAPI::Codec::frame(Cpanel::LiveAPI::Packed::ENABLE));
         $result = _result($self->_read);
         $self->{packed} = defined $result && $result eq 'msgpack' ? 1 : 0;
@@ -158,7 +158,7 @@ sub debug_log {
     (my $dir = $path) =~ s{/[^/]+\z}{};
     eval { File::Path::make_path($dir, {mode => oct '700'}) };
 
-    # For the user alone, and never through a link that somebody laid.
+    # Only the user can read the file, and a symbolic link is not followed.
     my $flags = Fcntl::O_WRONLY() | Fcntl::O_APPEND() | Fcntl::O_CREAT() | Fcntl::O_NOFOLLOW();
     sysopen my $log, $path, $flags, oct '600' or return 0;
     my $written = syswrite $log, $line;
@@ -175,7 +175,7 @@ sub end {
     my ($self) = @_;
     my $transport = $self->{transport} or return;
     if ($transport->send(Cpanel::LiveAPI::Codec::frame(Cpanel::LiveAPI::Codec::SHUTDOWN))) {
-        1 while $transport->receive ne '';    # A host may answer; it closes then.
+        1 while $transport->receive ne '';    # A host may answer before it closes the session.
     }
     $self->_disconnect;
     return;
@@ -192,7 +192,7 @@ sub _send {
     my ($self, $frame) = @_;
     my $transport = $self->{transport} or Carp::croak($CLOSED);
     return $self->_read if $transport->send($frame);
-    my $answer = eval { $self->_read };    # A host that hung up has said why.
+    my $answer = eval { $self->_read };    # A host that closed the session may have sent its reason.
     $self->_disconnect;
     Carp::croak($CLOSED) if !$answer;
     return $answer;
@@ -208,7 +208,7 @@ sub _read {
     };
     if (!$answer) {
         my $error = $@;
-        $self->_disconnect;    # A later answer would be taken for another call's.
+        $self->_disconnect;    # Otherwise a late answer would be read as the next call's.
         die $error;
     }
     return $answer;
@@ -264,27 +264,27 @@ Cpanel::LiveAPI - call cPanel's APIs from a LiveAPI program
 
 =head1 DESCRIPTION
 
-The client of the LiveAPI, under the names of cPanel's documentation. A program that uses
-it runs unchanged against liveapid and on a cPanel server. It needs core modules only.
+A client for the LiveAPI, with the names of cPanel's documentation. Programs run unchanged
+with liveapid and on a cPanel server. Only core modules are needed.
 
-The host is found by C<CPANEL_CONNECT_SOCKET>, C<CPANEL_PHPCONNECT_SOCKET> or
-C<LIVEAPI_SOCKET>; then at F</run/liveapid/liveapi.sock>; or else a C<liveapid stdio> is
-started for this session (C<LIVEAPID> names the program).
+The client connects to the socket in C<CPANEL_CONNECT_SOCKET>, C<CPANEL_PHPCONNECT_SOCKET> or
+C<LIVEAPI_SOCKET>. If none is set, it connects to F</run/liveapid/liveapi.sock>. If there is no
+such socket either, it starts C<liveapid stdio> for this session (C<LIVEAPID> names the program).
 
-A call that the host refuses is an answer. Methods die where there is no host or it hung
-up, and croak where they are misused.
+If the host rejects a call, the method returns the host's answer with the error. Methods die if
+no host can be reached or the host closes the session, and croak if they are called wrongly.
 
 =head2 Text
 
-Give bytes in UTF-8 or decoded characters, as you have them. A string that is neither
-marked as characters nor valid UTF-8 is read as Perl reads it, one character a byte.
-Answers hold UTF-8 bytes.
+Pass UTF-8 bytes or decoded characters. A string that is neither marked as characters nor
+valid UTF-8 is read as Latin-1, as Perl does: each byte is a character. Answers contain UTF-8
+bytes.
 
 =head1 METHODS
 
 =head2 new
 
-Opens a session. One is enough for a program.
+Opens a session. A program needs only one session.
 
 =head2 api($type, $version, $module, $function, $args)
 
@@ -301,7 +301,7 @@ Runs a function of API 2: C<< $answer->{cpanelresult}{data} >> is its list of re
 
 =head2 api3($module, $function, \%args)
 
-Is C<uapi> by its older name.
+The older name of C<uapi>.
 
 =head2 uapi($module, $function, \%args)
 
@@ -309,19 +309,19 @@ Runs a function of UAPI: C<< $answer->{cpanelresult}{result} >> has status, data
 
 =head2 exec($tag, $skip_return)
 
-Sends a tag as it is. With a true C<$skip_return> the answer is read and dropped.
+Sends a tag unchanged. If C<$skip_return> is true, the answer is read and discarded.
 
 =head2 fetch($variable)
 
-Returns the whole answer in which a variable's value comes.
+Returns the complete answer with a variable's value.
 
 =head2 cpanelif($expression)
 
-Returns 1 where the expression is true, else 0.
+Returns 1 if the expression is true, else 0.
 
 =head2 cpanelfeature($name)
 
-Returns 1 where the account has the feature, else 0.
+Returns 1 if the account has the feature, else 0.
 
 =head2 cpanelprint($variable)
 
@@ -329,19 +329,19 @@ Returns a variable's value.
 
 =head2 cpanellangprint($key)
 
-Returns a text of the locale.
+Returns the locale's text for a key.
 
 =head2 header($title, $app_key)
 
-Returns the HTML that a page begins with.
+Returns the HTML for the start of a page.
 
 =head2 footer
 
-Returns the HTML that a page ends with.
+Returns the HTML for the end of a page.
 
 =head2 set_debug($level)
 
-Sets the debug level; 0 is off. The log never holds arguments.
+Sets the debug level. 0 turns the log off. Arguments of calls are never logged.
 
 =head2 get_debug_level
 
@@ -353,16 +353,16 @@ Returns the path of the debug log, in F<~/.cpanel>.
 
 =head2 debug_log($level, $message, $stderr)
 
-Logs where C<$level> is at least the debug level, and also to standard error where
-C<$stderr> is true. Returns 1 where it was written, else 0.
+Writes a message to the log if C<$level> is at least the debug level, and also to standard error
+if C<$stderr> is true. Returns 1 if the message was written to the log, else 0.
 
 =head2 debug_log_json($json)
 
-Logs a JSON text, or a reference as JSON. Returns 1 where it was written, else 0.
+Writes a JSON text, or a reference as JSON, to the log. Returns 1 if it was written, else 0.
 
 =head2 end
 
-Ends the session. The last call of a program.
+Ends the session. Call it last.
 
 =head1 LICENSE
 

@@ -17,12 +17,12 @@ our $VERSION = '0.1.0';
 
 my $DEPTH    = 32;
 my $MAX      = 16 << 20;           # Bytes of one document.
-my $BYTES    = '$base64';          # Marks a text that is no UTF-8.
+my $BYTES    = '$base64';          # The key for text that is not UTF-8.
 my %API      = (api1 => 1, api2 => 2, uapi => 3);
-my ($IN, $OUT, $PID);
+my ($IN, $OUT, $OWNER);
 
-# The host talks over standard input and output. Whatever the module's own code prints must
-# not get between, so both are taken away before any of it runs.
+# The host uses standard input and output. Output of the module's own code must not mix with
+# the answers, so both are replaced before that code runs.
 sub import {
     _take_streams() if defined $ENV{LIVEAPI_MODULE} && !$IN;
     return;
@@ -76,13 +76,13 @@ sub configure {
 
 sub serve {
     my ($self) = @_;
-    Carp::croak('a module is started by its host: put it into the modules directory and call it') if !defined $ENV{LIVEAPI_MODULE};
+    Carp::croak('the host starts a module: put this file into the modules directory and call the module') if !defined $ENV{LIVEAPI_MODULE};
     _take_streams() if !$IN;
     while (defined(my $document = _read())) {
         my $answer = $self->answer($document);
 
-        # A child of the module's own whose work has come to its end is no second server.
-        POSIX::_exit(1) if $$ != $PID;
+        # A child process that the module forked must not continue to serve.
+        POSIX::_exit(1) if $$ != $OWNER;
         $answer->{id} = $document->{call}{id} if ref $document->{call} eq 'HASH';
         _write($answer);
     }
@@ -117,7 +117,7 @@ sub _describe {
     return {modules => [\%module]};
 }
 
-# Everything that could make the document unfit to be sent happens within the call's eval.
+# _result checks the answer inside the call's eval, so that invalid data fails that call alone.
 sub _result {
     my ($call, $data) = @_;
     my $answer = {data => $data, messages => $call->{messages}, warnings => $call->{warnings}};
@@ -138,22 +138,22 @@ sub _take_streams {
     open STDIN,  '<',  '/dev/null' or die "liveapi: /dev/null: $!\n";
     open STDOUT, '>&', \*STDERR or die "liveapi: standard error: $!\n";
     binmode $_ for $IN, $OUT;
-    STDOUT->autoflush(1);    # So that the host's log has it when it was printed.
-    $PID = $$;
+    STDOUT->autoflush(1);    # Each line reaches the host's log at once.
+    $OWNER = $$;
     return;
 }
 
-# Returns the next document, and nothing at the end.
+# Returns the next document, or nothing at the end of input.
 sub _read {
     local $/ = "\n";
     local ($@, $!);
     my $length = readline $IN;
     return if !defined $length;
-    $length =~ /\A([0-9]{1,10})\n\z/ && $1 <= $MAX or die "liveapi: what came from the host is no document\n";
-    my $size = $1;
+    my ($size) = $length =~ /\A([0-9]{1,10})\n\z/;
+    die "liveapi: the host sent an invalid document\n" if !defined $size || $size > $MAX;
     my $json = '';
     while (length($json) < $size) {
-        read $IN, $json, $size - length($json), length($json) or die "liveapi: the host closed its end within a document\n";
+        read $IN, $json, $size - length($json), length($json) or die "liveapi: the host closed the stream within a document\n";
     }
     return _bytes(JSON::PP->new->utf8->max_depth(64)->decode($json));
 }
@@ -171,7 +171,7 @@ sub _write {
     return;
 }
 
-# Text from the host becomes bytes, as LiveAPI programs have it.
+# Converts text from the host to bytes, as in answers to LiveAPI programs.
 sub _bytes {
     my ($value) = @_;
     if (ref $value eq 'HASH') {
@@ -190,11 +190,10 @@ sub _bytes {
     return $value;
 }
 
-# Data from the module becomes what JSON::PP sends as it is meant: numbers as numbers, text
-# as characters.
+# Prepares data from the module for JSON::PP: numbers stay numbers, text becomes characters.
 sub _clean {
     my ($value, $depth) = @_;
-    die "the data is nested deeper than $DEPTH, or holds itself\n" if $depth > $DEPTH;
+    die "the data is nested deeper than $DEPTH, or contains itself\n" if $depth > $DEPTH;
     return $value if !defined $value || JSON::PP::is_bool($value);
     my $type = ref $value;
     if ($type eq '') {
@@ -208,7 +207,7 @@ sub _clean {
         my $name;
         for my $key (keys %$value) {
             $name = _characters("$key");
-            die "a key of the data is no text: it is not UTF-8\n" if ref $name;
+            die "a key of the data is not UTF-8\n" if ref $name;
             $copy{$name} = _clean($value->{$key}, $depth + 1);
         }
         return \%copy;
@@ -217,7 +216,7 @@ sub _clean {
     die "data of type $type can't be sent: use text, numbers, undef, hashes and arrays\n";
 }
 
-# Text that can't be characters of JSON goes as its bytes.
+# Text that is not UTF-8 is sent as bytes in base64.
 sub _characters {
     my ($text) = @_;
     utf8::encode($text) if utf8::is_utf8($text);
@@ -256,27 +255,27 @@ LiveAPI::Module - write a module for liveapid in Perl
 
 =head1 DESCRIPTION
 
-The host starts the script when somebody calls the module, once for each account and with
-that account's rights, and starts it again after it ended. Calls come one at a time. What the
-script prints goes to the host's log; standard input is empty.
+The host starts the script at the first call of the module, once for each account and with
+that account's rights. If the script exits, the next call starts it again. Calls arrive one at a
+time. The script's output goes to the host's log. Standard input is empty.
 
-Text comes as bytes of UTF-8, or whatever the caller sent. Text that is returned may be
-characters or bytes; bytes that are no UTF-8 go to the caller as they are.
+Arguments are bytes, in UTF-8 unless the caller sent something else. Functions may return
+characters or bytes. Bytes that are not UTF-8 reach the caller unchanged.
 
 =head1 METHODS
 
 =head2 new(name => $name, help => $text)
 
-Makes a module. The name is its directory's, or that of its F<module.toml>.
+Creates a module. The name must be the name of its directory, or the name in F<module.toml>.
 
 =head2 uapi($name, %function)
 
-Adds a UAPI function. What describes it: C<do>, the code, which gets a
+Adds a UAPI function. Its keys: C<do>, the code, which gets a
 L<call|LiveAPI::Module::Call> and returns the data; C<help>; C<returns>; C<params>, a list of
 hashes with C<name>, C<type> (string, secret, integer, flag or any), C<required> and
-C<help>; C<roles>, who may call it (account, mailbox, admin; account alone where it is left
-out); C<changes>, true where it changes something; C<feature>, which the account must have;
-C<open>, true where arguments that are not described are to reach it too.
+C<help>; C<roles>, the callers that may call it (account, mailbox, admin; by default only
+account); C<changes>, true if it changes something; C<feature>, a feature that the account must
+have; C<open>, true if it also accepts arguments that C<params> does not list.
 
 =head2 api2($name, %function)
 
@@ -284,20 +283,20 @@ Adds an API 2 function: its data is a record or a list of records.
 
 =head2 api1($name, %function)
 
-Adds an API 1 function: its parameters have places, and its data is the printed text.
+Adds an API 1 function: its parameters are positional, and its data is the printed text.
 
 =head2 configure($code)
 
-Calls the code with the operator's settings, a hash, before the first call. Where it dies,
-the module is not served and the text is in the host's log.
+Runs the code with the operator's settings, a hash, before the first call. If the code dies,
+the module is not served and the host logs the message.
 
 =head2 serve
 
-Answers the host until it ends the script. Does not return.
+Serves calls until the host ends the script. Does not return.
 
 =head2 answer($document)
 
-Answers one document of the host, for tests.
+Returns the answer to one document of the host, for tests.
 
 =head1 SEE ALSO
 

@@ -5,20 +5,20 @@ declare(strict_types=1);
 namespace LiveAPI\Exception;
 
 /**
- * There is no host, or it hung up.
+ * No host could be reached, or it closed the session.
  */
 final class ConnectionException extends \RuntimeException implements LiveApiException
 {
     public static function noSocket(string $path, string $why): self
     {
-        return new self("$path: no LiveAPI host can be reached there: $why");
+        return new self("$path: could not connect to a LiveAPI host: $why");
     }
 
     public static function noProgram(string $program): self
     {
         return new self(
-            "$program: the LiveAPI host can't be started; set LIVEAPID to the liveapid program,"
-            . ' or CPANEL_CONNECT_SOCKET to the socket of a host that runs'
+            "$program: could not start the LiveAPI host; set LIVEAPID to the liveapid program,"
+            . ' or CPANEL_CONNECT_SOCKET to the socket of a running host'
         );
     }
 
@@ -34,10 +34,10 @@ final class ConnectionException extends \RuntimeException implements LiveApiExce
 
     public static function notAnAnswer(string $where, string $why): self
     {
-        return new self("$where: what came is no LiveAPI answer: $why");
+        return new self("$where: the response is not a LiveAPI answer: $why");
     }
 
-    /** The wording that LiveAPI programs know. */
+    /** LiveAPI programs know this wording. */
     public static function closed(): self
     {
         return new self('The LivePHP Socket has closed, unable to continue.');

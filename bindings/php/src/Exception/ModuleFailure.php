@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace LiveAPI\Exception;
 
 /**
- * A failure of a module's function that its caller sees.
+ * An error of a module's function, with a message for the caller.
  */
 final class ModuleFailure extends \RuntimeException implements LiveApiException
 {

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace LiveAPI\Exception;
 
 /**
- * A call that can't be sent: the program made a mistake.
+ * The program passed arguments that can't be sent, or started a module by hand.
  */
 final class UsageException extends \InvalidArgumentException implements LiveApiException
 {
@@ -16,16 +16,16 @@ final class UsageException extends \InvalidArgumentException implements LiveApiE
 
     public static function depth(int $most): self
     {
-        return new self("the arguments are nested deeper than $most, or hold themselves");
+        return new self("the arguments are nested deeper than $most, or contain themselves");
     }
 
     public static function module(): self
     {
-        return new self('a module is started by its host: put it into the modules directory and call it');
+        return new self('the host starts a module: put this file into the modules directory and call the module');
     }
 
     public static function document(): self
     {
-        return new self('the host closed its end within a document, or what came from it is none');
+        return new self('the host closed the stream within a document, or sent an invalid document');
     }
 }

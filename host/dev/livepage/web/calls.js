@@ -1,4 +1,4 @@
-// Shows the pages that ran and the calls each made, the newest first.
+// Shows the pages that ran and their calls, newest first.
 'use strict';
 
 const milliseconds = (ns) => (ns / 1e6).toFixed(1) + ' ms';
@@ -44,7 +44,7 @@ const refresh = async () => {
       document.getElementById('runs').replaceChildren(...runs.map(show));
     }
   } catch {
-    // The server is being started again; the next try finds it.
+    // The server is restarting. The next attempt will reach it.
   }
   setTimeout(refresh, 1000);
 };

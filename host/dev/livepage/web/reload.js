@@ -1,3 +1,3 @@
-// Loads the page again when a file of the directory changes.
+// Reloads the page when a file of the directory changes.
 'use strict';
 new EventSource('/.liveapi/changes').addEventListener('change', () => location.reload());

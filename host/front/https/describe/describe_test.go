@@ -117,7 +117,7 @@ func TestOpenAPI(t *testing.T) {
 			require.NotContains(t, d.Paths["/json-api/uapi_cpanel"], "get", "a password could stand in its URL")
 			require.Len(t, d.Paths["/json-api/cpanel"]["post"].RequestBody.Content["application/json"].Schema.OneOf, 6)
 			require.Equal(t, []string{"cpanel_jsonapi_user", "cpanel_jsonapi_apiversion", "cpanel_jsonapi_module", "cpanel_jsonapi_func", "email", "password"}, d.Components.Schemas["Email.passwd_pop.3"].Required)
-			require.Contains(t, d.Info.Description, "Missing, since it can't be started at the moment: Broken.")
+			require.Contains(t, d.Info.Description, "Missing, because it can't be started at the moment: Broken.")
 		} else {
 			require.Contains(t, d.Paths["/execute/Email/list_pops"], "get")
 			require.Len(t, d.Paths["/json-api/cpanel"]["post"].RequestBody.Content["multipart/form-data"].Schema.OneOf, 2)

@@ -51,7 +51,7 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 	}
 	description := "The functions that this account can call, as their modules describe them."
 	if len(port.Missing) > 0 {
-		description += " Missing, since it can't be started at the moment: " + strings.Join(port.Missing, "; ") + "."
+		description += " Missing, because it can't be started at the moment: " + strings.Join(port.Missing, "; ") + "."
 	}
 	schemes, security := object{"basic": object{"type": "http", "scheme": "basic"}}, []any{object{"basic": []any{}}}
 	if port.Scheme != "" {

@@ -1,4 +1,4 @@
-// The pages of somebody who is signed in. Whatever a server or a person said is put in as text.
+// The pages after the sign-in. Data from a server or a user is inserted as text, never as HTML.
 import { alertText, byId, getJSON, state } from './page.js';
 import { openDashboard } from './dashboard.js';
 import { openShell } from './shell.js';

@@ -1,4 +1,4 @@
-// The mailboxes of an account, or the one of a mailbox's user: quotas as bars, and passwords.
+// Lists the account's mailboxes, or the signed-in mailbox: quotas as bars, and changing passwords.
 import { byId, call, dataOf, element, state } from './page.js';
 
 const list = { api: 3, module: 'Email', name: 'list_pops_with_disk' };
@@ -8,7 +8,7 @@ const required = { api: 3, module: 'PasswdStrength', name: 'get_required_strengt
 
 let box = '';
 let least = 0;
-let asked = 0; // The last question about a strength; answers to earlier ones are late.
+let asked = 0; // Number of the latest request for a strength. Answers to earlier requests are ignored.
 
 export async function openDashboard() {
   const boxes = byId('boxes');
@@ -25,7 +25,7 @@ export async function openDashboard() {
   boxes.replaceChildren(...records.map(card));
 }
 
-// quota returns what is shown of a mailbox's quota.
+// quota returns the elements that show a mailbox's quota.
 function quota(record) {
   if (record._diskused === undefined) return [];
   const used = Number(record._diskused);

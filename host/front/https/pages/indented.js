@@ -1,9 +1,9 @@
-// JSON as text.
+// Formats JSON as text.
 
-const most = 5_000_000; // Characters; a longer text is shown as it came.
+const most = 5_000_000; // Characters. Longer texts are shown unchanged.
 
-// indented returns JSON with line breaks, and otherwise as it was sent: a number is not read, which
-// could change it.
+// indented returns JSON with line breaks and indentation. It does not parse numbers, because that
+// could change them.
 export function indented(text) {
   if (text.length > most) return text;
   const tokens = text.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g) || [];

@@ -1,10 +1,10 @@
-// What the pages share: elements, requests, and who is signed in.
+// Shared by the pages: elements, requests, and the signed-in user.
 
 export const state = { me: null, account: '' };
 
 export const byId = (id) => document.getElementById(id);
 
-// element makes an element with attributes and children; texts become text alone.
+// element creates an element with attributes and children. Strings become text nodes.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -21,7 +21,7 @@ export function alertText(text) {
   byId('alert').hidden = !text;
 }
 
-// answered reads an answer, or says what is wrong with it.
+// answered parses a response as JSON, or throws an error for the user.
 async function answered(response) {
   if (response.status === 401 || response.redirected) {
     location.assign('/login');
@@ -39,7 +39,7 @@ export async function getJSON(path) {
   return (await answered(await fetch(path, { headers: { Accept: 'application/json' } }))).json;
 }
 
-// request returns where and what is sent for a call.
+// request returns the URL and the body of a call.
 export function request(fn, args) {
   const body = new URLSearchParams();
   let path = `execute/${fn.module}/${fn.name}`;
@@ -54,7 +54,7 @@ export function request(fn, args) {
   return { path, body };
 }
 
-// call runs a call, and returns the answer's text, its JSON and how long it took in milliseconds.
+// call runs a call, and returns the answer's text, its JSON and its duration in milliseconds.
 export async function call(fn, args) {
   const { path, body } = request(fn, args);
   const start = performance.now();
@@ -63,7 +63,7 @@ export async function call(fn, args) {
   return { ...answer, took: performance.now() - start, failure: failureOf(answer.json) };
 }
 
-// failureOf returns why a call failed; '' where it did not.
+// failureOf returns the reason why a call failed, or '' if it succeeded.
 export function failureOf(json) {
   const uapi = json.result || json;
   if ('status' in uapi && 'errors' in uapi) {
@@ -75,5 +75,5 @@ export function failureOf(json) {
   return first && first.result === 0 ? first.reason || 'It failed.' : '';
 }
 
-// dataOf returns what a call returned.
+// dataOf returns the data of an answer.
 export const dataOf = (json) => (json.cpanelresult ? json.cpanelresult.data : (json.result || json).data);

@@ -1,5 +1,5 @@
-// The page to sign in on, shown to somebody whose session in this tab goes on: back to its pages. The
-// session's token is kept for this origin alone, which has the port in it; the cookie has not.
+// On the sign-in page: if this tab still has a session, go back to its pages. The session's token is
+// stored for this origin, which includes the port. The cookie does not depend on the port.
 const token = sessionStorage.getItem('cpsess');
 if (token && !('failed' in document.body.dataset)) {
   const answer = await fetch(`/${token}/me.json`, { redirect: 'error' }).catch(() => null);

@@ -16,14 +16,14 @@ export async function openShell() {
     functions = answer.functions;
     described = state.account;
     byId('missing').hidden = !answer.missing;
-    byId('missing').textContent = answer.missing ? `Missing, since it can't be started at the moment: ${answer.missing.join('; ')}.` : '';
+    byId('missing').textContent = answer.missing ? `Missing, because it can't be started at the moment: ${answer.missing.join('; ')}.` : '';
     list();
   }
 }
 
 const api = () => Number(document.querySelector('input[name=api]:checked').value);
 
-// list shows the functions that the search finds.
+// list shows the functions that match the search.
 function list() {
   const words = byId('search').value.toLowerCase().split(/[\s:]+/).filter(Boolean);
   const found = functions.filter((fn) => fn.api === api()
@@ -78,7 +78,7 @@ function choose(fn, values = []) {
   byId('fn-name').focus();
 }
 
-// fill puts arguments into the form, as given has taken them out of it.
+// fill writes arguments into the form. It is the inverse of given.
 function fill(values) {
   const more = byId('more');
   const columns = [];
@@ -113,7 +113,7 @@ function given() {
   return [...args, ...options()];
 }
 
-// options returns the meta-parameters, by the names of the API.
+// options returns the parameters for sorting, filtering, pages and columns, with the API's names.
 function options() {
   const value = (name) => {
     const input = document.querySelector(`[data-option=${name}]`);
@@ -174,7 +174,7 @@ async function run() {
     verdict.textContent = error.message;
   } finally {
     button.disabled = false;
-    // A secret stays no longer in the form than its call takes.
+    // Clear secrets from the form as soon as their call ends.
     for (const input of byId('params').querySelectorAll('input[type=password]')) input.value = '';
     const more = byId('more');
     if (more) more.value = more.value.split('\n').filter((line) => !isSecret(fn, line.split('=')[0].trim())).join('\n');

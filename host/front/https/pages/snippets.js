@@ -1,7 +1,7 @@
-// The same call in the languages that people copy it in.
+// The call as code in several languages, for copying.
 
-// A secret is never put into code that is copied, kept in histories or shown. Of a parameter that
-// its module does not describe the name tells.
+// Secrets are replaced by placeholders in code and in the history. If a module does not describe a
+// parameter, its name decides whether it is a secret.
 const placeholder = (name) => name.toUpperCase();
 const sounds = /pass|pwd|(^|[^a-z])(secrets?|tokens?|(api|access|private)?[_-]?keys?|hash|auth|authorization|credentials?|pin|cookie)($|[^a-z])/i;
 
@@ -13,12 +13,12 @@ export function isSecret(fn, name) {
 const php = (text) => `'${text.replace(/[\\']/g, '\\$&')}'`;
 const perl = php;
 const shell = (text) => (/^[A-Za-z0-9@%_+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
-// The command lines read their values as in URLs.
+// The command lines decode their values as in URLs.
 const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B');
 
 const method = (fn) => (fn.api === 3 ? 'uapi' : 'api2');
 
-// grouped returns arguments by name, in their order: a name that is given twice has a list.
+// grouped returns the arguments by name, in their order. A repeated name has a list of values.
 function grouped(args) {
   const groups = new Map();
   for (const [name, value] of args) groups.set(name, [...(groups.get(name) || []), value]);

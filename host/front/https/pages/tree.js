@@ -1,9 +1,9 @@
-// JSON as a tree that folds.
+// Shows JSON as a tree with levels that can be closed.
 import { element } from './page.js';
 
-const most = 500; // Of the entries of one level; more would hold the page up.
+const most = 500; // Entries shown of one level. More would make the page slow.
 
-// exact reads JSON with its numbers as they were sent, where the browser can.
+// exact parses JSON and keeps the text of its numbers, if the browser supports that.
 export function exact(text) {
   if (!JSON.rawJSON) return JSON.parse(text);
   return JSON.parse(text, (key, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));

@@ -8,7 +8,7 @@ use Carp     ();
 use JSON::PP ();
 
 our $VERSION  = '0.1.0';
-our @CARP_NOT = ('Cpanel::LiveAPI');    # Misuse is reported at the program's line.
+our @CARP_NOT = ('Cpanel::LiveAPI');    # croak reports the line in the program.
 
 use constant {
     ENABLE_JSON => '<cpaneljson enable="1">',
@@ -18,7 +18,7 @@ use constant {
 my $OPEN       = '<cpanelresult>';
 my $CLOSE      = '</cpanelresult>';
 my $DEPTH      = 32;
-my $MAX_ANSWER = 128 << 20;    # Bytes; a host bounds its own answers far below.
+my $MAX_ANSWER = 128 << 20;    # Bytes. A host's own limit is far lower.
 
 sub frame {
     my ($payload) = @_;
@@ -35,7 +35,7 @@ sub action {
     return "<cpanelaction>\n{$json}\n</cpanelaction>";
 }
 
-# Reads one answer and returns its JSON. What came after it stays in $$rest.
+# Reads one answer and returns its JSON. Bytes after the answer stay in $$rest.
 sub read_answer {
     my ($transport, $rest) = @_;
     my $from = 0;
@@ -49,11 +49,11 @@ sub read_answer {
             _fail($transport, "the host closed the session after $got bytes of an answer");
         }
         $$rest .= $bytes;
-        _fail($transport, 'what came is no LiveAPI answer: it does not end') if length($$rest) > $MAX_ANSWER;
+        _fail($transport, 'the response is not a LiveAPI answer: it does not end') if length($$rest) > $MAX_ANSWER;
     }
     my $start = index $$rest, $OPEN;
     if ($start < 0 || $start > $end) {
-        _fail($transport, "what came is no LiveAPI answer: it does not begin with $OPEN");
+        _fail($transport, "the response is not a LiveAPI answer: it does not begin with $OPEN");
     }
     $start += length $OPEN;
     my $json = substr $$rest, $start, $end - $start;
@@ -62,12 +62,12 @@ sub read_answer {
     return $json;
 }
 
-# Decodes an answer's JSON; strings become UTF-8 bytes. API 1 and UAPI answers get the
-# level cpanelresult that API 2 has on the wire.
+# Decodes an answer's JSON. Strings become UTF-8 bytes. Only API 2 answers have the level
+# cpanelresult on the wire; it is added to API 1 and UAPI answers.
 sub decode_answer {
     my ($json, $where) = @_;
     my $answer = eval { JSON::PP->new->utf8->decode($json) };
-    die "liveapi: $where: what came is no LiveAPI answer: it holds no JSON object\n" if ref $answer ne 'HASH';
+    die "liveapi: $where: the response is not a LiveAPI answer: it has no JSON object\n" if ref $answer ne 'HASH';
     $answer = in_bytes($answer);
     return exists $answer->{cpanelresult} ? $answer : {cpanelresult => $answer};
 }
@@ -95,7 +95,7 @@ sub in_bytes {
 
 sub _value {
     my ($value, $depth) = @_;
-    Carp::croak("the arguments are nested deeper than $DEPTH, or hold themselves") if $depth > $DEPTH;
+    Carp::croak("the arguments are nested deeper than $DEPTH, or contain themselves") if $depth > $DEPTH;
     return 'null' if !defined $value;
     my $type = ref $value;
     return _text($value) if $type eq '';
@@ -108,9 +108,9 @@ sub _value {
     Carp::croak("an argument of type $type can't be sent: use text, numbers, undef, hashes and arrays");
 }
 
-# Perl has one type for bytes and for text. A string that Perl knows to be characters is
-# sent as UTF-8; one that is UTF-8 already goes as it is; any other is what Perl takes it
-# for, one character a byte.
+# Perl has one type for bytes and text. A string marked as characters is encoded in UTF-8.
+# Valid UTF-8 bytes are sent unchanged. Other bytes are read as Latin-1, as Perl does, and
+# encoded in UTF-8.
 sub text_bytes {
     my ($text) = @_;
     $text = "$text";
@@ -125,7 +125,8 @@ sub text_bytes {
 }
 
 sub _text {
-    my $text = text_bytes($_[0]);
+    my ($value) = @_;
+    my $text = text_bytes($value);
     $text =~ s/(["\\])/\\$1/g;
     $text =~ s/([\x00-\x1f<>])/sprintf '\\u%04x', ord $1/ge;
     return qq{"$text"};
@@ -137,21 +138,21 @@ __END__
 
 =head1 NAME
 
-Cpanel::LiveAPI::Codec - requests to frames, answers to data
+Cpanel::LiveAPI::Codec - encode LiveAPI requests, decode answers
 
 =head1 DESCRIPTION
 
-The LiveAPI wire, without any I/O of its own. L<Cpanel::LiveAPI> is what programs use.
+Encodes and decodes the LiveAPI protocol. Programs use L<Cpanel::LiveAPI>.
 
 =head1 FUNCTIONS
 
 =head2 frame($payload)
 
-Returns the payload with its length in bytes before it.
+Returns the payload, preceded by its length in bytes.
 
 =head2 action($type, $version, $module, $function, $args)
 
-Returns the payload that asks for one call.
+Returns the payload of a call.
 
 =head2 in_bytes($value)
 
@@ -159,16 +160,16 @@ Returns a copy of decoded data in which every string is UTF-8 bytes.
 
 =head2 text_bytes($text)
 
-Returns a string as the bytes that go out.
+Returns the bytes to send for a string.
 
 =head2 read_answer($transport, \$rest)
 
-Reads one answer and returns its JSON text; dies where the stream ends first. C<$rest>
-keeps what was read beyond it, for the next call.
+Reads one answer and returns its JSON text. Dies if the stream ends first. C<$rest>
+keeps the bytes that were read after the answer, for the next call.
 
 =head2 decode_answer($json, $where)
 
-Returns the answer as a hash reference, always with the level C<cpanelresult>; strings
+Returns the answer as a hash reference, always with the level C<cpanelresult>. Strings
 are UTF-8 bytes.
 
 =head1 CONSTANTS
@@ -179,6 +180,6 @@ The first payload of a session.
 
 =head2 SHUTDOWN
 
-The last one.
+The last payload of a session.
 
 =cut

@@ -10,15 +10,15 @@ use JSON::PP ();
 use Cpanel::LiveAPI::Codec ();
 
 our $VERSION  = '0.1.0';
-our @CARP_NOT = ('Cpanel::LiveAPI');    # Misuse is reported at the program's line.
+our @CARP_NOT = ('Cpanel::LiveAPI');    # croak reports the line in the program.
 
 use constant {ENABLE => '<cpanelmsgpack enable="1">'};
 
 my $DEPTH      = 32;
 my $MAX_ANSWER = 128 << 20;
 
-# A socket that cPanel's variables name may be a cPanel server's, which must not be asked;
-# whoever sets them for liveapid sets LIVEAPI_ENCODING=msgpack too.
+# The socket in cPanel's variables may belong to a cPanel server, which does not know
+# MessagePack. If the variables name liveapid's socket, set LIVEAPI_ENCODING=msgpack too.
 sub available {
     my $encoding = defined $ENV{LIVEAPI_ENCODING} ? $ENV{LIVEAPI_ENCODING} : '';
     my $upstream = grep { defined $ENV{$_} && length $ENV{$_} } qw(CPANEL_CONNECT_SOCKET CPANEL_PHPCONNECT_SOCKET);
@@ -44,7 +44,7 @@ sub tag {
     return Cpanel::LiveAPI::Codec::frame(Data::MessagePack->pack({id => $id + 0, tag => _value($tag, 0)}));
 }
 
-# Reads one answer and returns it. What came after it stays in $$rest.
+# Reads one answer and returns it. Bytes after the answer stay in $$rest.
 sub read_answer {
     my ($transport, $rest) = @_;
     my ($from, $length);
@@ -53,17 +53,17 @@ sub read_answer {
             ($from, $length) = ($+[0], $1);
             last;
         }
-        _fail($transport, 'what came is no LiveAPI answer: its length is missing')
+        _fail($transport, 'the response is not a LiveAPI answer: its length is missing')
             if $$rest !~ /\A[\r\n]*[0-9]{0,10}\z/;
         _more($transport, $rest);
     }
-    _fail($transport, 'what came is no LiveAPI answer: it does not end') if $length > $MAX_ANSWER;
+    _fail($transport, 'the response is not a LiveAPI answer: it does not end') if $length > $MAX_ANSWER;
     _more($transport, $rest) while length($$rest) < $from + $length;
     my $document = substr $$rest, $from, $length;
     substr $$rest, 0, $from + $length, '';
     my $answer = eval { Data::MessagePack->unpack($document) };
     my $result = ref $answer eq 'HASH' ? $answer->{result} : undef;
-    _fail($transport, 'what came is no LiveAPI answer: it holds no result') if ref $result ne 'HASH';
+    _fail($transport, 'the response is not a LiveAPI answer: it has no result') if ref $result ne 'HASH';
     $result = Cpanel::LiveAPI::Codec::in_bytes($result);
     return exists $result->{cpanelresult} ? $result : {cpanelresult => $result};
 }
@@ -86,7 +86,7 @@ sub _fail {
 
 sub _value {
     my ($value, $depth) = @_;
-    Carp::croak("the arguments are nested deeper than $DEPTH, or hold themselves") if $depth > $DEPTH;
+    Carp::croak("the arguments are nested deeper than $DEPTH, or contain themselves") if $depth > $DEPTH;
     return $value if !defined $value;
     my $type = ref $value;
     return Cpanel::LiveAPI::Codec::text_bytes($value) if $type eq '';
@@ -104,38 +104,37 @@ __END__
 
 =head1 NAME
 
-Cpanel::LiveAPI::Packed - the wire in MessagePack
+Cpanel::LiveAPI::Packed - the LiveAPI protocol in MessagePack
 
 =head1 DESCRIPTION
 
-An extension of liveapid, used where L<Data::MessagePack> is installed and the host speaks
-it too. L<Cpanel::LiveAPI> is what programs use.
+An extension of liveapid. It is used if L<Data::MessagePack> is installed and the host
+supports it. Programs use L<Cpanel::LiveAPI>.
 
 =head1 FUNCTIONS
 
 =head2 available
 
-Tells whether it can be asked for: not on a socket that cPanel's variables name, unless
-C<LIVEAPI_ENCODING=msgpack> says that it is liveapid's. C<LIVEAPI_ENCODING=json> keeps to
-JSON everywhere.
+Tells whether the client may ask for MessagePack. If cPanel's variables name the socket, it may
+only if C<LIVEAPI_ENCODING=msgpack> is set. C<LIVEAPI_ENCODING=json> turns MessagePack off.
 
 =head2 request($id, $version, $module, $function, $args)
 
-Returns the frame that asks for one call.
+Returns the frame of a call.
 
 =head2 tag($id, $tag)
 
-Returns the frame that sends a tag.
+Returns the frame of a tag.
 
 =head2 read_answer($transport, \$rest)
 
-Reads one answer and returns it, always with the level C<cpanelresult>; dies where the
-stream ends first.
+Reads one answer and returns it, always with the level C<cpanelresult>. Dies if the stream
+ends first.
 
 =head1 CONSTANTS
 
 =head2 ENABLE
 
-The payload that asks for MessagePack.
+The payload that requests MessagePack.
 
 =cut

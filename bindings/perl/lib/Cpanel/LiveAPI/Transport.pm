@@ -13,18 +13,18 @@ our $VERSION = '0.1.0';
 
 my $DEFAULT_SOCKET = '/run/liveapid/liveapi.sock';
 
-# On a cPanel server the first of these is set.
+# A cPanel server sets the first two.
 sub find {
     my ($class) = @_;
     for my $name (qw(CPANEL_CONNECT_SOCKET CPANEL_PHPCONNECT_SOCKET LIVEAPI_SOCKET)) {
         my $path = $ENV{$name};
         return $class->socket($path) if defined $path && length $path;
     }
-    # A configuration that is named has a host of its own.
+    # LIVEAPID_CONFIG names a configuration of another host.
     my $configured = defined $ENV{LIVEAPID_CONFIG} && length $ENV{LIVEAPID_CONFIG};
     if (!$configured && -S $DEFAULT_SOCKET) {
         my $transport = eval { $class->socket($DEFAULT_SOCKET) };
-        return $transport if $transport;    # Else a host that died left it.
+        return $transport if $transport;    # Otherwise the socket was left by a host that crashed.
     }
     my $program = $ENV{LIVEAPID};
     return $class->process(defined $program && length $program ? $program : 'liveapid');
@@ -33,7 +33,7 @@ sub find {
 sub socket {
     my ($class, $path) = @_;
     my $socket = IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(), Peer => $path)
-        or die "liveapi: $path: no LiveAPI host can be reached there: $!\n";
+        or die "liveapi: $path: could not connect to a LiveAPI host: $!\n";
     return bless {name => $path, in => $socket, out => $socket}, $class;
 }
 
@@ -41,8 +41,8 @@ sub process {
     my ($class, $program) = @_;
     my ($in, $out);
     my $pid = eval { IPC::Open2::open2($in, $out, $program, 'stdio') }
-        or die "liveapi: $program: the LiveAPI host can't be started; set LIVEAPID to the liveapid program,"
-        . " or CPANEL_CONNECT_SOCKET to the socket of a host that runs\n";
+        or die "liveapi: $program: could not start the LiveAPI host; set LIVEAPID to the liveapid program,"
+        . " or CPANEL_CONNECT_SOCKET to the socket of a running host\n";
     return bless {name => "$program stdio", in => $in, out => $out, pid => $pid, owner => $$}, $class;
 }
 
@@ -65,12 +65,10 @@ sub send {
 sub receive {
     my ($self) = @_;
     return '' if !$self->{in};
-    while (1) {
-        my $bytes = '';
-        my $got = sysread $self->{in}, $bytes, 65536;
-        next if !defined $got && $!{EINTR};
-        return $got ? $bytes : '';
-    }
+    my $bytes = '';
+    my $got;
+    do { $got = sysread $self->{in}, $bytes, 65536 } while !defined $got && $!{EINTR};
+    return $got ? $bytes : '';
 }
 
 sub close {
@@ -79,7 +77,7 @@ sub close {
         CORE::close($stream) if $stream && defined fileno $stream;
     }
     my $pid = delete $self->{pid};
-    # A fork of this program has the pid too, and no child of that number.
+    # A forked child of this program has the pid too, but must not wait for it.
     if ($pid && $self->{owner} == $$) {
         local $?;
         waitpid $pid, 0;
@@ -100,21 +98,21 @@ __END__
 
 =head1 NAME
 
-Cpanel::LiveAPI::Transport - the way to a LiveAPI host
+Cpanel::LiveAPI::Transport - connect to a LiveAPI host
 
 =head1 DESCRIPTION
 
-A two-way stream of bytes: a UNIX socket, or the pipes of a host of one's own.
-L<Cpanel::LiveAPI> is what programs use.
+A two-way stream of bytes: a UNIX socket, or the pipes of a host that was started for this
+session. Programs use L<Cpanel::LiveAPI>.
 
 =head1 METHODS
 
 =head2 find
 
-Finds the host: the socket that C<CPANEL_CONNECT_SOCKET>, C<CPANEL_PHPCONNECT_SOCKET> or
-C<LIVEAPI_SOCKET> names; F</run/liveapid/liveapi.sock> where it is there and no
-C<LIVEAPID_CONFIG> names another host's configuration; or else a
-C<liveapid stdio> of its own (C<LIVEAPID> names the program).
+Connects to the socket in C<CPANEL_CONNECT_SOCKET>, C<CPANEL_PHPCONNECT_SOCKET> or
+C<LIVEAPI_SOCKET>. If none is set, connects to F</run/liveapid/liveapi.sock>, unless
+C<LIVEAPID_CONFIG> names another host's configuration. If that fails too, starts
+C<liveapid stdio> (C<LIVEAPID> names the program).
 
 =head2 socket($path)
 
@@ -122,22 +120,22 @@ Connects to a socket, or dies.
 
 =head2 process($program)
 
-Starts a host for this session alone, or dies.
+Starts a host for this session, or dies.
 
 =head2 name
 
-Whom one talks to, for messages.
+Returns the host's name for messages: the socket's path or the program.
 
 =head2 send($bytes)
 
-Sends all bytes; false where the host has hung up.
+Sends all bytes. Returns false if the host closed the connection.
 
 =head2 receive
 
-The bytes that come next; the empty string where there are no more.
+Returns the next bytes, or the empty string at the end.
 
 =head2 close
 
-Hangs up, and waits for the host that C<process> started. Safe to call again.
+Closes the connection, and waits for the host that C<process> started. May be called again.
 
 =cut

@@ -59,17 +59,17 @@ __END__
 
 =head1 NAME
 
-LiveAPI::Module::Call - one call, as a function of a module sees it
+LiveAPI::Module::Call - a call of a module's function
 
 =head1 DESCRIPTION
 
-Functions of a L<LiveAPI::Module> get one.
+The functions of a L<LiveAPI::Module> get a call as their argument.
 
 =head1 METHODS
 
 =head2 get(@names)
 
-Returns the arguments of these names; C<undef> for those that are absent.
+Returns the arguments with these names, and C<undef> for absent arguments.
 
 =head2 has($name)
 
@@ -81,8 +81,8 @@ Returns all arguments, a hash.
 
 =head2 account
 
-Returns the account: a hash with C<name>, C<uid>, C<gid>, C<home>, C<domains> and, where there
-are any, C<features> and C<data>.
+Returns the account: a hash with C<name>, C<uid>, C<gid>, C<home>, C<domains> and, if the account
+has any, C<features> and C<data>.
 
 =head2 user
 
@@ -102,7 +102,7 @@ Tells whether the account has a feature.
 
 =head2 role
 
-Returns who calls: C<account>, C<mailbox> or C<admin>.
+Returns the caller's role: C<account>, C<mailbox> or C<admin>.
 
 =head2 id
 
@@ -122,12 +122,12 @@ Sets metadata of the answer, or returns it.
 
 =head2 fail($message, $kind)
 
-Ends the call with an error that the caller sees. The kind is C<invalid> where it is left out,
-or C<not_found>, C<failed>, C<denied>, C<unavailable>. Whatever else a function dies of is
-written to the host's log, and the caller sees an id.
+Ends the call with an error message for the caller. The kind is C<invalid> (the default),
+C<not_found>, C<failed>, C<denied> or C<unavailable>. If a function dies otherwise, its message
+goes to the host's log, and the caller gets only the call's id.
 
 =head2 new($request)
 
-Makes a call of what came from the host.
+Creates a call from the host's request.
 
 =cut

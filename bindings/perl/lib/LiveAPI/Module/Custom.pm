@@ -11,8 +11,8 @@ use LiveAPI::Module ();
 
 our $VERSION = '0.1.0';
 
-# What such modules may look up of the account.
-BEGIN { $INC{'Cpanel.pm'} = __FILE__ }    ## no critic: there is no such file, and need not be.
+# The variables of the account that custom modules may read. Cpanel.pm exists only here.
+BEGIN { $INC{'Cpanel.pm'} = __FILE__ }    ## no critic (RequireLocalizedPunctuationVars)
 
 {
 
@@ -32,7 +32,7 @@ sub load {
     my $package = "Cpanel::API::$name";
     require $file;
     my $module = LiveAPI::Module->new(name => $name, help => "The custom module $package.");
-    my $about  = do { no strict 'refs'; \%{"${package}::API"} };
+    my $about  = do { no strict 'refs'; \%{"${package}::API"} };    ## no critic (ProhibitNoStrict)
     my $gate   = _gate($package, '%API', $about->{_needs_feature});
     for my $function (_functions($package)) {
         my $spec = defined $about->{$function} ? $about->{$function} : {};
@@ -41,7 +41,7 @@ sub load {
         $module->uapi($function,
             help    => "The function ${package}::$function.",
             open    => 1,
-            changes => 1,                   # Nobody says that it does not.
+            changes => 1,                   # Custom modules do not say, so assume that it does.
             feature => _gate($package, "\$API{$function}", $spec->{needs_feature}) || $gate,
             do      => sub { return _run($code, @_) },
         );
@@ -49,7 +49,7 @@ sub load {
     return $module;
 }
 
-# A gate that can't be understood must not stand open.
+# If needs_feature is not understood, the module must not be served without the check.
 sub _gate {
     my ($package, $where, $feature) = @_;
     return '' if !defined $feature;
@@ -57,10 +57,10 @@ sub _gate {
     return $feature;
 }
 
-# Functions that the package itself defines; what it imported is not its own.
+# Returns the functions that the package itself defines, without imported functions.
 sub _functions {
     my ($package) = @_;
-    no strict 'refs';
+    no strict 'refs';    ## no critic (ProhibitNoStrict)
     my @names = sort grep { /\A[A-Za-z][A-Za-z0-9_]{0,63}\z/ && !/\A[A-Z]+\z/ && $_ ne 'import' } keys %{"${package}::"};
     return grep {
         my $code = defined &{"${package}::$_"} ? \&{"${package}::$_"} : undef;
@@ -72,7 +72,7 @@ sub _run {
     my ($code, $call) = @_;
     my $account = $call->account;
     my ($domain) = $call->domains;
-    no warnings 'once';
+    no warnings 'once';    ## no critic (ProhibitNoWarnings)
     local $Cpanel::user    = $call->user;
     local $Cpanel::homedir = $call->home;
     local %Cpanel::CPDATA  = (
@@ -146,8 +146,7 @@ sub metadata {
     return $self->{metadata}{$key};
 }
 
-# Texts are phrases in bracket notation: [_1] is the first argument, ~ takes the next
-# character as it is.
+# Texts are in bracket notation: [_1] is the first argument, and ~ quotes the next character.
 sub _maketext {
     my ($phrase, @args) = @_;
     return '' if !defined $phrase;
@@ -161,7 +160,7 @@ __END__
 
 =head1 NAME
 
-LiveAPI::Module::Custom - serve a custom UAPI module as it is
+LiveAPI::Module::Custom - serve a custom UAPI module unchanged
 
 =head1 SYNOPSIS
 
@@ -183,15 +182,15 @@ LiveAPI::Module::Custom - serve a custom UAPI module as it is
 
 =head1 DESCRIPTION
 
-Each function that the package defines, but for those whose name begins with an underscore, is
-a UAPI function of the module. The host runs this class; modules do not name it.
+Each function that the package defines is a UAPI function of the module, unless its name begins
+with an underscore. The host runs this class. Modules do not load it.
 
 C<$args> has C<get>, C<get_required>, C<get_length_required> and C<exists>; C<$result> has
-C<data>, C<error>, C<message>, C<warning>, C<metadata> and the C<raw_> forms, which take a text
-as it is. What a function returns is its status: a false value is a failure, and the errors are
-its reason. C<%API> may name a function's C<needs_feature>. C<$Cpanel::user>,
-C<$Cpanel::homedir> and C<%Cpanel::CPDATA> say for whom a call runs. No other part of a cPanel
-server is there.
+C<data>, C<error>, C<message>, C<warning>, C<metadata> and the C<raw_> forms, which do not
+interpret bracket notation. A function returns its status: if the value is false, the call fails
+with the errors. C<%API> may set C<needs_feature> for a function. C<$Cpanel::user>,
+C<$Cpanel::homedir> and C<%Cpanel::CPDATA> describe the account of the call. Other parts of a
+cPanel server are not available.
 
 =head1 METHODS
 
