@@ -58,7 +58,7 @@ func TestBadInput(t *testing.T) {
 		{"the closing marker as the mailbox", with("email", `"</cpanelresult>"`), "The ‘email’ argument is not a valid mailbox name: email: may not contain '<'.", "="},
 		{"invalid UTF-8", with("password", "\"a\xff\""), "Unknown API request: the text is not valid UTF-8; send every name and value as UTF-8", "="},
 		{"half a surrogate", with("password", `"\ud83d"`), "Unknown API request: the text is not valid UTF-8; send every name and value as UTF-8", "="},
-		{"a name twice", good + `,"password":"y"`, `Unknown API request: the action can't be read: key "password" is repeated in one object`, "="},
+		{"a name twice", good + `,"password":"y"`, `Unknown API request: the action can't be read: key "password" is repeated in an object`, "="},
 		{"broken JSON", good + `,`, "Unknown API request: the action can't be read: broken JSON", "="},
 		{"nested too deep", with("extra", strings.Repeat("[", 40)+strings.Repeat("]", 40)), "Unknown API request: the action can't be read: nested deeper than 32", "="},
 		{"too many values", with("extra", "["+strings.Repeat("1,", 30_000)+"1]"), "Unknown API request: the action can't be read: more than 20000 names and values", "="},

@@ -352,13 +352,13 @@ func TestMailServerOnDatabases(t *testing.T) {
 			w.SetSecret(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", kind, dsn, http))
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables exist")
-			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has what is needed")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has all tables and columns")
 
 			// The sandbox's mailbox goes there, and back into an empty store.
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql", "--dry-run")), "1 would be copied")
 			require.Contains(t, uapiOK(t, w, "count_pops"), `"data":0`)
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "1 copied")
-			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "0 copied, 1 were there already")
+			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "0 copied, 1 existed already")
 			before, err := os.ReadFile(w.Shadow)
 			require.NoError(t, err)
 			require.NoError(t, os.RemoveAll(filepath.Join(w.Dir, "home", "demo", "etc")))

@@ -54,7 +54,7 @@ func TestExampleModules(t *testing.T) {
 	require.Contains(t, c.Call("uapi", "Notes", "add", `{}`), `"errors":["Provide the ‘text’ argument."]`)
 	c.Call("uapi", "Notes", "add", `{"text":"b"}`)
 	c.Call("uapi", "Notes", "add", `{"text":"c"}`)
-	require.Contains(t, c.Call("uapi", "Notes", "add", `{"text":"d"}`), `"errors":["There are 3 notes already, and no more can be kept."]`, "the manifest's setting")
+	require.Contains(t, c.Call("uapi", "Notes", "add", `{"text":"d"}`), `"errors":["3 notes are stored, which is the limit."]`, "the manifest's setting")
 
 	require.Equal(t, uapiAnswer("Visits", "count", `{"page":"/a","visits":1}`), c.Call("uapi", "Visits", "count", `{"page":"/a"}`))
 	require.Equal(t, uapiAnswer("Visits", "count", `{"page":"/a","visits":2}`), c.Call("uapi", "Visits", "count", `{"page":"/a"}`))

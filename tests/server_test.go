@@ -368,7 +368,7 @@ func TestR19_HashingIsShared(t *testing.T) {
 				}
 				answer := c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"again and again"}`)
 				kind := "done"
-				if strings.Contains(answer, "calls with passwords under way, which is its limit. Nothing was changed") {
+				if strings.Contains(answer, "calls with passwords in flight, which is its limit. Nothing was changed") {
 					kind = "refused"
 				} else if !strings.Contains(answer, `"status":1`) {
 					kind = answer

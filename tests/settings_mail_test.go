@@ -85,6 +85,6 @@ func TestClientSettings(t *testing.T) {
 	require.NotContains(t, all[0]+all[1], "luggage")
 
 	w.Set(t, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", ports.Free(t)))
-	require.Contains(t, c("dispatch_client_settings", "account=user@example.com", "to=x@example.org"), "The mail server did not take the message")
-	require.Contains(t, c("add_pop", "email=two", "password=12345luggage", "send_welcome_email=1"), `"warnings":["The mailbox was created. The mail server did not take`)
+	require.Contains(t, c("dispatch_client_settings", "account=user@example.com", "to=x@example.org"), "The mail server did not accept the message")
+	require.Contains(t, c("add_pop", "email=two", "password=12345luggage", "send_welcome_email=1"), `"warnings":["The mailbox was created. The mail server did not accept`)
 }

@@ -72,7 +72,7 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	file, err := os.ReadFile(w.AccountFile(alice))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(w.AccountFile(alice), []byte("domains = ["), 0o644))
-	attack(user, "DNS="+alices+"\n", "can't be read, whose domains are not known: "+hosttest.Name(alice))
+	attack(user, "DNS="+alices+"\n", "can't be read, because their domains are not known: "+hosttest.Name(alice))
 	// And an account that is added by hand takes nothing from it.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [%q]\n", mallory, mallory, home, alices), 0o644))
 	require.Eventually(t, func() bool {

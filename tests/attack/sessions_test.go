@@ -150,7 +150,7 @@ func TestT51_LargeTags(t *testing.T) {
 	h := w.Serve(t)
 	c := w.DialUID(t, mallory)
 	c.Send("<cpanel print=\"" + strings.Repeat(" ", 16<<10+1-17) + "\">")
-	require.Contains(t, c.Answer(), "at most 16384 are taken")
+	require.Contains(t, c.Answer(), "at most 16384 are accepted")
 	before := victim(t, w, alice, 30)
 	largeTags(t, w, mallory, 200)
 	after := victim(t, w, alice, 60)

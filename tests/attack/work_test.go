@@ -69,7 +69,7 @@ func TestT51_Variables(t *testing.T) {
 	w.Serve(t)
 	c := w.DialUID(t, mallory)
 	long := strings.Repeat("$homedir", 1<<17-100)
-	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"`+long+`"`)), "at most 16384 are taken")
+	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"`+long+`"`)), "at most 16384 are accepted")
 	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"$homedir"`)), w.Home(mallory))
 }
 

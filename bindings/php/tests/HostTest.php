@@ -169,12 +169,12 @@ final class HostTest extends TestCase
             $this->fail('it connected');
         } catch (\RuntimeException $e) {
             $this->assertInstanceOf(LiveApiException::class, $e);
-            $this->assertStringContainsString('/nowhere/socket: no LiveAPI host', $e->getMessage());
+            $this->assertStringContainsString('/nowhere/socket: could not connect to a LiveAPI host', $e->getMessage());
         }
         putenv('LIVEAPI_SOCKET');
         putenv('LIVEAPID=/nowhere/liveapid');
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessage("/nowhere/liveapid: the LiveAPI host can't be started");
+        $this->expectExceptionMessage("/nowhere/liveapid: could not start the LiveAPI host");
         new CPANEL();
     }
 
