@@ -155,6 +155,43 @@ func TestPackagesAndFiles(t *testing.T) {
 	}
 }
 
+// docs/development.md has a line for each package, and names no package that does not exist.
+func TestMap(t *testing.T) {
+	root := hosttest.Root(t)
+	guide, err := os.ReadFile(filepath.Join(root, "docs", "development.md"))
+	require.NoError(t, err)
+	_, rows, _ := strings.Cut(string(guide), "## The map")
+	rows, _, _ = strings.Cut(rows, "## The way of a call")
+	code := goFiles(t)
+	mapped := make(map[string]bool)
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(rows, -1) {
+		names := strings.Split(strings.Trim(row[1], "*"), ", ")
+		first := strings.TrimSuffix(names[0], "/")
+		if first == "package" || first == "---" {
+			continue
+		}
+		for _, name := range names {
+			// The first name is a path. Each other name is a directory next to it, in it, or a path.
+			candidates := []string{filepath.Join(filepath.Dir(first), name), filepath.Join(first, name), name}
+			if name == names[0] {
+				candidates = []string{first}
+			}
+			at := slices.IndexFunc(candidates, func(dir string) bool {
+				info, err := os.Stat(filepath.Join(root, dir))
+				return err == nil && info.IsDir()
+			})
+			require.GreaterOrEqual(t, at, 0, "docs/development.md: %s does not exist", name)
+			mapped[candidates[at]] = true
+		}
+	}
+	for dir := range code {
+		if matches(dir, []string{"tests/...", "tools/...", "examples/...", "plugins/email/store/..."}) {
+			continue
+		}
+		require.True(t, mapped[dir], "docs/development.md has no line for %s", dir)
+	}
+}
+
 // The example of a module in the documentation: short, and callable as it stands there.
 func TestExampleModule(t *testing.T) {
 	t.Parallel()
