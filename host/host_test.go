@@ -15,11 +15,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// plugin is a plugin in the test's own process; what the real ones add is tested in
-// host/worker.
+// plugin is a plugin in the test's process. Real processes are tested in host/worker.
 type plugin struct {
 	module string
-	known  bool // It says beforehand that it serves this module alone.
+	known  bool // It declares in advance that it serves only this module.
 	broken error
 	call   func(ctx context.Context, caller protocol.Caller, call protocol.Call) (*protocol.Result, error)
 }
@@ -99,7 +98,7 @@ func TestDoRefusesBeforeThePluginRuns(t *testing.T) {
 	}
 }
 
-// Who knows that it does not serve a module is not asked, and does not matter to its calls.
+// A plugin that is known not to serve a module is not asked, and does not affect the module's calls.
 func TestDoPassesBy(t *testing.T) {
 	broken := plugin{module: "Broken", known: true, broken: errors.New("it does not start")}
 	h := newHost(&strings.Builder{}, broken)
@@ -109,7 +108,7 @@ func TestDoPassesBy(t *testing.T) {
 	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
 }
 
-// A function may ask for a feature; accounts without a list have all.
+// A function can require a feature. Accounts without a list have all features.
 func TestDoFeatures(t *testing.T) {
 	h := newHost(&strings.Builder{}, plugin{module: "Email", call: func(context.Context, protocol.Caller, protocol.Call) (*protocol.Result, error) {
 		return &protocol.Result{}, nil
@@ -130,7 +129,7 @@ func TestDoFeatures(t *testing.T) {
 	}
 }
 
-// R20: what is said of a call that brought no answer is what is known.
+// R20: if a call has no answer, the error says only what is known about its outcome.
 func TestR20_FailuresAreToldAsTheyAre(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -138,7 +137,7 @@ func TestR20_FailuresAreToldAsTheyAre(t *testing.T) {
 		fail   func(ctx context.Context) (*protocol.Result, error)
 		kind   protocol.Kind
 		says   string
-		hidden bool // The cause goes to the log and not to the caller.
+		hidden bool // The cause is logged, and the caller does not get it.
 	}{
 		{"not run", "change", func(context.Context) (*protocol.Result, error) {
 			return nil, fmt.Errorf("%w: no such binary /usr/lib/x", host.ErrNotRun)
@@ -194,7 +193,7 @@ func TestPluginThatCannotDescribeItself(t *testing.T) {
 	require.Equal(t, []host.UnavailablePlugin{{Modules: []string{"Email"}, Err: p.broken}}, missing)
 }
 
-// T44: nothing a client names makes a second line of the log.
+// T44: no name from a client can add a line to the log.
 func TestT44_LogInjection(t *testing.T) {
 	var log strings.Builder
 	h := host.New(host.Options{Plugins: []host.Plugin{plugin{module: "Email"}}, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})

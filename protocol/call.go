@@ -78,6 +78,6 @@ type Caller struct {
 	Mailbox string
 	// Features limits the account's features for this caller; nil means no limit.
 	Features []string
-	Door     string // The front door: "socket", "stdio", "cpanel", "whm" or "webmail". For logs.
+	Door     string // The front door, such as "socket", "stdio", "cpanel", "whm", "webmail" or "dovecot". For logs.
 	From     string // The origin of the call: a peer's uid and pid, or an address. For logs.
 }

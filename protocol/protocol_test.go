@@ -84,7 +84,7 @@ func TestFunctionCheck(t *testing.T) {
 	}
 }
 
-// An open function gets what it does not describe, as it came; what it describes is checked.
+// An open function gets undescribed arguments unchanged. Described arguments are checked.
 func TestFunctionCheckOpen(t *testing.T) {
 	f := protocol.Function{API: protocol.UAPI, Name: "f", Open: true, Params: []protocol.Param{{Name: "p", Type: protocol.TypeSecret}, {Name: "n", Type: protocol.TypeInteger}}}
 	args, err := f.Check(protocol.Args{Named: map[string]any{"p": "x", "n": "", "other": []any{protocol.Number("1")}, "empty": ""}})
@@ -141,7 +141,7 @@ func TestModuleValidate(t *testing.T) {
 	}
 }
 
-// T41: no way of printing gives a secret, or an argument, away.
+// T41: no way of printing shows a secret or an argument.
 func TestT41_SecretsDoNotPrint(t *testing.T) {
 	const canary = "c4n4ry"
 	secret := protocol.NewSecret(canary)

@@ -12,8 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// Bad input in each envelope that can carry it: a clear error that names the parameter,
-// and not a byte of the store changed.
+// Invalid input in each envelope: the error names the parameter, and no byte of the store changes.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -81,11 +80,11 @@ func TestBadInput(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(answer), &api2))
 			require.True(t, strings.HasPrefix(answer, `{"cpanelresult":{`))
 			require.Contains(t, api2.Result.Error, row.api2)
-			if len(api2.Result.Data) == 1 { // It ran, and its work failed.
+			if len(api2.Result.Data) == 1 { // The function ran and failed.
 				require.Equal(t, 0, *api2.Result.Data[0].Result)
 				require.Equal(t, api2.Result.Error, api2.Result.Data[0].Reason)
 				require.Equal(t, 1, api2.Result.Event.Result)
-			} else { // It was not run.
+			} else { // The function was not run.
 				require.Equal(t, 0, api2.Result.Event.Result)
 				require.Equal(t, api2.Result.Error, api2.Result.Event.Reason)
 			}
@@ -117,7 +116,7 @@ func TestBadInput(t *testing.T) {
 	require.Equal(t, string(before), string(after))
 }
 
-// Odd input that is good: each password is stored byte for byte as it was given.
+// Unusual but valid input: each password is stored byte for byte.
 func TestOddPasswords(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -130,8 +129,7 @@ func TestOddPasswords(t *testing.T) {
 	require.Contains(t, c.Call("3", "Email", "verify_password", `{"email":"user@example.com","password":"{PLAIN}"}`), `"data":0,`)
 }
 
-// Command lines answer bad input in the same envelopes, or say what is wrong and end
-// with 1.
+// The command lines answer invalid input in the same envelopes, or print an error and exit with status 1.
 func TestCommandLines(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -145,7 +143,7 @@ func TestCommandLines(t *testing.T) {
 		}
 		return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 	}
-	for _, serving := range []bool{false, true} { // A host of one's own, then one that runs.
+	for _, serving := range []bool{false, true} { // First with a host that the command starts, then with a running host.
 		if serving {
 			w.Serve(t)
 		}
@@ -192,8 +190,8 @@ func TestCommandLines(t *testing.T) {
 	require.Contains(t, errs, `mode: "both" is neither personal nor server`)
 }
 
-// liveapi run: the program's own status, streams and arguments, a socket of its own that
-// is gone afterwards, and signals passed on.
+// liveapi run returns the program's status, passes its streams, arguments and signals, and removes its
+// private socket afterwards.
 func TestLiveAPIRun(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -225,8 +223,7 @@ func TestLiveAPIRun(t *testing.T) {
 	}
 }
 
-// The host's own life: a second one is refused, SIGTERM ends it well, and nothing of it
-// is left.
+// A second host is rejected, SIGTERM ends the host with success, and nothing is left of it.
 func TestHostLife(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -242,7 +239,7 @@ func TestHostLife(t *testing.T) {
 	require.Len(t, entries, 1, "the lock beside the socket: %v", entries)
 	require.NotContains(t, h.Log.String(), sandboxPassword)
 
-	// A host that could serve nobody does not start.
+	// A host that could serve no account does not start.
 	config, err := os.ReadFile(w.Config)
 	require.NoError(t, err)
 	for text, says := range map[string]string{

@@ -23,7 +23,7 @@ func verifyCall(password string) protocol.Call {
 	}}}
 }
 
-// The Go client, in both encodings, over a socket and over pipes.
+// The Go client in both encodings, over a socket and over pipes.
 func TestClient(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -54,7 +54,7 @@ func TestClient(t *testing.T) {
 			p, err := c.Packed(ctx)
 			require.NoError(t, err)
 			var all sync.WaitGroup
-			for i := range 40 { // Beside each other, on one session.
+			for i := range 40 { // Concurrently, in a session.
 				all.Go(func() {
 					want, password := uint64(0), fmt.Sprint("wrong ", i)
 					if i%2 == 0 {
@@ -67,7 +67,7 @@ func TestClient(t *testing.T) {
 				})
 			}
 			all.Wait()
-			// Bytes that are no text get the module's own word, not the wire's.
+			// Bytes that are not text are rejected by the module, not by the protocol.
 			envelope, err := p.Call(ctx, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "passwd_pop", Args: protocol.Args{Named: map[string]any{"email": "user", "password": "a\xff"}}})
 			require.NoError(t, err)
 			require.Equal(t, []any{"The password contains invalid characters."}, envelope["result"].(map[string]any)["errors"])
@@ -76,7 +76,7 @@ func TestClient(t *testing.T) {
 			require.Equal(t, "demo", envelope["data"].(map[string]any)["result"])
 			gone, leave := context.WithCancel(ctx)
 			leave()
-			unlock := w.LockStore(t) // It can't be answered before it is seen that its caller has gone.
+			unlock := w.LockStore(t) // The call can't be answered before its caller gives up.
 			_, err = p.Call(gone, passwdPop("user", "x"))
 			require.ErrorIs(t, err, client.ErrOutcomeUnknown)
 			unlock()
@@ -89,8 +89,8 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// A host that ends leaves no call without an answer or an error, and a host that refuses
-// says why.
+// If the host ends, each call gets an answer or an error. If the host rejects a session, the error has the
+// reason.
 func TestClientOfAHostThatEnds(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -116,7 +116,7 @@ func TestClientOfAHostThatEnds(t *testing.T) {
 		require.True(t, err == nil || errors.Is(err, client.ErrOutcomeUnknown) || ctx.Err() == nil, "%v", err)
 	}
 
-	// A host of another make, which knows no MessagePack.
+	// Another host, without MessagePack.
 	socket := filepath.Join(w.Dir, "other.sock")
 	l, err := net.Listen("unix", socket)
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// addMailboxes puts n mailboxes b0, b1, ... beside the sandbox's own, all with its hash.
+// addMailboxes adds mailboxes b0, b1, ... to the sandbox's own, all with its hash.
 func addMailboxes(t testing.TB, w *hosttest.World, n int) {
 	t.Helper()
 	content, err := os.ReadFile(w.Shadow)
@@ -39,7 +39,7 @@ func addMailboxes(t testing.TB, w *hosttest.World, n int) {
 	require.NoError(t, os.WriteFile(w.Shadow, []byte(b.String()), 0o640))
 }
 
-// hashes reads the store, whole: every line must be one of a mailbox.
+// hashes reads the complete store. Every line must belong to a mailbox.
 func hashes(t testing.TB, w *hosttest.World) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(w.Shadow)
@@ -73,7 +73,7 @@ func passwdPop(box, password string) protocol.Call {
 	}}}
 }
 
-// outcome reads an answer of passwdpop: changed, or refused with a reason.
+// outcome parses an answer of passwdpop: changed, or rejected with a reason.
 func outcome(t testing.TB, answer []byte) (changed bool, reason string) {
 	t.Helper()
 	var a struct {
@@ -86,7 +86,7 @@ func outcome(t testing.TB, answer []byte) (changed bool, reason string) {
 	return len(a.Result.Data) == 1 && a.Result.Data[0].Result == 1, a.Result.Error
 }
 
-// workersOf lists the plugin processes below a host's process, or below this test's.
+// workersOf lists the plugin processes below a host's process, or below this test's process.
 func workersOf(parent int) (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -106,8 +106,8 @@ func workersOf(parent int) (pids []int) {
 	return pids
 }
 
-// 300 changes while kill -9 hits the worker, the host, or a host that serves one client
-// alone: after each, the store is whole and the mailbox has its old or its new password.
+// 300 changes while kill -9 hits the worker, the host, or a host for a single client. After each, the store
+// is complete and the mailbox has its old or its new password.
 func TestR02_KilledWhileChanging(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -123,7 +123,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 		_, err := c.Call(ctx, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "count_pops"})
 		require.NoError(t, err)
 	}
-	// How long each takes on this machine: the kills fall within it.
+	// The duration of each on this machine, so that the kills happen during it.
 	took := map[string]time.Duration{}
 	measure := func(what string, f func()) {
 		start := time.Now()
@@ -152,7 +152,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 			require.NoError(t, cmd.Start())
 			wait := time.NewTimer(rand.N(took["stdio"] * 3 / 2))
 			<-wait.C
-			for _, host := range workersOf(cmd.Process.Pid) { // The shim's own host.
+			for _, host := range workersOf(cmd.Process.Pid) { // The binding's own host.
 				_ = syscall.Kill(host, syscall.SIGKILL)
 			}
 			if cmd.Wait() == nil {
@@ -174,7 +174,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 			span := took["change"] * 3 / 2
 			if i%2 == 0 {
 				count(ctx, c)
-			} else { // The host is new, and starts a worker first.
+			} else { // The host is new and first starts a worker.
 				span += took["start"]
 			}
 			timer := time.AfterFunc(rand.N(span), kill)
@@ -201,7 +201,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 		for name, hash := range before {
 			if name != box {
 				require.Equal(t, hash, after[name], "%s was not asked for", name)
-			} else if after[name] != hash { // Then it is the new password's, and no other.
+			} else if after[name] != hash { // Then it must be the new password's hash.
 				word := map[bool]string{true: "by stdio ", false: "N3w "}[victim == "stdio"]
 				ok, err := password.NewVerifier().Verify(after[name], protocol.NewSecret(word+strconv.Itoa(i)))
 				require.NoError(t, err)
@@ -211,7 +211,7 @@ func TestR02_KilledWhileChanging(t *testing.T) {
 		if victim == "host" {
 			_ = h.Process.Kill()
 			_ = h.Wait(t)
-			h = w.Serve(t) // No stale socket blocks it.
+			h = w.Serve(t) // A stale socket does not block it.
 		}
 	}
 	t.Log(counts)
@@ -238,8 +238,7 @@ func verify(t testing.TB, w *hosttest.World, box, password string) *exec.Cmd {
 	return cmd
 }
 
-// 200 changes of 200 mailboxes of one domain at once, by one host for all and by hosts of
-// their own: none is lost.
+// 200 concurrent changes of 200 mailboxes of a domain, by a common host and by separate hosts: none is lost.
 func TestR01_ManyProcessesAtOnce(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -257,7 +256,7 @@ func TestR01_ManyProcessesAtOnce(t *testing.T) {
 			for i := range jobs {
 				cmd := w.Command(t, "cpapi2", "--user=demo", "--output=json", "Email", "passwdpop", "domain=example.com", fmt.Sprintf("email=b%d", i), "password=-")
 				cmd.Stdin = strings.NewReader(fmt.Sprintf("N3w %d\n", i))
-				if worker%3 == 0 { // Hosts of their own, for one call.
+				if worker%3 == 0 { // A separate host for a single call.
 					cmd = w.Command(t, "perl", "-e", strings.ReplaceAll(perlChange, "'user'", fmt.Sprintf("'b%d'", i)))
 					cmd.Env = append(cmd.Env, fmt.Sprintf("NEW=N3w %d", i))
 				}
@@ -282,8 +281,8 @@ func TestR01_ManyProcessesAtOnce(t *testing.T) {
 	noLitter(t, w)
 }
 
-// A full disk and a directory that may not be written: a clear error in the caller's own
-// envelope, and the old file whole.
+// A full disk and a read-only directory: a clear error in the caller's own envelope, and the old file is
+// complete.
 func TestR04_FullDiskAndReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")

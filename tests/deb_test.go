@@ -12,8 +12,8 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// The package is installed as root does it, serves, is upgraded and removed. It is the system's
-// own dpkg, so where liveapid is installed already, nothing is done.
+// The package is installed with dpkg as an administrator would, serves, is upgraded and removed. If liveapid
+// is installed already, the test is skipped.
 func TestDebianPackage(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("packages are installed by root")
@@ -37,7 +37,7 @@ func TestDebianPackage(t *testing.T) {
 	build.Env = append(os.Environ(), "DEB_COMPRESSION=none")
 	deb := strings.TrimSpace(hosttest.Output(t, build))
 	const user = "lwpackage"
-	t.Cleanup(func() { // Where the test failed; it was none of anybody's.
+	t.Cleanup(func() { // If the test failed. The package was not installed before.
 		_ = exec.Command("dpkg", "--purge", "liveapid").Run()
 		for _, dir := range []string{"/etc/liveapid", "/var/log/liveapid", "/run/liveapid"} {
 			_ = os.RemoveAll(dir)
@@ -59,7 +59,7 @@ func TestDebianPackage(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 	}
 
-	// As the unit starts it, but for the sockets of its directory.
+	// As the unit starts it, except for the sockets.
 	_ = exec.Command("userdel", "-r", user).Run()
 	run("useradd", "-m", user)
 	t.Cleanup(func() { _ = exec.Command("userdel", "-r", user).Run() })
@@ -70,13 +70,13 @@ func TestDebianPackage(t *testing.T) {
 	require.Contains(t, run("liveapi", "account", "create", user, "--domain", "package.example"), "registered")
 	require.Eventually(t, func() bool { return strings.Contains(run("liveapi", "status"), "accounts  1") }, hosttest.Patience, hosttest.Tick)
 	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "add_pop", "email=one", "password=A g00d 0ne, really"), `"status":1`)
-	// The account's own user reads no configuration, and finds the host all the same.
+	// The account's own user can't read the configuration, but finds the host.
 	own := hosttest.AsUser(t, exec.Command("/usr/bin/uapi", "--output=json", "Email", "verify_password", "email=one@package.example", "password=A g00d 0ne, really"), user)
 	require.Contains(t, hosttest.Output(t, own), `"data":1`)
 	require.Contains(t, run("liveapi", "doctor"), "well   plugin liveapi-email serves Email PasswdStrength")
 	h.Stop(t)
 
-	// What the operator changed stays over an upgrade, and over a removal.
+	// The operator's changes to the configuration survive an upgrade and a removal.
 	config, err := os.ReadFile("/etc/liveapid/liveapid.toml")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile("/etc/liveapid/liveapid.toml", append(config, "# mine\n"...), 0o600))

@@ -1,3 +1,3 @@
-// Package tests proves the whole product: real hosts, workers, shims, command lines and Dovecot, as
+// Package tests tests the whole product: real hosts, workers, bindings, command lines and Dovecot, as
 // processes. Tests of a single package are in that package.
 package tests

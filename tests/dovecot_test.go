@@ -64,8 +64,8 @@ service anvil {
 }
 `
 
-// startDovecot starts Dovecot on w's store. The userdb is static: never uid or home from
-// a file that the account owns.
+// startDovecot starts Dovecot on w's store. The userdb is static, so that uid and home never come from a file
+// that the account owns.
 func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	t.Helper()
 	const vmail = 12345
@@ -76,7 +76,7 @@ func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	})
 }
 
-// runDovecot starts Dovecot with a configuration that is made for its directory and its port.
+// runDovecot starts Dovecot with a configuration for its directory and port.
 func runDovecot(t *testing.T, configure func(dir string, port int) string) *dovecot {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -108,7 +108,7 @@ func runDovecot(t *testing.T, configure func(dir string, port int) string) *dove
 	return d
 }
 
-// login tells whether IMAP LOGIN works.
+// login reports whether IMAP LOGIN succeeds.
 func (d *dovecot) login(user, password string) bool {
 	d.t.Helper()
 	conn, err := net.Dial("tcp", d.addr)
@@ -119,7 +119,7 @@ func (d *dovecot) login(user, password string) bool {
 	greeting, err := r.ReadString('\n')
 	require.NoError(d.t, err)
 	require.True(d.t, strings.HasPrefix(greeting, "* OK"), greeting)
-	// A literal carries any byte.
+	// A literal can contain any byte.
 	_, err = fmt.Fprintf(conn, "a LOGIN {%d+}\r\n%s {%d+}\r\n%s\r\n", len(user), user, len(password), password)
 	require.NoError(d.t, err)
 	for {
@@ -160,7 +160,8 @@ if ($r['cpanelresult']['data'][0]['result'] !== 1) { fwrite(STDERR, json_encode(
 $cpanel->end();
 `
 
-// doors are the ways in. Each changes the sandbox's mailbox to the given password.
+// doors returns the ways to change a password, each as a function that changes the sandbox's mailbox to the
+// given password.
 func doors(t *testing.T, w *hosttest.World) map[string]func(password string) {
 	run := func(cmd *exec.Cmd, stdin string, env ...string) {
 		t.Helper()
@@ -170,7 +171,7 @@ func doors(t *testing.T, w *hosttest.World) map[string]func(password string) {
 		require.NotContains(t, out, `"result":0`)
 		require.NotContains(t, out, `"status":0`)
 	}
-	shim := "CPANEL_PHP=" + filepath.Join(hosttest.Root(t), "bindings", "php", "cpanel.php")
+	binding := "CPANEL_PHP=" + filepath.Join(hosttest.Root(t), "bindings", "php", "cpanel.php")
 	socket := "LIVEAPI_SOCKET=" + w.Socket
 	return map[string]func(string){
 		"cpapi2": func(p string) {
@@ -185,15 +186,15 @@ func doors(t *testing.T, w *hosttest.World) map[string]func(password string) {
 		},
 		"Perl, socket": func(p string) { run(w.Command(t, "perl", "-e", perlChange), "", "NEW="+p, socket) },
 		"Perl, stdio":  func(p string) { run(w.Command(t, "perl", "-e", perlChange), "", "NEW="+p) },
-		"PHP, socket":  func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, socket, shim) },
-		"PHP, stdio":   func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, shim) },
+		"PHP, socket":  func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, socket, binding) },
+		"PHP, stdio":   func(p string) { run(w.Command(t, "php", "-r", phpChange), "", "NEW="+p, binding) },
 		"Perl, liveapi run": func(p string) {
 			run(w.Command(t, "liveapi", "run", "--user", "demo", "--", "perl", "-e", perlChange), "", "NEW="+p)
 		},
 	}
 }
 
-// Every front door, and Dovecot's word for it, with its auth cache off and on.
+// Every front door, verified with Dovecot, with its auth cache off and on.
 func TestDovecotAgrees(t *testing.T) {
 	t.Parallel()
 	for _, cache := range []string{"0", "10M"} {
@@ -215,8 +216,7 @@ func TestDovecotAgrees(t *testing.T) {
 	}
 }
 
-// R6: changes within one second, all of the same length on disk: only the last password
-// logs in.
+// R6: several changes within a second, all with the same length on disk: only the last password logs in.
 func TestR06_DovecotSeesChangesWithinASecond(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -230,7 +230,7 @@ func TestR06_DovecotSeesChangesWithinASecond(t *testing.T) {
 			now = fmt.Sprintf("round %d change %d", round, i)
 			require.Contains(t, c.Call("2", "Email", "passwdpop", fmt.Sprintf(`{"domain":"example.com","email":"user","password":%q}`, now)), `"result":1}]`)
 			if i == 0 {
-				d.login("user@example.com", now) // Dovecot may have read the file just now.
+				d.login("user@example.com", now) // So that Dovecot has just read the file.
 			}
 		}
 		d.changed(old, now)
@@ -240,7 +240,7 @@ func TestR06_DovecotSeesChangesWithinASecond(t *testing.T) {
 	}
 }
 
-// T28: every password that is taken logs in, in every scheme; what is near it does not.
+// T28: every accepted password logs in, with every scheme. Similar passwords do not.
 func TestT28_DovecotVerifiesWhatIsTaken(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"SHA512-CRYPT", "BLF-CRYPT", "ARGON2ID"} {
@@ -270,7 +270,7 @@ func TestT28_DovecotVerifiesWhatIsTaken(t *testing.T) {
 	}
 }
 
-// A suspended login stays refused after a change, and the new password counts afterwards.
+// A suspended login stays suspended after a change. After unsuspending, the new password is valid.
 func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -295,8 +295,8 @@ func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 	d.changed(sandboxPassword, "Next")
 }
 
-// Roundcube's password plugin, as Debian ships it, changes what Dovecot takes: its save() is called by a
-// PHP program.
+// Roundcube's password plugin, as Debian ships it, changes the password that Dovecot accepts. A PHP program
+// calls its save().
 func TestRoundcube(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

@@ -17,8 +17,8 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// One Dovecot, configured as printed, serves the files of many accounts: it asks the host, and
-// reads nothing that an account wrote.
+// A single Dovecot with the printed configuration serves the files of many accounts: it asks the host, and
+// reads no file that an account wrote.
 func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	t.Parallel()
 	const anna, bert = 20071, 20072
@@ -69,8 +69,8 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.False(t, m.login(box, "N3w for anna"))
 	require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond)
 
-	// T33: whatever bert writes makes him nobody else. Fields are not told, a hash that takes
-	// seconds is none, and a file that blocks whoever opens it blocks nobody else.
+	// T33: Bert can't become another user with his shadow file. Its further fields are ignored, a hash that
+	// takes seconds is rejected, and a file that blocks on opening blocks no other account.
 	shadow := filepath.Join(w.Home(bert), "etc", "u20072.example", "shadow")
 	hash := strings.ReplaceAll(hosttest.OldHash, "\n", "")
 	for name, line := range map[string]string{
@@ -100,7 +100,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, ask(t, w, anna, "unsuspend_login", `{"email":"`+box+`"}`), `"status":1`)
 	require.True(t, m.login(box, "N3w for anna"))
 
-	// He stops his worker and asks for his mailbox as often as he can: she logs in meanwhile.
+	// Bert stops his worker and asks for his mailbox without pause. Meanwhile Anna logs in.
 	pid := workerPID(t, h, bert)
 	require.NotZero(t, pid)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
@@ -115,7 +115,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	stuck.Wait()
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 
-	// Who has no business at the door is not heard, and accounts can't ask for hashes.
+	// A user without permission for this socket is disconnected, and accounts can't ask for hashes.
 	conn, err := w.TryUID(anna)
 	require.NoError(t, err)
 	_ = conn.Close()
@@ -124,7 +124,8 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, ask(t, w, anna, "mail_server_lookup", `{"email":"`+box+`"}`), "Permission denied")
 	require.NotContains(t, h.Log.String(), "$6$")
 
-	// A suspended account's mailboxes log nobody in, and its mail waits; the host's end is an error, and not a "no".
+	// Mailboxes of a suspended account can't log in, and their mail waits. If the host ends, Dovecot gets an
+	// error, not "no such user".
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "suspend", "u20071"))
 	require.Eventually(t, func() bool {
 		hosttest.Output(t, w.Command(t, "/usr/bin/doveadm", "-c", m.conf, "auth", "cache", "flush"))

@@ -10,7 +10,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// Clients in other languages, which do what clients in the field do wrong.
+// Clients in other languages, with the deviations that real clients have.
 func TestClientsInOtherLanguages(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

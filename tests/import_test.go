@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// An account goes from one host to another as a directory and as an archive, with its passwords.
+// An account is moved from a host to another as a directory and as an archive, with its passwords.
 func TestAccountImport(t *testing.T) {
 	t.Parallel()
 	old := hosttest.Sandbox(t)
@@ -53,7 +53,7 @@ func TestAccountImport(t *testing.T) {
 	}
 	use("moved")
 
-	// A cpmove archive, as GNU tar makes it.
+	// A cpmove archive made by GNU tar.
 	root := filepath.Join(t.TempDir(), "cpmove-carol")
 	require.NoError(t, os.MkdirAll(filepath.Join(root, "cp"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "cp", "carol"), []byte("DNS=example.com\nMAXPOP=2\n"), 0o600))

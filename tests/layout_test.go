@@ -18,7 +18,7 @@ import (
 
 const module = "github.com/liveapid/liveapid"
 
-// goFiles returns the project's own Go files, by directory.
+// goFiles returns the project's Go files by directory.
 func goFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	root := hosttest.Root(t)
@@ -134,8 +134,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Every package says what it is, in doc.go or on one of its files, and no file grows
-// beyond what one purpose needs.
+// Every package has a package comment, and no file has more than 500 lines.
 func TestPackagesAndFiles(t *testing.T) {
 	for dir, files := range goFiles(t) {
 		documented := false
@@ -192,7 +191,7 @@ func TestMap(t *testing.T) {
 	}
 }
 
-// The example of a module in the documentation: short, and callable as it stands there.
+// The example in the documentation is short, and works unchanged.
 func TestExampleModule(t *testing.T) {
 	t.Parallel()
 	root := hosttest.Root(t)
@@ -224,8 +223,7 @@ func TestExampleModule(t *testing.T) {
 	require.Contains(t, c.Call("2", "Email", "passwdpop", `{"domain":"example.com","email":"user","password":"x"}`), `"result":1}]`)
 }
 
-// The examples in the documentation of passwdpop, as programs, unchanged but for where
-// the shims lie.
+// The documentation's examples of passwdpop work as programs, with only the path of the binding changed.
 func TestDocumentedExamples(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

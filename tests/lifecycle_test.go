@@ -28,8 +28,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// load keeps clients changing passwords, one mailbox each, until stop is called. made is how many
-// changes were acknowledged so far. refused judges what else is answered, or went wrong.
+// load keeps clients changing passwords, each of its own mailbox, until stop is called. made counts the
+// acknowledged changes. refused checks all other answers and errors.
 func load(t *testing.T, w *hosttest.World, clients int, refused func(answer string, err error)) (made *atomic.Int64, stop func()) {
 	t.Helper()
 	addMailboxes(t, w, clients)
@@ -61,7 +61,7 @@ func load(t *testing.T, w *hosttest.World, clients int, refused func(answer stri
 				answer, err := c.Call(context.Background(), passwdPop(fmt.Sprintf("b%d", i), password))
 				if err != nil {
 					_ = c.Close()
-					c, last[i] = nil, "" // It may have been made, or not.
+					c, last[i] = nil, "" // The change may have been made.
 					refused("", err)
 					continue
 				}
@@ -88,7 +88,7 @@ func load(t *testing.T, w *hosttest.World, clients int, refused func(answer stri
 	}
 }
 
-// handOver starts hosts that are handed one socket, as systemd does.
+// handOver starts hosts with a common socket, as systemd does.
 func handOver(t *testing.T, w *hosttest.World) (start func() *hosttest.Host) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: w.Socket, Net: "unix"})
@@ -108,7 +108,7 @@ func handOver(t *testing.T, w *hosttest.World) (start func() *hosttest.Host) {
 	}
 }
 
-// R18, R16: restarts under load refuse no connection, and lose no change that was acknowledged.
+// R18, R16: restarts under load reject no connection and lose no acknowledged change.
 func TestR18_RestartsRefuseNobody(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -141,7 +141,7 @@ func TestR18_RestartsRefuseNobody(t *testing.T) {
 	t.Logf("%d changes, %d sessions ended by restarts", made.Load(), cut)
 }
 
-// A reload serves the program that was put in the old one's place, and no call notices.
+// After a reload, a replaced program serves, and no call fails.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -176,7 +176,7 @@ func TestReload(t *testing.T) {
 	require.Contains(t, h.Log.String(), "plugin replaced")
 	require.Eventually(t, func() bool { return len(workersOf(h.Process.Pid)) == 1 }, hosttest.Patience, 10*time.Millisecond, "the old ones are gone")
 
-	// What is the same stays; what is broken changes nothing.
+	// Unchanged plugins stay, and an invalid configuration changes nothing.
 	before := workersOf(h.Process.Pid)
 	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
 	require.Eventually(t, func() bool { return strings.Count(h.Log.String(), "msg=reloaded") == 7 }, hosttest.Patience, hosttest.Tick)
@@ -187,7 +187,7 @@ func TestReload(t *testing.T) {
 	require.Contains(t, w.Dial(t).Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"`+sandboxPassword+`"}`), `"data":1`)
 }
 
-// Plugins are registered by their checksums, and served after a reload.
+// Plugins are registered with their checksums, and served after a reload.
 func TestModuleCommands(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -219,7 +219,7 @@ func TestModuleCommands(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "msg=reloaded") }, hosttest.Patience, 5*time.Millisecond)
 	require.Contains(t, c.Call("uapi", "Hello", "greet", `{"name":"x"}`), `"status":1`)
 
-	// Another program in its place is not run.
+	// Another program at its path is not run.
 	text, err := os.ReadFile("/bin/true")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(hello+".new", text, 0o755))
@@ -232,7 +232,7 @@ func TestModuleCommands(t *testing.T) {
 	require.Contains(t, tool(0, "list"), "liveapi-email", "the others are there")
 }
 
-// systemd is told what it asks to be told.
+// systemd gets the notifications that it expects.
 func TestSystemdIsTold(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -261,12 +261,12 @@ func TestSystemdIsTold(t *testing.T) {
 	until("RELOADING=1\nMONOTONIC_USEC=", "READY=1")
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	until("STOPPING=1")
-	go func() { _, _ = io.Copy(io.Discard, told) }() // What is not read would hold it up.
+	go func() { _, _ = io.Copy(io.Discard, told) }() // Unread output would block it.
 	require.NoError(t, h.Wait(t))
 }
 
-// R9: workers are killed at random while 16 clients of four accounts call: each call gets one
-// answer, right or clear; nothing that was acknowledged is lost; other accounts notice nothing.
+// R9: workers are killed at random while 16 clients of four accounts make calls. Each call gets exactly one
+// answer, a result or a clear error; no acknowledged change is lost; other accounts are not affected.
 func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	uids := []int{20021, 20022, 20023, 20024}
@@ -349,7 +349,8 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records, whole")
 }
 
-// T44: what the host acknowledged before it was killed stands in the audit log, begun and ended.
+// T44: calls that the host acknowledged before it was killed are in the audit log, with their beginning and
+// end.
 func TestT44_AuditOfAKilledHost(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20031)
@@ -362,10 +363,10 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 		answers, before := bufio.NewReader(c), acknowledged
 		var timer *time.Timer
 		for n := 0; ; n++ {
-			// One that is refused, and would write a line of its own into a careless log, and one that is not.
+			// A rejected password, which could forge a line in a careless log, and an accepted one.
 			password := []string{`again\r\n{\"n\":1}`, "and again"}[n%2]
 			frame := wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "passwd_pop", `{"email":"user","password":"`+password+`"}`)))
-			_, _ = c.Write(frame) // The read tells that the host has gone.
+			_, _ = c.Write(frame) // The read fails when the host has ended.
 			answer, err := wire.ReadAnswer(answers, protocol.MaxFrame)
 			if err != nil {
 				break
@@ -373,7 +374,7 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 			if strings.Contains(string(answer), `"status":1`) {
 				acknowledged++
 			}
-			if timer == nil && acknowledged > before { // Only now: a slow machine may take long to its first change.
+			if timer == nil && acknowledged > before { // Only now, because on a slow machine the first change may take long.
 				timer = time.AfterFunc(rand.N(300*time.Millisecond), func() { _ = h.Process.Kill() })
 			}
 		}
@@ -400,7 +401,7 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, well, acknowledged)
 
-	// A log that can't be written keeps changes from being made.
+	// If the log can't be written, changes are rejected.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "audit.log"), []byte("not a log\n"), 0o600))
 	cmd := w.Command(t, "liveapid", "serve")
 	out, err := cmd.CombinedOutput()
@@ -408,8 +409,8 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 	require.Contains(t, string(out), "move the file away to begin another")
 }
 
-// With few descriptors the host holds fewer sessions. If they run out nevertheless, it recovers when there
-// are some again.
+// With few descriptors, the host accepts fewer sessions. If it runs out anyway, it recovers when descriptors
+// are free again.
 func TestR04_NoDescriptorsLeft(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -429,7 +430,7 @@ func TestR04_NoDescriptorsLeft(t *testing.T) {
 	}
 	require.Eventually(t, works, hosttest.Patience, hosttest.Tick)
 
-	// The descriptors that it counted on are gone.
+	// The reserved descriptors are used up.
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", h.Process.Pid))
 	require.NoError(t, err)
 	limit := unix.Rlimit{Cur: uint64(len(open)), Max: 64}
@@ -443,8 +444,8 @@ func TestR04_NoDescriptorsLeft(t *testing.T) {
 	require.Eventually(t, works, hosttest.Patience, hosttest.Tick)
 }
 
-// A broken account's file is named in the log and leaves the others working; what changes is seen
-// without a signal.
+// An account's invalid file is logged, and the other accounts work. Changes of files are noticed without a
+// signal.
 func TestBrokenAccountFile(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20041, 20042)

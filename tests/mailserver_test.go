@@ -19,8 +19,8 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// mailServer is a Dovecot whose configuration is what liveapi dovecot printed, and beside it
-// only where it listens and what the test looks at.
+// mailServer is a Dovecot with the configuration that liveapi dovecot printed, plus the test's ports and
+// logs.
 type mailServer struct {
 	*dovecot
 	lmtp string
@@ -76,7 +76,7 @@ func startMailServer(t *testing.T, include string, http int) *mailServer {
 	return m
 }
 
-// deliver delivers a message over LMTP and returns the server's last word.
+// deliver delivers a message over LMTP and returns the server's last reply.
 func (m *mailServer) deliver(to string, size int) string {
 	m.t.Helper()
 	conn, err := net.Dial("tcp", m.lmtp)
@@ -137,7 +137,7 @@ func (m *mailServer) messages(user, password string) string {
 	}
 }
 
-// session logs in over IMAP, stays, and returns what tells whether the server ended it.
+// session logs in over IMAP and stays. ended reports whether the server ended the session.
 func (m *mailServer) session(user, password string) (ended func() bool) {
 	m.t.Helper()
 	conn, err := net.Dial("tcp", m.addr)
@@ -175,7 +175,7 @@ func (m *mailServer) session(user, password string) (ended func() bool) {
 	}
 }
 
-// mayUse tells whether a password is taken for a service.
+// mayUse reports whether a service accepts a password.
 func (m *mailServer) mayUse(service, user, password string) bool {
 	m.t.Helper()
 	cmd := exec.Command("doveadm", "-c", m.conf, "auth", "test", "-x", "service="+service, user)
@@ -185,20 +185,20 @@ func (m *mailServer) mayUse(service, user, password string) bool {
 	return strings.Contains(string(out), "auth succeeded")
 }
 
-// uapiOK makes a UAPI call that has to succeed, as a program of the world's user.
+// uapiOK makes a UAPI call that must succeed, as a program of the world's user.
 func uapiOK(t *testing.T, w *hosttest.World, words ...string) string {
 	t.Helper()
 	out := hosttest.Output(t, w.Command(t, "uapi", append([]string{"--user=demo", "--output=json", "Email"}, words...)...))
 	require.Contains(t, out, `"status":1`, "%v", words)
-	if words[0] != "delete_pop" { // A database says that the mail stays.
+	if words[0] != "delete_pop" { // With a database, the warning says that the mail stays.
 		require.Contains(t, out, `"warnings":null`, "%v", words)
 	}
 	return out
 }
 
-// useMailbox does with a mailbox what its users do, on a server that shows each step. A Dovecot
-// that reads files looks at them once in a second; one that asks a database goes by its cache,
-// which it is told to forget, so that a change is true at once.
+// useMailbox uses a mailbox as its users do, on a server that shows each step. With files, Dovecot looks at
+// them once a second. With a database, Dovecot uses its cache, and is told to flush it, so that changes are
+// visible at once.
 func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 	soon := func(is func() bool, what string) {
 		t.Helper()
@@ -249,7 +249,7 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 		soon(func() bool { return m.login(box, password) }, "a new password")
 		require.False(t, m.login(box, second), "the auth cache forgot it")
 	}
-	if atOnce { // It kicks, too.
+	if atOnce { // The mailbox's sessions are ended too.
 		require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "sessions of the old password end")
 	}
 	ended = m.session(box, "Changed aga1n: 2")
@@ -260,7 +260,7 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "550") }, hosttest.Patience, 100*time.Millisecond)
 }
 
-// The store of files with a Dovecot that is configured as liveapi dovecot prints it.
+// The store of files, with a Dovecot that is configured by liveapi dovecot.
 func TestT33_MailServerOnFiles(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, vmailUID(t))
@@ -272,8 +272,7 @@ func TestT33_MailServerOnFiles(t *testing.T) {
 	m := startMailServer(t, include, http)
 	useMailbox(t, w, m, false)
 
-	// T33: what the account writes into its file makes nobody another user, and gives nobody
-	// another home or uid.
+	// T33: an account can't make its mailboxes other users by its file, nor give them another home or uid.
 	content, err := os.ReadFile(w.Shadow)
 	require.NoError(t, err)
 	hash := strings.Split(strings.SplitN(string(content), "\n", 2)[0], ":")[1]
@@ -287,7 +286,7 @@ func TestT33_MailServerOnFiles(t *testing.T) {
 	}
 	require.NoDirExists(t, "/tmp/cur")
 
-	// A plugin of the account's own must not be loaded, least of all by root.
+	// A Sieve plugin of the account must not be loaded, especially not by root.
 	evil := filepath.Join(w.Dir, "home", "demo", "evil")
 	require.NoError(t, os.MkdirAll(evil, 0o755))
 	mark := filepath.Join(w.Dir, "home", "demo", "mark")
@@ -313,7 +312,8 @@ void evil_plugin_deinit(void) {}
 		require.Equal(t, vmailUser, strings.TrimSpace(string(out)), service)
 	}
 
-	// Names with what Dovecot does not take as a rule, and a mailbox that is no part of another.
+	// Names with characters that Dovecot rejects by default, and a mailbox whose name is the start of
+	// another.
 	for i, name := range []string{"bob+sales", "a&b", "a=b"} {
 		uapiOK(t, w, "add_pop", "email="+strings.NewReplacer("+", "%2B", "&", "%26", "=", "%3D").Replace(name), "password=12345luggage"+fmt.Sprint(i))
 		require.Eventually(t, func() bool { return m.login(name+"@example.com", "12345luggage"+fmt.Sprint(i)) }, hosttest.Patience, 100*time.Millisecond, name)
@@ -326,7 +326,7 @@ void evil_plugin_deinit(void) {}
 	postconf(t, t.TempDir(), postfix)
 }
 
-// postconf has Postfix read a configuration.
+// postconf checks a configuration with Postfix's postconf.
 func postconf(t *testing.T, dir, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.cf"), []byte("compatibility_level = 3.6\n"+text), 0o644))
@@ -336,7 +336,7 @@ func postconf(t *testing.T, dir, text string) {
 	require.NotContains(t, string(out), "warning", "%s", out)
 }
 
-// The store in a database with a Dovecot that is configured as liveapi dovecot writes it.
+// The store in a database, with a Dovecot that is configured by liveapi dovecot.
 func TestMailServerOnDatabases(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -354,7 +354,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables exist")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has all tables and columns")
 
-			// The sandbox's mailbox goes there, and back into an empty store.
+			// The sandbox's mailbox is copied to the database, and back into an empty store.
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql", "--dry-run")), "1 would be copied")
 			require.Contains(t, uapiOK(t, w, "count_pops"), `"data":0`)
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "migrate", "--from=files", "--to=sql")), "1 copied")
@@ -370,7 +370,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 			mail, conf := t.TempDir(), t.TempDir()
 			require.NoError(t, os.Chown(mail, vmailUID(t), vmailUID(t)))
 			for _, dir := range []string{mail, conf, filepath.Dir(mail)} {
-				require.NoError(t, os.Chmod(dir, 0o755)) // Dovecot's processes pass through.
+				require.NoError(t, os.Chmod(dir, 0o755)) // Dovecot's processes need to enter it.
 			}
 			printed := hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--mail="+mail, "--owner="+vmailUser, "--queue="))
 			printed += hosttest.Output(t, w.Command(t, "liveapi", "postfix"))
@@ -412,7 +412,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 	}
 }
 
-// vmailUser is a user that Debian has, to own mail.
+// vmailUser is a user of every Debian that owns the mail.
 const vmailUser = "mail"
 
 func vmailUID(t *testing.T) int {
@@ -431,7 +431,7 @@ func vmailUID(t *testing.T) int {
 	return 0
 }
 
-// A mail server that can't be told is a warning: the change was made.
+// If the mail server can't be reached, the answer has a warning: the change was made.
 func TestMailServerIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -446,13 +446,13 @@ func TestMailServerIsNotThere(t *testing.T) {
 	require.NotContains(t, host.Log.String(), "c4n4ry")
 }
 
-// One that hangs costs mail_timeout, and never the call its answer: the change was made.
+// A mail server that hangs costs mail_timeout, but the call is answered: the change was made.
 func TestMailServerThatHangs(t *testing.T) {
 	t.Parallel()
 	for setting, limit := range map[string]string{"200ms": "60s", "1m": "5s"} {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0") // The kernel accepts, and nobody answers.
+			l, err := net.Listen("tcp", "127.0.0.1:0") // The kernel accepts, but nothing answers.
 			require.NoError(t, err)
 			defer func() { _ = l.Close() }()
 			w := hosttest.Sandbox(t)
@@ -460,7 +460,7 @@ func TestMailServerThatHangs(t *testing.T) {
 			w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://%s\"\ndoveadm_key = \"key\"\nmail_timeout = %q\n# scheme", l.Addr(), setting))
 			w.Serve(t)
 			c := w.Dial(t)
-			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // Its worker has started.
+			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // The worker has started.
 			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made. The mail server could not be notified`)
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// Prometheus finds what is counted, on loopback alone, and no word of a client's own among it.
+// The metrics are on loopback only, and contain no text from clients.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	c.Call("uapi", "Email", "verify_password", `{"email":"nobody@example.com","password":"c4n4ry"}`)
 	c.Call("uapi", "Nonsense", "c4n4ry", `{}`)
 	var text string
-	require.Eventually(t, func() bool { // The look whether it listens may count for a moment.
+	require.Eventually(t, func() bool { // The check whether the host listens may count for a moment.
 		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 		require.NoError(t, err)
 		defer func() { _ = answer.Body.Close() }()

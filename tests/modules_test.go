@@ -16,7 +16,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// uapiAnswer is a UAPI answer with data and nothing else.
+// uapiAnswer returns a UAPI answer with only data.
 func uapiAnswer(module, function, data string) string {
 	return fmt.Sprintf(`{"apiversion":3,"module":%q,"func":%q,"result":{"data":%s,"errors":null,"messages":null,"metadata":{},"status":1,"warnings":null}}`, module, function, data)
 }
@@ -29,8 +29,8 @@ func addModule(t *testing.T, w *hosttest.World, name, file, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// The modules in examples/, as they lie there: in Perl, PHP, Python over gRPC, and a custom
-// UAPI module of cPanel's kind. The one in Go is in TestExampleModule.
+// The modules in examples/, unchanged: in Perl, PHP, Python over gRPC, and a custom UAPI module.
+// TestExampleModule tests the Go module.
 func TestExampleModules(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -63,7 +63,7 @@ func TestExampleModules(t *testing.T) {
 	require.Equal(t, uapiAnswer("HelloPython", "greet", `"Hello, Zoë! You are demo."`), c.Call("uapi", "HelloPython", "greet", `{"name":"Zoë"}`))
 	require.Contains(t, c.Call("uapi", "HelloPython", "greet", `{"name":"nobody"}`), `"errors":["I do not greet nobody."]`)
 
-	// Features are the account's, from the moment a session begins.
+	// A session has the features that the account has at its start.
 	text, err := os.ReadFile(account)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(account, append(text, "features = [\"other\"]\n"...), 0o644))
@@ -111,8 +111,7 @@ $m->uapi('run', ['changes' => true, 'params' => [['name' => 'how'], ['name' => '
 $m->serve();
 `
 
-// R18: a script that dies, hangs or prints harms nobody's call but the one it ran, and the
-// next call has a fresh one.
+// R18: a script that dies, hangs or prints text fails only its own call, and the next call gets a new script.
 func TestR18_FaultyScripts(t *testing.T) {
 	t.Parallel()
 	for file, text := range map[string]string{"module.pl": faultyPerl, "module.php": faultyPHP} {
@@ -153,9 +152,9 @@ func TestR18_FaultyScripts(t *testing.T) {
 				require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }, hosttest.Patience, time.Millisecond)
 			}
 			require.Eventually(t, func() bool { return strings.Contains(host.Log.String(), "signal: killed") }, hosttest.Patience, time.Millisecond)
-			gone(second) // The one that hung.
+			gone(second) // The script that hung.
 
-			// A script that is killed between calls costs none.
+			// Killing a script between calls fails no call.
 			killed := strings.Count(host.Log.String(), "signal: killed")
 			require.NoError(t, syscall.Kill(third, syscall.SIGKILL))
 			require.Eventually(t, func() bool { return strings.Count(host.Log.String(), "signal: killed") > killed }, hosttest.Patience, time.Millisecond)
@@ -174,7 +173,7 @@ func TestR18_FaultyScripts(t *testing.T) {
 	}
 }
 
-// R18: scripts die with a host that is killed.
+// R18: scripts die with a killed host.
 func TestR18_ScriptsDieWithTheHost(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -190,13 +189,13 @@ func TestR18_ScriptsDieWithTheHost(t *testing.T) {
 	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, hosttest.Patience, time.Millisecond)
 }
 
-// In server mode nobody but root may be able to change what a script module runs.
+// In server mode only root may be able to change the files that a script module runs.
 func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("server mode needs root")
 	}
 	t.Parallel()
-	// A directory below /tmp can be swapped by anybody who may write /tmp.
+	// A directory below /tmp can be replaced by any user who can write /tmp.
 	dir, err := os.MkdirTemp("/run", "lw")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -207,7 +206,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	log := filepath.Join(w.Dir, "log")
 	text, err := os.ReadFile(w.Config)
 	require.NoError(t, err)
-	// The tree may lie where others can write, too.
+	// The source tree may be writable by others, too.
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "bindings"), os.DirFS(filepath.Join(hosttest.Root(t), "bindings"))))
 	server := strings.NewReplacer(`mode     = "personal"`, `mode = "server"`, `modules  = "modules"`, "modules = \"modules\"\nbindings = \""+filepath.Join(dir, "bindings")+"\"", `account  = "demo"`, "").Replace(string(text))
 	require.NoError(t, os.WriteFile(w.Config, []byte(server), 0o644))
@@ -224,7 +223,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	require.Contains(t, string(said), "modules/Theirs/module.pl must be a file or directory of root that nobody else can write")
 }
 
-// A module that takes longer to start than it may is given up, and the others are served.
+// A module that starts too slowly is given up, and the other modules are served.
 func TestSlowStart(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

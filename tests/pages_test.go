@@ -19,7 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// pages is a directory with the example's pages, told where the PHP shim lies.
+// pages returns a directory with the example's pages and the path of the PHP binding.
 func pages(t *testing.T, w *hosttest.World) string {
 	t.Helper()
 	root := hosttest.Root(t)
@@ -28,8 +28,8 @@ func pages(t *testing.T, w *hosttest.World) string {
 	for _, name := range []string{"password.live.php", "password.live.pl"} {
 		text, err := os.ReadFile(filepath.Join(root, "examples", "mailbox-password", name))
 		require.NoError(t, err)
-		shim := strings.Replace(string(text), "__DIR__ . '/../../bindings/php/cpanel.php'", "'"+filepath.Join(root, "bindings/php/cpanel.php")+"'", 1)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(shim), 0o644))
+		page := strings.Replace(string(text), "__DIR__ . '/../../bindings/php/cpanel.php'", "'"+filepath.Join(root, "bindings/php/cpanel.php")+"'", 1)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(page), 0o644))
 	}
 	return dir
 }
@@ -68,7 +68,7 @@ func TestLiveAPIPage(t *testing.T) {
 	require.Empty(t, left, "the session's socket is gone")
 }
 
-// What a page's author sees: pages, tags, files, the calls, and a reload on change.
+// The development server: pages, tags, files, calls, and a reload when a file changes.
 func TestLiveAPIDev(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

@@ -40,8 +40,8 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// startPostfix starts a Postfix of its own in dir, with the configuration that liveapi postfix
-// wrote into conf, and returns its port. What it accepts for elsewhere it discards.
+// startPostfix starts a Postfix in dir with the configuration that liveapi postfix wrote into conf, and
+// returns its port. It discards mail to other hosts.
 func startPostfix(t *testing.T, dir, conf string) (port int) {
 	t.Helper()
 	port = ports.Free(t)
@@ -76,8 +76,8 @@ default_transport = discard
 	return port
 }
 
-// What a mailbox sends is held, counted, deleted and released, with a Postfix that is configured
-// as printed and the agent that works on its queue.
+// Mail that a mailbox sends is held, counted, deleted and released, with a Postfix that is configured as
+// printed and the agent for its queue.
 func TestHeldMail(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -95,11 +95,11 @@ func TestHeldMail(t *testing.T) {
 	conf, mail := t.TempDir(), t.TempDir()
 	require.NoError(t, os.Chown(mail, vmailUID(t), vmailUID(t)))
 	for _, path := range []string{dir, conf, mail, filepath.Dir(conf)} {
-		require.NoError(t, os.Chmod(path, 0o755)) // Dovecot's processes pass through.
+		require.NoError(t, os.Chmod(path, 0o755)) // Dovecot's processes need to enter it.
 	}
 	hosttest.Output(t, w.Command(t, "liveapi", "postfix", "--write="+conf))
 	hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--write="+conf, "--mail="+mail, "--owner="+vmailUser, "--queue="+dir+"/queue"))
-	// Dovecot's sockets first: an smtpd without them rests for a minute.
+	// Dovecot's sockets come first, because an smtpd without them waits a minute.
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "queue", "private"), 0o755))
 	hosttest.Output(t, exec.Command("chown", "postfix", filepath.Join(dir, "queue", "private")))
 	require.NoError(t, os.Chmod(filepath.Join(dir, "queue", "private"), 0o700))
@@ -128,7 +128,7 @@ func TestHeldMail(t *testing.T) {
 		t.Helper()
 		require.NoError(t, mailTo(from, "x@elsewhere.example"))
 	}
-	// Mail from elsewhere comes by Postfix and Dovecot to the mailbox.
+	// Mail from another host arrives in the mailbox through Postfix and Dovecot.
 	require.NoError(t, mailTo("x@elsewhere.example", bob))
 	require.ErrorContains(t, mailTo("x@elsewhere.example", "nobody@example.com"), "550")
 	require.Eventually(t, func() bool { return m.messages(bob, "12345luggage") == "1" }, hosttest.Patience, hosttest.Tick)
@@ -155,7 +155,7 @@ func TestHeldMail(t *testing.T) {
 	send(bob)
 	require.Contains(t, uapiOK(t, w, "get_held_message_count", "email="+bob), `"data":0`)
 
-	// Nobody else is heard, and nothing but a request is one.
+	// Other users are disconnected, and invalid requests are rejected.
 	_, err = hosttest.DialAs(socket, 20081)
 	require.Error(t, err)
 	for _, line := range []string{"x\n", `{"do":"delete","sender":"ALL"}` + "\n", `{"do":"rm","sender":"` + bob + `"}` + "\n", `{"do":"count","sender":"a@b -d ALL"}` + "\n", `{"do":"count","sender":"a@b","x":1}` + "\n"} {
@@ -167,13 +167,13 @@ func TestHeldMail(t *testing.T) {
 		n, err := conn.Read(answer)
 		require.NoError(t, err)
 		_ = conn.Close()
-		if !strings.Contains(line, "rm") { // With nothing held there is nothing to do.
+		if !strings.Contains(line, "rm") { // If no mail is held, there is nothing to do.
 			require.Contains(t, string(answer[:n]), "no request", line)
 		}
 	}
 }
 
-// uapiAnswerOf is a call's answer, whatever it says.
+// uapiAnswerOf returns the answer of a call, even of a failed call.
 func uapiAnswerOf(t *testing.T, w *hosttest.World, words ...string) string {
 	t.Helper()
 	return hosttest.Output(t, w.Command(t, "uapi", append([]string{"--user=demo", "--output=json", "Email"}, words...)...))

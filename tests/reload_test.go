@@ -11,12 +11,12 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// Reloads under load lose no call and race with nothing: the host runs in this process, so that the race
+// Reloads under load fail no call and have no data race: the host runs in this process, so that the race
 // detector sees it.
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
-	// The host of this process would look for the plugin beside the test's program.
+	// A host in this process would look for the plugin next to the test's program.
 	w.Set(t, "[[plugin]]", fmt.Sprintf("[[plugin]]\npath = %q", hosttest.Bin(t, "liveapi-email")))
 	rt := w.Start(t)
 	stop := make(chan struct{})

@@ -19,7 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// T3: the peer's pid, which by now may be another program's, is a word for the log.
+// T3: the peer's pid may belong to another program by now, so it is used only in logs.
 func TestT03_ThePeersPidIsForLogs(t *testing.T) {
 	uses := 0
 	for dir, files := range goFiles(t) {
@@ -39,7 +39,7 @@ func TestT03_ThePeersPidIsForLogs(t *testing.T) {
 	require.Equal(t, 1, uses)
 }
 
-// T14: no password stands in an argument, an environment, a temporary file or a log.
+// T14: no password is in an argument, an environment, a temporary file or a log.
 func TestT14_NoSecretLeaks(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -85,7 +85,7 @@ func TestT14_NoSecretLeaks(t *testing.T) {
 	}))
 }
 
-// T43: the unit is part of the code: what it takes away stays away.
+// T43: the systemd unit is tested like code: its restrictions are in place.
 func TestT43_TheUnit(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(hosttest.Root(t), "packaging", "systemd", "liveapid.service"))
 	require.NoError(t, err)
@@ -110,7 +110,7 @@ func TestT43_TheUnit(t *testing.T) {
 	require.LessOrEqual(t, exposure, 3.5)
 }
 
-// T45: what the toolchain mended must be in it.
+// T45: the toolchain must be new enough to have the security fixes.
 func TestT45_Toolchain(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(hosttest.Root(t), "go.mod"))
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestT45_Toolchain(t *testing.T) {
 	require.True(t, minor > 26 || minor == 26 && patch >= 5, "Go 1.26.5 or newer")
 }
 
-// R15: clients that send a byte now and then are cut, and keep nobody else waiting.
+// R15: clients that send single bytes slowly are disconnected, and do not delay others.
 func TestR15_SlowClients(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -142,10 +142,10 @@ func TestR15_SlowClients(t *testing.T) {
 	for range 100 {
 		require.Contains(t, fast.Call("uapi", "Email", "count_pops", `{}`), `"data":1`)
 	}
-	slow.Wait() // Each of them was cut.
+	slow.Wait() // Each of them was disconnected.
 }
 
-// R17: a host that is killed leaves no worker behind, and no socket that keeps the next one down.
+// R17: a killed host leaves no worker, and no socket that prevents the next start.
 func TestR17_KilledHosts(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20061)
@@ -170,7 +170,7 @@ func TestR17_KilledHosts(t *testing.T) {
 	h.Stop(t)
 }
 
-// R22: where the clock goes back an hour, a change is newer than the one before it all the same.
+// R22: if the clock goes back an hour, a change is still newer than the previous change.
 func TestR22_TheClockGoesBack(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

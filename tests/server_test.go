@@ -21,10 +21,10 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore/dbtest"
 )
 
-// The uids of these tests' accounts; no system user has them.
+// The uids of these tests' accounts. No system user has them.
 const aliceUID, bobUID = 20001, 20002
 
-// ask makes a call as an account over a session of its own.
+// ask makes a call as an account in a new session.
 func ask(t testing.TB, w *hosttest.World, uid int, function, args string) string {
 	t.Helper()
 	c := w.DialUID(t, uid)
@@ -32,13 +32,13 @@ func ask(t testing.TB, w *hosttest.World, uid int, function, args string) string
 	return c.Call("uapi", "Email", function, args)
 }
 
-// asRoot runs one of the tools as root does, for an account.
+// asRoot runs a tool as root for an account.
 func asRoot(t testing.TB, w *hosttest.World, uid int, words ...string) string {
 	t.Helper()
 	return hosttest.Output(t, w.Command(t, "uapi", append([]string{"--user=" + hosttest.Name(uid), "--output=json", "Email"}, words...)...))
 }
 
-// workerPID returns the pid of an account's worker; 0 where there is none.
+// workerPID returns the pid of an account's worker, or 0.
 func workerPID(t testing.TB, h *hosttest.Host, uid int) int {
 	t.Helper()
 	for _, pid := range workersOf(h.Process.Pid) {
@@ -68,21 +68,21 @@ func TestServerMode(t *testing.T) {
 	const alices = `{"email":"user@u20001.example","password":"stolen"}`
 	require.Contains(t, ask(t, w, bobUID, "passwd_pop", alices), "You do not have access to the domain")
 	require.Contains(t, ask(t, w, bobUID, "verify_password", alices), "You do not have access to the domain")
-	// Weak passwords are held against the policy in the helper, and errors come through.
+	// The helper checks the policy, and its errors reach the caller.
 	require.Contains(t, ask(t, w, aliceUID, "passwd_pop", `{"email":"nobody","password":"x"}`), "does not exist")
 	require.Contains(t, ask(t, w, aliceUID, "passwd_pop", `{"email":"user","password":"a\u0001b"}`), "contains invalid characters")
 	c := w.DialUID(t, aliceUID)
 	require.Contains(t, c.Call("2", "PasswdStrength", "get_password_strength", `{"password":"12345luggage"}`), `"strength":`)
 	require.Contains(t, c.Call("1", "Email", "delpop", `["one","12345luggage","u20001.example"]`), `"event":{"result":1}`)
 
-	// Only root names another account.
+	// Only root may name another account.
 	cmd := w.Command(t, "uapi", "--user=u20002", "Email", "count_pops")
 	out, err := hosttest.As(cmd, aliceUID).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "as root to use --user")
 }
 
-// T2: who has no account, or must have none, is refused, and nothing runs.
+// T2: users without an account, and users that must not have one, are rejected, and nothing runs.
 func TestT02_WhoIsRefused(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID, bobUID)
@@ -96,14 +96,14 @@ func TestT02_WhoIsRefused(t *testing.T) {
 		require.Contains(t, c.Answer(), says, "uid %d", uid)
 		c.Ended()
 	}
-	// What a frame or the environment says of a user is nothing.
+	// User names in a frame or in the environment are ignored.
 	c := w.DialUID(t, aliceUID)
 	require.Contains(t, c.Call("uapi", "Email", "count_pops", `{"user":"u20002","REMOTE_USER":"root"}`), `"data":1`)
 	require.Contains(t, c.Call("uapi", "Email", "list_pops", `{"user":"u20002"}`), "u20001.example")
 	require.NotContains(t, h.Log.String(), "20002.example")
 }
 
-// scan tells whether a process holds a text anywhere in its memory.
+// scan reports whether a process has a text anywhere in its memory.
 func scan(t testing.TB, pid int, text string) bool {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
@@ -129,8 +129,8 @@ func scan(t testing.TB, pid int, text string) bool {
 	return false
 }
 
-// T15, T14: a password that is typed is never in the memory of a process with the account's
-// uid, nor in what others can see of any.
+// T15, T14: a typed password is never in the memory of a process with the account's uid, and never visible to
+// others for any process.
 func TestT15_PasswordsStayOutOfTheAccountsProcesses(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID)
@@ -166,7 +166,7 @@ func TestT15_PasswordsStayOutOfTheAccountsProcesses(t *testing.T) {
 	require.NotContains(t, string(audit)+h.Log.String(), "c4n4ry")
 	require.Contains(t, string(audit), `"password":"[secret]"`)
 
-	// T10: what else runs as the account can't look into its worker.
+	// T10: other processes of the account can't read its worker's memory.
 	for _, what := range []string{
 		"cat /proc/%[1]d/environ", "cat /proc/%[1]d/mem", "ls /proc/%[1]d/fd", "cat /proc/%[1]d/maps", "cat /proc/%[1]d/auxv",
 		`/usr/bin/python3 -c "import ctypes,sys; sys.exit(ctypes.CDLL(None).ptrace(16,%[1]d,0,0) and 1)"`, // PTRACE_ATTACH
@@ -187,11 +187,11 @@ func TestT15_PasswordsStayOutOfTheAccountsProcesses(t *testing.T) {
 	require.Regexp(t, `Max file size +268435456 +268435456`, string(limits))
 }
 
-// A tenant stops every process of its uid, again and again, while the host starts workers for
-// it: nobody else notices.
+// A tenant stops all processes of its uid again and again while the host starts workers for it. Other
+// accounts are not affected.
 func TestR10_AStoppedStartStaysAtHome(t *testing.T) {
 	t.Parallel()
-	// Of this test alone: it stops whatever has the uid.
+	// Only for this test, because it stops all processes of the uid.
 	const stoppedUID, otherUID = 20011, 20012
 	w := hosttest.Server(t, stoppedUID, otherUID)
 	w.Limits(t, "account_rate = -1")
@@ -217,9 +217,9 @@ func TestR10_AStoppedStartStaysAtHome(t *testing.T) {
 	for done := false; !done; {
 		select {
 		case answer := <-hers:
-			// Her own worker can't start; he was served all the while.
+			// Her own worker can't start. He was served the whole time.
 			done = strings.Contains(answer, `"status":0`) && answered >= 3
-			if !done { // It slipped through, while the stopper itself had to wait, or ended before he had asked.
+			if !done { // The start succeeded while the stopping process had to wait, or ended before his calls.
 				if pid := workerPID(t, h, stoppedUID); pid != 0 {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 					require.Eventually(t, func() bool { return workerPID(t, h, stoppedUID) != pid }, hosttest.Patience, time.Millisecond)
@@ -232,7 +232,7 @@ func TestR10_AStoppedStartStaysAtHome(t *testing.T) {
 		default:
 			require.Contains(t, bob.Call("uapi", "Email", "count_pops", `{}`), `"data":1`)
 			require.Contains(t, bob.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"while she stops"}`), `"status":1`)
-			if len(hers) == 0 { // She still waits.
+			if len(hers) == 0 { // Her call still waits.
 				answered++
 			}
 		}
@@ -244,8 +244,8 @@ func TestR10_AStoppedStartStaysAtHome(t *testing.T) {
 	require.NoError(t, syscall.Kill(h.Process.Pid, 0))
 }
 
-// T7: what an account has ends with it: sessions, workers; one of the same name and another uid is
-// another account.
+// T7: sessions and workers end with their account. An account with the same name and another uid is another
+// account.
 func TestT07_EverythingEndsWithTheAccount(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID, bobUID)
@@ -286,7 +286,7 @@ func TestT07_EverythingEndsWithTheAccount(t *testing.T) {
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "delete", "u20001"))
 	alice.Ended()
 	gone(pid)
-	// The name comes back with another's uid.
+	// The name comes back with another uid.
 	text, err := os.ReadFile(w.AccountFile(bobUID))
 	require.NoError(t, err)
 	again := strings.NewReplacer("uid = 20002", "uid = 20003", "gid = 20002", "gid = 20003", "u20002", "u20001").Replace(string(text))
@@ -301,8 +301,8 @@ func TestT07_EverythingEndsWithTheAccount(t *testing.T) {
 
 var capEff = regexp.MustCompile(`CapEff:\s([0-9a-f]+)`)
 
-// T12, T43: the host itself opens nothing in a home. It is run with the capabilities that the
-// unit leaves it, without the one that lets root pass by modes, so that the kernel says so.
+// T12, T43: the host opens no file in a home. It runs with the unit's capabilities, without the one that
+// ignores file modes, so that the kernel would reject it.
 func TestT12_TheHostOpensNothingInAHome(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID)
@@ -329,7 +329,7 @@ func TestT12_TheHostOpensNothingInAHome(t *testing.T) {
 	require.Empty(t, left, "and it can clean up after itself")
 }
 
-// Limits say which they are, and hold one account only.
+// Errors name the limit, and limits apply to a single account.
 func TestLimitsAreFair(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID, bobUID)
@@ -347,11 +347,11 @@ func TestLimitsAreFair(t *testing.T) {
 	require.Contains(t, w.DialUID(t, aliceUID).Answer(), "The account has 3 sessions, which is its limit")
 }
 
-// A flood of changes with passwords by one account waits for itself.
+// An account that makes many changes with passwords delays only itself.
 func TestR19_HashingIsShared(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, aliceUID, bobUID)
-	w.Set(t, "# scheme", "scheme = \"ARGON2ID\"\n# scheme") // Slow.
+	w.Set(t, "# scheme", "scheme = \"ARGON2ID\"\n# scheme") // ARGON2ID is slow.
 	w.Serve(t)
 	var flood sync.WaitGroup
 	stop := make(chan struct{})
@@ -394,14 +394,14 @@ func TestR19_HashingIsShared(t *testing.T) {
 	}
 }
 
-// With a database the helper does it all: no process of an account's ever has the database's
-// password, and accounts stay apart.
+// With a database, the helper runs everything: no process of an account ever has the database's password, and
+// accounts can't reach each other's mailboxes.
 func TestServerModeOnADatabase(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20051, 20052)
 	secret := filepath.Join(w.Dir, "database")
 	require.NoError(t, os.WriteFile(secret, []byte(dbtest.PostgreSQL(t).Database()), 0o600))
-	require.NoError(t, os.Chown(secret, 1, 1)) // The helper's.
+	require.NoError(t, os.Chown(secret, 1, 1)) // Owned by the helper.
 	w.Set(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase_file = %q\n# scheme", secret))
 	hosttest.Output(t, w.Command(t, "liveapi", "store", "init"))
 	h := w.Serve(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// startSMTP starts Postfix's own program that takes mail and keeps it in files.
+// startSMTP starts Postfix's smtp-sink, which accepts mail and stores it in files.
 func startSMTP(t *testing.T) (port int, messages func() []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -41,7 +41,7 @@ func startSMTP(t *testing.T) (port int, messages func() []string) {
 	}
 }
 
-// What mail programs need, shown and mailed.
+// The settings for mail programs, shown and mailed.
 func TestClientSettings(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// unescape reads the escapes of a transcript's line; every other byte stays.
+// unescape decodes the escapes of a transcript's line. Other bytes stay.
 func unescape(t *testing.T, s string) string {
 	t.Helper()
 	var b strings.Builder
@@ -42,7 +42,7 @@ func unescape(t *testing.T, s string) string {
 	return b.String()
 }
 
-// Every transcript, byte for byte, against a real host with its real worker.
+// Every transcript, byte for byte, with a real host and a real worker.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(hosttest.Root(t), "testdata", "transcripts", "*.txt"))
 	require.NoError(t, err)

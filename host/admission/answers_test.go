@@ -24,7 +24,7 @@ func TestAnswers(t *testing.T) {
 	require.NoError(t, a.Take(bob, "bob", 1, accountAnswers), "one too large takes all there is for one")
 	require.ErrorIs(t, a.Take(late(), "carol", accountAnswers, 0), context.DeadlineExceeded, "there is no more for one of that size")
 
-	// For somebody who needs less there is room: bob's client is cut off, alice's can't be.
+	// Bob needs less, so Alice's request makes room by ending Bob's connection, but not the other way round.
 	waited := make(chan error, 1)
 	carol, endCarol := WithScope(t.Context(), nil)
 	go func() { waited <- a.Take(carol, "carol", 1<<20, 0) }()

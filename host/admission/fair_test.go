@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// R19: an account waits for itself; too many are told so; whoever gives up leaves nothing.
+// R19: an account waits only for itself; a full queue is reported; a caller that gives up leaves nothing
+// behind.
 func TestR19_FairSemaphore(t *testing.T) {
 	g := NewFairSemaphore(FairOptions{Slots: 1, Each: 1, Account: 4, Queue: 5})
 	leave, err := g.Enter(t.Context(), "a")
@@ -43,7 +44,7 @@ func TestR19_FairSemaphore(t *testing.T) {
 	_, err = g.Enter(t.Context(), "b")
 	require.ErrorIs(t, err, ErrQueueFull)
 	for i := range 10 {
-		wait(fmt.Sprintf("c%d", i)) // Who has nothing here may wait.
+		wait(fmt.Sprintf("c%d", i)) // An account without running work may wait.
 	}
 	waits(15)
 	_, err = g.Enter(cancelled(), "d")

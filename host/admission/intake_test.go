@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T50: who connects too often is refused, and nobody else.
+// T50: a client that connects too often is rejected, and no other client.
 func TestT50_Connect(t *testing.T) {
 	in := NewIntake(IntakeOptions{})
 	now := time.Unix(1_700_000_000, 0)
@@ -25,8 +25,8 @@ func TestT50_Connect(t *testing.T) {
 	require.True(t, NewIntake(IntakeOptions{Requests: -1}).Connect(1001))
 }
 
-// T50: the time that an account's requests took to read is the account's: its next one waits, and nobody
-// else's.
+// T50: the time that reading an account's requests takes counts for that account: its next request waits,
+// others do not.
 func TestT50_Measure(t *testing.T) {
 	in := NewIntake(IntakeOptions{})
 	now := time.Now()

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// unit is a holder's lease of one that gives way as soon as it is revoked.
+// unit takes a lease for a holder and releases it as soon as it is revoked.
 func unit(t *testing.T, p *Pool, key string) (lease *Lease, revoked chan struct{}) {
 	t.Helper()
 	revoked = make(chan struct{})
@@ -27,8 +27,7 @@ func unit(t *testing.T, p *Pool, key string) (lease *Lease, revoked chan struct{
 	return own, revoked
 }
 
-// T50: one holder, or a few, can't take the last place: they give up what they have not used for
-// longest.
+// T50: a holder, or a few, can't take the last place: their longest unused leases are revoked.
 func TestT50_TheLargestHolderGivesWay(t *testing.T) {
 	p := NewPool(PoolOptions{Total: 8, Each: 6, Grace: time.Hour})
 	var first, second chan struct{}
@@ -55,7 +54,7 @@ func TestT50_TheLargestHolderGivesWay(t *testing.T) {
 	require.EqualValues(t, 8, p.Held())
 }
 
-// T50: who is alone may have its share, and no more.
+// T50: a single holder may have its share, and no more.
 func TestT50_Share(t *testing.T) {
 	p := NewPool(PoolOptions{Total: 8, Each: 3})
 	for range 3 {
@@ -77,7 +76,7 @@ func TestT50_Share(t *testing.T) {
 	p.mu.Unlock()
 }
 
-// T50: what is in use is not taken away, and who proved an account keeps it longer than strangers.
+// T50: a lease in use is not revoked, and signed-in holders keep theirs longer than strangers.
 func TestT50_PinnedAndTrusted(t *testing.T) {
 	p := NewPool(PoolOptions{Total: 4, Grace: time.Hour, Replace: true})
 	busy, busyRevoked := unit(t, p, "net")
@@ -102,7 +101,7 @@ func TestT50_PinnedAndTrusted(t *testing.T) {
 	require.EqualValues(t, 2, p.holders["account alice"].held)
 }
 
-// T50: many holders with one each make room for one more if theirs lies idle.
+// T50: many holders with a lease each make room for another holder if their leases are idle.
 func TestT50_IdleForLong(t *testing.T) {
 	now := time.Now()
 	p := NewPool(PoolOptions{Total: 3, Grace: time.Second})
@@ -163,7 +162,7 @@ func TestPoolWait(t *testing.T) {
 	require.NoError(t, none.Trust("x"))
 }
 
-// Whatever happens, nothing is counted twice or forgotten.
+// After random operations, nothing is counted twice or forgotten.
 func TestPoolCounts(t *testing.T) {
 	p := NewPool(PoolOptions{Total: 50, Each: 20, Reserve: 10, Small: 1, Replace: true})
 	var all sync.WaitGroup
@@ -220,7 +219,7 @@ func TestPoolCounts(t *testing.T) {
 	require.Zero(t, p.ending)
 }
 
-// T50: while somebody has much, nobody who has little loses it for being slow.
+// T50: while another holder has much, a holder with little does not lose it for being slow.
 func TestT50_TheSlowKeepTheirs(t *testing.T) {
 	now := time.Now()
 	p := NewPool(PoolOptions{Total: 5, Grace: time.Second, Replace: true})
@@ -232,7 +231,7 @@ func TestT50_TheSlowKeepTheirs(t *testing.T) {
 	}
 	now = now.Add(time.Minute)
 	for range 10 {
-		lease, _ := unit(t, p, "net") // Which holds nothing itself: all of it is mallory's.
+		lease, _ := unit(t, p, "net") // The network itself holds nothing: mallory holds all of it.
 		require.NoError(t, lease.Trust("mallory"))
 		require.Eventually(t, func() bool { return p.Held() == 5 }, 10*time.Second, time.Millisecond)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An account that does not answer is not asked for a while; the others are.
+// After an account did not answer, questions about it fail for a while. Other accounts are asked.
 func TestQuestionsRest(t *testing.T) {
 	now := time.Now()
 	q := NewQuestions(QuestionOptions{Each: 2, Rest: time.Minute})
@@ -28,7 +28,7 @@ func TestQuestionsRest(t *testing.T) {
 	again(false)
 }
 
-// Without a wait, questions beyond an account's number fail at once; the others' do not.
+// Without a wait, questions beyond an account's limit fail at once. Questions about others do not.
 func TestQuestionsWithoutWait(t *testing.T) {
 	q := NewQuestions(QuestionOptions{Each: 2})
 	first, err := q.Enter(t.Context(), "alice")
@@ -47,7 +47,7 @@ func TestQuestionsWithoutWait(t *testing.T) {
 	third(false)
 }
 
-// With a wait, a question waits for another of its account, at most so long.
+// With a wait, a question waits for an earlier question about the account, up to the limit of time.
 func TestQuestionsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := NewQuestions(QuestionOptions{Each: 1, Wait: time.Second})

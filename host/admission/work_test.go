@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T51: one computes at a time, the accounts in turn, and whoever gives up leaves nothing.
+// T51: a single goroutine computes at a time, accounts take turns, and a caller that gives up leaves nothing
+// behind.
 func TestT51_Work(t *testing.T) {
 	w := NewWork()
 	pauseA, endA := w.Pace("a")

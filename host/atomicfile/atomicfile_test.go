@@ -21,7 +21,7 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())
 
-	// What can't be put in place leaves nothing behind, and what was there as it was.
+	// If a file can't be replaced, nothing is left behind and the old file is unchanged.
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
 	require.Error(t, Write(filepath.Join(dir, "d"), []byte("x"), 0o600))
 	require.Error(t, Write(filepath.Join(dir, "none", "f"), []byte("x"), 0o600))
@@ -30,8 +30,8 @@ func TestWrite(t *testing.T) {
 	require.Len(t, entries, 2)
 }
 
-// The text is on disk before it takes the old one's place, and the directory after that: a power failure
-// finds one of both, whole. Where either can't be, that is said; before the change, all stays as it was.
+// The text is synced before the rename, and the directory after it, so that after a power failure the old or
+// the new file is complete. A failed sync is reported; before the rename, the old file stays.
 func TestWriteIsForGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	require.NoError(t, Write(path, []byte("old"), 0o600))

@@ -28,7 +28,7 @@ const (
 	// DefaultWorkers and DefaultWorkerMemory (in MiB) are the default limits of workers.
 	DefaultWorkers      = 500
 	DefaultWorkerMemory = 512
-	// Env is the environment variable that names the configuration for every command and shim.
+	// Env is the environment variable that names the configuration for every command and binding.
 	Env = "LIVEAPID_CONFIG"
 )
 

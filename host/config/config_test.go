@@ -51,7 +51,7 @@ sessions = 5
 	require.Equal(t, path, c.Path())
 }
 
-// Every mistake is named, all of them at once.
+// Validate reports all mistakes at once.
 func TestValidate(t *testing.T) {
 	_, err := config.Load(write(t, "mode = \"both\"\naccount = \"a\"\n[[plugin]]\nsha256 = \"abc\"\n[limits]\nsessions = -1\nframe = 99999999\n"))
 	for _, says := range []string{`mode: "both" is neither`, "account: ", "plugin 1: sha256: must be 64", "limits.sessions: must not be negative", "limits.frame: at most"} {

@@ -12,9 +12,9 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 )
 
-// T52: a configuration with a secret is its owner's alone.
+// T52: only the owner can read a configuration with a secret.
 func TestT52_Exposed(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lc") // Everybody passes through it, unlike the test's own.
+	dir, err := os.MkdirTemp("", "lc") // Everyone can enter this directory, unlike the test's own.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
@@ -52,12 +52,12 @@ func TestT52_Exposed(t *testing.T) {
 	withArgs, err := config.Load(path)
 	require.NoError(t, err)
 	require.ErrorContains(t, withArgs.Exposed(), "args[1]")
-	// A plugin's own file.
+	// A plugin's file.
 	own := filepath.Join(plugins, "billing.toml")
 	require.NoError(t, os.WriteFile(own, []byte("path = \"/opt/x\"\n[settings]\napi_token = \"s3cret\"\n"), 0o644))
 	require.ErrorContains(t, exposed("", 0o644), "billing.toml has secrets of the plugin billing (api_token)")
 	require.NoError(t, os.Remove(own))
-	// The group of a system user is not everybody's; a person's is.
+	// The group of a system user is accepted; the group of a person is not.
 	if os.Geteuid() == 0 {
 		require.NoError(t, exposed(secrets[0], 0o640))
 		c, err := config.Load(path)
@@ -70,8 +70,8 @@ func TestT52_Exposed(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		require.ErrorContains(t, c.Exposed(), "access list")
 	}
-	require.NoError(t, os.Remove(path)) // With its access list.
-	// What nobody else can reach, nobody else can read.
+	require.NoError(t, os.Remove(path)) // Removes its access list too.
+	// A file in a directory that others can't enter is not exposed.
 	require.NoError(t, os.Chmod(dir, 0o700))
 	require.NoError(t, exposed(secrets[0], 0o644))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// emails is a plugin in the test's own process that answers as it is told.
+// emails is a plugin in the test's process with fixed answers.
 type emails struct{ lookup map[string]any }
 
 // Modules implements host.Plugin.
@@ -35,7 +35,7 @@ func (e emails) Call(context.Context, host.Request) (*protocol.Result, error) {
 	return &protocol.Result{Data: e.lookup}, nil
 }
 
-// serverOf returns a host in server mode with one account, alice of uid 20001, and her file's path.
+// serverOf returns a host in server mode with an account, alice with uid 20001, and the path of her file.
 func serverOf(t *testing.T, plugin host.Plugin) (rt *Runtime, file string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func serverOf(t *testing.T, plugin host.Plugin) (rt *Runtime, file string) {
 	return rt, file
 }
 
-// reloadAll reads the accounts again; none may be broken.
+// reloadAll reloads the accounts. None may be invalid.
 func reloadAll(t *testing.T, rt *Runtime) {
 	t.Helper()
 	_, broken := rt.mode.(*server).accounts.Reload()
@@ -65,7 +65,7 @@ func writeAccount(t *testing.T, file string, uid int) {
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
-// T7: a session that began before its account became another one, of another user, makes no call.
+// T7: after the account's name was given to another user, an old session can't make calls.
 func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
 	rt, file := serverOf(t, emails{})
 	caller, err := rt.identify(20001)
@@ -85,8 +85,8 @@ func TestT07_TheAccountIsAnotherOneNow(t *testing.T) {
 	require.Equal(t, protocol.KindDenied, rt.checked().Do(t.Context(), again, call).Err.Kind)
 }
 
-// T33: what the mail server is told is of the domain that it asked for, whatever an account's worker says:
-// it decides as whom mail is read, and where.
+// T33: answers to the mail server are for the domain that it asked for, whatever the account's worker
+// answers. The answer decides as which user mail is read, and where.
 func TestT33_TheAnswerIsOfTheAskedDomain(t *testing.T) {
 	const hash = "$6$x"
 	rt, _ := serverOf(t, emails{map[string]any{"address": "user@a.example", "hash": hash}})

@@ -54,7 +54,7 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 		return dovecotdict.Box{}, fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	defer func() { leave(ctx.Err() != nil) }()
-	result := rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "maildoor"}, protocol.Call{
+	result := rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "dovecot"}, protocol.Call{
 		API: protocol.UAPI, Module: "Email", Func: "mail_server_lookup", Args: protocol.Args{Named: map[string]any{"email": address}},
 	})
 	switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/host/admission"
 )
 
-// R10: the mail server's questions about one account are bounded, and an account whose worker did not answer
-// is not asked for a while. Other accounts are asked all the time.
+// R10: questions about an account are limited, and after a worker did not answer, its account is not asked
+// for a while. Other accounts are not affected.
 func TestR10_Lookups(t *testing.T) {
 	q := admission.NewQuestions(lookupOptions)
 	var leaves []func(bool)

@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/host/worker"
 )
 
-// Each option of a plugin is part of its fingerprint: a change of any of them replaces the plugin.
+// Each option of a plugin is part of its fingerprint: changing any option replaces the plugin.
 func TestFingerprint(t *testing.T) {
 	base := worker.PluginOptions{Path: "/p", Args: []string{"a"}, SHA256: []byte{1}, Settings: map[string]any{"k": "v"}, Serves: []string{"M"}}
 	require.Equal(t, fingerprint(base), fingerprint(base))
@@ -23,7 +23,7 @@ func TestFingerprint(t *testing.T) {
 	require.Empty(t, fingerprint(worker.PluginOptions{Settings: map[string]any{"f": func() {}}}))
 }
 
-// Every key that a reload does not change is named when it changes.
+// Changing a key that a reload does not apply is reported.
 func TestRestartKeys(t *testing.T) {
 	old := config.Default()
 	require.Empty(t, restartKeys(old, config.Default()))
@@ -43,7 +43,7 @@ func TestRestartKeys(t *testing.T) {
 		case reflect.Slice:
 			value.Set(reflect.Append(value, reflect.Zero(value.Type().Elem())))
 		case reflect.Struct:
-			continue // web and limits are below.
+			continue // The keys of web and limits are tested below.
 		default:
 			t.Fatalf("%s has a kind that this test does not know", key)
 		}

@@ -216,7 +216,7 @@ func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) 
 	}
 	others.Go(func() {
 		if err := rt.serveDovecotDict(ctx, l, mail.UID); err != nil {
-			rt.log.Error("mail door", "error", err.Error())
+			rt.log.Error("answer Dovecot", "error", err.Error())
 		}
 	})
 	return nil

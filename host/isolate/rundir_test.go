@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/isolate"
 )
 
-// Many hosts that start at once in one directory do not sweep each other's directories.
+// Hosts that start concurrently in the same directory do not remove each other's directories.
 func TestRunDirsAtOnce(t *testing.T) {
 	parent := t.TempDir()
 	dead := filepath.Join(parent, "liveapid-host-dead")

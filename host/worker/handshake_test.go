@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T16: whatever line a worker prints, what passes names a socket in its own directory, and
-// no certificate that nobody asked for.
+// T16: for any line that a worker prints, an accepted handshake names a socket in the worker's directory and
+// no certificate.
 func FuzzHandshake(f *testing.F) {
 	certificate := strings.Repeat("QUJD", 20)
 	for _, seed := range []string{
@@ -35,7 +35,7 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// T16: who listens on a worker's socket must be the worker's user, by the kernel's word.
+// T16: the process that listens on a worker's socket must have the worker's user, as the kernel reports it.
 func TestT16_AnotherUserListens(t *testing.T) {
 	dir, err := os.MkdirTemp("", "lw")
 	require.NoError(t, err)

@@ -26,7 +26,7 @@ import (
 
 func errorsIs(err, target error) bool { return errors.Is(err, target) }
 
-// T16: whatever a worker prints, the host connects to nothing outside its directory.
+// T16: whatever a worker prints, the host connects only to sockets in the worker's directory.
 func TestT16_BadHandshakes(t *testing.T) {
 	outside, connected := listenOutside(t)
 	const port = "|unix|DIR/p|grpc|"
@@ -69,14 +69,14 @@ func TestT16_BadHandshakes(t *testing.T) {
 	require.False(t, connected())
 }
 
-// T16: a link in the worker's directory leads nowhere either.
+// T16: the host does not follow a link in the worker's directory.
 func TestT16_LinkToAnotherSocket(t *testing.T) {
 	outside, connected := listenOutside(t)
 	r := newRig(t, "handshake", func(o *worker.Options) {
 		require.NoError(t, os.WriteFile(o.Path+".txt", []byte("1|1|unix|DIR/p|grpc|\n"), 0o600))
 	})
 	done := make(chan struct{})
-	go func() { // The tenant lays the link as soon as the directory is there.
+	go func() { // The tenant creates the link as soon as the directory exists.
 		for {
 			select {
 			case <-done:
@@ -95,7 +95,7 @@ func TestT16_LinkToAnotherSocket(t *testing.T) {
 	require.False(t, connected())
 }
 
-// T16: nor does one that takes the place of the worker's own socket later.
+// T16: the host does not follow a link that later replaces the worker's socket.
 func TestT16_LinkInTheSocketsPlace(t *testing.T) {
 	outside, connected := listenOutside(t)
 	r := newRig(t, "turncoat", func(o *worker.Options) {
@@ -110,7 +110,7 @@ func TestT16_LinkInTheSocketsPlace(t *testing.T) {
 	require.False(t, connected())
 }
 
-// A worker that accepts and goes no further costs a start's time and no more.
+// A worker that accepts the connection and does not answer costs only the time limit of a start.
 func TestT16_WorkerThatNeverAnswers(t *testing.T) {
 	for _, kind := range []string{"mute", "mute-streams"} {
 		t.Run(kind, func(t *testing.T) {
@@ -125,8 +125,8 @@ func TestT16_WorkerThatNeverAnswers(t *testing.T) {
 	}
 }
 
-// T17: a certificate that nobody asked for does not bring the host down, and with TLS a
-// stranger of the same uid gets no answer.
+// T17: an unexpected certificate does not crash the host, and with TLS another process of the same uid gets
+// no answer.
 func TestT17_UnaskedCertificate(t *testing.T) {
 	r := newRig(t, "handshake", func(o *worker.Options) {
 		require.NoError(t, os.WriteFile(o.Path+".txt", []byte("1|1|unix|DIR/none|grpc|"+strings.Repeat("QUJD", 40)+"\n"), 0o600))
@@ -157,7 +157,7 @@ func TestT17_Stranger(t *testing.T) {
 	require.ErrorContains(t, err, "sent no certificate")
 }
 
-// T18: what a worker prints is data: bounded, escaped, never parsed.
+// T18: a worker's output is data: limited, escaped, never parsed.
 func TestT18_HostileOutput(t *testing.T) {
 	for _, kind := range []string{"noisy", "noisy-flood"} {
 		r := newRig(t, kind)
@@ -174,7 +174,7 @@ func TestT18_HostileOutput(t *testing.T) {
 	}
 }
 
-// stopProcess stops a process and waits until every thread of it has stopped.
+// stopProcess stops a process and waits until all its threads are stopped.
 func stopProcess(t *testing.T, pid int) {
 	t.Helper()
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
@@ -190,7 +190,7 @@ func stopProcess(t *testing.T, pid int) {
 	}, patience, time.Millisecond)
 }
 
-// T19: a worker that is stopped, or has a child that holds its pipes, is gone at once.
+// T19: a worker that is stopped, or whose child holds its pipes, is killed at once.
 func TestT19_StoppedWorker(t *testing.T) {
 	r := newRig(t, "good")
 	pid := r.pid()
@@ -199,7 +199,7 @@ func TestT19_StoppedWorker(t *testing.T) {
 	defer cancel()
 	_, err := r.call(ctx, "echo", nil)
 	require.ErrorIs(t, err, host.ErrOutcomeUnknown)
-	gone(t, pid) // It let a deadline pass and answers no ping.
+	gone(t, pid) // It missed a deadline and does not answer a ping.
 	require.NotEqual(t, pid, r.pid())
 
 	second := r.pid()
@@ -243,8 +243,7 @@ func TestT20_Checksum(t *testing.T) {
 	require.ErrorContains(t, err, "its SHA-256 is")
 }
 
-// T20: the file that was checked is the one that runs, however often its name changes
-// meanwhile.
+// T20: the file that was checked is the file that runs, however often its name is replaced meanwhile.
 func TestT20_SwapRace(t *testing.T) {
 	dir := t.TempDir()
 	good, evil := binary(t, dir, "good"), filepath.Join(dir, "worker-evil")
@@ -289,7 +288,7 @@ func TestT20_SwapRace(t *testing.T) {
 	t.Logf("%d of 60 met the good file; the other one never ran", started)
 }
 
-// T20: in server mode nobody but root can have written the binary, or a directory above it.
+// T20: in server mode only root may be able to write the binary and the directories above it.
 func TestT20_Trusted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root's files can be trusted ones")
@@ -335,8 +334,7 @@ func TestT20_Trusted(t *testing.T) {
 	require.NoError(t, try(path))
 }
 
-// T21: a worker reads nothing of the host's input, and what it prints goes nowhere near
-// the host's output.
+// T21: a worker can't read the host's input, and its output does not reach the host's output.
 func TestT21_StandardStreams(t *testing.T) {
 	r := newRig(t, "good")
 	require.EqualValues(t, 0, toInt(r.must("stdin", nil)))
@@ -347,7 +345,7 @@ func TestT21_StandardStreams(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "to standard error") }, patience, time.Millisecond)
 }
 
-// T22: messages are bounded both ways, and a bound that is met harms nobody.
+// T22: messages are limited in both directions, and a message at the limit has no side effects.
 func TestT22_MessageSize(t *testing.T) {
 	r := newRig(t, "good")
 	pid := r.pid()
@@ -365,7 +363,7 @@ func TestT22_MessageSize(t *testing.T) {
 	require.Equal(t, protocol.KindInvalid, result.Err.Kind, "refused before it is sent")
 }
 
-// T8: credentials of workers are checked, and a mistake starts nothing.
+// T8: the credentials of workers are checked, and nothing starts with invalid ones.
 func TestT08_Credential(t *testing.T) {
 	for _, id := range []struct{ uid, gid int }{{0, 1000}, {1000, 0}, {-1, 1000}, {1000, -1}, {499, 1000}, {1000, 499}, {65534, 1000}, {1000, 65534}, {1 << 31, 1000}, {1000, 1 << 31}, {1<<31 - 1, 1000}, {1<<32 + 1000, 1000}} {
 		credential, err := isolate.Credential(protocol.Account{Name: "alice", UID: id.uid, GID: id.gid})
@@ -383,7 +381,7 @@ func TestT08_Credential(t *testing.T) {
 	require.ErrorContains(t, err, "uid 0: must be at least 500")
 }
 
-// T9: a worker of server mode has the account's uid and gid and no other group.
+// T9: a worker in server mode has the account's uid and gid and no other group.
 func TestT09_WorkerOfAnAccount(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start workers of other users")
@@ -409,7 +407,7 @@ func TestT09_WorkerOfAnAccount(t *testing.T) {
 	require.EqualValues(t, 0, st.Sys().(*syscall.Stat_t).Uid, "nothing more can be made there")
 }
 
-// T7: an account that was made anew under its old name gets a worker of its own.
+// T7: an account that was created again under its old name gets a new worker.
 func TestT07_AnotherUIDIsAnotherAccount(t *testing.T) {
 	r := newRig(t, "good")
 	pid := func(uid int) int64 {
@@ -420,7 +418,7 @@ func TestT07_AnotherUIDIsAnotherAccount(t *testing.T) {
 	require.NotEqual(t, pid(1001), pid(1002))
 }
 
-// A worker's failed start leaves no directory behind.
+// A failed start of a worker leaves no directory behind.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	for _, kind := range []string{"ends", "handshake"} {
 		r := newRig(t, kind, func(o *worker.Options) {

@@ -27,8 +27,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// TestMain also is every worker of these tests, good and bad: the name of the program
-// says which, since a worker's environment and arguments are not for a test to choose.
+// TestMain is also every worker of these tests, good and bad. The program's name selects the worker, because
+// a test can't choose a worker's environment and arguments.
 func TestMain(m *testing.M) {
 	execas.Main()
 	name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "worker-")
@@ -55,21 +55,21 @@ func actWorker(name string) {
 	case "litters": // Fills its directory before it serves.
 		litter(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
 		sdk.Serve(module())
-	case "handshake": // Prints what the file beside the program holds.
+	case "handshake": // Prints the content of the file next to the program.
 		text, err := os.ReadFile(os.Args[0] + ".txt")
 		if err != nil {
 			panic(err)
 		}
 		fmt.Print(strings.ReplaceAll(string(text), "DIR", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
-		_ = syscall.Pause() // It stays until it is killed.
-	case "mute": // Accepts and says nothing, or offers HTTP/2 without a single stream.
+		_ = syscall.Pause() // Stays until it is killed.
+	case "mute": // Accepts connections and does not answer, or offers HTTP/2 without a stream.
 		serveMute(arg)
-	case "turncoat": // Serves, then lays a link to another's socket and hangs up.
+	case "turncoat": // Serves, then replaces its socket by a link to another and hangs up.
 		turncoat(arg)
 	case "ends":
 		fmt.Fprintln(os.Stderr, "this plugin is broken")
 		os.Exit(3)
-	case "noisy": // Prints what kills a host that lets go-plugin parse it, then serves.
+	case "noisy": // Prints text that would crash a host that lets go-plugin parse it, then serves.
 		for _, line := range hostileLines() {
 			fmt.Fprintln(os.Stderr, line)
 		}
@@ -85,7 +85,7 @@ func actWorker(name string) {
 	}
 }
 
-// litter leaves what could keep or mislead whoever removes it.
+// litter creates files that could delay or mislead their removal.
 func litter(dir string) {
 	target, _ := os.ReadFile(os.Args[0] + ".txt")
 	deep := filepath.Join(dir, "deep")
@@ -100,18 +100,18 @@ func litter(dir string) {
 	}
 }
 
-// hungry takes memory until somebody ends it.
+// hungry allocates memory until it is killed.
 func hungry() *sdk.Module {
 	m := module()
 	m.Functions = append(m.Functions, sdk.Function{Function: protocol.Function{
 		API: protocol.UAPI, Name: "eat", Roles: []protocol.Role{protocol.RoleAccount},
 	}, Do: func(ctx context.Context, _ *sdk.Call) (any, error) {
-		pace := time.NewTicker(2 * time.Millisecond) // As fast as a leak is, not as fast as memory.
+		pace := time.NewTicker(2 * time.Millisecond) // At the speed of a leak, not of memory.
 		defer pace.Stop()
 		var held [][]byte
 		for ctx.Err() == nil && len(held) < 4096 {
 			piece := make([]byte, 1<<20)
-			for i := 0; i < len(piece); i += 4096 { // Each page is used.
+			for i := 0; i < len(piece); i += 4096 { // Touches each page.
 				piece[i] = 1
 			}
 			held = append(held, piece)
@@ -193,7 +193,7 @@ func module() *sdk.Module {
 		fn("crash", func(context.Context, *sdk.Call) (any, error) { os.Exit(7); return nil, nil }),
 		fn("hang", func(_ context.Context, c *sdk.Call) (any, error) {
 			if path := c.String("text"); path != "" {
-				_ = os.WriteFile(path, nil, 0o600) // It is here.
+				_ = os.WriteFile(path, nil, 0o600) // Tells the test that it is running.
 			}
 			select {}
 		}),
@@ -224,7 +224,7 @@ func module() *sdk.Module {
 	}}
 }
 
-// describeProcess is what a worker can say of itself.
+// describeProcess returns facts about the worker's own process.
 func describeProcess() (any, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -268,23 +268,23 @@ func actHost() {
 	select {}
 }
 
-// patience bounds what comes at once but on a machine that is slow. Half of what go-plugin waits for
-// a worker that answers nothing is slowest: what shows that this wait is not ours.
+// patience limits waits for events that are immediate except on a slow machine. It is half of go-plugin's own
+// timeout for a silent worker, so that a wait for go-plugin fails the test.
 const (
 	patience = time.Minute
 	slowest  = 25 * time.Second
 )
 
-// rig is a supervisor of one kind of worker.
+// rig is a supervisor of a kind of worker.
 type rig struct {
 	t    *testing.T
 	s    *worker.Supervisor
 	log  *syncBuffer
 	dir  string
-	path string // Of the plugin.
+	path string // The plugin's path.
 }
 
-// binary puts this test's own program at a path whose name says what it shall be.
+// binary links this test program to a path whose name selects the kind of worker.
 func binary(t *testing.T, dir, kind string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -309,7 +309,7 @@ func newRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 		PluginOptions: worker.PluginOptions{Path: binary(t, t.TempDir(), kind)}, RunDir: run, Spawner: spawner,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	if !strings.HasPrefix(kind, "handshake") && !strings.HasPrefix(kind, "mute") { // They never start.
+	if !strings.HasPrefix(kind, "handshake") && !strings.HasPrefix(kind, "mute") { // These never start.
 		o.Start = patience
 	}
 	for _, c := range change {
@@ -343,7 +343,7 @@ func (r *rig) call(ctx context.Context, name string, args map[string]any) (*prot
 		protocol.Call{API: protocol.UAPI, Module: "Try", Func: name, Args: protocol.Args{Named: args}})
 }
 
-// must runs a call that has to succeed and returns its data.
+// must runs a call that must succeed, and returns its data.
 func (r *rig) must(name string, args map[string]any) any {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
@@ -366,18 +366,18 @@ func toInt(v any) int64 {
 	return -1
 }
 
-// gone waits until a process is no more.
+// gone waits until a process has ended.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		// A leader may be a zombie while other threads still run.
+		// The leader may be a zombie while other threads still run.
 		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		return errors.Is(err, os.ErrNotExist) || strings.Contains(string(status), "State:\tZ") && len(threads) <= 1
 	}, patience, 5*time.Millisecond, "process %d", pid)
 }
 
-// listenOutside is a socket that no worker owns; it tells whether anybody connected.
+// listenOutside listens on a socket that belongs to no worker. connected tells whether a client connected.
 func listenOutside(t *testing.T) (path string, connected func() bool) {
 	t.Helper()
 	path = filepath.Join(shortDir(t), "outside.sock")
@@ -405,7 +405,7 @@ func readLine(t *testing.T, r io.Reader) string {
 	return strings.TrimSpace(line)
 }
 
-// call runs a call as the host does: with the function that the plugin describes.
+// call runs a call like the host: with the function that the plugin describes.
 func call(ctx context.Context, s *worker.Supervisor, caller protocol.Caller, call protocol.Call) (*protocol.Result, error) {
 	r := host.Request{ID: "id1234", Caller: caller, Call: call}
 	modules, err := s.Modules(ctx, caller.Account)

@@ -23,7 +23,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// splitModule has functions in parts, as a plugin with secrets has.
+// splitModule has functions in parts, like a plugin with secrets.
 func splitModule() *sdk.Module {
 	fn := func(name string, changes bool) protocol.Function {
 		return protocol.Function{
@@ -62,7 +62,7 @@ func splitModule() *sdk.Module {
 	return m
 }
 
-// serverRig is a supervisor of server mode: helper 20900, accounts as they come.
+// serverRig is a supervisor in server mode, with helper 20900 and any accounts.
 func serverRig(t *testing.T, kind string, change ...func(*worker.Options)) *rig {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -97,7 +97,7 @@ func (r *rig) mustAs(uid int, name string, args map[string]any) *protocol.Result
 	return result
 }
 
-// T15: of a function in parts, the helper alone sees the secrets of calls and settings.
+// T15: only the helper gets the secrets of calls and settings.
 func TestT15_TheHelperAloneSeesSecrets(t *testing.T) {
 	r := serverRig(t, "split", func(o *worker.Options) { o.Settings = map[string]any{"hidden": "h", "open": "o"} })
 	args := map[string]any{"secret": protocol.NewSecret("s"), "text": "t"}
@@ -117,13 +117,13 @@ func TestT15_TheHelperAloneSeesSecrets(t *testing.T) {
 	require.ErrorIs(t, err, host.ErrNotRun)
 }
 
-// A plugin that has no parts is given all that it was.
+// The helper of a plugin without parts gets everything.
 func TestHelperOfAPluginWithoutParts(t *testing.T) {
 	r := serverRig(t, "good")
 	require.Equal(t, "ts", r.mustAs(20001, "echo", map[string]any{"text": "t", "secret": protocol.NewSecret("s")}).Data)
 }
 
-// In one process a function in parts does what it does in two.
+// A function in parts has the same result in one process as in two.
 func TestWholeFunction(t *testing.T) {
 	r := newRig(t, "split", func(o *worker.Options) { o.Settings = map[string]any{"hidden": "h", "open": "o"} })
 	uid := strconv.Itoa(os.Getuid())
@@ -131,7 +131,7 @@ func TestWholeFunction(t *testing.T) {
 	require.Equal(t, want, r.must("split", map[string]any{"secret": protocol.NewSecret("s")}))
 }
 
-// R13: a worker that takes too much memory ends, and nobody else's does.
+// R13: a worker that uses too much memory is killed, and no other worker.
 func TestR13_Memory(t *testing.T) {
 	r := serverRig(t, "hungry", func(o *worker.Options) { o.Memory = 128 << 20 })
 	other := toInt(r.mustAs(20002, "pid", nil).Data)
@@ -152,11 +152,11 @@ func TestPool(t *testing.T) {
 	require.Equal(t, 2, pool.Workers())
 	require.Equal(t, first, toInt(r.mustAs(20001, "pid", nil).Data))
 	r.mustAs(20003, "pid", nil)
-	gone(t, int(second)) // It was used longest ago.
+	gone(t, int(second)) // The longest unused worker is stopped.
 	require.Equal(t, first, toInt(r.mustAs(20001, "pid", nil).Data))
 	require.Equal(t, 2, pool.Workers())
 
-	// Workers with calls make no room.
+	// Workers with running calls are not stopped to make room.
 	ctx, cancel := context.WithCancel(t.Context())
 	var hanging sync.WaitGroup
 	for _, uid := range []int{20001, 20003} {
@@ -183,8 +183,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-// What a tenant leaves in its worker's directory keeps root busy for no time, and can't lead it
-// anywhere.
+// Files that a tenant leaves in its worker's directory do not keep root busy, and can't lead it elsewhere.
 func TestT12_WhatIsLeftInAWorkersDirectory(t *testing.T) {
 	r := serverRig(t, "litters", func(*worker.Options) {})
 	outside := filepath.Join(shortDir(t), "outside")
@@ -205,7 +204,7 @@ func TestT12_WhatIsLeftInAWorkersDirectory(t *testing.T) {
 		require.NoError(t, err)
 		require.Greater(t, len(entries), 3, "the litter is there")
 	}
-	// What its tenant runs can add nothing now.
+	// The tenant's programs can't add files any more.
 	cmd := exec.Command("/bin/sh", "-c", "for d in "+strings.Join(dirs, " ")+"; do echo x > $d/more && exit 0; done; exit 1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 20001, Gid: 20001}}
 	require.Error(t, cmd.Run())
@@ -217,7 +216,7 @@ func TestT12_WhatIsLeftInAWorkersDirectory(t *testing.T) {
 	require.FileExists(t, filepath.Join(outside, "file"))
 }
 
-// With control groups whatever a worker started ends with it, also what left its session.
+// With control groups, everything that a worker started is killed with it, even processes in other sessions.
 func TestT19_ControlGroups(t *testing.T) {
 	root := ""
 	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
@@ -263,7 +262,7 @@ func TestT19_ControlGroups(t *testing.T) {
 	r.s.Close()
 }
 
-// T11: in server mode, too, workers die with their host.
+// T11: in server mode, workers die with their host too.
 func TestT11_WorkersOfAccountsDieWithTheHost(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start workers of other users")
@@ -287,7 +286,7 @@ func TestT11_WorkersOfAccountsDieWithTheHost(t *testing.T) {
 	gone(t, pid)
 }
 
-// A plugin that stops again and again says so to callers.
+// The error for a plugin that stops again and again tells callers so.
 func TestR12_RestsAloud(t *testing.T) {
 	r := newRig(t, "ends")
 	var resting *host.BackoffError
@@ -299,12 +298,12 @@ func TestR12_RestsAloud(t *testing.T) {
 	require.Positive(t, resting.For)
 }
 
-// R10: a tenant that traces its worker, and so keeps it from being reaped, keeps nothing else up:
-// the next call is served, and the host holds no thread for it.
+// R10: a tenant that traces its worker keeps it from being reaped, but nothing else: the next call is served,
+// and no thread of the host waits.
 func TestR10_TracedWorker(t *testing.T) {
 	r := serverRig(t, "good", func(o *worker.Options) { require.NoError(t, os.Chmod(o.Path, 0o755)) })
 	pid := toInt(r.mustAs(20001, "pid", nil).Data)
-	// As root, since the worker hides itself: what counts is that somebody holds it.
+	// Runs as root, because the worker is not traceable for its user. What matters is that it is traced.
 	tracer := exec.Command("/usr/bin/python3", "-c", fmt.Sprintf(`import ctypes,time
 libc = ctypes.CDLL(None)
 assert libc.ptrace(0x4206, %d, 0, 0) == 0  # PTRACE_SEIZE

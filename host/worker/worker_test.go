@@ -44,7 +44,7 @@ func TestOneWorkerPerAccount(t *testing.T) {
 	require.NotEqual(t, pid, int(toInt(bob.Data)))
 }
 
-// A crash ends the calls in flight at once, with a clear error, and the next call works.
+// A crash fails the running calls at once with a clear error, and the next call works.
 func TestCrash(t *testing.T) {
 	r := newRig(t, "good")
 	pid := r.pid()
@@ -62,7 +62,7 @@ func TestCrash(t *testing.T) {
 		case err := <-hung:
 			require.True(t, isToldApart(err))
 			ended++
-		default: // One that came late hangs in a new worker.
+		default: // A late call waits in a new worker.
 			r.pid()
 			_, err = r.call(t.Context(), "crash", nil)
 			require.True(t, isToldApart(err))
@@ -72,13 +72,13 @@ func TestCrash(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "exit status 7") }, patience, time.Millisecond)
 }
 
-// isToldApart tells whether err says whether the call ran.
+// isToldApart reports whether err tells whether the call ran.
 func isToldApart(err error) bool {
 	return errorsIs(err, host.ErrOutcomeUnknown) || errorsIs(err, host.ErrNotRun)
 }
 
-// R9: workers killed at random under load: every call has one answer, right or a clear
-// error, and the next one works.
+// R9: workers are killed at random under load. Each call has exactly one answer, a result or a clear error,
+// and the next call works.
 func TestR09_KilledUnderLoad(t *testing.T) {
 	r := newRig(t, "good")
 	var right, failed atomic.Int64
@@ -143,7 +143,7 @@ func TestPluginThatDoesNotStart(t *testing.T) {
 	require.ErrorIs(t, err, isolate.ErrBinary)
 }
 
-// R12: a plugin that never starts is not started again and again.
+// R12: a plugin that never starts is not restarted without pause.
 func TestR12_BackOff(t *testing.T) {
 	r := newRig(t, "ends")
 	var last error
@@ -156,12 +156,12 @@ func TestR12_BackOff(t *testing.T) {
 		_, err := r.call(t.Context(), "pid", nil)
 		require.ErrorIs(t, err, host.ErrNotRun)
 	}
-	// It rests for a tenth of a second at first, and then ever longer.
+	// The pause is a tenth of a second at first, and grows.
 	require.LessOrEqual(t, strings.Count(r.log.String(), "worker did not start")-starts, 1+int(time.Since(begun)/(100*time.Millisecond)))
 	require.Less(t, starts, 20)
 }
 
-// T11: workers die with their host, and only then.
+// T11: workers die with their host, and not before.
 func TestT11_WorkersDieWithTheHost(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -183,13 +183,13 @@ func TestT11_ThreadsThatEndTakeNoWorkerAlong(t *testing.T) {
 	pid := r.pid()
 	var threads sync.WaitGroup
 	for range 1000 {
-		threads.Go(runtime.LockOSThread) // Ends the thread with the goroutine.
+		threads.Go(runtime.LockOSThread) // The thread ends with the goroutine.
 	}
 	threads.Wait()
 	require.Equal(t, pid, r.pid())
 }
 
-// T10: a worker has what it needs and nothing of the host's.
+// T10: a worker has what it needs, and nothing else of the host.
 func TestT10_WhatAWorkerHas(t *testing.T) {
 	t.Setenv("HOST_SECRET", "c4n4ry")
 	held, err := os.Open("/etc/hostname")

@@ -10,7 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// R20: that the outcome is not known is what the caller is told, whatever it was that failed.
+// R20: if several steps failed and one of them has an unknown outcome, the caller is told that the outcome is
+// unknown.
 func TestR20_UnknownIsSaidFirst(t *testing.T) {
 	box, err := store.NewAddress("user", "example.com")
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// BenchmarkPasswdPop is a change as the worker makes it, by 16 callers.
+// BenchmarkPasswdPop measures a change in the worker, with 16 callers.
 func BenchmarkPasswdPop(b *testing.B) {
 	home := b.TempDir()
 	dir := home + "/etc/example.com"

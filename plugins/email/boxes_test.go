@@ -25,7 +25,7 @@ func emptyWorld(t *testing.T) *world {
 	return w
 }
 
-// must makes a call that has to succeed, and returns its data.
+// must makes a call that must succeed, and returns its data.
 func (w *world) must(api protocol.API, name string, a args) any {
 	w.t.Helper()
 	result := w.call(api, name, a)
@@ -41,7 +41,7 @@ func (w *world) refused(api protocol.API, name string, a args) string {
 	return result.Err.Message
 }
 
-// tree is all that is in the account's home but for the lock files.
+// tree returns all files in the account's home except lock files.
 func (w *world) tree() string {
 	var b strings.Builder
 	require.NoError(w.t, filepath.Walk(w.account.Home, func(path string, info os.FileInfo, err error) error {
@@ -63,7 +63,7 @@ func (w *world) tree() string {
 // done is API 2's record of success.
 var done = []any{args{"reason": "", "result": int64(1)}}
 
-// number makes int64 of the small numbers of a decoded answer.
+// number converts the small numbers of a decoded answer to int64.
 func number(v any) any {
 	switch v := v.(type) {
 	case uint64:
@@ -119,7 +119,7 @@ func TestAddAndDelete(t *testing.T) {
 	require.Contains(t, w.refused(protocol.UAPI, "delete_pop", args{"email": "one"}), "“one@example.com” does not exist")
 }
 
-// An account's limits are those of its file, by the keys of cPanel's.
+// An account's limits come from its file, with the names of cPanel's keys.
 func TestLimitsOfAnAccount(t *testing.T) {
 	w := emptyWorld(t)
 	w.account.Data = map[string]string{"MAXPOP": "2", "MAX_EMAILACCT_QUOTA": "100"}
@@ -140,7 +140,7 @@ func TestLimitsOfAnAccount(t *testing.T) {
 	require.EqualValues(t, 100, w.must(protocol.UAPI, "get_pop_quota", args{"email": "two@example.net"}), "API 2's default is within the limit")
 	require.Contains(t, w.refused(protocol.UAPI, "add_pop", args{"email": "three", "password": password}), "maximum number of email accounts (2)")
 
-	// At once, too.
+	// Also for concurrent calls.
 	w.account.Data["MAXPOP"] = "4"
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -316,7 +316,7 @@ func TestSuspensions(t *testing.T) {
 	require.Equal(t, before, after, "but for empty files")
 }
 
-// badBoxes are mailboxes that no function takes, with what it says of each.
+// badBoxes are mailboxes that no function accepts, with the expected error.
 func badBoxes() map[string]args {
 	return map[string]args{
 		"Provide the ‘email’ argument.":                       {"email": ""},
@@ -337,8 +337,7 @@ func badBoxes() map[string]args {
 	}
 }
 
-// Bad input, in every function that takes a mailbox: a word that names the parameter, and
-// nothing is written.
+// Invalid mailboxes, in every function with a mailbox: the error names the parameter, and nothing is written.
 func TestBadMailboxes(t *testing.T) {
 	w := emptyWorld(t)
 	w.must(protocol.UAPI, "add_pop", args{"email": "user", "password": password})
@@ -368,12 +367,12 @@ func TestBadMailboxes(t *testing.T) {
 			}
 			require.Contains(t, w.refused(f.API, f.Name, a), says, "%s %s %v", f.API, f.Name, bad)
 		}
-		// The account's own mailbox is the system's.
+		// The account's own mailbox belongs to the system.
 		if f.Changes && f.Name != "getpopquota" {
 			w.refused(f.API, f.Name, args{"email": "alice", "domain": "example.com", "quota": "1", "password": password})
 			w.refused(f.API, f.Name, args{"email": "Alice@example.com", "domain": "example.com", "quota": "1", "password": password})
 		}
-		// Unknown, or there already.
+		// A mailbox that does not exist, or exists already.
 		if f.Name != "add_pop" && f.Name != "addpop" {
 			require.Contains(t, w.refused(f.API, f.Name, args{"email": "nobody@example.com", "domain": "example.com", "quota": "1", "password": password}), "“nobody@example.com” does not exist")
 		} else {
@@ -388,7 +387,7 @@ func TestBadMailboxes(t *testing.T) {
 	require.Equal(t, before, w.tree())
 }
 
-// A list that would not reach the caller is refused with words of what to do.
+// A list that is too long for the caller is rejected, and the error says what to do.
 func TestLongLists(t *testing.T) {
 	w := emptyWorld(t)
 	dir := filepath.Join(w.account.Home, "etc", "example.com")
@@ -411,7 +410,7 @@ func TestLongLists(t *testing.T) {
 	require.EqualValues(t, 130_000, w.must(protocol.UAPI, "count_pops", nil))
 }
 
-// The policy stands before every new password, and nothing is changed by one that is refused.
+// Every new password is checked against the policy, and a rejected password changes nothing.
 func TestPolicy(t *testing.T) {
 	w := emptyWorld(t)
 	w.must(protocol.UAPI, "add_pop", args{"email": "user", "password": password})
@@ -430,14 +429,14 @@ func TestPolicy(t *testing.T) {
 	require.NoError(t, os.WriteFile(list, []byte("0000000000000000000000000000000000000000:1\n"), 0o644))
 	require.NoError(t, w.configure(map[string]any{"required_strength": 1, "breached": list}))
 	require.NoError(t, os.WriteFile(list, []byte("gone bad\n"), 0o644))
-	w.must(protocol.UAPI, "passwd_pop", args{"email": "user", "password": "12345luggage"}) // And the log says why.
+	w.must(protocol.UAPI, "passwd_pop", args{"email": "user", "password": "12345luggage"}) // The log has the reason.
 	for _, bad := range []map[string]any{{"required_strength": 101}, {"required_strength": -1}, {"required_strength": "65"}, {"breached": list}, {"breached": 1},
 		{"mail_timeout": "0s"}, {"mail_timeout": "2m"}, {"mail_timeout": "soon"}, {"mail_timeout": 3}} {
 		require.Error(t, w.configure(bad), "%v", bad)
 	}
 }
 
-// What the mail server may take is a setting.
+// The time limit for the mail server is a setting.
 func TestMailTimeout(t *testing.T) {
 	for text, want := range map[string]time.Duration{"": 3 * time.Second, "200ms": 200 * time.Millisecond, "1m": time.Minute} {
 		raw := map[string]any{"mail_timeout": text}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// Of "Old.passw0rd-1", and cheap.
+	// The hash of "Old.passw0rd-1", with few rounds.
 	oldHash  = "$6$rounds=1000$saltsalt$5CfpQ76K4sHZKZWQnfHbn2UYZCOYyYeanyv/Zen.4Huwk1cH1CzboqHE7Ukb9DsYofaZMnube3hi2Y3azi9Dt0"
 	password = "New & safe: 2"
 )
@@ -27,7 +27,7 @@ type world struct {
 	server  *sdk.Server
 	account protocol.Account
 	shadow  string
-	module  string // "" is Email.
+	module  string // "" means Email.
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// configure hands settings over; without one for it, the password policy is off.
+// configure passes settings. If they have no password policy, it is off.
 func (w *world) configure(settings map[string]any) error {
 	all := map[string]any{"required_strength": 0}
 	maps.Copy(all, settings)
@@ -208,18 +208,18 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// T4: every function names its roles; a mailbox's user may change a password, and nothing else.
+// T4: every function names its roles. A mailbox user may change a password, and nothing else.
 func TestT04_Roles(t *testing.T) {
 	for _, f := range email.Modules()[0].Functions {
 		switch f.Name {
 		case "passwd_pop", "passwdpop":
 			require.Equal(t, []protocol.Role{protocol.RoleAccount, protocol.RoleMailbox}, f.Roles)
 			continue
-		case "verify_password": // The host asks it who is at the webmail port.
+		case "verify_password": // The host calls it for sign-ins at the webmail port.
 			require.Equal(t, []protocol.Role{protocol.RoleAccount, protocol.RoleMailServer}, f.Roles)
 			continue
 		}
-		if f.Name == "mail_server_lookup" { // It tells hashes, and no account may call it.
+		if f.Name == "mail_server_lookup" { // It returns hashes, so no account may call it.
 			require.Equal(t, []protocol.Role{protocol.RoleMailServer}, f.Roles)
 			continue
 		}

@@ -20,8 +20,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// script is a module whose function takes Perl code and runs it: what it prints is the
-// answer. $in is the document that came.
+// script is a module with a function that runs Perl code and answers with its output. $in is the request.
 const described = `sub answer { my $j = shift; print length($j) . "\n" . $j } $| = 1;
 while (defined(my $n = <STDIN>)) { read STDIN, my $in, $n;
   if ($in =~ /"describe"/) { answer('{"modules":[{"name":"M","functions":[{"api":3,"name":"f","roles":["account"]}]}]}'); next }
@@ -35,7 +34,7 @@ type server struct {
 	exited chan int
 }
 
-// newServer starts a plugin whose script answers calls with Perl code.
+// newServer starts a plugin with a script that answers calls by running Perl code.
 func newServer(t *testing.T, script string) *server {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -45,7 +44,7 @@ func newServer(t *testing.T, script string) *server {
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.process.kill()
-			<-s.watched // Nobody writes to the log any more.
+			<-s.watched // After this, nothing writes to the log.
 		}
 		require.NoError(t, log.Close())
 	})
@@ -109,7 +108,7 @@ func TestCall(t *testing.T) {
 	require.Equal(t, []string{"w"}, result.Warnings)
 	require.Len(t, result.Metadata, 1)
 
-	// Text that is no UTF-8 goes there and back byte for byte; secrets are text as well.
+	// Text that is not UTF-8 arrives byte for byte in both directions. Secrets arrive as text.
 	for _, password := range []any{"p\xff\x00", protocol.NewSecret("p\xff\x00")} {
 		result, err = call(t.Context(), t, s, map[string]any{"a": password})
 		require.NoError(t, err)
@@ -127,7 +126,7 @@ func TestErrorsOfTheModule(t *testing.T) {
 	require.Equal(t, "No such thing.", result.Err.Message)
 }
 
-// R18: a script that can't be talked to ends its worker, whatever it did.
+// R18: a script that breaks the protocol in any way ends its worker.
 func TestR18_BrokenScripts(t *testing.T) {
 	t.Parallel()
 	const late = "it does not answer in time"
@@ -159,7 +158,7 @@ func TestR18_BrokenScripts(t *testing.T) {
 	}
 }
 
-// An answer that can't be sent on fails its call, and the script goes on.
+// An answer that can't be sent fails its call, and the script continues.
 func TestUnfitAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t, `my %answers = (json => "{", utf8 => "\"\xff\"", deep => "[" x 40 . "]" x 40, much => "[" . "1," x 200001 . "1]", number => '{"data":1e999}');
@@ -177,7 +176,7 @@ func TestUnfitAnswers(t *testing.T) {
 	require.Nil(t, result.Err)
 }
 
-// Two answers to one call would be shifted to all that follow: the script is ended instead.
+// A second answer to a call would shift all later answers, so the script is killed.
 func TestTwoAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t, `answer('{"data":1}' ) for 1, 2; `)
@@ -191,7 +190,7 @@ func TestTwoAnswers(t *testing.T) {
 	require.Contains(t, s.logged(t), "more than one answer")
 }
 
-// The last answer of a script that ends is the caller's.
+// The caller gets the last answer of a script that exits.
 func TestLastAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t, `answer('{"data":"' . "x" x 5_000_000 . '"}'); exit 0;`)
@@ -201,7 +200,7 @@ func TestLastAnswer(t *testing.T) {
 	require.Equal(t, 1, <-s.exited)
 }
 
-// The time that a call waits for others is not taken from the script's.
+// The time limit of a script does not include waiting for other calls.
 func TestWaitingIsNotTheScripts(t *testing.T) {
 	t.Parallel()
 	s := start(t, `sleep 4; answer('{"data":1}');`)
@@ -219,7 +218,7 @@ func TestWaitingIsNotTheScripts(t *testing.T) {
 	require.Empty(t, s.logged(t))
 }
 
-// A call that waits for its turn and whose time is over has not run.
+// A call whose deadline passes while it waits has not run.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	s := start(t, `sleep 60;`)
@@ -236,7 +235,7 @@ func TestBusy(t *testing.T) {
 	require.Equal(t, protocol.KindUnavailable, result.Err.Kind)
 	require.Contains(t, result.Err.Message, "nothing was changed")
 
-	// What waits when the script ends goes back to the host.
+	// If the script exits, waiting calls go back to the host.
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := call(t.Context(), t, s, nil)
@@ -283,7 +282,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// What go-plugin and the host put into a worker's environment stays there.
+// Variables of go-plugin and the host are not passed to the script.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("LIVEAPID_PLUGIN", "cookie")
 	t.Setenv("PATH", "/bin")
@@ -307,7 +306,7 @@ func FuzzReadFrame(f *testing.F) {
 		require.NoError(t, err)
 		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame)))
 		require.NoError(t, err, strconv.Quote(string(frame)))
-		second, err := encode(again) // 1.0 is 1 on the way.
+		second, err := encode(again) // 1.0 is encoded as 1.
 		require.NoError(t, err)
 		require.Equal(t, string(frame), string(second))
 	})

@@ -6,10 +6,10 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// GuardedForTest is server as a worker of the account that the environment would name.
+// GuardedForTest returns server as a worker of the account that the environment would name.
 func GuardedForTest(server pluginpb.PluginServer, account string) pluginpb.PluginServer {
 	return guarded(server, account)
 }
 
-// SetLogForTest sends s's log to w.
+// SetLogForTest sends the log of s to w.
 func SetLogForTest(s *Server, w io.Writer) { s.log = w }

@@ -91,8 +91,7 @@ func TestCall(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// T41: what goes wrong inside is in the log and not in the answer, and no argument is in
-// either.
+// T41: internal errors are logged and not in the answer. Arguments are in neither.
 func TestT41_FailuresHideWhatIsInside(t *testing.T) {
 	for name, logged := range map[string]string{
 		"fail": "call id1234: open /home/alice/etc: no", "panic": "panic of type string", "unsendable": "chan int", "absent": `no function "absent"`,
@@ -142,7 +141,7 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// T48: a worker serves the account for which it was started, whatever a payload says.
+// T48: a worker serves only the account for which it was started, whatever the payload says.
 func TestT48_AWorkerServesItsAccountAlone(t *testing.T) {
 	plain, _ := server(t)
 	guarded := sdk.GuardedForTest(plain, plugin.AccountWord(protocol.Account{Name: "alice", UID: 1001}))
@@ -157,7 +156,7 @@ func TestT48_AWorkerServesItsAccountAlone(t *testing.T) {
 		require.Equal(t, codes.PermissionDenied, status.Code(ask(guarded, other)), other.Name)
 		require.NoError(t, ask(plain, other), "a helper serves all")
 	}
-	// Two accounts in one payload are none.
+	// A payload with two accounts is rejected.
 	two, err := payload.EncodeRequest(payload.Request{Call: protocol.Call{API: protocol.UAPI, Module: "Try", Func: "done"}, Account: protocol.Account{Name: "alice", UID: 1001}})
 	require.NoError(t, err)
 	other, err := payload.Encode(map[string]any{"account": map[string]any{"name": "bob", "uid": 1002, "gid": 1002}})

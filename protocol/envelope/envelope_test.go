@@ -71,7 +71,7 @@ func TestSpecial(t *testing.T) {
 		string(envelope.Special("print", &protocol.Result{Data: "/home/dave"})))
 }
 
-// Whatever a plugin returns, an answer is one line of valid JSON without '<'.
+// For any result of a plugin, the answer is a single line of valid JSON without '<'.
 func FuzzJSON(f *testing.F) {
 	f.Add(uint(3), "Email", "</cpanelresult>", "a\nb", 1.5)
 	f.Add(uint(2), "\xff", "<", "\u2028", math.Inf(1))

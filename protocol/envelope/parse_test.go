@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// What Parse reads, JSON writes again: a tool between a program and a host is not seen.
+// JSON writes what Parse reads, so a tool between a program and a host does not change answers.
 func TestParse(t *testing.T) {
 	results := map[string]*protocol.Result{
 		"nothing": {}, "text": {Data: "<a> & ü"}, "number": {Data: int64(5)}, "large": {Data: uint64(1) << 63}, "fraction": {Data: 0.5},

@@ -41,7 +41,7 @@ func TestXML(t *testing.T) {
 	require.Less(t, len(got), 2<<20, "a long name is not repeated for ever")
 }
 
-// Whatever the values, the output is one line, well-formed, and ends no answer early.
+// For any values, the output is a single line of well-formed XML without the end of an answer.
 func FuzzXML(f *testing.F) {
 	for _, seed := range []string{`{"a":"</cpanelresult>"}`, `{"</a>":[1,[2],{"b":null}]}`, `"\ud800"`, `{"\u0000":"\u0001\r\n"}`, `{"cpanelresult":{"data":[]}}`} {
 		f.Add([]byte(seed))

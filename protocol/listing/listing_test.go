@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// boxes are records as a listing of mailboxes has them.
+// boxes returns records like a list of mailboxes.
 func boxes() []any {
 	return []any{
 		map[string]any{"user": "anna", "quota": "250.00", "used": int64(10), "ip": "10.0.0.10", "note": "Top"},
@@ -25,7 +25,7 @@ func boxes() []any {
 	}
 }
 
-// run shapes the boxes and returns their users in order.
+// run filters, sorts and pages the boxes and returns their users in order.
 func run(t *testing.T, api protocol.API, meta map[string]any) (users string, result *protocol.Result) {
 	t.Helper()
 	meta["own"] = "kept"
@@ -153,7 +153,7 @@ func TestWhatIsNotShaped(t *testing.T) {
 	require.Len(t, own, 1)
 }
 
-// many is a switch with n different values beside it.
+// many returns a switch and n different values for it.
 func many(on, stem string, n int) map[string]any {
 	out := map[string]any{on: "1"}
 	for i := range n {
@@ -202,8 +202,8 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-// T51: patterns are bounded by what they cost with the records that there are; long work makes pauses,
-// and ends with its caller's time.
+// T51: the cost of patterns is limited by the number of records. Long work pauses, and ends when its caller's
+// time ends.
 func TestT51_Work(t *testing.T) {
 	list := make([]any, 3000)
 	for i := range list {
@@ -226,7 +226,7 @@ func TestT51_Work(t *testing.T) {
 	require.Equal(t, protocol.KindInvalid, protocol.AsError(err).Kind)
 	require.Positive(t, pauses)
 
-	// So are the other kinds: the term is read once, and each value counts.
+	// The same holds for other kinds: the term is parsed once, and each value counts.
 	for _, kind := range []string{"contains", "eq", "lt_handle_unlimited"} {
 		_, _, err := listing.Split(protocol.UAPI, map[string]any{"api.filter_column": "*", "api.filter_type": kind, "api.filter_term": strings.Repeat("9", 1001)})
 		require.Contains(t, err.Message, "is too long")
@@ -251,7 +251,7 @@ func TestT51_Work(t *testing.T) {
 		stop := errors.New("stop")
 		require.ErrorIs(t, split(meta).Apply(t.Context(), &protocol.Result{Data: slices.Repeat(list, 20)}, func(context.Context) error { return stop }), stop, name)
 	}
-	// What people ask for has room: a hundred thousand records.
+	// Normal use is allowed: a hundred thousand records.
 	easy := split(map[string]any{"api.filter_column": "a", "api.filter_type": "matches", "api.filter_term": "^user[0-9]+@x+\\.(example|com)$", "api.sort": "1", "api.sort_column": "a"})
 	result = &protocol.Result{Data: slices.Repeat(list, 34)}
 	require.NoError(t, easy.Apply(t.Context(), result, nil))

@@ -64,7 +64,7 @@ func TestErrorsQuoteNoValue(t *testing.T) {
 	require.NotContains(t, err.Error(), "canary")
 }
 
-// What Decode takes, encoding/json takes too and reads alike.
+// encoding/json accepts every document that Decode accepts, with the same result.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{`{"a":[1,"x",null,true]}`, `"\ud83d\ude00"`, `"\ud800"`, `[[[]]]`, `1e5`, "\xff", `{"a":1,"a":2}`} {
 		f.Add([]byte(s))
@@ -83,7 +83,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// A frame's memory is bounded by the number of its values, not by its bytes alone.
+// A frame's memory is limited by its number of values, not only by its bytes.
 func TestT23_TooManyValues(t *testing.T) {
 	for name, raw := range map[string]string{
 		"a list":    "[" + strings.Repeat("0,", protocol.MaxFrameNodes) + "0]",

@@ -17,7 +17,7 @@ import (
 
 const action = "<cpanelaction>\n{}\n</cpanelaction>"
 
-// readAll returns every frame of stream and the error that ended it.
+// readAll returns all frames of a stream and the error at its end.
 func readAll(r io.Reader, most int) (frames []string, err error) {
 	reader := wire.NewFrameReader(r, most)
 	for {
@@ -86,7 +86,7 @@ func TestFrameReader(t *testing.T) {
 	}
 }
 
-// T25: the claim of a length costs nothing; the buffer grows with what arrives.
+// T25: a claimed length allocates nothing. The buffer grows with the data that arrives.
 func TestT25_ClaimedLengthAllocatesNothing(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -122,8 +122,7 @@ func TestFrameReaderStarted(t *testing.T) {
 	require.Equal(t, 2, started)
 }
 
-// What is written is read alike, and no stream of bytes panics or brings a frame over
-// the limit.
+// Written frames are read back equal, and no input causes a panic or a frame beyond the limit.
 func FuzzFrameReader(f *testing.F) {
 	for _, seed := range []string{
 		"", "3\nabc", "3\r\nabc\n", `<cpanelxml shutdown="1" />`, "20\n<cpanelaction>\n{\"a\":\"ä\"}\n</cpanelaction>",
@@ -141,7 +140,7 @@ func FuzzFrameReader(f *testing.F) {
 			again = wire.AppendFrame(again, []byte(frame))
 		}
 		repeated, err := readAll(bytes.NewReader(again), most)
-		if err == io.EOF { // An unclosed action, or digits at a seam, may read on.
+		if err == io.EOF { // An unclosed action, or digits where a read ends, may need more data.
 			require.Equal(t, frames, repeated)
 		}
 		_, slow := readAll(iotest.OneByteReader(bytes.NewReader(stream)), most)

@@ -30,7 +30,7 @@ func TestPacked(t *testing.T) {
 	got := wire.ParsePacked(payload)
 	require.EqualValues(t, 7, got.ID)
 	require.Equal(t, wire.RequestCall, got.Request.Kind, "%v", got.Request.Err)
-	call.Args.Named["b"] = "12" // A number travels as the text that it is.
+	call.Args.Named["b"] = "12" // A number is sent as its text.
 	require.Equal(t, call, got.Request.Call)
 
 	one := protocol.Call{API: protocol.API1, Module: "Email", Func: "f", Args: protocol.Args{Positional: []any{"a", "b"}}}

@@ -77,8 +77,8 @@ func TestParseOthers(t *testing.T) {
 	}
 }
 
-// An action that can't be understood keeps what is known of it, for the envelope of the
-// answer, and says what is wrong.
+// An action that can't be parsed keeps its known parts for the answer's envelope, and the error names the
+// mistake.
 func TestParseBrokenActions(t *testing.T) {
 	head := `"module":"Email","func":"passwdpop",`
 	deep := strings.Repeat("[", 40) + strings.Repeat("]", 40)
@@ -120,7 +120,7 @@ func TestParseBrokenActions(t *testing.T) {
 	}
 }
 
-// T24: the parser does not repeat the document in its errors: it may hold a password.
+// T24: the parser's errors do not repeat the document, because it may contain a password.
 func TestT24_ErrorsDoNotRepeatTheDocument(t *testing.T) {
 	for _, broken := range []string{
 		`{"module":"Email","func":"f","apiversion":"2","args":{"password":"c4n4ry"`,
@@ -131,7 +131,7 @@ func TestT24_ErrorsDoNotRepeatTheDocument(t *testing.T) {
 	}
 }
 
-// What AppendAction writes, Parse reads alike.
+// Parse reads what AppendAction writes.
 func TestAppendAction(t *testing.T) {
 	call := protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop", Args: protocol.Args{Named: map[string]any{
 		"a": "</cpanelaction>\n\x00\"\\ä😀", "b": protocol.Number("12"), "c": true, "d": nil, "e": []any{"x", map[string]any{}},

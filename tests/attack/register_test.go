@@ -37,15 +37,15 @@ func cpmove(t *testing.T, name, users string, etc ...string) string {
 	return path
 }
 
-// T49: what an archive says of domains and users is a stranger's word: it takes no domain over, is
-// printed into no configuration, and registers no user that no account may have. Nothing is unpacked
-// before that is known.
+// T49: the domains and users in an archive are not trusted: an archive takes over no domain, adds nothing to
+// Postfix's configuration but valid domains, and registers no user that may not have an account. Nothing is
+// unpacked before these checks.
 func TestT49_WhatAnArchiveSays(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, alice)
 	alices := hosttest.Name(alice) + ".example"
 	home := t.TempDir()
-	// The users of this test are the system's: daemon's uid is too low for an account, games' too.
+	// These users belong to the system: the uids of daemon and games are too low for an account.
 	attack := func(name, users, says string, etc ...string) {
 		t.Helper()
 		out, err := w.Command(t, "liveapi", "account", "import", "--home", home, cpmove(t, name, users, etc...)).CombinedOutput()
@@ -67,13 +67,13 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 		attack(user, "DNS="+domain+"\n", "not a domain")
 		attack(user, "DNS=own.example\nDNS1="+domain+"\n", "not a domain")
 	}
-	// While a file is broken, nobody knows whose its domains are. A host that runs does know.
+	// While a file is invalid, its domains are not known. A running host still knows them.
 	h := w.Serve(t)
 	file, err := os.ReadFile(w.AccountFile(alice))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(w.AccountFile(alice), []byte("domains = ["), 0o644))
 	attack(user, "DNS="+alices+"\n", "can't be read, because their domains are not known: "+hosttest.Name(alice))
-	// And an account that is added by hand takes nothing from it.
+	// An account that is added by hand can't take the domain either.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [%q]\n", mallory, mallory, home, alices), 0o644))
 	require.Eventually(t, func() bool {
 		return bytes.Contains([]byte(h.Log.String()), []byte("it stays with "+hosttest.Name(alice)))
@@ -87,7 +87,7 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user@`+alices+`","password":"my own one"}`), `"status":1`)
 	require.Contains(t, h.Log.String(), "it stays with "+hosttest.Name(alice), "it is remembered over a restart")
 
-	// Postfix's list has domains alone, whatever a file says.
+	// Postfix's list contains only valid domains, whatever a file says.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [\"!%s\", \"/etc/x\"]\n", mallory, mallory, home, alices), 0o644))
 	w.Set(t, "control  = ", "mail_door = \"run/mail.sock\"\nmail_user = \"games\"\ncontrol  = ")
 	out := hosttest.Output(t, w.Command(t, "liveapi", "postfix"))

@@ -20,17 +20,17 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// The uids of these tests' accounts: of who attacks, and of somebody else.
+// The uids of these tests' accounts: the attacker, and another account.
 const mallory, alice = 20011, 20012
 
-// runAs is root's liveapi run for an account.
+// runAs returns root's liveapi run for an account.
 func runAs(t testing.TB, w *hosttest.World, uid int, words ...string) *exec.Cmd {
 	t.Helper()
 	return w.Command(t, "liveapi", append([]string{"run", "--user", hosttest.Name(uid), "--"}, words...)...)
 }
 
-// T46: for an account, root's tools use the host that runs: no other is made in the account's uid. What
-// they change is in the audit log.
+// T46: root's tools use the running host for an account, and start no host as the account. Their changes are
+// in the audit log.
 func TestT46_RootsToolsUseTheRunningHost(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory, alice)
@@ -50,21 +50,21 @@ func TestT46_RootsToolsUseTheRunningHost(t *testing.T) {
 	require.Equal(t, "1", hosttest.Output(t, runAs(t, w, mallory, "env", lib, "perl", "-e", perl, own)))
 	require.NotEqual(t, "1", hosttest.Output(t, runAs(t, w, mallory, "env", lib, "perl", "-e", perl, foreign)))
 
-	// T44: and it is written down.
+	// T44: the change is logged.
 	audit, err := os.ReadFile(filepath.Join(w.Dir, "audit.log"))
 	require.NoError(t, err)
 	require.Contains(t, string(audit), `"account":"`+hosttest.Name(mallory)+`"`)
 	require.Contains(t, string(audit), "passwdpop")
 	require.NotContains(t, string(audit), "changed by run")
 
-	// The program has the host's socket, and there is neither a host nor a worker of its own beside it.
+	// The program uses the host's socket, and no other host or worker runs for it.
 	out := hosttest.Output(t, runAs(t, w, mallory, "sh", "-c", `echo "$CPANEL_CONNECT_SOCKET"; ps -eo uid=,args= | awk '$1 == `+fmt.Sprint(mallory)+`'`))
 	require.Contains(t, out, w.Socket+"\n")
 	require.NotContains(t, out, "liveapi run --user")
 	require.NotContains(t, out, "liveapid ")
 }
 
-// T46: tags and pages, too, are run as the account and by the host.
+// T46: tags and pages are also run as the account and by the host.
 func TestT46_TagsAndPages(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -83,7 +83,7 @@ func TestT46_TagsAndPages(t *testing.T) {
 	require.Equal(t, name+" <b>Main Account</b><b>user@"+name+".example</b>", hosttest.Output(t, w.Command(t, "liveapi", "tag", "--user", name, filepath.Join(dir, "tags.html"))))
 	require.Equal(t, fmt.Sprint(mallory)+" "+w.Socket, hosttest.Output(t, w.Command(t, "liveapi", "page", "--user", name, filepath.Join(dir, "page.live.pl"))))
 
-	// A file that only root can read is none for the account's page.
+	// The account's page can't include a file that only root can read.
 	secret := filepath.Join(w.Dir, "secret.html")
 	require.NoError(t, os.WriteFile(secret, []byte("root's own"), 0o600))
 	out, err := w.Command(t, "liveapi", "tag", "--user", name, secret).CombinedOutput()
@@ -91,7 +91,7 @@ func TestT46_TagsAndPages(t *testing.T) {
 	require.NotContains(t, string(out), "root's own")
 }
 
-// shell is what root types liveapi run into: a process with a terminal, and a command in it.
+// shell is root's shell with liveapi run: a process with a terminal, and a command in it.
 func shell(t *testing.T, cmd *exec.Cmd) (terminal *os.File, seen *hosttest.Buffer, output func() string) {
 	t.Helper()
 	master, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 33, Cols: 99})
@@ -111,8 +111,8 @@ func shell(t *testing.T, cmd *exec.Cmd) (terminal *os.File, seen *hosttest.Buffe
 	}
 }
 
-// T47: a program of an account that root runs never has root's terminal, by no descriptor and not as
-// /dev/tty: who has it types commands into root's shell.
+// T47: an account's program that root runs never gets root's terminal, neither as a descriptor nor as
+// /dev/tty, because a program with the terminal can type commands into root's shell.
 func TestT47_RootsTerminal(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -130,7 +130,7 @@ func TestT47_RootsTerminal(t *testing.T) {
 		my @stat = split / /, do { local $/; open my $f, "<", "/proc/self/stat"; <$f> };
 		print "sid=$stat[5] tty=$stat[6] terminal=", readlink("/proc/self/fd/0"), " size=", `+"`stty size`"+`;
 		`), 0o644))
-	// The shell waits for the program, and then tells what was typed into its terminal meanwhile.
+	// The shell waits for the program, and then prints what was typed into its terminal meanwhile.
 	const watch = `echo ready; stty -icanon min 0 time 5; echo "shell=$(readlink /proc/self/fd/0) sid=$(ps -o sid= -p $$)"; "$@"; echo "read: $(dd bs=100 count=1 2>/dev/null)"`
 	words := append([]string{"sh", "-c", watch, "sh"}, runAs(t, w, mallory, "perl", script).Args...)
 	cmd := exec.Command(words[0], words[1:]...)
@@ -153,7 +153,7 @@ func TestT47_RootsTerminal(t *testing.T) {
 	require.NotEqual(t, rootSID, sid, out)
 }
 
-// T47: keys, signals and the end of input pass through; the terminal is as it was afterwards.
+// T47: keys, signals and the end of input are relayed. Afterwards the terminal has its old settings.
 func TestT47_TheTerminalIsRelayed(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -168,8 +168,8 @@ func TestT47_TheTerminalIsRelayed(t *testing.T) {
 	output()
 }
 
-// T47: nothing else of root's passes on: descriptors, environment, groups, limits, signals that are
-// ignored, the umask, a directory below one that the account can't enter.
+// T47: the program inherits nothing else from root: no descriptors, environment, groups, limits, ignored
+// signals or umask, and no working directory that the account can't enter.
 func TestT47_WhatAProgramGets(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -187,7 +187,7 @@ func TestT47_WhatAProgramGets(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.Dir = hidden
 	cmd.Env = append(cmd.Env, "ROOTS_TOKEN=c4n4ry")
-	// nohup: root ignores a signal, and has a group, a limit and a umask of its own.
+	// As with nohup: root ignores a signal, and has its own group, limit and umask.
 	wrapped := exec.Command("setpriv", append([]string{"--groups", "0,4", "sh", "-c", `trap "" HUP USR1; umask 0; ulimit -Hn 100000 2>/dev/null; exec "$@" 3<"$SECRET"`, "sh"}, cmd.Args...)...)
 	wrapped.Env, wrapped.Dir = append(cmd.Env, "SECRET="+secret), hidden
 	raw, err := wrapped.CombinedOutput()
@@ -208,7 +208,7 @@ func TestT47_WhatAProgramGets(t *testing.T) {
 	require.LessOrEqual(t, n, 65536)
 }
 
-// T47: nor root's keys, nor its place before others at the processor and when memory runs out.
+// T47: the program does not inherit root's keys, scheduling and protection from the out-of-memory killer.
 func TestT47_RootsKeys(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -235,8 +235,8 @@ print("key", c.syscall(keyctl, 10, -3, b"user", b"roots", 0), "policy", os.sched
 	require.Regexp(t, `key -1 policy 0 score \d+\n`, out)
 }
 
-// T2: root's cpapi2 and uapi connect as the account and stay root: while they do, no process with the
-// account's uid holds what root has read, and none can be stopped by the account.
+// T2: root's cpapi2 and uapi connect as the account and stay root. Meanwhile no process with the account's
+// uid has data that only root can read, and the account can't stop any of them.
 func TestT46_TheCommandsStayRoot(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, mallory)
@@ -249,7 +249,7 @@ func TestT46_TheCommandsStayRoot(t *testing.T) {
 	f, err := os.OpenFile(lock, os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { _ = f.Close() }()
-	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX)) // The change waits.
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX)) // The change waits for the lock.
 	cmd := run("passwd_pop", "email=user", "password=and again")
 	var out bytes.Buffer
 	cmd.Stdout = &out

@@ -12,9 +12,9 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// T52: a configuration that holds a secret and that every tenant can read is refused, by name and without
-// the secret, at the start and when it is reloaded; the doctor tells, too. Once it is root's alone, the
-// host serves.
+// T52: a configuration with a secret that tenants can read is rejected at the start and on reload. The error
+// names the file and not the secret, and the doctor reports it. When only root can read the file, the host
+// starts.
 func TestT52_AConfigurationThatTenantsCanRead(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, alice)

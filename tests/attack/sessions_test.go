@@ -20,10 +20,10 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// maxHost is what a host may hold in memory in all attacks, in bytes.
+// maxHost limits the host's resident memory in all attacks, in bytes.
 const maxHost = 128 << 20
 
-// resident returns what a process holds in memory, in bytes.
+// resident returns a process's resident memory in bytes.
 func resident(t testing.TB, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -38,8 +38,8 @@ func resident(t testing.TB, pid int) int {
 	return 0
 }
 
-// victim makes calls as an account, one after the other, and returns how long each took. Every one of
-// them must succeed.
+// victim makes calls as an account, one after the other, and returns their durations. Every call must
+// succeed.
 func victim(t testing.TB, w *hosttest.World, uid, calls int) []time.Duration {
 	t.Helper()
 	var took []time.Duration
@@ -53,8 +53,8 @@ func victim(t testing.TB, w *hosttest.World, uid, calls int) []time.Duration {
 	return took
 }
 
-// report prints how long the calls of somebody else took before an attack and in it, and requires that
-// the host has not become large.
+// report prints the durations of another account's calls before and during an attack, and checks the host's
+// memory.
 func report(t testing.TB, h *hosttest.Host, before, after []time.Duration) {
 	t.Helper()
 	size := resident(t, h.Process.Pid)
@@ -67,7 +67,7 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-// flood connects as a user many times, and has each connection do something until the test ends.
+// flood opens many connections as a user, and runs do for each until the test ends.
 func flood(t testing.TB, w *hosttest.World, uid, connections int, do func(net.Conn)) (stop func()) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -88,7 +88,7 @@ func flood(t testing.TB, w *hosttest.World, uid, connections int, do func(net.Co
 	return stop
 }
 
-// raiseFiles lets this test hold many connections.
+// raiseFiles raises the limit of open files for this test.
 func raiseFiles(t testing.TB) {
 	t.Helper()
 	var l unix.Rlimit
@@ -97,7 +97,7 @@ func raiseFiles(t testing.TB) {
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
 }
 
-// uids are the accounts of many tenants.
+// uids returns the uids of many tenants.
 func uids(first, n int) []int {
 	out := make([]int, n)
 	for i := range out {
@@ -106,7 +106,8 @@ func uids(first, n int) []int {
 	return out
 }
 
-// T50: sixteen tenants that fill all sessions keep nobody out: their own, idle for longest, end.
+// T50: sixteen tenants that fill all sessions keep no other account out: their longest idle sessions are
+// closed.
 func TestT50_IdleSessions(t *testing.T) {
 	raiseFiles(t)
 	tenants := uids(20100, 16)
@@ -125,8 +126,8 @@ func TestT50_IdleSessions(t *testing.T) {
 	require.Contains(t, h.Log.String(), "an idle session ends to make room")
 }
 
-// T50, R14: frames that are claimed and not sent, or sent to the half, take neither the host's memory nor
-// the others' place.
+// T50, R14: frames that are announced and not sent, or half sent, exhaust neither the host's memory nor the
+// sessions of others.
 func TestT50_HalfFrames(t *testing.T) {
 	raiseFiles(t)
 	tenants := uids(20120, 3)
@@ -137,13 +138,13 @@ func TestT50_HalfFrames(t *testing.T) {
 		halfFrames(t, w, uid, 256)
 	}
 	after := victim(t, w, alice, 60)
-	// A large frame of hers comes through, too.
+	// A large frame of Alice is accepted too.
 	c := w.DialUID(t, alice)
 	require.Contains(t, c.Call("uapi", "Email", "list_pops", `{"regex":"`+strings.Repeat("x", 800)+`","other":"`+strings.Repeat("y", 900_000)+`"}`), `"status":1`)
 	report(t, h, before, after)
 }
 
-// T51: a tag has some KiB at most; what is longer costs its reading and no more.
+// T51: a tag has at most 16 KiB. A longer tag costs only its reading.
 func TestT51_LargeTags(t *testing.T) {
 	raiseFiles(t)
 	w := hosttest.Server(t, mallory, alice)
@@ -157,8 +158,8 @@ func TestT51_LargeTags(t *testing.T) {
 	report(t, h, before, after)
 }
 
-// T50: calls that are pipelined, and whose answers nobody reads, are bounded by their bytes and by the
-// account's calls until they are written.
+// T50: pipelined calls with unread answers are limited by their bytes and by the account's calls until the
+// answers are written.
 func TestT50_Pipelining(t *testing.T) {
 	raiseFiles(t)
 	w := hosttest.Server(t, mallory, alice)
@@ -170,7 +171,7 @@ func TestT50_Pipelining(t *testing.T) {
 	report(t, h, before, after)
 }
 
-// idleSessions holds sessions that do nothing.
+// idleSessions opens sessions that send nothing.
 func idleSessions(t testing.TB, w *hosttest.World, uid, n int) {
 	flood(t, w, uid, n, func(conn net.Conn) {
 		_, _ = conn.Write(wire.AppendFrame(nil, []byte(wire.EnableJSON)))
@@ -178,7 +179,7 @@ func idleSessions(t testing.TB, w *hosttest.World, uid, n int) {
 	})
 }
 
-// halfFrames holds sessions with frames of 1 MiB that never end.
+// halfFrames opens sessions with frames of 1 MiB that never end.
 func halfFrames(t testing.TB, w *hosttest.World, uid, n int) {
 	half := []byte("1048576\n<cpanelaction>{\"a\":\"" + strings.Repeat("x", 1<<20-1000))
 	flood(t, w, uid, n, func(conn net.Conn) {
@@ -187,7 +188,7 @@ func halfFrames(t testing.TB, w *hosttest.World, uid, n int) {
 	})
 }
 
-// largeTags sends tags of 1 MiB without end.
+// largeTags keeps sending tags of 1 MiB.
 func largeTags(t testing.TB, w *hosttest.World, uid, n int) {
 	var frames []string
 	for _, tag := range []string{"<cpanel Email=\"f(" + strings.Repeat("((((", 1<<18-30) + ")\">", "<?cp Email::f(" + strings.Repeat("a,", 1<<19-30) + ") ?>", "<cpanelif " + strings.Repeat("1+", 1<<19-30) + "1>"} {
@@ -203,7 +204,7 @@ func largeTags(t testing.TB, w *hosttest.World, uid, n int) {
 	})
 }
 
-// pipelining sends calls in MessagePack and reads no answer.
+// pipelining sends calls in MessagePack and reads no answers.
 func pipelining(t testing.TB, w *hosttest.World, uid, n int) {
 	large, small := packed(t, map[string]any{"email": strings.Repeat("x", 100_000)}), packed(t, map[string]any{})
 	flood(t, w, uid, n, func(conn net.Conn) {
@@ -222,8 +223,7 @@ func pipelining(t testing.TB, w *hosttest.World, uid, n int) {
 	})
 }
 
-// T50: nor does a user who connects and hangs up, as fast as it can, fill the queue in which the others
-// wait.
+// T50: a user that connects and disconnects without pause does not fill the queue in which others wait.
 func TestT50_ManyConnections(t *testing.T) {
 	raiseFiles(t)
 	w := hosttest.Server(t, mallory, alice)

@@ -17,7 +17,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// site is a server world with the HTTPS API and a token for each of two accounts.
+// site is a world in server mode with the HTTPS API, two accounts and a token for each.
 type site struct {
 	*hosttest.World
 	web    *hosttest.Web
@@ -61,7 +61,7 @@ func (s *site) connect(from string) (net.Conn, error) {
 	return hosttest.DialTCP(s.web.CPanel, from, mallory)
 }
 
-// victim calls by a token, over a connection each, and returns how long each call took. Every one must
+// victim makes calls with a token, each over a new connection, and returns their durations. Every call must
 // succeed.
 func (s *site) victim(t testing.TB, calls int) []time.Duration {
 	t.Helper()
@@ -86,10 +86,10 @@ func (s *site) victim(t testing.TB, calls int) []time.Duration {
 	return took
 }
 
-// attacker does something again and again until done is closed, and calls begun after each time.
+// attacker repeats something until done is closed, and calls begun each time after it has started.
 type attacker func(done <-chan struct{}, begun func())
 
-// many runs attackers until the test ends. It returns when each has begun.
+// many runs attackers until the test ends. It returns when each has started.
 func many(t testing.TB, n int, do attacker) {
 	t.Helper()
 	done := make(chan struct{})
@@ -114,7 +114,7 @@ func many(t testing.TB, n int, do attacker) {
 	}
 }
 
-// hold keeps a connection open, and makes another when it is closed.
+// hold keeps a connection open, and opens another when it is closed.
 func (s *site) hold(from, send string, plain bool) attacker {
 	return func(done <-chan struct{}, begun func()) {
 		for {
@@ -146,14 +146,14 @@ func (s *site) hold(from, send string, plain bool) attacker {
 	}
 }
 
-// report is report of calls over HTTPS.
+// report is report for calls over HTTPS.
 func (s *site) report(t testing.TB, before []time.Duration) {
 	t.Helper()
 	report(t, s.host, before, s.victim(t, 60))
 }
 
-// T50: bodies that come slowly take no place from anybody, whoever sends them: a tenant with a token from
-// several addresses of this machine, and strangers who sign in.
+// T50: slow bodies keep no other client out, whether they come from a tenant with a token at several
+// addresses of this machine or from strangers who sign in.
 func TestT50_SlowBodies(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
@@ -161,7 +161,7 @@ func TestT50_SlowBodies(t *testing.T) {
 	s.report(t, before)
 }
 
-// slowBodies holds so many requests with a token from each of two addresses.
+// slowBodies keeps the given number of requests with a token open, from each of two addresses.
 func (s *site) slowBodies(t testing.TB, each int) {
 	head := "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nAuthorization: cpanel " + hosttest.Name(mallory) + ":" + s.tokens[mallory] +
 		"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\nregex="
@@ -169,7 +169,7 @@ func (s *site) slowBodies(t testing.TB, each int) {
 	many(t, each, s.hold("127.0.0.3", head, false))
 }
 
-// T50: all of it together.
+// T50: all attacks together.
 func TestT50_AllTogether(t *testing.T) {
 	tenants := uids(20200, 20)
 	s := newSite(t, func(w *hosttest.World) {
@@ -196,7 +196,7 @@ func TestT50_AllTogether(t *testing.T) {
 	s.report(t, overHTTPS)
 }
 
-// T50: the same for the form to sign in on.
+// T50: slow bodies of the sign-in form.
 func TestT50_SlowSignIns(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
@@ -204,14 +204,14 @@ func TestT50_SlowSignIns(t *testing.T) {
 		many(t, 130, s.hold(from, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nuser=", false))
 	}
 	s.report(t, before)
-	// And somebody else signs in.
+	// Another client signs in.
 	answer := s.web.Request(t, "POST", s.web.CPanel+"/login?login_only=1", "user=nobody-here&pass=wrong")
 	_ = answer.Body.Close()
 	require.Equal(t, http.StatusUnauthorized, answer.StatusCode)
 }
 
-// T50: connections without a request do not keep the others out, however many there are; the socket and
-// the control socket have descriptors all the while.
+// T50: connections without a request keep no other client out, whatever their number. The socket and the
+// control socket still have descriptors.
 func TestT50_IdleConnections(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
@@ -231,7 +231,7 @@ func TestT50_IdleConnections(t *testing.T) {
 	hosttest.Output(t, s.Command(t, "liveapi", "status"))
 }
 
-// T50: with few descriptors, too.
+// T50: the same with few descriptors.
 func TestT50_Descriptors(t *testing.T) {
 	s := newSite(t, nil)
 	s.host.Stop(t)
@@ -245,7 +245,7 @@ func TestT50_Descriptors(t *testing.T) {
 	hosttest.Output(t, s.Command(t, "liveapi", "status"))
 }
 
-// T50: pages that take the host's time count among the account's calls.
+// T50: pages that cost the host time count as calls of the account.
 func TestT50_Descriptions(t *testing.T) {
 	s := newSite(t, nil)
 	before := s.victim(t, 20)
@@ -290,8 +290,8 @@ func TestT50_Descriptions(t *testing.T) {
 	s.report(t, before)
 }
 
-// T54: a request that says in two ways where it ends is refused, and its connection is closed; OPTIONS *
-// passes the gate.
+// T54: a request with two contradicting lengths is rejected, and its connection is closed. OPTIONS * is
+// accepted.
 func TestT54_Framing(t *testing.T) {
 	s := newSite(t, nil)
 	for name, request := range map[string]string{

@@ -28,8 +28,8 @@ func cpuTime(t testing.TB, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// T51: work that a caller chooses is bounded, paced, and over when its time is: sixteen patterns with
-// nested repeats over 3,000 records, from many sessions.
+// T51: work that a caller chooses is limited, pauses, and ends at its deadline: sixteen patterns with nested
+// repeats on 3,000 records, from many sessions.
 func TestT51_Patterns(t *testing.T) {
 	w := hosttest.Server(t, mallory, alice)
 	w.Limits(t, "call = \"5s\"")
@@ -37,17 +37,17 @@ func TestT51_Patterns(t *testing.T) {
 	fill(t, w, mallory, 3000)
 	before := victim(t, w, alice, 30)
 	answered := patterns(t, w, mallory, 16)
-	wait(t, answered, 20) // So at least one has been answered twice.
+	wait(t, answered, 20) // So at least one session has been answered twice.
 	after := victim(t, w, alice, 60)
 	require.Less(t, burned(t, h, answered), 1.0, "the host computes on half of a processor for callers")
 	report(t, h, before, after)
 
-	// SIGTERM ends it in its time, whatever is computed.
+	// SIGTERM ends the host in time, whatever it computes.
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, h.Wait(t))
 }
 
-// T50: what only has to be read to be refused takes processor time, too: calls with so many names.
+// T50: rejected requests use processor time for parsing too: calls with very many names.
 func TestT50_ManyNames(t *testing.T) {
 	w := hosttest.Server(t, mallory, alice)
 	h := w.Serve(t)
@@ -57,13 +57,13 @@ func TestT50_ManyNames(t *testing.T) {
 		_, _ = fmt.Fprintf(&args, `,"name%d":""`, i)
 	}
 	answered := again(t, w, mallory, 16, wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "no_such_function", "{"+args.String()[1:]+"}"))))
-	wait(t, answered, 80) // It may take more for a moment.
+	wait(t, answered, 80) // It may use more for a moment.
 	after := victim(t, w, alice, 60)
 	require.Less(t, burned(t, h, answered), 1.0, "an account has half of a processor for reading")
 	report(t, h, before, after)
 }
 
-// T51: so are texts with variables: what they stand for is many times as long.
+// T51: the same holds for texts with variables, because their values are much longer.
 func TestT51_Variables(t *testing.T) {
 	w := hosttest.Server(t, mallory)
 	w.Serve(t)
@@ -73,8 +73,8 @@ func TestT51_Variables(t *testing.T) {
 	require.Contains(t, c.Ask(hosttest.Action("1", "print", "", `"$homedir"`)), w.Home(mallory))
 }
 
-// patterns asks for a list by sixteen patterns with nested repeats, again and again; what it returns is
-// sent to after each answer.
+// patterns keeps asking for a list with sixteen patterns with nested repeats. The returned channel receives a
+// value for each answer.
 func patterns(t testing.TB, w *hosttest.World, uid, n int) <-chan struct{} {
 	args := map[string]string{}
 	for i := range 16 {
@@ -87,7 +87,7 @@ func patterns(t testing.TB, w *hosttest.World, uid, n int) <-chan struct{} {
 	return again(t, w, uid, n, frame)
 }
 
-// wait waits for so many answers.
+// wait waits for n answers.
 func wait(t testing.TB, answered <-chan struct{}, n int) {
 	t.Helper()
 	for range n {
@@ -99,10 +99,10 @@ func wait(t testing.TB, answered <-chan struct{}, n int) {
 	}
 }
 
-// burned returns how many processors the host uses while twenty more answers come.
+// burned returns the number of processors that the host uses while twenty more answers arrive.
 func burned(t testing.TB, h *hosttest.Host, answered <-chan struct{}) float64 {
 	t.Helper()
-	for len(answered) > 0 { // Those that came before.
+	for len(answered) > 0 { // Skips earlier answers.
 		<-answered
 	}
 	start, used := time.Now(), cpuTime(t, h.Process.Pid)
@@ -112,7 +112,7 @@ func burned(t testing.TB, h *hosttest.Host, answered <-chan struct{}) float64 {
 	return processors
 }
 
-// again sends a frame over so many sessions, again and again; what it returns is sent to after each answer.
+// again keeps sending a frame over n sessions. The returned channel receives a value for each answer.
 func again(t testing.TB, w *hosttest.World, uid, n int, frame []byte) <-chan struct{} {
 	answered := make(chan struct{}, 100_000)
 	flood(t, w, uid, n, func(conn net.Conn) {

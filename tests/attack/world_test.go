@@ -32,7 +32,7 @@ func fill(t testing.TB, w *hosttest.World, uid, boxes int) {
 	}
 }
 
-// packed is a MessagePack frame that lists mailboxes.
+// packed returns a MessagePack frame that lists mailboxes.
 func packed(t testing.TB, args map[string]any) []byte {
 	t.Helper()
 	frame, err := wire.AppendPacked(nil, 1, protocol.Call{API: protocol.UAPI, Module: "Email", Func: "list_pops", Args: protocol.Args{Named: args}})
@@ -40,7 +40,7 @@ func packed(t testing.TB, args map[string]any) []byte {
 	return frame
 }
 
-// scale is the size of an attack: all of it by make attack, less in make test.
+// scale returns the size of an attack: full for make attack, short for make test.
 func scale(full, short int) int {
 	if os.Getenv("ATTACK_FULL") != "" {
 		return full

@@ -25,7 +25,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// scale divides the amounts, for a quick look: SOAK_SCALE=10 makes a tenth.
+// scale divides the amounts by SOAK_SCALE, for a quick run.
 func scale(n int) int {
 	if by, err := strconv.Atoi(os.Getenv("SOAK_SCALE")); err == nil && by > 0 {
 		return max(1, n/by)
@@ -33,7 +33,7 @@ func scale(n int) int {
 	return n
 }
 
-// memory is what a process holds, in bytes; descriptors are how many it has open.
+// memory returns a process's resident memory in bytes; descriptors returns its number of open files.
 func memory(t *testing.T, pid int) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -68,7 +68,7 @@ func status(t *testing.T, w *hosttest.World) control.Status {
 	return s
 }
 
-// R14: 10,000 sessions that say nothing.
+// R14: 10,000 idle sessions.
 func TestR14_IdleSessions(t *testing.T) {
 	limits(t)
 	w := hosttest.Server(t, 20001)
@@ -83,7 +83,7 @@ func TestR14_IdleSessions(t *testing.T) {
 		conn, err := w.TryUID(20001)
 		require.NoError(t, err)
 		conns[i] = conn
-		if i%2 == 1 { // Every other one has begun a frame.
+		if i%2 == 1 { // Every second session has sent part of a frame.
 			_, err = io.WriteString(conn, "1000\n<cpanelaction")
 			require.NoError(t, err)
 		}
@@ -101,7 +101,7 @@ func TestR14_IdleSessions(t *testing.T) {
 	require.Eventually(t, func() bool { return status(t, w).Sessions <= 2 && descriptors(t, h.Process.Pid) < 100 }, hosttest.Patience, hosttest.Tick)
 }
 
-// 1,000 accounts make a call each, with room for 100 workers.
+// 1,000 accounts make a call each, with at most 100 workers.
 func TestManyAccounts(t *testing.T) {
 	limits(t)
 	n := scale(1000)
@@ -141,7 +141,7 @@ func TestManyAccounts(t *testing.T) {
 	require.LessOrEqual(t, s.Workers, 100)
 }
 
-// R21: a million frames, most of them broken, and the memory stays where it was.
+// R21: after a million frames, most of them invalid, the memory is not larger.
 func TestR21_AMillionFrames(t *testing.T) {
 	w := hosttest.Server(t, 20001)
 	w.Limits(t, "account_rate = -1")
@@ -178,7 +178,7 @@ func mibs(all []int64) (out []string) {
 	return out
 }
 
-// session sends frames until the host ends the session, as it does after what it can't trust.
+// session sends frames until the host ends the session, as it does after an invalid length.
 func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, most int64) {
 	conn, err := w.TryUID(20001)
 	if err != nil {
@@ -193,14 +193,14 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 	for range 500 {
 		frame := append([]byte(nil), good...)
 		switch r.IntN(12) {
-		case 0: // A real call now and then.
-		case 1, 2, 3: // Broken inside, with its length right.
+		case 0: // Sometimes a valid call.
+		case 1, 2, 3: // Invalid content with a valid length.
 			for range 1 + r.IntN(8) {
 				frame[5+r.IntN(len(frame)-5)] = byte(r.IntN(256))
 			}
 		case 4, 5, 6: // Shorter.
 			frame = wire.AppendFrame(nil, frame[5:5+r.IntN(len(frame)-5)])
-		case 7, 8: // Noise.
+		case 7, 8: // Random bytes.
 			noise := make([]byte, r.IntN(300))
 			for i := range noise {
 				noise[i] = byte(r.IntN(256))
@@ -208,7 +208,7 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 			frame = wire.AppendFrame(nil, noise)
 		case 9, 10:
 			frame = wire.AppendFrame(nil, []byte(`<cpaneljson enable="1">`))
-		case 11: // Broken lengths end the session.
+		case 11: // Invalid lengths end the session.
 			if r.IntN(40) == 0 {
 				frame = []byte("99999999999999\n")
 			}
@@ -219,8 +219,8 @@ func session(t *testing.T, w *hosttest.World, r *rand.Rand, sent *atomic.Int64, 
 	}
 }
 
-// R9, R5: workers, and now and then the host, are killed for a minute while 16 clients change
-// passwords: every call gets one answer, and nothing that was acknowledged is lost.
+// R9, R5: workers, and sometimes the host, are killed for a minute while 16 clients change passwords. Every
+// call gets exactly one answer, and no acknowledged change is lost.
 func TestR09_KilledForAMinute(t *testing.T) {
 	uids := []int{20021, 20022, 20023, 20024}
 	w := hosttest.Server(t, uids...)
@@ -269,7 +269,7 @@ func TestR09_KilledForAMinute(t *testing.T) {
 				}
 			}
 		}
-		<-time.After(rand.N(60 * time.Millisecond)) // The kills come at random; nothing is waited for.
+		<-time.After(rand.N(60 * time.Millisecond)) // The kills come at random times. Nothing is waited for.
 	}
 	close(stop)
 	all.Wait()
@@ -290,7 +290,7 @@ func TestR09_KilledForAMinute(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "whole")
 }
 
-// change changes the password of an account's mailbox over a session of its own.
+// change changes the password of an account's mailbox in a new session.
 func change(w *hosttest.World, uid int, password string) (status int, text string, err error) {
 	conn, err := w.TryUID(uid)
 	if err != nil {

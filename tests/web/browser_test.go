@@ -19,13 +19,13 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// tab is one of Chromium's, on a page.
+// tab is a tab of Chromium with a page.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
 }
 
-// newTab starts a Chromium of its own.
+// newTab starts a Chromium.
 func newTab(t *testing.T, width, height int64, dark bool) *tab {
 	t.Helper()
 	// Chromium's children write there for a moment after its end.
@@ -61,14 +61,14 @@ func (b *tab) do(actions ...chromedp.Action) {
 	require.NoError(b.t, chromedp.Run(b.ctx, actions...))
 }
 
-// js runs a script and returns what it returns.
+// js runs a script and returns its result.
 func (b *tab) js(script string) (out string) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate(script, &out, chromedp.EvalAsValue))
 	return out
 }
 
-// until waits until a script says true.
+// until waits until a script returns true.
 func (b *tab) until(script string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
@@ -77,13 +77,13 @@ func (b *tab) until(script string) {
 	}, hosttest.Patience, hosttest.Tick, "%s\n%s", script, b.text("body"))
 }
 
-// text is what a person reads of an element.
+// text returns the visible text of an element.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return b.js("document.querySelector(" + quote(selector) + ")?.innerText ?? ''")
 }
 
-// choose opens the API Shell at the one function that a search finds.
+// choose opens the API Shell with the only function that matches a search.
 func (b *tab) choose(search string) {
 	b.t.Helper()
 	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"), chromedp.SendKeys("#search", search))
@@ -91,10 +91,10 @@ func (b *tab) choose(search string) {
 	b.do(chromedp.Click("#functions button"), chromedp.WaitVisible("#call"))
 }
 
-// run presses the API Shell's button.
+// run clicks the API Shell's button.
 var run = chromedp.Click("#call button[type=submit]")
 
-// fill puts a text into a field in place of what is there, as a person's typing ends up.
+// fill replaces the text of a field, with the same events as typing.
 func fill(selector, text string) chromedp.Action {
 	return chromedp.Tasks{
 		chromedp.Evaluate("{const e = document.querySelector("+quote(selector)+"); e.value = ''; e.dispatchEvent(new Event('input', {bubbles: true})); 0}", nil),
@@ -102,7 +102,7 @@ func fill(selector, text string) chromedp.Action {
 	}
 }
 
-// await waits for what a script promises.
+// await waits for a script's promise.
 func await(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
 
 func quote(s string) string {
@@ -110,7 +110,7 @@ func quote(s string) string {
 	return string(out)
 }
 
-// picture keeps a screenshot, to be looked at.
+// picture stores a screenshot, for people to look at.
 func (b *tab) picture(name string) {
 	b.t.Helper()
 	dir := filepath.Join(hosttest.Root(b.t), "artifacts")
@@ -123,7 +123,7 @@ func (b *tab) picture(name string) {
 	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644))
 }
 
-// accessible has axe-core look at the page: nothing of its findings may be serious.
+// accessible checks the page with axe-core. Serious findings fail the test.
 func (b *tab) accessible(where string) {
 	b.t.Helper()
 	axe, err := os.ReadFile(filepath.Join(hosttest.Root(b.t), "bin", "tools", "npm", "node_modules", "axe-core", "axe.min.js"))
@@ -132,7 +132,7 @@ func (b *tab) accessible(where string) {
 		ID, Impact, Help string
 		Nodes            []struct{ HTML string }
 	}
-	// By the protocol: the page's own policy lets no foreign script in.
+	// Through the debugging protocol, because the page's policy allows no foreign script.
 	b.do(chromedp.Evaluate(string(axe)+";0", nil),
 		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations)`, &found, await))
 	for _, f := range found {
@@ -146,7 +146,7 @@ func (b *tab) signIn(address, user, password string) {
 		chromedp.SendKeys("#user", user), chromedp.SendKeys("#pass", password))
 }
 
-// The whole of the pages, as a person uses them. These tests run one after another: a browser takes a
+// All pages, used like a person would. These tests run one after another, because a browser needs the whole
 // machine.
 func TestPagesInChromium(t *testing.T) {
 	w := hosttest.Sandbox(t)
@@ -168,7 +168,8 @@ func TestPagesInChromium(t *testing.T) {
 	require.Equal(t, "demo", b.js(`document.getElementById("user").value`))
 	b.do(chromedp.SendKeys("#pass", password), chromedp.SendKeys("#pass", kb.Enter), chromedp.WaitVisible("#boxes .card"))
 	require.Regexp(t, `^https://127\.0\.0\.1:\d+/cpsess\d{10}/$`, b.js("location.href"))
-	// The tab finds back from the bare address; another one, with the cookie alone, does not.
+	// The tab finds its session again from the bare address. Another tab, which has only the cookie, does
+	// not.
 	here := b.js("location.href")
 	b.do(chromedp.Navigate("https://"+web.CPanel+"/"), chromedp.WaitVisible("#boxes .card"))
 	require.Equal(t, here, b.js("location.href"))
@@ -183,7 +184,7 @@ func TestPagesInChromium(t *testing.T) {
 	b.accessible("dashboard")
 	b.picture("dashboard")
 
-	// A password by the dashboard: a weak one is told so, a better one is taken.
+	// Changing a password on the dashboard: a weak one is shown as weak, a better one is accepted.
 	b.do(chromedp.Click(`button[aria-label$=" user@example.com"]`), chromedp.WaitVisible("#password"), chromedp.SendKeys("#new", "password"))
 	b.until(`/^Strength \d+ of 100/.test(document.getElementById("strength-text").textContent)`)
 	weak := b.text("#strength-text")
@@ -196,7 +197,7 @@ func TestPagesInChromium(t *testing.T) {
 	b.until(`document.getElementById("boxes-note").textContent.includes("is changed")`)
 	require.True(t, verifies(t, w, "a long <b>& better</b> one: 7"))
 
-	// The API Shell, by keyboard alone: search, choose, fill in, run, confirm.
+	// The API Shell with the keyboard only: search, choose, fill in, run, confirm.
 	b.do(chromedp.Click(`a[data-view=shell]`), chromedp.WaitVisible("#functions button"),
 		chromedp.Click(`input[name=api][value="2"]`), chromedp.Focus("#search"), chromedp.KeyEvent("passwdpop"))
 	b.until(`document.getElementById("found").textContent === "One function."`)
@@ -224,7 +225,7 @@ func TestPagesInChromium(t *testing.T) {
 	b.accessible("answer")
 	b.picture("shell-answer")
 
-	// The same call to copy.
+	// The same call as code.
 	b.do(chromedp.Click("#copy"))
 	b.until(`document.getElementById("copied").textContent === "Copied."`)
 	var copied string
@@ -233,7 +234,7 @@ func TestPagesInChromium(t *testing.T) {
 	require.Contains(t, copied, "'domain' => 'example.com',")
 	require.NotContains(t, copied, "alert(1)")
 
-	// A refusal is shown as text, whatever it quotes.
+	// An error is shown as text, whatever it quotes.
 	b.do(fill("#p-email", `<img src=x onerror=alert(2)>`), chromedp.SendKeys("#p-password", "whatever 1"),
 		run, chromedp.WaitVisible("#confirm"), chromedp.Click("#confirm-yes"))
 	b.until(`document.getElementById("verdict").textContent.startsWith("Failed: ")`)
@@ -247,7 +248,7 @@ func TestPagesInChromium(t *testing.T) {
 	b.until(`document.getElementById("verdict").textContent.startsWith("Done.")`)
 	require.Contains(t, b.js(`document.getElementById("raw").textContent`), `"records_before_filter": 3`)
 
-	// The reference, and the end of the session: what it could do, it can't do any more.
+	// The reference, and signing out: the session can't be used any more.
 	address := b.js("location.origin + location.pathname")
 	b.do(chromedp.Navigate(address+"docs"), chromedp.WaitVisible("article"))
 	require.Contains(t, b.text("main"), "Email::passwd_pop")
@@ -257,7 +258,7 @@ func TestPagesInChromium(t *testing.T) {
 	b.do(chromedp.Navigate(address), chromedp.WaitVisible("#user"))
 }
 
-// The same pages in the dark, as wide as a telephone: nothing is wider than the page.
+// The same pages in dark mode on a narrow screen: nothing is wider than the page.
 func TestPagesOnATelephone(t *testing.T) {
 	w, web := open(t)
 	b := newTab(t, 360, 740, true)
@@ -272,7 +273,7 @@ func TestPagesOnATelephone(t *testing.T) {
 	b.accessible("shell in the dark")
 	b.picture("telephone-shell")
 
-	// A mailbox's user: one mailbox, and the current password once more.
+	// A mailbox user sees a single mailbox, and must enter the current password.
 	b.signIn(web.Webmail, "user@example.com", "Old.passw0rd-1")
 	b.do(chromedp.Submit("#pass"), chromedp.WaitVisible("#boxes .card"), chromedp.Click("#boxes button"), chromedp.WaitVisible("#current"),
 		chromedp.SendKeys("#current", "not it"), chromedp.SendKeys("#new", "by the mailbox 9"), chromedp.Click("#password-form .primary"), chromedp.WaitVisible("#password-error"))
@@ -282,7 +283,7 @@ func TestPagesOnATelephone(t *testing.T) {
 	require.True(t, verifies(t, w, "by the mailbox 9"))
 }
 
-// The server's operator chooses an account, and calls for it.
+// The server's operator chooses an account and makes calls for it.
 func TestPagesOfWHM(t *testing.T) {
 	w, web := open(t)
 	b := newTab(t, 1000, 800, false)
@@ -301,7 +302,7 @@ func TestPagesOfWHM(t *testing.T) {
 	require.Equal(t, []string{web.WHM}, hosts)
 }
 
-// verifies tells whether a password is the sandbox's mailbox's.
+// verifies reports whether a password is the password of the sandbox's mailbox.
 func verifies(t *testing.T, w *hosttest.World, password string) bool {
 	t.Helper()
 	cmd := w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "verify_password", "email=user@example.com", "password=-")

@@ -14,13 +14,13 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// open gives a test a served world with its HTTPS API.
+// open returns a running world with its HTTPS API.
 func open(t *testing.T) (*hosttest.World, *hosttest.Web) {
 	t.Helper()
 	return openWith(t, "")
 }
 
-// openWith is open with a further line of the configuration's [web].
+// openWith is open with another line in the configuration's [web].
 func openWith(t *testing.T, line string) (*hosttest.World, *hosttest.Web) {
 	t.Helper()
 	w := hosttest.Sandbox(t)
@@ -36,14 +36,14 @@ func port(address string) string {
 	return p
 }
 
-// curl runs the real one.
+// curl runs the real curl.
 func curl(t *testing.T, args ...string) string {
 	t.Helper()
 	return hosttest.Output(t, exec.Command("curl", append([]string{"-sk", "--max-time", "60", "--path-as-is"}, args...)...))
 }
 
-// Every form of URL in which passwdpop and passwd_pop are documented, or called by clients that are
-// published, by real curl. Each changes the password, as verify_password proves.
+// Every form of URL for passwdpop and passwd_pop that is documented or used by published clients, with real
+// curl. Each changes the password, which verify_password checks.
 func TestDocumentedURLs(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -92,7 +92,7 @@ func TestDocumentedURLs(t *testing.T) {
 		require.Equal(t, tt.want, curl(t, tt.args...), tt.name)
 		require.True(t, verifies(t, w, password), tt.name)
 	}
-	// A mailbox's user, by the mailbox's own password, which each change replaces.
+	// A mailbox user with the mailbox's own password, which each change replaces.
 	current := "12345luggage.15"
 	for i, form := range []string{"/execute/Email/passwd_pop?email=user@example.com&password=", "/execute/Email/passwd_pop?email=user&password="} {
 		next := fmt.Sprint("by the user ", i)
@@ -100,13 +100,13 @@ func TestDocumentedURLs(t *testing.T) {
 		current = next
 	}
 	require.True(t, verifies(t, w, current))
-	// A password is byte for byte what was sent, quotes too; a name is not.
+	// A password is used byte for byte, including quotes. A name is not.
 	require.Equal(t, success, curl(t, "-G", "-H", root, "https://"+web.WHM+"/json-api/cpanel?cpanel_jsonapi_user=demo&"+strings.TrimSuffix(api2, "&"),
 		"--data-urlencode", `domain="example.com"`, "--data-urlencode", `email="user"`, "--data-urlencode", `password="quoted & ünïcode 100%"`))
 	require.True(t, verifies(t, w, `"quoted & ünïcode 100%"`))
 }
 
-// WHM's own functions, in both of its envelopes.
+// WHM's own functions, in both envelopes.
 func TestWHMFunctions(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -125,7 +125,7 @@ func TestWHMFunctions(t *testing.T) {
 	require.Contains(t, ask("/json-api/listaccts?api.version=1&search=nobody"), `{"data":{"acct":[]},"metadata":{`)
 	require.Contains(t, ask("/json-api/listaccts?search=("), `regular expression`)
 	require.Contains(t, ask("/json-api/listaccts?searchtype=colour"), `‘searchtype’`)
-	// WHM API 1's own names for filter, sort, pages and columns, as @cpanel/api sends them.
+	// WHM API 1's names for filter, sort, pages and columns, as @cpanel/api sends them.
 	const v1 = "/json-api/listaccts?api.version=1&"
 	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.verbose=1&api.filter.a.field=user&api.filter.a.type=eq&api.filter.a.arg0=dem"), `{"data":{"acct":[]},"metadata":{"command":"listaccts","filter":{"filtered":1},`)
 	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.a.field=user&api.filter.a.type=contains&api.filter.a.arg0=dem"), `"user":"demo"`)
@@ -148,7 +148,7 @@ func TestWHMFunctions(t *testing.T) {
 	require.Contains(t, ask("/json-api/cpanel?cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops"), `Provide the ‘cpanel_jsonapi_user’ argument`)
 }
 
-// Programs that prove themselves with each request may send many at once: each is answered.
+// Programs that authenticate each request may send many at once. Each is answered.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -156,7 +156,7 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	seen := map[string]int{}
-	const each = 20 // Five times as many as are looked at together.
+	const each = 20 // Five times as many as are verified concurrently.
 	for range each {
 		for address, credentials := range map[string]string{web.Webmail: "user@example.com:" + sandboxPassword, web.CPanel: "demo:" + password} {
 			all.Go(func() {
@@ -173,12 +173,12 @@ func TestManyAtOnce(t *testing.T) {
 
 const sandboxPassword = "Old.passw0rd-1"
 
-// A client that is published on npm, unchanged.
+// A client from npm, unchanged.
 func TestNodeClient(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenHTTPS(t)
-	// It speaks for the user that it signs in as: a reseller's own account.
+	// The client acts for the user that it signs in as: a reseller's own account.
 	w.Set(t, "[web]\n", "[web]\nresellers  = [\"demo\"]\n")
 	w.Start(t)
 	web.Wait(t)

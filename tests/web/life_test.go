@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// R16: a call that runs when the host is told to end is answered.
+// R16: a running call is answered when the host is told to stop.
 func TestR16_DrainOverHTTPS(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -52,8 +52,8 @@ func TestR16_DrainOverHTTPS(t *testing.T) {
 	require.NoError(t, host.Wait(t))
 }
 
-// T7: with an account its tokens and sessions end; one that is made anew with its name and uid is
-// another one.
+// T7: tokens and sessions end with their account. An account that is created again with the same name and uid
+// does not get them.
 func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Server(t, 20601, 20602)
@@ -88,8 +88,8 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "unsuspend", name))
 	require.Eventually(t, func() bool { return status(web.CPanel, byToken...) == 200 }, hosttest.Patience, hosttest.Tick, "its tokens are its own again")
 
-	// A file that can't be read for a moment, as by somebody who edits it, ends sessions, and nothing that
-	// could not be had back.
+	// If a file is unreadable for a moment, for example while it is edited, sessions end, but tokens and
+	// passwords do not.
 	file, err := os.ReadFile(w.AccountFile(20601))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(w.AccountFile(20601), []byte("domains = ["), 0o644))
@@ -113,7 +113,7 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	ended("made anew")
 	require.Equal(t, 200, status(web.CPanel, "Authorization: cpanel "+hosttest.Name(20602)+":"+keep))
 
-	// Those of an account that goes while no host runs, too.
+	// Tokens of an account that is removed while no host runs end too.
 	token = w.Token(t, name)
 	host.Stop(t)
 	require.NoError(t, os.Remove(w.AccountFile(20601)))
@@ -123,7 +123,7 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 		return !strings.Contains(hosttest.Output(t, w.Command(t, "liveapi", "token", "list")), name+" ")
 	}, hosttest.Patience, hosttest.Tick)
 
-	// A reseller speaks for what it owns, and for nothing else.
+	// A reseller may act for its own accounts, and for no others.
 	reseller := "Authorization: whm u20602:" + w.Token(t, "u20602", "--whm")
 	w.AddAccount(t, 20603)
 	w.AddAccount(t, 20604)
@@ -140,7 +140,7 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 	require.Contains(t, body, `"user":"u20603"`)
 	require.NotContains(t, body, "u20604")
 	require.Equal(t, 401, first(web.Ask(t, "GET", web.WHM+list+"u20603", "", "Authorization: whm u20603:"+token)))
-	// And what runs for an account runs as the account.
+	// A program that runs for an account runs as the account.
 	root := "Authorization: whm root:" + w.Token(t, "root")
 	_, body = web.Ask(t, "POST", web.WHM+"/json-api/cpanel", "cpanel_jsonapi_user=u20604&cpanel_jsonapi_apiversion=2&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=passwdpop&domain=u20604.example&email=user&password=by+whm+1", root)
 	require.Contains(t, body, `"result":1}]`)
@@ -150,8 +150,8 @@ func TestT07_TokensDieWithTheAccount(t *testing.T) {
 
 func first(status int, _ string) int { return status }
 
-// What an operator looks at: metrics, and an access log that goes on in a new file where the old one was
-// moved away, without a session's token and without what stood in a query.
+// Metrics, and an access log that continues in a new file after the old one was moved. The log contains no
+// session tokens and no query strings.
 func TestMetricsAndAccessLog(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

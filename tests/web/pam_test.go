@@ -16,11 +16,11 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// The system's own password, by the real PAM: an account of server mode signs in with it, and not when
-// its user is locked; a session ends with the password.
+// The system's own password, with real PAM: an account in server mode signs in with it, but not when its user
+// is locked. A session ends when the password changes.
 func TestPAM(t *testing.T) {
 	t.Parallel()
-	hosttest.Alone(t, "package") // A package has /etc/pam.d/liveapid, too.
+	hosttest.Alone(t, "package") // A package installs /etc/pam.d/liveapid too.
 	w := hosttest.Server(t, 20611)
 	name := fmt.Sprintf("lwpam%d", os.Getpid())
 	const config = "/etc/pam.d/liveapid"
@@ -53,7 +53,7 @@ func TestPAM(t *testing.T) {
 	require.Equal(t, 200, ask(name, "The system's 1 & only"), "%s", host.Log)
 	require.Equal(t, 401, ask(name, "the system's 1 & only"))
 	require.Equal(t, 401, ask("u20611", "The system's 1 & only"), "an account without a system user has no password")
-	// Who hangs up while PAM takes its time over a wrong password has failed all the same.
+	// A client that disconnects while PAM delays its wrong password has still failed.
 	for i := range 3 {
 		conn, err := tls.Dial("tcp", web.WHM, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // It signs itself.
 		require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestPAM(t *testing.T) {
 	require.NotContains(t, host.Log.String(), "The system's 1")
 }
 
-// asksPAM tells whether a host has a program that asks PAM.
+// asksPAM reports whether a host is running the program that asks PAM.
 func asksPAM(t *testing.T, host int) bool {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/stat")

@@ -24,7 +24,7 @@ import (
 
 const change = "email=user%40example.com&password=not+allowed+1"
 
-// T5: one gate before routing. Without credentials no verb, no path and no port comes to a call.
+// T5: authentication comes before routing. Without credentials no method, path or port reaches a call.
 func TestT05_NothingWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -40,7 +40,7 @@ func TestT05_NothingWithoutCredentials(t *testing.T) {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X"} {
 				for _, header := range []string{"A: b", "Cookie: cpsession=x; whostmgrsession=x; webmailsession=x", "X-HTTP-Method-Override: POST"} {
 					if method == "CONNECT" {
-						continue // Go's client sends it to proxies alone; TestRawRequests does it by hand.
+						continue // Go's client sends it only to proxies. TestRawRequests sends it by hand.
 					}
 					r, err := http.NewRequestWithContext(t.Context(), method, "https://"+address, nil)
 					require.NoError(t, err)
@@ -69,8 +69,8 @@ func TestT05_NothingWithoutCredentials(t *testing.T) {
 	require.NotContains(t, string(log), `"call"`)
 }
 
-// T4: a mailbox's user may change the own password, and nothing else of whatever module describes
-// itself; a token of another account, of another port or of an other time is nobody's.
+// T4: a mailbox user may change the own password and call nothing else, whatever a module declares. A token
+// of another account, another port or another time is invalid.
 func TestT04_WhoMayCallWhat(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -122,7 +122,7 @@ func TestT04_WhoMayCallWhat(t *testing.T) {
 		body, err := io.ReadAll(answer.Body)
 		require.NoError(t, err)
 		_ = answer.Body.Close()
-		ok := tt.header == "cpanel demo:"+token+" " // A space at a header's end is not one of it.
+		ok := tt.header == "cpanel demo:"+token+" " // A space at the end of a header is not part of its value.
 		if ok {
 			require.Equal(t, 200, answer.StatusCode)
 			continue
@@ -131,7 +131,7 @@ func TestT04_WhoMayCallWhat(t *testing.T) {
 		require.Contains(t, string(body), "Access denied")
 		require.Contains(t, answer.Header.Get("WWW-Authenticate"), "Basic")
 	}
-	// An account that names another one, and one that WHM's user does not have.
+	// An account that names another account, and an account that WHM's user does not own.
 	status, body := web.Ask(t, "GET", web.CPanel+"/json-api/cpanel?cpanel_jsonapi_user=other&cpanel_jsonapi_module=Email&cpanel_jsonapi_func=listpops", "", "Authorization: cpanel demo:"+token)
 	require.Equal(t, 403, status)
 	require.Equal(t, `{"cpanelresult":{"apiversion":"2","data":{"reason":"Access denied","result":"0"},"error":"Access denied","type":"text"}}`+"\n", body)
@@ -151,7 +151,8 @@ func basicAuth(credentials string) string {
 	return r.Header.Get("Authorization")
 }
 
-// Tokens end: revoked by the tool and by UAPI, past their time, limited to what they are for.
+// Tokens end when they are revoked by the tool or by UAPI, and when they expire, and are limited to their
+// features.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -184,7 +185,7 @@ func TestTokens(t *testing.T) {
 	require.Contains(t, body, `{"data":null,"errors":null`)
 	require.Contains(t, body, `"status":1`)
 	soon := made
-	for wait := int64(2); ; wait *= 2 { // On a slow machine the time may be over before it is asked for.
+	for wait := int64(2); ; wait *= 2 { // On a slow machine the time may be over before the request.
 		_, body = ask(first, fmt.Sprint("/execute/Tokens/create_full_access?readonly=0&name=soon&expires_at=", time.Now().Unix()+wait))
 		if strings.Contains(body, `"status":1`) {
 			break
@@ -238,7 +239,7 @@ func TestTokens(t *testing.T) {
 		status, _ := ask(short, "/execute/Email/list_pops")
 		return status == 401
 	}, hosttest.Patience, 200*time.Millisecond)
-	// T7: of the one who had the name before, told by the uid, a token is nobody's.
+	// T7: a token of a former account with the same name and another uid is invalid.
 	former := w.Token(t, "demo", "--name", "former")
 	path := filepath.Join(web.State, "tokens.json")
 	text, err := os.ReadFile(path)
@@ -253,8 +254,8 @@ func TestTokens(t *testing.T) {
 	require.Contains(t, out, "popaccts")
 }
 
-// T35, T36: whatever is wrong with a name and a password, status, body and time are the same; who
-// fails too often waits, and is told how long; the socket waits for nobody.
+// T35, T36: whatever is wrong with a name and a password, status, body and time are the same. A client that
+// fails too often must wait, and is told how long. The socket is not affected.
 func TestT35_FailuresLookAlike(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -276,7 +277,7 @@ func TestT35_FailuresLookAlike(t *testing.T) {
 		require.Equal(t, want, got, tt.credentials)
 		require.GreaterOrEqual(t, took, 290*time.Millisecond, "a failure is answered when failures are")
 	}
-	// Locked: the right password is refused in just the same way.
+	// Locked: the right password is rejected in the same way.
 	token := w.Token(t, "demo")
 	for over := true; over; {
 		var until time.Time
@@ -290,13 +291,13 @@ func TestT35_FailuresLookAlike(t *testing.T) {
 		}, hosttest.Patience, 10*time.Millisecond)
 		got, took := failure(web.CPanel, "demo:"+password)
 		status, _ := web.Ask(t, "POST", web.CPanel+"/login?login_only=1", url.Values{"user": {"demo"}, "pass": {password}}.Encode())
-		if over = time.Now().After(until); !over { // On a slow machine it may be.
+		if over = time.Now().After(until); !over { // On a slow machine it may be over.
 			require.Equal(t, want, got)
 			require.GreaterOrEqual(t, took, 290*time.Millisecond)
 			require.Equal(t, 401, status)
 		}
 	}
-	// Guesses that are made together are no cheaper than one after another.
+	// Concurrent guesses are as slow as consecutive guesses.
 	var guesses sync.WaitGroup
 	begun := time.Now()
 	for range 60 {
@@ -305,7 +306,7 @@ func TestT35_FailuresLookAlike(t *testing.T) {
 		})
 	}
 	guesses.Wait()
-	most := 6 // And one more when the wait after each is over.
+	most := 6 // And another one after each waiting time.
 	for wait, left := time.Second, time.Since(begun); left >= wait; wait *= 2 {
 		left -= wait
 		most++
@@ -314,7 +315,7 @@ func TestT35_FailuresLookAlike(t *testing.T) {
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, strings.Count(string(log), `"service":"webmail"`), 60)
 	require.LessOrEqual(t, strings.Count(web.Log.String(), "user=together@example.com"), most)
-	// Who hangs up keeps nobody from signing in.
+	// A client that disconnects does not keep others from signing in.
 	for range 3 {
 		conn, err := tls.Dial("tcp", web.Webmail, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // It signs itself.
 		require.NoError(t, err)
@@ -329,7 +330,7 @@ func TestT35_FailuresLookAlike(t *testing.T) {
 	require.True(t, verifies(t, w, sandboxPassword), "the socket's owner waits for nobody")
 }
 
-// T37: where a request comes from is its peer's address, and what a proxy says where it is ours.
+// T37: the address of a request is its peer's address, or what a trusted proxy says.
 func TestT37_Proxies(t *testing.T) {
 	t.Parallel()
 	for _, trusted := range []bool{false, true} {
@@ -355,7 +356,7 @@ func TestT37_Proxies(t *testing.T) {
 	}
 }
 
-// T42: where the tokens can't be read, the API is closed; the socket is open all the same.
+// T42: if the tokens can't be read, the API is closed. The socket still works.
 func TestT42_BrokenStateClosesTheAPI(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -376,7 +377,7 @@ func TestT42_BrokenStateClosesTheAPI(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
-// Requests that no client library sends: smuggling, injected headers, half requests, slow ones.
+// Requests that no client library sends: smuggling, injected headers, incomplete and slow requests.
 func TestRawRequests(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -390,7 +391,7 @@ func TestRawRequests(t *testing.T) {
 		require.NoError(t, err)
 		var all []byte
 		in := bufio.NewReader(conn)
-		for { // Every answer on the connection, until it ends or nothing more is to come.
+		for { // All answers on the connection, until it ends or no more are expected.
 			answer, err := http.ReadResponse(in, nil)
 			if err != nil {
 				return string(all)
@@ -424,7 +425,7 @@ func TestRawRequests(t *testing.T) {
 	require.True(t, verifies(t, w, sandboxPassword))
 }
 
-// R15: who sends its header or its body a byte at a time is cut off, and others are served.
+// R15: clients that send a header or a body one byte at a time are disconnected, and others are served.
 func TestR15_SlowRequests(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -442,7 +443,7 @@ func TestR15_SlowRequests(t *testing.T) {
 				go func() {
 					pace := time.NewTicker(100 * time.Millisecond)
 					defer pace.Stop()
-					for range pace.C { // Its end is the server's doing.
+					for range pace.C { // The server ends it.
 						if _, err := io.WriteString(conn, "a"); err != nil {
 							return
 						}

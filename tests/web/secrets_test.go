@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// T14: a password is in no log, whatever way it came and whatever was wrong with it.
+// T14: a password is in no log, however it was sent and whatever was wrong with it.
 func TestT14_NoSecretInLogs(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -33,7 +33,7 @@ func TestT14_NoSecretInLogs(t *testing.T) {
 	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: "+basicAuth("demo:"+canary))
 	_, _ = web.Ask(t, "POST", web.CPanel+"/login?pass="+canary, "user=demo&pass="+canary)
 	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel demo:"+canary)
-	// Where a name belongs, too.
+	// Also in the place of a name.
 	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: "+basicAuth(canary+":x"))
 	_, _ = web.Ask(t, "GET", web.CPanel+"/execute/Email/list_pops", "", "Authorization: cpanel "+canary+":x")
 	_, _ = web.Ask(t, "POST", web.WHM+"/login", "user="+canary+"&pass=x")

@@ -13,8 +13,8 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// T38: with a cookie, nothing changes by GET, without the session's token, or for another site; and
-// of a session that ended nothing is left.
+// T38: with a cookie, nothing can be changed by GET, without the session's token, or from another site. After
+// a session has ended, it can't be used.
 func TestT38_Sessions(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -54,7 +54,7 @@ func TestT38_Sessions(t *testing.T) {
 		status, body := web.Ask(t, tt.method, tt.address, tt.body, headers...)
 		require.Equal(t, tt.status, status, "%s: %s", tt.name, body)
 	}
-	// Passwords that a browser keeps for Basic go with another site's requests, too.
+	// Browsers also send stored passwords for Basic with requests from other sites.
 	status, _ := web.Ask(t, "GET", web.CPanel+"/execute/Email/passwd_pop?"+change, "", "Authorization: "+basicAuth("demo:"+password), "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors")
 	require.Equal(t, 403, status)
 	require.True(t, verifies(t, w, sandboxPassword), "nothing of it changed anything")
@@ -66,7 +66,7 @@ func TestT38_Sessions(t *testing.T) {
 	require.Equal(t, 200, status)
 	require.True(t, verifies(t, w, "by session 1"))
 
-	// A mailbox's user proves the password once more, in whatever form the call comes.
+	// A mailbox user must enter the password again, whatever the form of the call.
 	boxCookie, boxSession := web.SignIn(t, web.Webmail, "user@example.com", "by session 1")
 	for _, path := range []string{"/execute/Email/passwd_pop", "/json-api/cpanel", "/xml-api/cpanel"} {
 		for _, more := range []string{"", "&current_password=wrong", "&current_password=", "&current_password=by+session+1&current_password=wrong"} {
@@ -88,14 +88,14 @@ func TestT38_Sessions(t *testing.T) {
 	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
 	require.Equal(t, 401, status, "replayed after the sign-out")
 
-	// With another password a session ends.
+	// A session ends when the password changes.
 	cookie, session = web.SignIn(t, web.CPanel, "demo", password)
 	hosttest.Output(t, w.Command(t, "liveapi", "password", "--user", "demo", "--remove"))
 	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/execute/Email/list_pops", "", "Cookie: "+cookie)
 	require.Equal(t, 401, status)
 	w.SetPassword(t, "demo")
 
-	// To a page's own request no browser's window to sign in is offered.
+	// A page's own request does not open the browser's sign-in window.
 	refused := web.Request(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie, "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin")
 	_ = refused.Body.Close()
 	require.Empty(t, refused.Header.Get("WWW-Authenticate"))
@@ -114,8 +114,8 @@ func TestT38_Sessions(t *testing.T) {
 	require.Regexp(t, `"security_token":"/cpsess\d{10}"`, body)
 }
 
-// T39: every answer has the headers that keep a browser from running what is not ours, and what
-// people sent is shown as text.
+// T39: every answer has headers that keep a browser from running foreign code, and users' data is shown as
+// text.
 func TestT39_Pages(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -151,8 +151,8 @@ func TestT39_Pages(t *testing.T) {
 	}
 }
 
-// T53: a browser sends its cookie to every port of a host's name, a tenant's program among them. With it
-// alone there is no token to be had, and from another user of this machine it is worth nothing.
+// T53: a browser sends its cookie to every port of a host's name, including a tenant's program. The cookie
+// alone does not give the token, and is useless for another user of this machine.
 func TestT53_TheCookieAlone(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -168,7 +168,7 @@ func TestT53_TheCookieAlone(t *testing.T) {
 	status, _ := web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)
 	require.Equal(t, 200, status)
 
-	// Even with the token: the thief's program runs as another user.
+	// Even with the token, because the thief's program runs as another user.
 	conn, err := hosttest.DialTCP(web.CPanel, "", 20077)
 	require.NoError(t, err)
 	thief := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
@@ -180,7 +180,7 @@ func TestT53_TheCookieAlone(t *testing.T) {
 	status, _ = web.Ask(t, "GET", web.CPanel+"/"+session+"/me.json", "", "Cookie: "+cookie)
 	require.NotEqual(t, 200, status, "a session whose cookie was stolen has ended")
 
-	// Nor can the token be guessed.
+	// The token can't be guessed.
 	cookie, session = web.SignIn(t, web.CPanel, "demo", password)
 	for range 25 {
 		_, _ = web.Ask(t, "GET", web.CPanel+"/cpsess0000000001/me.json", "", "Cookie: "+cookie)

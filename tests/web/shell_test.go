@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// hostileModule has markup wherever a module has words, and returns what it is given.
+// hostileModule has markup in every text of its description, and returns its arguments.
 const hostileModule = `use strict; use warnings; use utf8; use LiveAPI::Module;
 my $evil = q{<img src=x onerror=alert(1)><script>alert(2)</script>};
 my $m = LiveAPI::Module->new(name => 'Hostile', help => $evil);
@@ -22,9 +22,9 @@ $m->uapi('give', help => $evil, returns => $evil, open => 1, params => [{name =>
 $m->serve;
 `
 
-// The API Shell of who writes modules: whatever one says of itself or returns is text; parameters that
-// are described nowhere are given by name; what is kept and copied holds no secret of theirs, and is
-// the call that was made. The copied calls run.
+// The API Shell for authors of modules: descriptions and results are shown as text; undescribed parameters
+// can be added by name; history and code contain none of their secrets, and have the call that was made. The
+// copied code runs.
 func TestShellOfAModulesAuthor(t *testing.T) {
 	w := hosttest.Sandbox(t)
 	web := w.OpenHTTPS(t)
@@ -54,14 +54,14 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 
 	require.Contains(t, b.js(`document.getElementById("tree").textContent`), "exact: 9007199254740993")
 
-	// It folds, and opens again.
+	// It closes, and opens again.
 	const folded = `String([...document.querySelectorAll("#tree details details")].some((d) => d.open))`
 	b.do(chromedp.Click("#as-tree"))
 	require.Equal(t, "true", b.js(folded))
 	b.do(chromedp.Evaluate(`document.querySelectorAll("#tree details details > summary").forEach((s) => s.click()); 0`, nil))
 	b.until(folded + ` === "false"`)
 
-	// The history has the call without its secret, and brings the rest of it back.
+	// The history has the call without its secret, and restores the other arguments.
 	require.Contains(t, b.text("#calls"), "list=one list=two's password=PASSWORD api.columns=1 api.columns_0=args api.columns_1=exact")
 	require.NotContains(t, b.js(`document.documentElement.outerHTML + document.getElementById("more").value`), "further secret")
 	b.do(fill("#more", "another=1"), fill("#o-columns", ""), chromedp.Click("#calls button"))
@@ -70,7 +70,7 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 	require.Equal(t, "args, exact", b.js(`document.getElementById("o-columns").value`))
 	require.Equal(t, "true", b.js(`String(document.getElementById("options").open)`))
 
-	// Each of the copied calls, run as it stands but for where things are on this machine.
+	// Each of the copied codes runs, with only addresses and secrets replaced.
 	token := w.Token(t, "demo")
 	bindings := filepath.Join(hosttest.Root(t), "bindings")
 	for language, start := range map[string]func(snippet string) *exec.Cmd{

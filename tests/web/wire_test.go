@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// What clients of old speak, and what packs: HTTP/1.0 over TLS, gzip in both ways, access hashes.
+// Old clients, and compression: HTTP/1.0 over TLS, gzip in both directions, access hashes.
 func TestOldWire(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -56,7 +56,8 @@ func TestOldWire(t *testing.T) {
 	require.Equal(t, 401, first(web.Ask(t, "GET", web.WHM+"/json-api/version", "", "Authorization: WHM root:"+hash[1:]+"0")))
 }
 
-// WHM's own functions under the address of a session, in XML by its root, and with what clients read.
+// WHM's own functions with a session's address, in XML with the root element and the fields that clients
+// read.
 func TestWHMForms(t *testing.T) {
 	t.Parallel()
 	w, web := open(t)
@@ -81,7 +82,7 @@ func TestWHMForms(t *testing.T) {
 		require.Contains(t, ask("/json-api/accountsummary?user=demo"), part)
 	}
 
-	// An account that is suspended is served by no door, and its own host says so.
+	// A suspended account is served nowhere, and its own host says so.
 	socket := w.Dial(t)
 	require.Contains(t, socket.Call("uapi", "Email", "count_pops", `{}`), `"status":1`)
 	hosttest.Output(t, w.Command(t, "liveapi", "account", "suspend", "demo"))
@@ -96,7 +97,7 @@ func TestWHMForms(t *testing.T) {
 	require.Contains(t, w.Dial(t).Call("uapi", "Email", "count_pops", `{}`), `"status":1`)
 }
 
-// A module that does not start hides no other.
+// A module that does not start hides no other module.
 func TestBrokenModule(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
@@ -122,7 +123,7 @@ func TestBrokenModule(t *testing.T) {
 	}
 }
 
-// serial is the number of the certificate that an address shows.
+// serial returns the serial number of the certificate at an address.
 func serial(t *testing.T, address string) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // It signs itself.
@@ -131,7 +132,7 @@ func serial(t *testing.T, address string) string {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
-// T40: TLS 1.2 at least, HTTP/2 if it is asked for, and a certificate that is picked up when it changes.
+// T40: at least TLS 1.2, HTTP/2 only if configured, and a changed certificate is used at once.
 func TestT40_TLS(t *testing.T) {
 	t.Parallel()
 	_, web := open(t)
@@ -161,8 +162,8 @@ func TestT40_TLS(t *testing.T) {
 	require.Eventually(t, func() bool { return serial(t, web.CPanel) != first }, hosttest.Patience, hosttest.Tick)
 }
 
-// A certificate that is configured, and one that takes its place, as ACME's clients put it there; HTTP
-// without TLS is served on loopback where that is configured.
+// A configured certificate, and its replacement, as ACME clients install it. HTTP without TLS is served on
+// loopback if configured.
 func TestConfiguredCertificateAndPlain(t *testing.T) {
 	t.Parallel()
 	_, one := open(t)

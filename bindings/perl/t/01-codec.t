@@ -4,7 +4,7 @@ use Test::More;
 
 use Cpanel::LiveAPI::Codec ();
 
-# A stream that a test fills.
+# A stream with bytes from the test.
 {
     package Stream;
     sub new { my ($class, @pieces) = @_; return bless {pieces => [@pieces]}, $class }

@@ -7,7 +7,7 @@ use Cpanel::LiveAPI ();
 
 my $directory = $ENV{LIVEAPI_TRANSCRIPTS} or plan skip_all => 'LIVEAPI_TRANSCRIPTS names no directory of transcripts';
 
-# A host that a transcript plays, and that notes what it gets.
+# A host that answers from a transcript and records requests.
 {
     package Player;
     sub new { return bless {sent => [], next => []}, $_[0] }
@@ -32,7 +32,7 @@ for my $file (sort glob "$directory/*.txt") {
     my (@steps, $method);
     for my $line (@lines) {
         chomp $line;
-        if ($line =~ /\A# shim: (.*)/) { $method = JSON::PP->new->utf8->decode($1) }
+        if ($line =~ /\A# binding: (.*)/) { $method = JSON::PP->new->utf8->decode($1) }
         elsif ($line =~ /\AC: (.*)/ && $method) { push @steps, {method => $method, sent => unescape($1)}; undef $method }
         elsif ($line =~ /\AS: (.*)/ && @steps && !exists $steps[-1]{answer}) { $steps[-1]{answer} = $1 }
     }

@@ -57,7 +57,7 @@ is(JSON::PP->new->canonical->encode($described->{functions}[1]),
     '{"api":2,"changes":false,"feature":"","help":"","name":"list","open":false,"params":[],"returns":"","roles":["account"]}', 'the least of one');
 is_deeply($module->answer({describe => {settings => {bad => 1}}}), {error => {kind => 'invalid', message => "setting bad: must not be given\n"}}, 'refused settings');
 
-my $bytes = "p\xe4\xc3\xa4";    # No UTF-8.
+my $bytes = "p\xe4\xc3\xa4";    # Not UTF-8.
 utf8::downgrade($bytes);
 my $answer = $module->answer(request('look', {p => $bytes}, account => {features => ['f']}));
 is(JSON::PP->new->canonical->encode($answer),
@@ -90,7 +90,7 @@ utf8::downgrade($surrogate);
 is_deeply(LiveAPI::Module::_clean([$surrogate, "\x{d800}", "\x{ffff}é", "\xc3\xa9"], 0)->[0], {'$base64' => '7aCA'}, 'half a surrogate pair goes as bytes');
 is(ref LiveAPI::Module::_clean("\x{d800}", 0), 'HASH', 'as a character too');
 
-# A child of a function's own is no second server.
+# A child process that a function forked must not continue to serve.
 {
     my $script = <<'END';
 use LiveAPI::Module;
@@ -115,7 +115,7 @@ END
     is($?, 0, 'and it ends with its host');
 }
 
-# A custom UAPI module, as it would lie on a cPanel server.
+# A custom UAPI module, as on a cPanel server.
 my $dir = File::Temp->newdir;
 open my $out, '>:encoding(UTF-8)', "$dir/Tried.pm" or die $!;
 print {$out} <<'END';

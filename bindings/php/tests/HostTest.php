@@ -10,7 +10,7 @@ use LiveAPI\Exception\LiveApiException;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The class against a real host: a sandbox of its own, over pipes and over a socket.
+ * Tests the class with a real host and a new sandbox, over pipes and over a socket.
  */
 final class HostTest extends TestCase
 {

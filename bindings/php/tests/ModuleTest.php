@@ -108,8 +108,8 @@ final class ModuleTest extends TestCase
     }
 
     /**
-     * What a function dies of, or returns and can't be sent, is for the log; there are no
-     * traces in it, whose arguments may be passwords.
+     * If a function throws, or returns a value that can't be sent, the log has the reason. It has no
+     * traces, because their arguments may be passwords.
      */
     public function testFaults(): void
     {

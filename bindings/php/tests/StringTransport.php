@@ -7,7 +7,7 @@ namespace LiveAPI\Tests;
 use LiveAPI\Transport;
 
 /**
- * A host that a test plays piece by piece, and that notes what it gets.
+ * A host with answers from the test. It records requests.
  */
 final class StringTransport implements Transport
 {

@@ -9,7 +9,7 @@ use LiveAPI\Codec;
 use PHPUnit\Framework\TestCase;
 
 /**
- * Replays the transcripts that the host's own tests hold the host against.
+ * Replays the transcripts that the host's tests replay too.
  */
 final class TranscriptTest extends TestCase
 {
@@ -40,8 +40,8 @@ final class TranscriptTest extends TestCase
         $steps = [];
         $method = null;
         foreach (explode("\n", $text) as $line) {
-            if (strpos($line, '# shim: ') === 0) {
-                $method = json_decode(substr($line, 8), true);
+            if (strpos($line, '# binding: ') === 0) {
+                $method = json_decode(substr($line, strlen('# binding: ')), true);
             } elseif (strpos($line, 'C: ') === 0 && $method !== null) {
                 $steps[] = ['method' => $method, 'sent' => $this->unescape(substr($line, 3))];
                 $method = null;
@@ -79,7 +79,7 @@ final class TranscriptTest extends TestCase
             if ($method === 'new') {
                 $cpanel = new CPANEL($transport);
             } else {
-                // A shim gives "no arguments" as PHP does: an empty list.
+                // A binding passes "no arguments" as PHP does: an empty list.
                 $got = $cpanel->$method(...$args);
             }
             $want = str_replace('"args":{}', '"args":[]', $step['sent']);

@@ -69,7 +69,7 @@ func TestCreateRejects(t *testing.T) {
 	require.ErrorContains(t, err, "names no directory accounts")
 }
 
-// Suspending changes one line; comments and everything else stay.
+// Suspending changes a single line. Comments and all other lines stay.
 func TestSetSuspended(t *testing.T) {
 	c := world(t)
 	path := filepath.Join(c.Accounts, "alice.toml")

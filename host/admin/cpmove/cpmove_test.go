@@ -14,7 +14,7 @@ import (
 	"github.com/liveapid/liveapid/host/admin/cpmove"
 )
 
-// entry is one of an archive's.
+// entry is an entry of an archive.
 type entry struct {
 	name, text string
 	kind       byte
@@ -102,7 +102,7 @@ func TestArchive(t *testing.T) {
 	}, got)
 	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "already has a directory etc")
 
-	// One that is another by then leaves nothing.
+	// An archive that is replaced after the check leaves no files.
 	swapped := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/mail/more", text: "x"})...)
 	home = t.TempDir()
 	require.ErrorIs(t, cpmove.Unpack(swapped, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid()), cpmove.ErrHostile)
@@ -154,7 +154,7 @@ func TestHostileArchives(t *testing.T) {
 	require.ErrorContains(t, err, "not a .tar.gz archive")
 }
 
-// A file that is repeated would be written through what the first one left.
+// A repeated name would be written through a link that the first entry created.
 func TestUnpackTwice(t *testing.T) {
 	file := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/etc/alice.example/shadow", text: "x"})...)
 	plan, err := cpmove.Look(file, cpmove.DefaultLimits)

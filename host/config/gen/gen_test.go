@@ -15,7 +15,7 @@ import (
 
 const root = "../../.."
 
-// The packaged configuration and the manual page are those that the structs describe.
+// The packaged configuration and the manual page are up to date with the structs.
 func TestUpToDate(t *testing.T) {
 	texts, err := generate(root)
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func TestNoKeyIsMissing(t *testing.T) {
 	}
 }
 
-// The packaged configuration is valid, and so is every example in it once its line is no comment.
+// The packaged configuration is valid, and so is each of its commented examples when enabled.
 func TestExamplesAreValid(t *testing.T) {
 	texts, err := generate(root)
 	require.NoError(t, err)

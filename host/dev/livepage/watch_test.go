@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// What is shown of a call holds no password, whatever the argument is called.
+// The shown arguments of a call contain no password, whatever the argument's name is.
 func TestShowArgs(t *testing.T) {
 	got := showArgs(protocol.Args{Named: map[string]any{
 		"email": "user", "password": "c4n4ry", "newpass": "c4n4ry", "Passwd": "c4n4ry", "password_hash": "c4n4ry", "api_token": "c4n4ry",

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/dev/sandbox"
 )
 
-// What is written is a valid configuration, and a directory with anything in it is left alone.
+// The sandbox is a valid configuration. A directory that is not empty is not changed.
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	signIn, err := sandbox.Write(dir, "$6$hash")

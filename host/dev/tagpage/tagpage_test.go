@@ -19,7 +19,7 @@ var caller = protocol.Caller{Role: protocol.RoleAccount, Account: protocol.Accou
 	Name: "al<ice", Home: "/home/alice", Domains: []string{"a.example"}, Features: []string{"fileman"},
 }}
 
-// doer serves the special requests as the host does, and a module of records.
+// doer serves the special requests like the host, and a module of records.
 type doer struct{ calls []string }
 
 func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *protocol.Result {
@@ -102,7 +102,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// Hostile pages take time that grows with their length, and not with its square.
+// The time for hostile pages grows with their length, not with its square.
 func TestHostilePages(t *testing.T) {
 	for _, piece := range []string{"<?cp <cpanelelse>", "<cpanelif \"", "<cpanelelse>", "<cpanel a='", "<?cp ", "<cpanelif $a{"} {
 		page := strings.Repeat(piece, 128<<10/len(piece))
@@ -115,7 +115,7 @@ func TestHostilePages(t *testing.T) {
 	require.Equal(t, `a<cpanel print="$user">`, got, "nothing is run for one who left")
 }
 
-// What is not shown is not run.
+// Tags in hidden parts are not run.
 func TestHiddenTagsAreNotRun(t *testing.T) {
 	d := &doer{}
 	got, _ := tagpage.Render(t.Context(), d, caller, `<cpanelif 0><cpanel Box="echo(x)"><cpanelif 1>y</cpanelif></cpanelif>`)

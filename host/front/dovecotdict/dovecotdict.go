@@ -30,7 +30,7 @@ type Box struct {
 }
 
 // ErrNone is returned for an address without a mailbox.
-var ErrNone = errors.New("maildoor: no such mailbox")
+var ErrNone = errors.New("dovecotdict: no such mailbox")
 
 // Server answers the look-ups.
 type Server struct {
@@ -101,7 +101,7 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	case errors.Is(err, ErrNone):
 		return "N"
 	case err != nil:
-		s.Log.Error("mail door", "error", err.Error())
+		s.Log.Error("answer Dovecot", "error", err.Error())
 		return "F" + escape("the mailbox can't be looked up at the moment")
 	}
 	fields, ok := answerFor(parts[1], parts[2], box)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T50: all programs of this machine are one client, and so is a customer's network of IPv6.
+// T50: all programs of this machine are a single client, and so is an IPv6 network of a customer.
 func TestT50_Clients(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1": loopback, "127.255.3.4": loopback, "::1": loopback, "::ffff:127.0.0.2": loopback,
@@ -21,12 +21,12 @@ func TestT50_Clients(t *testing.T) {
 	}
 }
 
-// T50: a connection too many gets the place of the one that has been idle for longest; one that has
-// signed in keeps its place before strangers.
+// T50: if all connections are in use, a new one replaces the longest idle connection. Signed-in connections
+// are replaced after strangers'.
 func TestT50_Listener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	f := New(Options{Connections: 6, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}) // Three of one client.
+	f := New(Options{Connections: 6, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}) // Three for each client.
 	l := f.Listener(inner, nil)
 	open := func() (client, server net.Conn) {
 		client, err := net.Dial("tcp", inner.Addr().String())
@@ -50,7 +50,7 @@ func TestT50_Listener(t *testing.T) {
 	_, fourthServer := open()
 	require.True(t, closed(first), "the oldest stranger")
 	_ = firstServer.Close()
-	_ = firstServer.Close() // Twice is once.
+	_ = firstServer.Close() // Closing twice is allowed.
 	_, fifthServer := open()
 	require.True(t, closed(third), "the second has a request under way")
 	_ = thirdServer.Close()

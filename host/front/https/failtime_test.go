@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T35: failures are answered at multiples of a step that is longer than whatever is verified.
+// T35: failures are answered at multiples of a step that is longer than any verification.
 func TestT35_Step(t *testing.T) {
 	require.Equal(t, minStep, stepFor(0))
 	require.Equal(t, minStep, stepFor(200*time.Millisecond))

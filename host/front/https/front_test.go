@@ -17,10 +17,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// people is a backend of which the account alice is all there is, and passwords that a test holds up.
+// people is a backend with the single account alice, and with passwords that a test can delay.
 type people struct {
 	trying, most atomic.Int64
-	hold         chan struct{} // Nil holds nobody up.
+	hold         chan struct{} // If it is nil, nothing is delayed.
 }
 
 // Do implements Backend.
@@ -76,7 +76,7 @@ func (*people) Stamp(string) (string, error) { return "", nil }
 // Longest implements Passwords.
 func (*people) Longest() time.Duration { return 0 }
 
-// start serves a front without any limit of time but its own, and returns how to connect to it.
+// start serves a front whose only time limits are its own, and returns a function that connects to it.
 func start(t *testing.T, p *people, prepare func(*Front)) (dial func() net.Conn) {
 	t.Helper()
 	f := New(Options{Backend: p, Passwords: p, Certified: func() []string { return nil }, Connections: 2000, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -96,7 +96,7 @@ func start(t *testing.T, p *people, prepare func(*Front)) (dial func() net.Conn)
 	}
 }
 
-// R15: of a stranger who signs in, the body has a time of its own.
+// R15: the body of a stranger's sign-in has its own time limit.
 func TestR15_TheBodyOfASignIn(t *testing.T) {
 	dial := start(t, &people{}, func(f *Front) { f.loginTime = 50 * time.Millisecond })
 	conn := dial()
@@ -107,12 +107,12 @@ func TestR15_TheBodyOfASignIn(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, answer.StatusCode)
 }
 
-// T50: so many try a password at once and no more, whatever names they use; the others wait, and all of
-// them are answered.
+// T50: the number of concurrent verifications is limited, whatever names clients use. The others wait, and
+// all are answered.
 func TestT50_Proofs(t *testing.T) {
 	p := &people{hold: make(chan struct{})}
 	dial := start(t, p, func(*Front) {})
-	const names, each = 100, 5 // Of one name five may fail at once.
+	const names, each = 100, 5 // A name may have five failed attempts at once.
 	answers := make(chan int, names*each)
 	for name := range names {
 		for range each {
@@ -136,6 +136,6 @@ func TestT50_Proofs(t *testing.T) {
 	for range names * each {
 		require.Contains(t, []int{http.StatusUnauthorized, http.StatusServiceUnavailable}, <-answers)
 	}
-	// Those that made room for others count until they have ended, up to an eighth.
+	// Attempts that were replaced count until they end, up to an eighth more.
 	require.LessOrEqual(t, p.most.Load(), int64(maxProofs+maxProofs/8+1))
 }

@@ -85,7 +85,7 @@ func TestPackedSession(t *testing.T) {
 		require.NoError(t, err)
 		frames = append(frames, frame...)
 	}
-	// Without waiting; beside the reading, since answers that nobody reads keep requests from being read.
+	// Writes concurrently with reading, because unread answers keep the host from reading requests.
 	go func() { _, _ = c.Write(frames) }()
 	seen := map[uint64]bool{}
 	for range 500 {
@@ -101,7 +101,7 @@ func TestPackedSession(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Answers may overtake each other; a bounded number of calls runs at once.
+// Answers may arrive in another order. The number of concurrent calls is limited.
 func TestPackedPipeline(t *testing.T) {
 	release := make(chan struct{})
 	running := make(chan string, 1000)
@@ -137,7 +137,7 @@ func TestPackedPipeline(t *testing.T) {
 	}
 }
 
-// R16: draining ends the reading, and what was read is answered.
+// R16: draining ends the reading. Calls that were read are answered.
 func TestR16_DrainOfAPackedSession(t *testing.T) {
 	release, running := make(chan struct{}), make(chan struct{}, 10)
 	slow := func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {

@@ -23,7 +23,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// doer runs calls in the test's process: what is under test here is the session.
+// doer runs calls in the test's process: these tests are about the session.
 type doer func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 
 func (d doer) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
@@ -93,7 +93,7 @@ func TestSession(t *testing.T) {
 	c.Ended()
 }
 
-// What clients in the field do to the bytes, each served.
+// Deviations that real clients have, each accepted.
 func TestClientsOfTheField(t *testing.T) {
 	frame := func(payload string) string { return fmt.Sprintf("%d\n%s", len(payload), payload) }
 	enable := frame(`<cpaneljson enable="1">`)
@@ -123,7 +123,7 @@ func TestClientsOfTheField(t *testing.T) {
 				} else {
 					conn.Raw(c.bytes)
 				}
-				require.NoError(t, conn.Conn.(*net.UnixConn).CloseWrite()) // Half-close: the answers still come.
+				require.NoError(t, conn.Conn.(*net.UnixConn).CloseWrite()) // After a half-close, answers still arrive.
 				for _, want := range c.answers {
 					require.Equal(t, want, conn.Answer())
 				}
@@ -149,8 +149,8 @@ func TestTenThousandFrames(t *testing.T) {
 	}
 }
 
-// A frame that can't be trusted is answered and ends its session; one that can't be
-// understood is answered and does not.
+// A frame with an invalid length is answered and ends its session. A frame with an invalid request is only
+// answered.
 func TestBadFrames(t *testing.T) {
 	for _, c := range []struct{ name, bytes, says string }{
 		{"no number", "abc\n", "must start with its length in bytes"},
@@ -185,8 +185,7 @@ func TestBadFrames(t *testing.T) {
 	require.Equal(t, echoOf("a"), conn.Ask(try("a")), "the session goes on")
 }
 
-// T26 and R15: a frame has a deadline as a whole; a client that sends a byte now and then
-// does not stretch it.
+// T26 and R15: a frame has a deadline as a whole. A client that sends single bytes slowly does not extend it.
 func TestT26_SlowClients(t *testing.T) {
 	r := serve(t, echo, session.Limits{FrameTime: time.Second, Idle: time.Hour}, nil)
 	c := r.dial()
@@ -215,7 +214,7 @@ func TestT26_SlowClients(t *testing.T) {
 	idle.Ended()
 }
 
-// T1: the kernel says who it is; where it says nobody, nothing is dispatched.
+// T1: the kernel identifies the client. If it does not, no call is dispatched.
 func TestT01_Identity(t *testing.T) {
 	never := func(context.Context, protocol.Caller, protocol.Call) *protocol.Result {
 		t.Error("a call was dispatched")
@@ -273,7 +272,7 @@ func TestSessionLimits(t *testing.T) {
 	require.Contains(t, all.dial().Answer(), "The host has 1 sessions, which is its limit")
 }
 
-// R16: what runs is finished and answered; who waits is let go; who comes is told.
+// R16: running calls finish and are answered, idle sessions are closed, and new connections get the reason.
 func TestR16_Drain(t *testing.T) {
 	running, finish := make(chan struct{}, 10), make(chan struct{})
 	r := serve(t, func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
@@ -345,7 +344,7 @@ func TestAnswerTooLarge(t *testing.T) {
 	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, and its answer of 67108`)
 }
 
-// Two hosts that find a dead one's socket do not both listen there.
+// If two hosts find the socket of a dead host, only one of them listens.
 func TestListenAtOnce(t *testing.T) {
 	dir, err := os.MkdirTemp("", "lw")
 	require.NoError(t, err)
@@ -386,7 +385,7 @@ func TestListen(t *testing.T) {
 	_, err = unixsock.Listen(path, 0o600)
 	require.ErrorContains(t, err, "another host listens there already")
 
-	l.SetUnlinkOnClose(false) // As a host that was killed leaves it.
+	l.SetUnlinkOnClose(false) // As if a host had been killed.
 	require.NoError(t, l.Close())
 	l, err = unixsock.Listen(path, 0o666)
 	require.NoError(t, err)
@@ -409,7 +408,7 @@ func TestServeStreams(t *testing.T) {
 	require.NoError(t, session.Serve(t.Context(), doer(echo), protocol.Caller{}, session.Limits{}, log, strings.NewReader(frame+frame), &out))
 	require.Equal(t, strings.Repeat("<?xml version=\"1.0\" ?>\n<cpanelresult>"+echoOf("a")+"</cpanelresult>\n", 2), out.String())
 
-	// A signal while it waits ends it; while a call runs, after the answer.
+	// A signal ends an idle session at once, and a busy session after its answer.
 	for _, busy := range []bool{false, true} {
 		in, feed := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// The kernel says whose the other end of a connection over loopback is, of IPv4 and IPv6 alike.
+// The kernel names the user at the other end of a loopback connection, for IPv4 and IPv6.
 func TestLocalUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("connecting as another user needs root")
@@ -36,7 +36,7 @@ func TestLocalUser(t *testing.T) {
 			require.Equal(t, uid, got, host)
 			_, err = users.Of(local, netip.AddrPortFrom(remote.Addr(), 1))
 			require.ErrorIs(t, err, unixsock.ErrNotLocal)
-			_ = client.Close() // What is left of it is nobody's, and not root's.
+			_ = client.Close() // A closed connection belongs to no user, not to root.
 			_, err = users.Of(local, remote)
 			require.ErrorIs(t, err, unixsock.ErrNotLocal)
 			_ = accepted.Close()

@@ -49,7 +49,7 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, os.Getpid(), cred.Pid)
 	require.Equal(t, "hello\n", says(first))
-	second := dial() // It waits for the first one's place.
+	second := dial() // It waits for the first connection's place.
 	require.NoError(t, first.Close())
 	require.Equal(t, "hello\n", says(second))
 	cancel()

@@ -26,7 +26,7 @@ func write(t *testing.T, path, text string) {
 	require.NoError(t, os.Rename(path+".tmp", path))
 }
 
-// A broken file is named, and leaves the others working.
+// An invalid file is reported, and the other accounts work.
 func TestDirectory(t *testing.T) {
 	path := dir(t, map[string]string{
 		"alice.toml": entry(1001), "bob.toml": entry(1002), "twin.toml": entry(1002), "gone.toml": entry(1003, "suspended = true"),
@@ -52,7 +52,7 @@ func TestDirectory(t *testing.T) {
 	_, err = d.ByUID(4711)
 	require.ErrorIs(t, err, account.ErrUnknown)
 
-	// T7: what ends an account, and what does not.
+	// T7: changes that end an account, and changes that do not.
 	write(t, filepath.Join(path, "alice.toml"), entry(1001, "[data]", "PLAN = \"big\""))
 	require.NoError(t, os.Remove(filepath.Join(path, "twin.toml")))
 	ended, _ = d.Reload()
@@ -70,8 +70,8 @@ func TestDirectory(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrSuspended)
 }
 
-// T7: an account that can't be read for a while ends for now, and once more if it is gone, or another one,
-// after it.
+// T7: an account whose file is unreadable for a while ends for that time, and ends for good if it is gone or
+// replaced afterwards.
 func TestT07_AnAccountThatCantBeReadForAWhile(t *testing.T) {
 	path := dir(t, map[string]string{"same.toml": entry(1001), "gone.toml": entry(1002), "other.toml": entry(1003)})
 	d := account.NewDirectory(account.Sources{Files: path})
@@ -128,14 +128,14 @@ func TestDirectoryOfCPanel(t *testing.T) {
 	require.NotContains(t, a.Domains, "x.example")
 	require.Contains(t, a.Domains, "stolen.example", "nobody else claims it now")
 
-	// A source that can't be read is what it was.
+	// If a source is unreadable, its last state remains.
 	require.NoError(t, os.Remove(owners))
 	ended, broken = d.Reload()
 	require.Empty(t, ended)
 	require.NotEmpty(t, broken)
 	require.Equal(t, []string{"bin", "daemon"}, d.Names())
 
-	// An account whose file is broken is none, in no other source either.
+	// An account with an invalid file does not exist in another source either.
 	write(t, owners, "")
 	path := dir(t, map[string]string{"daemon.toml": entry(1, "suspended = true"), "other.toml": "uid = 7\ngid = 7\nhome = \"/x\"\ndomains = [\"bin.example\", \"own.example\"]\n"})
 	d = account.NewDirectory(account.Sources{Files: path, CPanelUsers: users, UserDomains: owners})
@@ -146,12 +146,12 @@ func TestDirectoryOfCPanel(t *testing.T) {
 	_, broken = d.Reload()
 	_, err = d.ByName("daemon")
 	require.ErrorIs(t, err, account.ErrUnknown)
-	// And a domain is one account's, or nobody's.
+	// A domain belongs to a single account, or to none.
 	require.ErrorContains(t, errors.Join(broken...), `the domain "bin.example" is claimed by the accounts other, bin, and none of them had it before`)
 }
 
-// T49: whose a domain is does not hang on the names of files: it stays with the account that had it, over a
-// restart and while its file can't be read, and is nobody's where none had it.
+// T49: the owner of a domain does not depend on file names: the domain stays with the account that had it,
+// across restarts and while the file is unreadable. If no account had it, none gets it.
 func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 	claim := func(uid int, domains string) string {
 		return fmt.Sprintf("uid = %d\ngid = %d\nhome = \"/home/x\"\ndomains = [%s]\n", uid, uid, domains)
@@ -171,14 +171,14 @@ func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 	owner, _ := look(d)
 	require.Equal(t, "zoe", owner)
 	write(t, filepath.Join(path, "aaron.toml"), claim(1002, `"aaron.example", "SHOP.example"`))
-	for range 2 { // In the host that runs, and in the next.
+	for range 2 { // In the running host, and in the next.
 		owner, said := look(d)
 		require.Equal(t, "zoe", owner)
 		require.Contains(t, said, "claimed by the accounts aaron, zoe")
 		a, err := d.ByName("aaron")
 		require.NoError(t, err)
 		require.Equal(t, []string{"aaron.example"}, a.Domains)
-		write(t, filepath.Join(path, "zoe.toml"), "domains =") // Its file is broken.
+		write(t, filepath.Join(path, "zoe.toml"), "domains =") // Its file is invalid.
 		owner, said = look(d)
 		require.Empty(t, owner)
 		require.Contains(t, said, "zoe")
@@ -191,7 +191,7 @@ func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 		write(t, filepath.Join(path, "zoe.toml"), claim(1001, `"zoe.example", "shop.example"`))
 		d = account.NewDirectory(sources)
 	}
-	// Without any memory it is nobody's, and mail for it waits.
+	// Without the record of owners, no account gets the domain, and its mail waits.
 	sources.Owners = ""
 	owner, said := look(account.NewDirectory(sources))
 	require.Empty(t, owner)
@@ -202,13 +202,14 @@ func TestT49_ADomainStaysWhereItWas(t *testing.T) {
 	_, _ = fresh.Reload()
 	_, err = fresh.ByDomain("shop.example")
 	require.NotErrorIs(t, err, account.ErrUnknown)
-	// Taken out of one file, it is the other's.
+	// When the domain is removed from a file, the other account gets it.
 	write(t, filepath.Join(path, "zoe.toml"), claim(1001, `"zoe.example"`))
 	owner, _ = look(d)
 	require.Equal(t, "aaron", owner)
 }
 
-// T49: a source that can't be read gives its domains to nobody either, and nothing is registered meanwhile.
+// T49: domains of an unreadable source are given to no other account, and nothing is registered until it is
+// readable.
 func TestT49_ASourceThatCantBeRead(t *testing.T) {
 	root := t.TempDir()
 	users, memory := filepath.Join(root, "users"), filepath.Join(root, "domains.json")
@@ -249,7 +250,7 @@ func TestT49_ASourceThatCantBeRead(t *testing.T) {
 	require.Equal(t, "daemon", a.Name)
 }
 
-// T49: a domain is printed into configurations and names a directory: nothing else passes for one.
+// T49: a domain is written into configurations and names a directory, so only valid domains are accepted.
 func TestT49_Domains(t *testing.T) {
 	for _, good := range []string{"a.example", "A-1.Example.COM", "xn--bcher-kva.example", strings.Repeat("a", 63) + ".b"} {
 		domain, err := account.ParseDomain(good)
@@ -266,7 +267,7 @@ func TestT49_Domains(t *testing.T) {
 		d := account.NewDirectory(account.Sources{Files: dir(t, map[string]string{"m.toml": fmt.Sprintf("uid = 1\ngid = 1\nhome = \"/x\"\ndomains = [\"m.example\", %q]\n", bad)})})
 		_, broken := d.Reload()
 		require.NotEmpty(t, broken, bad)
-		if a, err := d.ByName("m"); err == nil { // A control character breaks the file.
+		if a, err := d.ByName("m"); err == nil { // A control character makes the file invalid.
 			require.Equal(t, []string{"m.example"}, a.Domains)
 		}
 	}
@@ -312,7 +313,7 @@ func TestT49_Register(t *testing.T) {
 	entries, err := os.ReadDir(path)
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "the account that was there")
-	// Two at once: one of them has the domain.
+	// Of concurrent registrations, only one gets the domain.
 	results := make(chan error, 8)
 	for i := range 8 {
 		go func() {
@@ -364,7 +365,7 @@ func TestWatch(t *testing.T) {
 	change := func(do func()) {
 		t.Helper()
 		for {
-			do() // Until the watch is on.
+			do() // Repeats until the watch is active.
 			select {
 			case <-seen:
 				return
@@ -389,7 +390,7 @@ func TestWatch(t *testing.T) {
 	require.Error(t, account.NewDirectory(account.Sources{Files: filepath.Join(root, "none")}).Watch(t.Context(), func() {}))
 }
 
-// What a host asks for each connection and each call does not grow with the accounts.
+// The look-ups for each connection and each call do not get slower with more accounts.
 func BenchmarkByUID(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "accounts")
 	require.NoError(b, os.Mkdir(path, 0o755))

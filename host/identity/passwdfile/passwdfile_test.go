@@ -51,11 +51,11 @@ func TestSetAndVerify(t *testing.T) {
 	require.False(t, verify(t, path, "alice", "second: one"))
 }
 
-// Lines as Debian's shadow, htpasswd and others have them; all of the password "pleaseletmein", but
-// those that must log nobody in.
+// Lines in the formats of Debian's shadow, htpasswd and others. All have the password "pleaseletmein", except
+// those that must not allow a sign-in.
 func TestForeignLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "passwords")
-	const made = "$y$j9T$NzNwWoVU9dQ1lx.x5xvPH1$faIAkVFWt6Er4AQk/qgH0Eorvzaey.HMRUNyG.gwfO4" // By libxcrypt's crypt(3).
+	const made = "$y$j9T$NzNwWoVU9dQ1lx.x5xvPH1$faIAkVFWt6Er4AQk/qgH0Eorvzaey.HMRUNyG.gwfO4" // Made by libxcrypt's crypt(3).
 	sha := "$6$saltsalt$Epo2xi3fNzX5pdhbo3oJ9W.TG1g3qDq97PvvMRUgZuJTOorXZWwG1VPMDPS5pTZF44i5p/Jbv64aFhvAH07E6/"
 	lines := []string{
 		"sha:" + sha + ":19000:0:99999:7:::",
@@ -84,7 +84,7 @@ func TestForeignLines(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.ok, ok, c.name)
 	}
-	// T35: who has no password takes as long as whose takes longest, and that is known.
+	// T35: a name without a password takes as long as the slowest password, and this time is known.
 	require.Equal(t, made, mixed.dummy)
 	require.Equal(t, mixed.kinds["$y$j9T"], mixed.Longest())
 	require.Greater(t, mixed.Longest(), 2*mixed.kinds["$6"])
@@ -102,7 +102,7 @@ func TestForeignLines(t *testing.T) {
 	require.ErrorContains(t, err, "only root or the host's user can write")
 }
 
-// A file of the system's is read, and never written.
+// A file of the system is read and never written.
 func TestForeignFileIsNotWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shadow")
 	const text = "root:*:20228:0:99999:7:::\nalice:$6$a$b:20228:0:99999:7:::\n"

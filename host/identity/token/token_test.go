@@ -21,8 +21,8 @@ func store(t *testing.T) *Store {
 
 func grant(name string) Grant { return Grant{User: "alice", UID: 1001, Service: CPanel, Name: name} }
 
-// T34: 260 random bits of which the hash alone is kept, found by its id; a wrong byte anywhere is
-// another token.
+// T34: a token has 260 random bits. Only its hash is stored, and its id finds it. A token with a wrong byte
+// is another token.
 func TestT34_Tokens(t *testing.T) {
 	s := store(t)
 	text, made, err := s.Create(grant("one"))
@@ -78,7 +78,7 @@ func TestLifeOfAToken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "uno", found.Name)
 
-	// Another process sees a change at once.
+	// Another process sees the change at once.
 	other := Open(s.path)
 	require.ErrorIs(t, other.Revoke("alice", 1002, CPanel, "uno"), ErrNone, "of the name's former owner")
 	require.NoError(t, other.Revoke("alice", 1001, CPanel, "uno"))
@@ -126,8 +126,7 @@ func TestAccessHash(t *testing.T) {
 	require.NotContains(t, string(kept), line)
 }
 
-// T42: every truncation of the file, and whatever else is wrong with it, closes it; none of it is
-// half read.
+// T42: a truncated or damaged file is rejected completely; no part of it is used.
 func TestT42_BrokenFile(t *testing.T) {
 	s := store(t)
 	text, _, err := s.Create(grant("one"))
@@ -136,7 +135,7 @@ func TestT42_BrokenFile(t *testing.T) {
 	require.NoError(t, err)
 	whole, err := os.ReadFile(s.path)
 	require.NoError(t, err)
-	for n := range len(whole) - 1 { // Without the last line feed it is whole.
+	for n := range len(whole) - 1 { // Without the last line feed the file is complete.
 		require.NoError(t, os.WriteFile(s.path, whole[:n], 0o600))
 		_, err := Open(s.path).Find(text, "alice", CPanel)
 		require.Error(t, err, "%d bytes", n)
@@ -163,7 +162,7 @@ func TestT42_BrokenFile(t *testing.T) {
 	require.ErrorContains(t, err, "mode 600")
 }
 
-// Changes that run together, in several processes, are all made.
+// Concurrent changes by several processes are all made.
 func TestChangesTogether(t *testing.T) {
 	if path := os.Getenv("TOKEN_STORE"); path != "" {
 		for i := range 20 {

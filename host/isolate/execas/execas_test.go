@@ -21,7 +21,7 @@ const (
 	rootsKey = "liveapid-test-of-keys"
 )
 
-// TestMain also is the launcher, and a host that has more than its workers may get.
+// TestMain is also the launcher, and a host with more privileges than its workers may get.
 func TestMain(m *testing.M) {
 	Main()
 	if os.Getenv("LAUNCH_TEST_HOST") != "" {
@@ -30,13 +30,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// actHost starts a program as the tenant, by way of the launcher.
+// actHost starts a program as the tenant, through the launcher.
 func actHost() int {
 	binary, err := os.Open("/bin/cat")
 	if err != nil {
 		return 3
 	}
-	// What starts the launcher passes on the keys and the scheduling of its thread.
+	// A process inherits the keys and the scheduling of the thread that starts it.
 	runtime.LockOSThread()
 	_, _, joined := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	_, noKey := unix.AddKey("user", rootsKey, []byte("c4n4ry"), unix.KEY_SPEC_SESSION_KEYRING)
@@ -45,7 +45,7 @@ func actHost() int {
 		errs = append(errs, joined)
 	}
 	if err := errors.Join(errs...); err != nil {
-		fmt.Println("not all could be given:", err) // Where the system forbids it.
+		fmt.Println("not all could be given:", err) // If the system forbids it.
 	}
 	args := []string{"cat", "/proc/self/status", "/proc/self/stat"}
 	if _, err := os.Stat("/proc/keys"); err == nil {
@@ -67,7 +67,7 @@ func needsRoot(t *testing.T) {
 	}
 }
 
-// T9: whatever groups, keys and place at the processor the host has, what it starts has none but its own.
+// T9: a started program has only its own groups, keys and scheduling, whatever the host has.
 func TestT09_WhatTheHostHasEnds(t *testing.T) {
 	needsRoot(t)
 	self, err := os.Executable()
@@ -87,7 +87,7 @@ func TestT09_WhatTheHostHasEnds(t *testing.T) {
 	require.Equal(t, "0", strings.Fields(stat[1])[38], "SCHED_NORMAL, by proc_pid_stat(5)")
 }
 
-// T11: a launcher whose host has ended starts nothing: nobody would end what it started.
+// T11: a launcher whose host has ended starts nothing, because nothing would end the program.
 func TestT11_NothingStartsWithoutItsHost(t *testing.T) {
 	needsRoot(t)
 	self, err := os.Executable()

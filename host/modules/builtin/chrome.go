@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Chrome serves the module Chrome: the frame of a page, which the shims' header and footer print. cPanel's
+// Chrome serves the module Chrome: the frame of a page, which the bindings' header and footer print. cPanel's
 // frame belongs to its theme. This frame is plain HTML that any style sheet can format, because a plugin's
 // page brings its own.
 type Chrome struct{}

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/host/modules/scripts"
 )
 
-// writeTree writes files below a new directory; a name that ends in / is a directory.
+// writeTree writes files below a new directory. A name with a trailing / is a directory.
 func writeTree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func TestFind(t *testing.T) {
 	require.ErrorContains(t, err, "modules: ")
 }
 
-// Whatever a script could load is checked, and a module that fails the check is left out.
+// Each file that a script could load is checked, and a module that fails the check is skipped.
 func TestFindChecks(t *testing.T) {
 	const bad = "anybody can write it"
 	check := func(path string) error {
@@ -99,7 +99,7 @@ func TestFindChecks(t *testing.T) {
 	dir := writeTree(t, map[string]string{
 		"Cpanel/API/Custom.pm": "", "A/module.pl": "", "A/lib/Bad.pm": "", "B/module.pl": "",
 	})
-	// A manifest that is not trusted is not read: this one would never be to its end.
+	// An untrusted manifest is not read. Reading this one would never end.
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "A", "module.toml"), 0o600))
 	names, broken, err := find(dir, "/none")
 	require.NoError(t, err)

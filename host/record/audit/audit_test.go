@@ -22,7 +22,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// TestMain also is a host that is killed while it writes.
+// TestMain is also a host that is killed while it writes.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("AUDIT_TEST_WRITE"); path != "" {
 		l, err := audit.Open(path)
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 			if err := l.Append(audit.Record{Event: audit.EventBegin, ID: fmt.Sprint(i)}); err != nil {
 				panic(err)
 			}
-			fmt.Println(i) // Written down.
+			fmt.Println(i) // Tells the test that the line is written.
 		}
 	}
 	os.Exit(m.Run())
@@ -69,8 +69,7 @@ func lines(t *testing.T, path string) []string {
 	return all[:len(all)-1]
 }
 
-// T44: each call that changes something has its two lines, and nothing a caller sends makes
-// another.
+// T44: each call that changes something has its two lines, and no input of a caller adds another.
 func TestT44_EveryChangeIsWrittenDown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	o := &audit.Observer{Log: open(t, path), Errors: slog.New(slog.DiscardHandler)}
@@ -133,7 +132,7 @@ func TestWhatIsTamperedWithIsFound(t *testing.T) {
 	require.NoError(t, c.Verify(strings.NewReader(strings.Join(whole[5:], ""))), "of the oldest file that is kept the beginning is taken as it is")
 }
 
-// The chain goes on over hosts, over files that are moved away, and over power that fails.
+// The chain continues over restarts, over rotated files, and after a power failure.
 func TestTheChainGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	path, old := filepath.Join(dir, "audit.log"), filepath.Join(dir, "audit.log.1")
@@ -166,7 +165,7 @@ func TestTheChainGoesOn(t *testing.T) {
 	_, err = verify(t, path, old)
 	require.ErrorIs(t, err, audit.ErrBroken)
 
-	// A new file that can't be written keeps nothing: the old one goes on, and the next try works.
+	// If a new file can't be written, the old file is used, and the next attempt works.
 	require.NoError(t, os.Rename(path, filepath.Join(dir, "audit.log.2")))
 	var before syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
@@ -206,7 +205,7 @@ func TestManyAtOnce(t *testing.T) {
 	require.EqualValues(t, 1601, c.N)
 }
 
-// T44: what was written down before the host was killed is there, and the chain is whole.
+// T44: lines from before the host was killed are there, and the chain is valid.
 func TestT44_KilledWhileWriting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	self, err := os.Executable()
@@ -233,7 +232,7 @@ func TestT44_KilledWhileWriting(t *testing.T) {
 	require.GreaterOrEqual(t, int(c.Records), written)
 }
 
-// R4: what can't be written is said, and the log goes on when there is room again.
+// R4: a failed write is reported, and logging continues when there is space again.
 func TestR04_NoRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	l := open(t, path)

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// T50: lines that others cause are bounded; other messages are not held back, and what was left out is
-// counted.
+// T50: lines that clients cause are limited. Other messages are not affected, and the number of dropped lines
+// is logged.
 func TestT50_LinesThatOthersCause(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -50,7 +50,7 @@ func TestHashAndVerify(t *testing.T) {
 	require.ErrorContains(t, err, "is not one of SHA512-CRYPT, BLF-CRYPT and ARGON2ID")
 }
 
-// crypt runs the system's crypt(3), with which Dovecot verifies.
+// crypt runs the system's crypt(3), which Dovecot uses to verify.
 func crypt(t *testing.T, text, setting string) string {
 	t.Helper()
 	cmd := exec.Command("perl", "-e", `local $/; my $p = <STDIN>; print crypt($p, $ARGV[0]) // ""`, setting)
@@ -79,7 +79,7 @@ func TestT28_CryptAgrees(t *testing.T) {
 func TestT28_Check(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		sha, blf   string // What the refusal says; "" where it is taken.
+		sha, blf   string // The expected error; "" if the password is accepted.
 	}{
 		{"one byte", "x", "", ""},
 		{"71 bytes", strings.Repeat("x", 71), "", ""},
@@ -113,7 +113,7 @@ func TestT28_Check(t *testing.T) {
 	}
 }
 
-// T28: bcrypt compares 72 bytes, the NUL among them: nothing longer logs in.
+// T28: bcrypt compares 72 bytes, including the NUL, so longer passwords are rejected.
 func TestT28_LongestForBcrypt(t *testing.T) {
 	longest := strings.Repeat("y", 71)
 	stored := hash(t, password.BlfCrypt, longest)
@@ -121,7 +121,7 @@ func TestT28_LongestForBcrypt(t *testing.T) {
 	require.False(t, verify(t, stored, longest+"x"))
 }
 
-// T29: a stored hash does not decide how long verifying takes.
+// T29: a stored hash can't make verification slow.
 func TestT29_HostileHashes(t *testing.T) {
 	sha := strings.Repeat("a", 86)
 	b := strings.Repeat("a", 53)
@@ -161,7 +161,7 @@ func TestHashWaitsForItsTurnOrTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var refused error
-	for range 1000 { // select picks at random where both are ready.
+	for range 1000 { // select chooses at random if both are ready.
 		if _, refused = h.Hash(ctx, protocol.NewSecret("x")); refused != nil {
 			break
 		}

@@ -25,7 +25,7 @@ func TestStrength(t *testing.T) {
 		{"x", 0, 10},
 		{"password", 0, 10},
 		{"12345678", 0, 10},
-		{"12345luggage", 25, 60}, // The documentation's example.
+		{"12345luggage", 25, 60}, // The example of the documentation.
 		{"cP4n3LIsGr3aT", 85, 100},
 		{"correcthorsebatterystaple", 100, 100},
 		{strings.Repeat("Xq7 ", 64), 20, 100},
@@ -72,7 +72,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// list writes the sorted hashes of passwords, with a line end and a form of line.
+// list writes the sorted hashes of passwords, with a line ending and a format of lines.
 func list(t *testing.T, form string, passwords ...string) string {
 	t.Helper()
 	var lines []string
@@ -104,7 +104,7 @@ func TestBreached(t *testing.T) {
 			}
 		})
 	}
-	// Without a line end at the end.
+	// The last line has no line ending.
 	path := list(t, "HASH:COUNT\n", passwords[:3]...)
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)

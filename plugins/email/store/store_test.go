@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// T6: an address is made of a strict grammar, so that it can stand in a path and a line.
+// T6: addresses have a strict syntax, so that they are safe in paths and lines.
 func TestT06_NewAddress(t *testing.T) {
 	for _, c := range []struct{ localpart, domain, want string }{
 		{"user", "example.com", "user@example.com"},

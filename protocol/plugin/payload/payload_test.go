@@ -38,7 +38,7 @@ func TestCodec(t *testing.T) {
 			got, err := payload.Decode(doc)
 			require.NoError(t, err)
 			if n, ok := c.want.([]any); ok && c.name == "integers" {
-				// Small positive numbers have one form on the wire, whatever they were.
+				// Small positive numbers have a single encoding for all integer types.
 				require.EqualValues(t, n, normal(got))
 				return
 			}
@@ -51,7 +51,7 @@ func TestCodec(t *testing.T) {
 	require.ErrorContains(t, err, "chan int")
 }
 
-// normal makes int64 of uint64 where it fits.
+// normal converts uint64 to int64 if it fits.
 func normal(v any) any {
 	switch v := v.(type) {
 	case uint64:
@@ -72,8 +72,7 @@ func normal(v any) any {
 
 func be32(n uint32) string { return string(binary.BigEndian.AppendUint32(nil, n)) }
 
-// bombs are small documents that claim much; decoded without a walk, the first ends the
-// process.
+// bombs are small documents that claim large sizes. Decoding the first without a check crashes the process.
 func bombs() map[string]string {
 	deep := func(n int) string { return strings.Repeat("\x91", n) + "\xc0" }
 	return map[string]string{
@@ -97,7 +96,7 @@ func bombs() map[string]string {
 	}
 }
 
-// T23: no document is decoded that was not walked, and the walk refuses every bomb.
+// T23: every document is checked before it is decoded, and the check rejects every bomb.
 func TestT23_WalkRefusesBombs(t *testing.T) {
 	for name, doc := range bombs() {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +130,7 @@ func TestMessages(t *testing.T) {
 	require.NoError(t, err)
 	request.Call.Args.Named = map[string]any{"password": "p\xff", "n": "1"}
 	require.Equal(t, request, got)
-	for _, features := range [][]string{nil, {}} { // All, and none.
+	for _, features := range [][]string{nil, {}} { // All features, and none.
 		request.Account.Features = features
 		doc, err = payload.EncodeRequest(request)
 		require.NoError(t, err)
@@ -164,7 +163,7 @@ func TestMessages(t *testing.T) {
 	require.Equal(t, map[string]any{"scheme": "BLF-CRYPT"}, settings)
 }
 
-// Long lists of like records travel as tables, and arrive as they were.
+// Long lists of similar records are sent as tables, and arrive unchanged.
 func TestTables(t *testing.T) {
 	record := func(i int) map[string]any { return map[string]any{"email": "a", "n": int64(-i - 1), "none": nil} }
 	for _, n := range []int{0, 1, 63, 64, 1000} {
@@ -212,7 +211,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// A plugin may fail a call; it may not speak for the host.
+// A plugin may fail a call, but may not use the kinds of errors that only the host may use.
 func TestErrorsOfPlugins(t *testing.T) {
 	for kind, want := range map[protocol.Kind]protocol.Kind{
 		protocol.KindInvalid: protocol.KindInvalid, protocol.KindNotFound: protocol.KindNotFound,
@@ -233,7 +232,7 @@ func TestErrorsOfPlugins(t *testing.T) {
 	require.ErrorContains(t, err, "setting scheme: no")
 }
 
-// FuzzDecode holds hostile documents against every reader of the boundary.
+// FuzzDecode passes hostile documents to every decoder of the plugin boundary.
 func FuzzDecode(f *testing.F) {
 	for _, bomb := range bombs() {
 		if len(bomb) < 1000 {
@@ -268,8 +267,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// T22: a short document must not stand for more than there is memory: a table's names are sent
-// once, and written for each row.
+// T22: a short document must not expand beyond memory: a table's names are sent once and repeated in each
+// row.
 func TestT22_TablesThatGrow(t *testing.T) {
 	table := func(name string, rows int) []byte {
 		list := make([]any, rows)

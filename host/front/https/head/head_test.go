@@ -18,7 +18,7 @@ const (
 	both    = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 )
 
-// T54: a request with two lengths is refused wherever it stands, in whatever pieces it comes.
+// T54: a request with two lengths is rejected at any position of a connection, in pieces of any size.
 func TestT54_TwoLengths(t *testing.T) {
 	for name, c := range map[string]struct {
 		stream string
@@ -48,7 +48,7 @@ func TestT54_TwoLengths(t *testing.T) {
 	}
 }
 
-// T54: nor is a request taken of which different readers would find different ends.
+// T54: a request that readers could delimit differently is rejected too.
 func TestT54_LengthsThatCantBeTold(t *testing.T) {
 	for name, stream := range map[string]string{
 		"a folded header":         "POST / HTTP/1.1\r\nX: a\r\n Transfer-Encoding: chunked\r\n\r\n",
@@ -74,7 +74,7 @@ func TestT54_LengthsThatCantBeTold(t *testing.T) {
 	require.NoError(t, w.Feed([]byte("POST /"+strings.Repeat("x", 3000)+" HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"+chunked+get)))
 }
 
-// The client of a refused request is told why; net/http serves the others as ever.
+// The client of a rejected request gets the reason. net/http serves other requests as usual.
 func TestConn(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -118,7 +118,7 @@ func (l listener) Accept() (net.Conn, error) {
 	return New(c), nil
 }
 
-// Whatever comes, in whatever pieces, is told alike.
+// The result does not depend on the sizes of the pieces.
 func FuzzWatcher(f *testing.F) {
 	for _, seed := range []string{get, post, chunked, both, get + both, chunked + both} {
 		f.Add(seed, 3)

@@ -19,7 +19,7 @@ var (
 	there = netip.MustParseAddr("198.51.100.1")
 )
 
-// clock is a throttle's or the sessions' that a test moves.
+// clock is the time of a throttle or of sessions. The test sets it.
 type clock struct{ now time.Time }
 
 func (c *clock) time() time.Time { return c.now }
@@ -30,12 +30,12 @@ func throttle() (*Throttle, *clock) {
 	return t, c
 }
 
-// who is somebody who names an account that exists.
+// who returns a client that names an existing account.
 func who(name string, from netip.Addr) Who {
 	return Who{Service: "cpanel", Name: name, From: Client{Key: Source(from), Many: from.IsLoopback()}}
 }
 
-// fail fails once, or reports how long it has to wait.
+// fail makes a failed attempt, or returns the time that it must wait.
 func fail(t *testing.T, th *Throttle, name string, from netip.Addr) time.Duration {
 	t.Helper()
 	wait, done, err := th.Try(t.Context(), who(name, from))
@@ -67,7 +67,7 @@ func TestBackOff(t *testing.T) {
 	require.Zero(t, fail(t, th, "alice", here))
 	require.Zero(t, th.Wait(who("alice", here)), "a success forgets")
 
-	// From one client after another the account waits, too, and not for long.
+	// Attempts from one client after another make the account wait too, but only briefly.
 	th, c = throttle()
 	for i := range ofAccount.free + 40 {
 		if wait := fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})); wait > 0 {
@@ -78,7 +78,7 @@ func TestBackOff(t *testing.T) {
 	require.Equal(t, ofAccount.most, th.Wait(who("alice", there)))
 	require.Zero(t, th.Wait(Who{Service: "whm", Name: "alice", From: Client{Key: Source(there)}}), "each port has its own")
 
-	// A client that tries one name after another waits, and not for its own success.
+	// A client that tries one name after another waits. Its own success does not wait.
 	th, c = throttle()
 	for i := range ofClient.free + 1 {
 		require.Zero(t, fail(t, th, fmt.Sprint("user", i), here))
@@ -95,8 +95,8 @@ func TestBackOff(t *testing.T) {
 	require.Zero(t, fail(t, th, "somebody", here))
 	require.Zero(t, th.Wait(who("somebody", here)), "what was an hour ago is forgotten")
 
-	// Who proved the password a while ago waits for nobody's tries from elsewhere; the others do, in the
-	// order in which they came.
+	// A client that proved the password recently does not wait for attempts from elsewhere. The others do, in
+	// order of arrival.
 	th, _ = throttle()
 	_, done, err = th.Try(t.Context(), who("alice", here))
 	require.NoError(t, err)
@@ -107,15 +107,14 @@ func TestBackOff(t *testing.T) {
 	require.NotZero(t, th.Wait(who("alice", there)))
 	require.Zero(t, th.Wait(who("alice", here)))
 
-	// All tenants' programs come from loopback.
+	// Programs of all tenants come from loopback.
 	th, _ = throttle()
 	for i := range 100 {
 		require.Zero(t, fail(t, th, fmt.Sprint("user", i), netip.MustParseAddr("127.0.0.1")))
 	}
 }
 
-// Guesses that are made together are no cheaper, and people who know the password are only put in a
-// row.
+// Concurrent guesses are as slow as consecutive guesses, and users with the right password only queue.
 func TestTogether(t *testing.T) {
 	for _, outcome := range []Outcome{Failed, Succeeded, Undecided} {
 		th, _ := throttle()
@@ -159,10 +158,10 @@ func TestTogether(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// Turns come in the order of asking: who asks again and again does not keep others from theirs.
+// Attempts run in order of arrival: a client that asks again and again does not delay others.
 func TestTurns(t *testing.T) {
 	th, _ := throttle()
-	for i := range ofAccount.free - 1 { // One try at a time is left.
+	for i := range ofAccount.free - 1 { // Leaves a single attempt at a time.
 		fail(t, th, "alice", netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
 	}
 	stop := make(chan struct{})
@@ -194,7 +193,7 @@ func TestTurns(t *testing.T) {
 	require.Empty(t, th.waiting)
 }
 
-// T36: one spelling for each account, one network for each customer, and a bounded table.
+// T36: each account has a single spelling, each customer a single network, and the table is limited.
 func TestT36_Keys(t *testing.T) {
 	for _, name := range []string{"Alice@Example.com", " alice@example.com ", "ALICE@EXAMPLE.COM", "ａｌｉｃｅ@example.com", "alice@example.com\t"} {
 		th, _ := throttle()
@@ -272,8 +271,7 @@ func TestSessions(t *testing.T) {
 	require.False(t, ok, "the one used longest ago made room")
 }
 
-// Who came first has the first turn, and a client that has all its own tries under way holds up nobody
-// else.
+// The first to arrive runs first, and a client that uses all its attempts does not delay others.
 func TestOrder(t *testing.T) {
 	th, _ := throttle()
 	for range ofBoth.free {
@@ -302,7 +300,7 @@ func TestOrder(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-sixth, context.Canceled)
 
-	// One who is before, and for whom there is room, goes first.
+	// An attempt that arrived earlier runs first if there is room for it.
 	th, _ = throttle()
 	queue := list.New()
 	first := queue.PushBack(&waiter{keys: keysOf(who("alice", there)), look: make(chan struct{}, 1)})
@@ -322,8 +320,8 @@ func TestOrder(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// T36: what binds is not evicted, whatever fills the table; names that nobody has take no place of those
-// that exist, and who proved a password at a known address waits for none of it.
+// T36: an entry with a waiting time is not evicted when the table fills. Names of no account do not displace
+// existing names, and a client at a known address waits for neither.
 func TestT36_AFullTableLetsNobodyGuess(t *testing.T) {
 	th, c := throttle()
 	_, done, err := th.Try(t.Context(), who("alice", here))
@@ -344,7 +342,7 @@ func TestT36_AFullTableLetsNobodyGuess(t *testing.T) {
 		return true
 	}
 	guesses := 0
-	for range 300 { // Thirty seconds of them, and random names between.
+	for range 300 { // For thirty seconds, with random names between them.
 		if guess(local("alice", false), Failed) {
 			guesses++
 		}
@@ -359,7 +357,7 @@ func TestT36_AFullTableLetsNobodyGuess(t *testing.T) {
 	require.LessOrEqual(t, th.Size(), 2*maxKeys)
 	require.LessOrEqual(t, len(th.binding.entries), 5)
 
-	// With entries that bind, all of them, others are not let through; and she still is.
+	// If all entries have waiting times, other clients are not admitted. Alice still is.
 	th, _ = throttle()
 	require.True(t, guess(who("alice", here), Succeeded))
 	for i := range maxKeys + 20 {
@@ -379,7 +377,7 @@ func TestT36_AFullTableLetsNobodyGuess(t *testing.T) {
 	require.True(t, guess(who("alice", here), Succeeded))
 }
 
-// T35: nobody learns by a wait whether a name exists.
+// T35: waiting times do not tell whether a name exists.
 func TestT35_WaitsTellNothing(t *testing.T) {
 	told := func(unknown bool) (out []time.Duration) {
 		th, c := throttle()
@@ -387,7 +385,7 @@ func TestT35_WaitsTellNothing(t *testing.T) {
 		w.Unknown = unknown
 		outcome := map[bool]Outcome{true: NoSuchName, false: Failed}[unknown]
 		for i := range 40 {
-			if i%3 == 0 { // Others try it, too.
+			if i%3 == 0 { // Other clients try the name too.
 				other := w
 				other.From.Key = fmt.Sprint("net", i)
 				if wait, done, _ := th.Try(t.Context(), other); wait == 0 {
@@ -405,7 +403,7 @@ func TestT35_WaitsTellNothing(t *testing.T) {
 	require.Equal(t, told(false), told(true))
 }
 
-// A known address is known for a day.
+// A known address is forgotten after a day.
 func TestT36_KnownEnds(t *testing.T) {
 	th, c := throttle()
 	_, done, err := th.Try(t.Context(), who("alice", here))
@@ -423,7 +421,7 @@ func TestT36_KnownEnds(t *testing.T) {
 	attack()
 	require.NotZero(t, th.Wait(who("alice", here)))
 
-	// Of each account few addresses are known: the latest.
+	// An account has few known addresses: the latest ones.
 	th, c = throttle()
 	for i := range maxKnown + 10 {
 		c.now = c.now.Add(time.Second)
@@ -434,8 +432,8 @@ func TestT36_KnownEnds(t *testing.T) {
 	require.Len(t, th.known[keysOf(who("alice", here)).account.name], maxKnown)
 }
 
-// T53: a session is of the client that signed in, and ends if its cookie comes from elsewhere, or with
-// token after token.
+// T53: a session belongs to the client that signed in. It ends if its cookie comes from another client, or
+// with several wrong tokens.
 func TestT53_StolenCookies(t *testing.T) {
 	s := NewSessions()
 	secret, _ := s.Begin(Session{Service: "cpanel", User: "alice", Account: "alice", From: "192.0.2.1"})
@@ -457,8 +455,8 @@ func TestT53_StolenCookies(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Of one account, its mailboxes' users too, so many are signed in: the one used longest ago makes room, and
-// others lose nothing.
+// The sessions of an account, including its mailbox users, are limited: a new one replaces the longest
+// unused. Other accounts lose nothing.
 func TestSessionsOfAnAccount(t *testing.T) {
 	s, c := NewSessions(), &clock{now: time.Unix(1_800_000_000, 0)}
 	s.now = c.time

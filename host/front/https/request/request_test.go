@@ -29,7 +29,7 @@ func TestParsePath(t *testing.T) {
 		{"/cpsess0123456789/logout", request.Path{Kind: request.Logout, Session: "cpsess0123456789", Page: "/logout"}},
 		{"/cpsess0123456789/", request.Path{Kind: request.Page, Session: "cpsess0123456789", Page: "/"}},
 		{"/cpsess0123456789", request.Path{Kind: request.Page, Session: "cpsess0123456789", Page: "/"}},
-		{"/cpsess123/", request.Path{Kind: request.Page, Page: "/cpsess123/"}}, // Not one of ours: ten digits.
+		{"/cpsess123/", request.Path{Kind: request.Page, Page: "/cpsess123/"}}, // Not a session's token, which has ten digits.
 		{"/Execute/Email/passwd_pop", request.Path{Kind: request.Page, Page: "/Execute/Email/passwd_pop"}},
 	} {
 		require.Equal(t, tt.want, request.ParsePath(tt.raw), tt.raw)
@@ -54,7 +54,7 @@ func newRequest(method, target, kind, body string) *http.Request {
 
 const form = "application/x-www-form-urlencoded"
 
-// A password comes through byte for byte by every way that clients have.
+// A password arrives byte for byte in each way that clients send it.
 func TestReadBytes(t *testing.T) {
 	const password = `"a b+c%41&=?#;<>'\ü€ "`
 	const escaped = "%22a+b%2Bc%2541%26%3D%3F%23;%3C%3E'%5C%C3%BC%E2%82%AC%20%22"
@@ -196,7 +196,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// Whatever a request is, it is read or refused, and what is read is within bounds.
+// Any request is read or rejected, and the result is within the limits.
 func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/json-api/cpanel", "cpanel_jsonapi_module=Email&cpanel_jsonapi_func=passwdpop&email=%22user%22", form, []byte("password=a%26b"))
 	f.Add("POST", "/cpsess0123456789/execute/Email/passwd_pop", "", "application/json", []byte(`{"email":"user@example.com","password":"\u00fc"}`))

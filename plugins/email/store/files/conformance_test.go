@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// What a change leaves behind it on disk: nothing but the store's files, and mail folders.
+// A change leaves only the store's files and mail folders on disk.
 func TestFilesOfMailboxes(t *testing.T) {
 	home := t.TempDir()
 	old := unix.Umask(0o077)
@@ -89,7 +89,7 @@ mail/example.com/user/tmp 700`, tree())
 	require.FileExists(t, filepath.Join(home, "mail/example.com/user/cur/1.a"))
 	require.Empty(t, read("etc/example.com/shadow")+read("etc/example.com/passwd")+read("etc/example.com/quota")+read("etc/example.com/suspended_incoming"))
 	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"))
-	require.NoError(t, os.MkdirAll(filepath.Join(home, "mail/example.com/.liveapid-deleted/old-1/cur"), 0o700)) // Of one that was killed.
+	require.NoError(t, os.MkdirAll(filepath.Join(home, "mail/example.com/.liveapid-deleted/old-1/cur"), 0o700)) // Left by a process that was killed.
 	require.NoError(t, s.Delete(t.Context(), box, store.Keep{}))
 	entries, err := os.ReadDir(filepath.Join(home, "mail/example.com"))
 	require.NoError(t, err)
@@ -97,7 +97,7 @@ mail/example.com/user/tmp 700`, tree())
 	require.DirExists(t, "/etc", "links are removed, not what they lead to")
 }
 
-// Where the mail directory can't be made there is no mailbox, and nothing of one.
+// If the mail directory can't be created, no mailbox and no part of one remains.
 func TestCreateLeavesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(home string) error{
 		"mail is a link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
@@ -134,7 +134,7 @@ func TestCreateLeavesNothing(t *testing.T) {
 	}
 }
 
-// Each file of a change may fail to be written: then there is no mailbox, whichever it was.
+// If writing any file of a change fails, no mailbox is created.
 func TestCreateFails(t *testing.T) {
 	for _, op := range []string{"create", "write", "chmod", "sync"} {
 		for at := 1; at <= 3; at++ {
@@ -170,7 +170,7 @@ func TestParseSize(t *testing.T) {
 	}{
 		"1000S\n10 1\n":                   {10, 1, true},
 		"1000S,5C\n10 1\n-5 -1\n7 1":      {12, 1, true},
-		"1000S\n10 1\n5":                  {10, 1, true}, // Being written.
+		"1000S\n10 1\n5":                  {10, 1, true}, // Incomplete, because it is being written.
 		"1000S\n":                         {0, 0, false},
 		"":                                {0, 0, false},
 		"1000S\nx y\n":                    {0, 0, false},
@@ -187,7 +187,7 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-// A mailbox that is made anew while the old one of its name is deleted keeps its directory.
+// If a mailbox is created again while the old one is being deleted, it keeps its directory.
 func TestDeleteAndCreate(t *testing.T) {
 	home := t.TempDir()
 	a, b := New(home), New(home)
@@ -208,8 +208,7 @@ func TestDeleteAndCreate(t *testing.T) {
 	}
 }
 
-// Deletions that come together empty one another's directory of what is being removed; none of them
-// takes that for a failure.
+// Concurrent deletions empty the same trash directory, and none of them fails because of that.
 func TestManyDeletions(t *testing.T) {
 	home := t.TempDir()
 	s := New(home)
@@ -244,7 +243,7 @@ func TestManyDeletions(t *testing.T) {
 	require.Empty(t, entries)
 }
 
-// What was made is said to be made, also where the mail can't be reached.
+// If the mailbox was created but its mail can't be reached, the error says so.
 func TestPartly(t *testing.T) {
 	home := t.TempDir()
 	s := New(home)
@@ -261,7 +260,7 @@ func TestPartly(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNoMailbox)
 }
 
-// A maildirsize that nobody keeps is not believed, and Recount writes it anew.
+// An outdated maildirsize is ignored, and Recount writes a new one.
 func TestStaleSize(t *testing.T) {
 	home := t.TempDir()
 	s := New(home)
@@ -282,7 +281,7 @@ func TestStaleSize(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1000S\n300 1\n", string(text))
 
-	// Without a password there is none to come back.
+	// A mailbox without a password has none to restore.
 	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: store.Address{Localpart: "none", Domain: "example.com"}, Suspended: store.Login}, "$6$x"))
 	shadow := filepath.Join(home, "etc/example.com/shadow")
 	require.NoError(t, os.WriteFile(shadow, []byte("user:$6$x:1::::::\nnone:!:1::::::\n"), 0o640))
@@ -292,7 +291,7 @@ func TestStaleSize(t *testing.T) {
 	require.Contains(t, string(text), "none:!:")
 }
 
-// A directory's default ACL must not open new files to anybody.
+// A directory's default ACL must not give other users access to new files.
 func TestNewFilesHaveNoACL(t *testing.T) {
 	home := t.TempDir()
 	dir := filepath.Join(home, "etc/example.com")

@@ -13,8 +13,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// R20: of a change of several files, an error after the first rename leaves it half made: whatever the
-// error is, the outcome is unknown.
+// R20: if an error follows the first rename of several, the change is half made, so the outcome is unknown.
 func TestR20_TheSecondRenameFails(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EROFS, unix.EIO} {
 		w := newWorld(t, oneUser)
@@ -37,8 +36,7 @@ func TestR20_TheSecondRenameFails(t *testing.T) {
 	}
 }
 
-// R1: between reading and renaming, somebody replaced the lock file and holds the new one: nothing is
-// renamed while that is so.
+// R1: if another process replaces and locks the lock file between reading and renaming, nothing is renamed.
 func TestR01_TheLockIsStillOurs(t *testing.T) {
 	w := newWorld(t, oneUser)
 	s := New(w.home)
@@ -72,8 +70,8 @@ func TestR01_TheLockIsStillOurs(t *testing.T) {
 	require.Regexp(t, `^user:\$6\$new:\d+::::::\n$`, w.read(t))
 }
 
-// R1, R8: a file that somebody put in the place of the temporary one is neither moved to the store nor
-// removed with it.
+// R1, R8: if another process replaces the temporary file, that file is neither moved into the store nor
+// removed.
 func TestR01_TheTemporaryFileIsStillOurs(t *testing.T) {
 	w := newWorld(t, oneUser)
 	s := New(w.home)

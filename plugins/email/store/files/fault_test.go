@@ -25,7 +25,7 @@ import (
 // faultyDisk is the real disk with a hook before and after each call.
 type faultyDisk struct {
 	osDisk
-	before func(op string) error // An error is what the call returns, undone.
+	before func(op string) error // If it returns an error, the call returns that error and does nothing.
 	after  func(op string)
 }
 
@@ -68,10 +68,10 @@ func (d faultyDisk) unlink(dir *os.File, name string) error {
 	return d.do("unlink", func() error { return d.osDisk.unlink(dir, name) })
 }
 
-// operations are the calls of one change in their order.
+// operations are the calls of a change, in order.
 var operations = []string{"unlink", "create", "write", "chmod", "utimes", "sync", "rename", "syncDir"}
 
-// TestMain also is the process that fault tests kill: see child.
+// TestMain is also the process that fault tests kill: see child.
 func TestMain(m *testing.M) {
 	if role := os.Getenv("FILES_TEST_ROLE"); role != "" {
 		if err := runRole(role, os.Getenv("FILES_TEST_HOME"), os.Getenv("FILES_TEST_ARG")); err != nil {
@@ -87,7 +87,7 @@ func child(t *testing.T, w world, role string, arg ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	if os.Geteuid() == 0 { // The test's own directory may be closed to the user it becomes.
+	if os.Geteuid() == 0 { // The test's own directory may not be accessible to the child's user.
 		copied := filepath.Join(filepath.Dir(w.home), "child.test")
 		if _, err := os.Stat(copied); errors.Is(err, fs.ErrNotExist) {
 			content, err := os.ReadFile(self)
@@ -112,7 +112,7 @@ func runRole(role, home, arg string) error {
 	switch role {
 	case "once":
 		return set("user", "$6$once")
-	case "kill": // KIND:N: kill oneself before or after the Nth operation.
+	case "kill": // KIND:N: kill this process before or after the Nth operation.
 		kind, at, _ := strings.Cut(arg, ":")
 		n, _ := strconv.Atoi(at)
 		kill := func(string) error {
@@ -130,12 +130,12 @@ func runRole(role, home, arg string) error {
 		}
 		s.disk = d
 		return set("user", "$6$killed")
-	case "many": // FROM,TO: one change for each of these mailboxes.
+	case "many": // FROM,TO: a change for each of these mailboxes.
 		from, to, _ := strings.Cut(arg, ",")
 		a, _ := strconv.Atoi(from)
 		b, _ := strconv.Atoi(to)
 		for i := a; i < b; i++ {
-			err := store.ErrBusy // The others had the lock all the time, and nothing was changed.
+			err := store.ErrBusy // The other processes held the lock for the whole time, and nothing was changed.
 			for errors.Is(err, store.ErrBusy) {
 				err = set(fmt.Sprintf("u%d", i), fmt.Sprintf("$6$new%d", i))
 			}
@@ -144,7 +144,7 @@ func runRole(role, home, arg string) error {
 			}
 		}
 		return nil
-	case "endless": // Changes until it is killed, and says each one that was acknowledged.
+	case "endless": // Makes changes until it is killed, and prints each acknowledged change.
 		for i := 0; ; i++ {
 			if err := set("user", fmt.Sprintf("$6$n%d", i)); err != nil {
 				return err
@@ -155,7 +155,7 @@ func runRole(role, home, arg string) error {
 	return errors.New("no such role")
 }
 
-// R1: changes by several processes at once, all of them kept.
+// R1: concurrent changes by several processes are all kept.
 func TestR01_NoLostUpdate(t *testing.T) {
 	const processes, each = 8, 250
 	var before strings.Builder
@@ -180,7 +180,7 @@ func TestR01_NoLostUpdate(t *testing.T) {
 	require.Equal(t, []string{lockName, "shadow"}, names(t, w.dir))
 }
 
-// R1: a program that knows no lock replaces the file meanwhile: its change stays too.
+// R1: a program that ignores the lock replaces the file meanwhile. Its change is kept too.
 func TestR01_WriterThatIgnoresTheLock(t *testing.T) {
 	w := newWorld(t, oneUser)
 	s := New(w.home)
@@ -206,8 +206,8 @@ func TestR01_WriterThatIgnoresTheLock(t *testing.T) {
 	require.Equal(t, []string{lockName, "shadow"}, names(t, w.dir))
 }
 
-// R2 and R8: killed before or after any system call, the store is old or new, and the
-// next change leaves nothing of it.
+// R2 and R8: if the process is killed before or after any system call, the store is old or new, and the next
+// change removes what was left.
 func TestR02_KilledAtEverySystemCall(t *testing.T) {
 	for _, kind := range []string{"before", "after"} {
 		for n, op := range operations {
@@ -231,7 +231,7 @@ func TestR02_KilledAtEverySystemCall(t *testing.T) {
 	}
 }
 
-// R2, R5: killed at random moments, nothing is torn and nothing acknowledged is lost.
+// R2, R5: if processes are killed at random moments, no file is torn and no acknowledged change is lost.
 func TestR05_KilledAtRandom(t *testing.T) {
 	w := newWorld(t, oneUser)
 	for range 60 {
@@ -261,8 +261,8 @@ func TestR05_KilledAtRandom(t *testing.T) {
 	require.Equal(t, []string{lockName, "shadow"}, names(t, w.dir))
 }
 
-// R3: the order of the calls, and every state that a power failure may leave of them:
-// data that was not synced may be cut anywhere, a name that was not synced may be old.
+// R3: the order of the calls, and every state after a power failure: data that was not synced may be
+// truncated anywhere, and a rename that was not synced may be undone.
 func TestR03_PowerLoss(t *testing.T) {
 	before := oneUser + strings.Repeat("other:$6$x:1::::::\n", 80)
 	w := newWorld(t, before)
@@ -296,7 +296,7 @@ func TestR03_PowerLoss(t *testing.T) {
 			case data:
 				temp = after[:cut]
 			}
-			for _, early := range []bool{false, true} { // The name on disk is the new one.
+			for _, early := range []bool{false, true} { // The new name is on disk.
 				if early && !renamed || !early && renameSynced {
 					continue
 				}
@@ -315,7 +315,7 @@ func TestR03_PowerLoss(t *testing.T) {
 	require.Greater(t, states, 10_000)
 }
 
-// R4: an error of any call leaves the old file and no litter, or is told as unknown.
+// R4: an error of any call leaves the old file and no other files, or the outcome is reported as unknown.
 func TestR04_ErrorsOfTheDisk(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EMFILE, unix.EROFS, unix.EACCES} {
 		for _, op := range operations {
@@ -352,7 +352,7 @@ func TestR04_ErrorsOfTheDisk(t *testing.T) {
 	}
 }
 
-// R4 on a real full disk, and in a directory that can't be written.
+// R4 on a real full disk, and in a read-only directory.
 func TestR04_FullDisk(t *testing.T) {
 	needRoot(t)
 	before := oneUser + strings.Repeat("other:$6$x:1::::::\n", 2000)
@@ -384,7 +384,7 @@ func TestR04_FullDisk(t *testing.T) {
 	require.Equal(t, readOnly, w.read(t))
 }
 
-// R8: a temporary file of another name is not ours to remove.
+// R8: temporary files with another name are not removed.
 func TestR08_OnlyItsOwnLitterGoes(t *testing.T) {
 	w := newWorld(t, oneUser)
 	for _, name := range []string{tempName, "shadow.tmp", ".shadow.other.tmp", "shadow.lock"} {
@@ -394,8 +394,7 @@ func TestR08_OnlyItsOwnLitterGoes(t *testing.T) {
 	require.Equal(t, []string{lockName, ".shadow.other.tmp", "shadow", "shadow.lock", "shadow.tmp"}, names(t, w.dir))
 }
 
-// R1: the lock file is removed, and another process locks the new one: what the first
-// wrote is neither torn nor lost.
+// R1: the lock file is removed, and another process locks a new one. No file is torn and no change is lost.
 func TestR01_LockFileReplaced(t *testing.T) {
 	w := newWorld(t, "a:$6$old:1::::::\nb:$6$old:1::::::\n")
 	first, second := New(w.home), New(w.home)
@@ -413,15 +412,15 @@ func TestR01_LockFileReplaced(t *testing.T) {
 	require.Equal(t, []string{lockName, "shadow"}, names(t, w.dir))
 }
 
-// R1: a program that writes shadow in place has emptied it when a mailbox without a line
-// is changed: what that program writes next is not lost.
+// R1: a program that writes shadow in place has truncated it when a mailbox without a line is changed. The
+// program's next write is not lost.
 func TestR01_WriterInPlace(t *testing.T) {
 	w := newWorld(t, "user:$6$old:1::::::\nother:$6$x:1::::::\n")
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, "passwd"), []byte("user:x:\nother:x:\n"), 0o644))
 	writer, err := os.OpenFile(w.shadow, os.O_WRONLY|os.O_TRUNC, 0)
 	require.NoError(t, err)
 	s := New(w.home)
-	s.settle = func() { // The empty content was read, and is given a moment.
+	s.settle = func() { // The empty file was read, and the change waits a moment.
 		_, err = writer.WriteString("user:$6$old:1::::::\nother:$6$y:1::::::\n")
 		require.NoError(t, err)
 		require.NoError(t, writer.Close())

@@ -20,7 +20,7 @@ import (
 
 const domain = "example.com"
 
-// world is a home with one domain's store in it.
+// world is a home with a store for one domain.
 type world struct {
 	home, dir, shadow string
 }
@@ -97,8 +97,8 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// T13: what is not the owner's own plain file is neither read nor written, and nothing
-// waits for the other end of a FIFO.
+// T13: a file that is not a plain file of the owner is neither read nor written, and opening a FIFO does not
+// block.
 func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "victim")
 	require.NoError(t, os.WriteFile(outside, []byte(oneUser), 0o644))
@@ -166,7 +166,7 @@ func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 	}
 }
 
-// needRoot is for tests of other owners, which only root can make.
+// needRoot skips tests that need other owners, which only root can set.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -189,7 +189,7 @@ func TestT13_AnotherOwner(t *testing.T) {
 	require.ErrorIs(t, New(w.home).SetHash(t.Context(), box(t, "user"), "$6$new"), store.ErrUnsafe)
 }
 
-// T13: names that move all the time never lead outside.
+// T13: names that are replaced all the time never lead outside.
 func TestT13_SwapRace(t *testing.T) {
 	w := newWorld(t, oneUser)
 	outside := filepath.Join(t.TempDir(), "victim")
@@ -225,8 +225,8 @@ func TestT13_SwapRace(t *testing.T) {
 	t.Logf("%d of 2000 changes met a plain file", good)
 }
 
-// T31 and R22: every write moves the whole second of the modification time on, also
-// within one second and when the clock goes back.
+// T31 and R22: every write advances the modification time by at least a second, even within a second and when
+// the clock goes back.
 func TestT31_EveryWriteIsNewerInWholeSeconds(t *testing.T) {
 	w := newWorld(t, oneUser)
 	s := New(w.home)
@@ -249,7 +249,7 @@ func mtime(t *testing.T, path string) int64 {
 	return st.ModTime().Unix()
 }
 
-// T32: owner, group, mode and ACL stay, in plain and in setgid directories.
+// T32: owner, group, mode and ACL are kept, in plain and in setgid directories.
 func TestT32_OwnerModeAndACLStay(t *testing.T) {
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o644, 0o660} {
 		w := newWorld(t, oneUser)
@@ -275,8 +275,7 @@ func TestT32_OwnerModeAndACLStay(t *testing.T) {
 	require.Equal(t, string(before), string(after))
 }
 
-// T32: what the directory gives new files by its default ACL lets nobody in, and an ACL of
-// any size stays.
+// T32: a directory's default ACL gives no other user access to new files, and an ACL of any size is kept.
 func TestT32_DefaultACLAndLargeACL(t *testing.T) {
 	w := newWorld(t, oneUser)
 	facl := func(args ...string) string {
@@ -320,7 +319,8 @@ func TestT32_GroupStays(t *testing.T) {
 	}
 }
 
-// A caller who leaves before its change is taken takes it along; later is unknown.
+// If the caller's context ends before its change is started, nothing is changed; afterwards the outcome is
+// unknown.
 func TestSetHashContext(t *testing.T) {
 	w := newWorld(t, oneUser)
 	lock, err := os.OpenFile(filepath.Join(w.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -331,7 +331,7 @@ func TestSetHashContext(t *testing.T) {
 	first := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { first <- s.SetHash(ctx, box(t, "user"), "$6$first") }()
-	require.Eventually(t, func() bool { // The first is being written, and waits for the lock.
+	require.Eventually(t, func() bool { // The first change is being written, and waits for the lock.
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		q := s.queues[domain]
@@ -350,9 +350,9 @@ func TestSetHashContext(t *testing.T) {
 	require.NotContains(t, w.read(t), "$6$second")
 }
 
-// A directory that may be passed and not read, as some hosts have it, serves as well.
+// A directory with execute but no read permission is sufficient, as some servers have it.
 func TestUnreadableDirectory(t *testing.T) {
-	needRoot(t) // The child gives up being root, which alone may read everything.
+	needRoot(t) // The child drops root, because root can read everything.
 	w := newWorld(t, oneUser)
 	for _, path := range []string{w.home, filepath.Join(w.home, "etc"), w.dir, w.shadow} {
 		require.NoError(t, os.Chown(path, 12345, 12345))

@@ -29,7 +29,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// The ways of few names and of many do the same.
+// Few names and many names have the same result, although the code differs.
 func TestLinesOfMany(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -54,7 +54,7 @@ func TestLinesOfMany(t *testing.T) {
 	}
 }
 
-// Edits touch the lines of their mailbox and no byte beside them.
+// Edits change the lines of their mailbox and no other byte.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("a:1\nab:2\n"), "a")
 	f.Add([]byte("user:x\r\nuser:y"), "user")

@@ -90,7 +90,7 @@ func TestT27_CheckHash(t *testing.T) {
 	}
 }
 
-// Many mailboxes at once end as one after the other would.
+// Concurrent changes of many mailboxes have the same result as consecutive changes.
 func TestSetHashesTogether(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2_000 {
@@ -107,7 +107,7 @@ func TestSetHashesTogether(t *testing.T) {
 	}
 }
 
-// generate returns a store of random lines, among them one for user.
+// generate returns a store with random lines, among them a line for user.
 func generate(r *rand.Rand) []byte {
 	pieces := []string{"a", "user", "user2", ":", "!", "*", "*LOCKED*", "$6$x", "#", " ", "\t", "\xff", "{X}", "1", "=", "\r"}
 	var b bytes.Buffer
@@ -135,7 +135,7 @@ func generate(r *rand.Rand) []byte {
 	return out
 }
 
-// R7: whatever else a store holds, one change changes one line, and in it two fields.
+// R7: a change modifies a single line of any store, and only two fields in it.
 func TestR07_NobodyElsesBytesChange(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {
@@ -158,7 +158,7 @@ func TestR07_NobodyElsesBytesChange(t *testing.T) {
 	}
 }
 
-// What was written is found, nothing else moved, and no file panics.
+// A change is found afterwards, nothing else changed, and no file causes a panic.
 func FuzzShadow(f *testing.F) {
 	for _, seed := range []string{
 		"user:$6$old:19000:0:99999:7:::\n", "user:!x\r\n", "a\nuser:*LOCKED*$1$x:::", "user:{SHA512-CRYPT}!$6$x\nb:c", "user", ":", "\n\nuser:\n", "user:a\nuser:b",

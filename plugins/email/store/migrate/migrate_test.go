@@ -31,7 +31,7 @@ func TestDomain(t *testing.T) {
 	}
 	entries[7].Hash, entries[7].Suspended = "", store.Login
 	require.NoError(t, a.Import(t.Context(), entries))
-	// One that is there already and the same, one that is not, and one that no store takes.
+	// An entry that exists already, an entry that does not, and an entry that no store accepts.
 	require.NoError(t, b.Import(t.Context(), entries[:1]))
 	require.NoError(t, b.Create(t.Context(), entries[1].Mailbox, storetest.Hash(9)))
 	shadow := filepath.Join(homeA, "etc/example.com/shadow")
@@ -74,7 +74,7 @@ func (failing) List(context.Context, string) ([]store.Mailbox, error) {
 	return nil, errors.New("no such disk")
 }
 
-// An account that can't be copied does not stop the others.
+// If an account can't be copied, the others are copied.
 func TestAll(t *testing.T) {
 	a, b := files.New(t.TempDir()), files.New(t.TempDir())
 	box := store.Mailbox{Address: store.Address{Localpart: "user", Domain: "b.example"}}

@@ -50,8 +50,8 @@ func box(n int) store.Address {
 	return store.Address{Localpart: fmt.Sprintf("box%d", n), Domain: storetest.Domain}
 }
 
-// BenchmarkStores times what the module's functions do to their stores, at the sizes of domains
-// from a person's to a provider's.
+// BenchmarkStores measures the operations of the module's functions on their stores, for domains of all
+// sizes.
 func BenchmarkStores(b *testing.B) {
 	for kind, open := range stores(b) {
 		for _, size := range []int{10, 1_000, 100_000} {
@@ -65,7 +65,7 @@ func BenchmarkStores(b *testing.B) {
 					require.GreaterOrEqual(b, len(list), size)
 				}
 			})
-			b.Run(name("usage"), func(b *testing.B) { // Of one; a list with disk use asks for each.
+			b.Run(name("usage"), func(b *testing.B) { // Of a single mailbox. A list with disk usage asks for each.
 				for n := range b.N {
 					_, err := s.Usage(b.Context(), box(n%size))
 					require.NoError(b, err)
@@ -107,7 +107,7 @@ func BenchmarkStores(b *testing.B) {
 				each("delpop", func(int) error {
 					n := deleted.Add(1)
 					if n > created.Load() {
-						return nil // It was run more often than addpop.
+						return nil // This benchmark ran more iterations than addpop's.
 					}
 					return s.Delete(b.Context(), box(10_000_000+int(n)), store.Keep{})
 				})

@@ -53,7 +53,7 @@ func TestStores(t *testing.T) {
 	})
 }
 
-// schema looks at databases that are empty, old, and somebody else's.
+// schema tests databases that are empty, old, or another program's.
 func schema(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	ctx := t.Context()
 	dsn := server.Database()
@@ -65,7 +65,7 @@ func schema(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	box := store.Address{Localpart: "user", Domain: "example.com"}
 	require.ErrorIs(t, s.SetHash(ctx, box, storetest.Hash(1)), store.ErrUnsafe)
 
-	// Of an older PostfixAdmin: no password_expiry, no quota2.
+	// The schema of an older PostfixAdmin: no password_expiry, no quota2.
 	server.Exec(dsn, `CREATE TABLE mailbox (username varchar(255) PRIMARY KEY, password varchar(255) NOT NULL, name varchar(255) NOT NULL DEFAULT '',
 		maildir varchar(255) NOT NULL DEFAULT '', quota bigint NOT NULL DEFAULT 0, local_part varchar(255) NOT NULL DEFAULT '', domain varchar(255) NOT NULL,
 		created timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, modified timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, active boolean NOT NULL DEFAULT true)`)
@@ -94,7 +94,7 @@ func schema(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.ErrorContains(t, err, "mailbox (username")
 }
 
-// rows looks at what is written, and at rows that others wrote.
+// rows tests the rows that are written, and rows from other programs.
 func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	ctx := t.Context()
 	dsn := server.Database()
@@ -115,7 +115,7 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.NoError(t, err)
 	require.Equal(t, store.Usage{Bytes: 430000, Messages: 12}, usage)
 
-	// A domain whose passwords end.
+	// A domain with expiring passwords.
 	server.Exec(dsn, "UPDATE domain SET password_expiry = 30")
 	server.Exec(dsn, "UPDATE mailbox SET password_expiry = '2001-01-01 00:00:00'")
 	month := func() string { return time.Now().UTC().AddDate(0, 0, 30).Format("2006-01") }
@@ -123,7 +123,7 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.NoError(t, s.SetHash(ctx, box, storetest.Hash(2)))
 	require.Contains(t, []string{before, month()}, server.Value(dsn, "SELECT password_expiry FROM mailbox")[:7])
 
-	// An alias that leads elsewhere is somebody's.
+	// An alias to another address belongs to another program.
 	server.Exec(dsn, "UPDATE alias SET "+goTo+" = 'elsewhere@example.net'")
 	require.NoError(t, s.Delete(ctx, box, store.Keep{}))
 	require.Equal(t, "1", server.Value(dsn, "SELECT count(*) FROM alias"))
@@ -131,7 +131,7 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, storetest.Hash(1)))
 	require.Equal(t, "elsewhere@example.net", server.Value(dsn, "SELECT "+goTo+" FROM alias"))
 
-	// What PostfixAdmin made inactive is suspended, and comes back as a whole.
+	// A mailbox that PostfixAdmin made inactive is suspended, and can be unsuspended completely.
 	server.Exec(dsn, "UPDATE mailbox SET active = false")
 	b, err := s.Mailbox(ctx, box)
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.NoError(t, err)
 	require.Zero(t, b.Suspended)
 
-	// Names that no call can ask for.
+	// Names that no call can use.
 	for _, name := range []string{"UPPER@example.com", "no domain", "a b@example.com", "@example.com"} {
 		server.Exec(dsn, "INSERT INTO mailbox (username, password, local_part, domain) VALUES ('"+name+"', 'x', '', 'example.com')")
 	}
@@ -149,14 +149,14 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 
-	// A domain is a parameter, never a part of a query.
+	// A domain is a parameter of a query, never a part of its text.
 	list, err = s.List(ctx, "' OR '1'='1")
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
 
-// away takes the database away, under load too: every change is made, refused with nothing
-// changed, or of unknown outcome; and with the database the store is back by itself.
+// away stops the database, also under load. Every change is made, rejected without a change, or of unknown
+// outcome. When the database is back, the store works again.
 func away(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	ctx := t.Context()
 	dsn := server.Database()
