@@ -17,7 +17,6 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/isolate/execas"
-	"github.com/liveapid/liveapid/host/record/pacedlog"
 )
 
 func main() {
@@ -57,8 +56,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			}
 			// If the reader of the log or a client goes away, SIGPIPE must not end a call in the middle.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-			log := slog.New(pacedlog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l})))
-			return do(cmd.Context(), c, log)
+			return do(cmd.Context(), c, newLog(stderr, l))
 		}
 	}
 	root.AddCommand(

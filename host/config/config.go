@@ -90,7 +90,7 @@ type Config struct {
 	PluginDir string `toml:"plugin_dir" packaged:"\"/etc/liveapid/plugins.d\""`
 	// The directory of modules in Perl, PHP and other scripts.
 	Modules string `toml:"modules" packaged:"\"/etc/liveapid/modules\""`
-	// The directory of the Perl and PHP libraries. Default: the one of the installation.
+	// The directory of the Perl and PHP libraries. Default: the directory of the installation.
 	Bindings string `toml:"bindings" example:"\"/usr/share/liveapid/bindings\""`
 	// The program that serves script modules. Default: liveapi-script of the installation.
 	ScriptWorker string `toml:"script_worker" example:"\"/usr/lib/liveapid/liveapi-script\""`
@@ -100,21 +100,6 @@ type Config struct {
 	Limits  Limits   `toml:"limits"`
 
 	path string
-}
-
-// Plugin is one plugin program.
-type Plugin struct {
-	Name string `toml:"-"` // The name of its file in plugin_dir; "" if it comes from [[plugin]].
-	// The program. Default: liveapi-email of the installation.
-	Path string `toml:"path" packaged:"\"/usr/lib/liveapid/liveapi-email\""`
-	// The program's arguments. If path is an interpreter, the last one is the plugin's own file.
-	Args []string `toml:"args" example:"[\"/usr/lib/liveapid/my-plugin.py\"]"`
-	// The program's SHA-256 in hexadecimal digits. A program with another one is not started.
-	SHA256 string `toml:"sha256" example:"\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""`
-	// The modules that the program serves. Without it the host starts the program to learn them.
-	Modules []string `toml:"modules" example:"[\"Email\"]"`
-
-	Settings map[string]any `toml:"settings"` // The plugin's own.
 }
 
 // Limits are the limits that an operator may change. Zero means the default.

@@ -12,6 +12,21 @@ import (
 	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
+// Plugin is a plugin program, a table [[plugin]] of the configuration or a file of its plugin_dir.
+type Plugin struct {
+	Name string `toml:"-"` // The name of its file in plugin_dir; "" if it comes from [[plugin]].
+	// The program. Default: liveapi-email of the installation.
+	Path string `toml:"path" packaged:"\"/usr/lib/liveapid/liveapi-email\""`
+	// The program's arguments. If path is an interpreter, the last one is the plugin's own file.
+	Args []string `toml:"args" example:"[\"/usr/lib/liveapid/my-plugin.py\"]"`
+	// The program's SHA-256 in hexadecimal digits. A program with another checksum is not started.
+	SHA256 string `toml:"sha256" example:"\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""`
+	// The modules that the program serves. Without it the host starts the program to learn them.
+	Modules []string `toml:"modules" example:"[\"Email\"]"`
+
+	Settings map[string]any `toml:"settings"` // The plugin's own.
+}
+
 // Sum returns the SHA-256 that the plugin's binary must have, or nil if none is configured.
 func (p Plugin) Sum() ([]byte, error) {
 	if p.SHA256 == "" {

@@ -84,7 +84,7 @@ type records struct {
 // web holds the parts of the HTTPS API.
 type web struct {
 	tokens      *token.Store // Nil if the HTTPS API is off.
-	certificate *cert.Source // Set by openWeb.
+	certificate *cert.Source // Set by OpenHTTPS.
 	front       atomic.Pointer[https.Front]
 }
 

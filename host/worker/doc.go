@@ -1,5 +1,10 @@
 // Package worker runs plugins as processes: start, handshake, calls, crash, restart.
 //
+// supervisor.go has a plugin's options and its calls to workers, stages.go the parts of a call (before, do,
+// after), accountworker.go the worker of an account with its start and its idle time, crash.go what happens
+// after a crash, pool.go the limit of all workers, worker.go the start of a process, and runner.go and dial.go
+// the handshake and the connection.
+//
 // A worker is untrusted: in server mode it has a tenant's uid, and the tenant may kill it, stop it, or make it
 // print and send anything. So:
 //

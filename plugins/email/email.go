@@ -1,5 +1,6 @@
 // Package email is the Email module: cPanel's functions for mailboxes, as a table and code, with any store.
-// It decides which mailboxes an account may touch. It knows no file, no wire format and no process.
+// It decides which mailboxes an account may touch. table.go lists the functions; the other files have their code.
+// Mailboxes are read and written only through a store.
 package email
 
 import (

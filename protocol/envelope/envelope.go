@@ -1,6 +1,6 @@
 // Package envelope turns a Result into the form that an API's clients read: cPanel's API 1, API 2 and UAPI
-// envelopes, as JSON on a single line. It knows no function and no transport. docs/envelopes.md has the forms
-// and their sources.
+// envelopes, as JSON on a single line; xml.go converts it to XML. The package does not depend on functions or
+// transports. docs/envelopes.md describes the envelopes and their sources.
 package envelope
 
 import (

@@ -1,6 +1,6 @@
-// Package postqueue is the only program that changes Postfix's queue. It counts, deletes and releases the
-// held messages of a sender with Postfix's own postqueue and postsuper, which need root. A list of users may
-// ask; they have checked to which account the sender belongs. The package knows no account and no store.
+// Package postqueue counts, deletes and releases the messages that Postfix holds from a sender. It uses Postfix's
+// postqueue and postsuper, which need root. Only users on a list may ask; they must have checked that the sender
+// belongs to the account. The package does not depend on accounts or stores.
 package postqueue
 
 import (

@@ -81,7 +81,7 @@ func read(root string) (map[string]section, error) {
 	sections := make(map[string]section)
 	for _, s := range []struct{ file, structName, tag, title string }{
 		{"host/config/config.go", "Config", "toml", ""},
-		{"host/config/config.go", "Plugin", "toml", "[[plugin]]"},
+		{"host/config/plugins.go", "Plugin", "toml", "[[plugin]]"},
 		{"plugins/email/settings.go", "Settings", "setting", "[plugin.settings]"},
 		{"host/config/config.go", "Limits", "toml", "[limits]"},
 		{"host/config/web.go", "Web", "toml", "[web]"},

@@ -1,5 +1,5 @@
-// Package control shows root's tools the state of a running host: HTTP on a socket that only the host's own
-// user can open. It changes nothing.
+// Package control shows the state of a running host: to root's tools over HTTP on a UNIX socket that only the
+// host's own user can open, and to Prometheus on a loopback port. It changes nothing.
 package control
 
 import (

@@ -1,7 +1,8 @@
-// Package head checks the requests on an HTTP/1 connection before net/http reads them. It rejects requests
-// that specify their length in two ways, and closes the connection. net/http would use the Transfer-Encoding
-// of such a request and hide the other header. A proxy in front that uses the Content-Length would take a
-// part of the body for another client's request. The package knows no API.
+// Package head checks the headers of requests on an HTTP/1 connection before net/http reads them. It rejects
+// requests that two readers could delimit differently (two lengths, an invalid length, folded header lines, chunks
+// in HTTP/1.0), and closes the connection. net/http accepts some of them: with a Content-Length and a
+// Transfer-Encoding it uses the latter and hides the former, and a proxy in front that uses the former would take
+// a part of the body for another client's request. The package does not depend on any API.
 package head
 
 import (

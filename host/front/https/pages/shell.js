@@ -1,4 +1,5 @@
-// The API Shell: choose a function, fill its form in, run it, read the answer, copy the call.
+// The API Shell: choose a function, fill in its form, run it, read the answer, copy the call. Its elements
+// are in app.html.
 import { byId, call, element, getJSON, state } from './page.js';
 import { indented } from './indented.js';
 import { isSecret, languages, masked } from './snippets.js';
