@@ -221,7 +221,7 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 		return protocol.Failed(refused)
 	case err != nil:
 		return protocol.Failed(protocol.NewError(protocol.KindUnavailable,
-			"The call was run, and its answer could not be filtered and sorted within "+h.timeout.String()+". Ask for less, or try again later."))
+			"The call was run, but its answer could not be filtered and sorted within "+h.timeout.String()+". Ask for less, or try again later."))
 	}
 	return result
 }

@@ -183,7 +183,7 @@ func TestReload(t *testing.T) {
 	require.Equal(t, before, workersOf(h.Process.Pid))
 	w.Set(t, "[[plugin]]", "[[plugin]")
 	require.NoError(t, h.Process.Signal(syscall.SIGHUP))
-	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "not reloaded; all stays as it was") }, hosttest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(h.Log.String(), "reload failed; nothing was changed") }, hosttest.Patience, 5*time.Millisecond)
 	require.Contains(t, w.Dial(t).Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"`+sandboxPassword+`"}`), `"data":1`)
 }
 

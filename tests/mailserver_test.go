@@ -438,7 +438,7 @@ func TestMailServerIsNotThere(t *testing.T) {
 	w.SetSecret(t, "# scheme", "doveadm = \"http://127.0.0.1:9\"\ndoveadm_key = \"c4n4ry\"\nkick = true\n# scheme")
 	host := w.Serve(t)
 	c := w.Dial(t)
-	const warning = "The change was made. The mail server could not be notified, and may use the old state for a while."
+	const warning = "The change was made, but the mail server could not be notified. It may use the old state for a while."
 	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["`+warning+`"]`)
 	require.Contains(t, c.Call("2", "Email", "passwdpop", `{"domain":"example.com","email":"user","password":"newer one"}`), `"data":[{"reason":"`+warning+`","result":1}]`)
 	require.Contains(t, c.Call("uapi", "Email", "verify_password", `{"email":"user@example.com","password":"newer one"}`), `"data":1`)
@@ -461,7 +461,7 @@ func TestMailServerThatHangs(t *testing.T) {
 			w.Serve(t)
 			c := w.Dial(t)
 			require.Contains(t, c.Call("uapi", "Email", "count_pops", `{}`), `"data":1`) // The worker has started.
-			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made. The mail server could not be notified`)
+			require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user","password":"new one"}`), `"status":1,"warnings":["The change was made, but the mail server could not be notified`)
 		})
 	}
 }

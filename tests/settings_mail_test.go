@@ -52,7 +52,7 @@ func TestClientSettings(t *testing.T) {
 	const none = "its operator has named no mail server for that"
 	require.Contains(t, c("dispatch_client_settings", "account=user@example.com", "to=x@example.org"), none)
 	require.Contains(t, c("terminate_mailbox_sessions"), "This server can't end sessions")
-	require.Contains(t, c("add_pop", "email=zero", "password=12345luggage", "send_welcome_email=1"), "does not mail its settings")
+	require.Contains(t, c("add_pop", "email=zero", "password=12345luggage", "send_welcome_email=1"), "does not send a message with its settings")
 	for call, want := range map[string]string{
 		"get_client_settings account=user@example.com":   `"display":"user@example.com","domain":"example.com","from_archiving":0,"has_plaintext_authentication":0,"inbox_host":"mail.example.com","inbox_insecure_port":143,"inbox_port":993,"inbox_service":"imap","inbox_username":"user@example.com","mail_domain":"mail.example.com","smtp_host":"mail.example.com","smtp_insecure_port":25,"smtp_port":465,"smtp_username":"user@example.com"}`,
 		"get_client_settings account=user%2Bexample.com": `"account":"user@example.com"`,

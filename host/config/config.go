@@ -50,41 +50,41 @@ const (
 // the packaged configuration and liveapid.toml(5) from them. The tag "example" is a value for the manual;
 // "packaged" is the value that the packaged configuration sets.
 type Config struct {
-	// personal serves one account with the host's own user. server serves many accounts, each with its own
-	// user, and needs root. Default: personal.
+	// personal: the host serves a single account, as the user that runs the host. server: the host runs as root
+	// and serves many accounts, each as its own user. Default: personal.
 	Mode Mode `toml:"mode" packaged:"\"server\""`
 	// Personal mode: the name of the account. Without it the host serves its own user.
 	Account string `toml:"account" example:"\"demo\""`
 	// The directory of the accounts' files, NAME.toml; liveapi account writes them.
 	Accounts string `toml:"accounts" packaged:"\"/etc/liveapid/accounts\""`
-	// Server mode: the directory of a cPanel server's users files, a further source of accounts.
+	// Server mode: a directory with users files of a cPanel server, from which accounts are also read.
 	CPanelUsers string `toml:"cpanel_users" example:"\"/var/cpanel/users\""`
-	// Server mode: a cPanel server's file of domains. Without it the users files name the domains.
+	// Server mode: the userdomains file of a cPanel server. Without it, domains are read from the users files.
 	UserDomains string `toml:"userdomains" example:"\"/etc/userdomains\""`
-	// Server mode: system users with this uid or a higher one are accounts without domains.
+	// Server mode: system users with this uid or a higher uid are accounts without domains.
 	SystemUsers int `toml:"system_users" example:"1000"`
-	// Server mode: the system user that runs the plugins' helpers. They hash passwords and keep secrets from
-	// accounts. Default: liveapid.
+	// Server mode: the system user for the plugins' helpers, which handle passwords and secret settings, so that
+	// accounts can't read them. Default: liveapid.
 	Helper string `toml:"helper" packaged:"\"liveapid\""`
 	// Server mode: system users that are rejected even if an account has their uid, such as the web server's.
 	Refuse []string `toml:"refuse" packaged:"[]" example:"[\"www-data\"]"`
 	// The socket on which the host listens. Default: /run/liveapid/liveapi.sock.
 	Socket string `toml:"socket" packaged:"\"/run/liveapid/liveapi.sock\""`
-	// The directory of the sockets between the host and its workers. Without it the host makes one in the
-	// temporary directory.
+	// The directory for the sockets between the host and its workers. Default: a new directory in the system's
+	// directory for temporary files.
 	RunDir string `toml:"run_dir" packaged:"\"/run/liveapid\""`
 	// The socket for liveapi status and liveapi top.
 	Control string `toml:"control" packaged:"\"/run/liveapid/control.sock\""`
-	// Server mode: the directory in which the host remembers to which account each domain belonged. Default:
-	// /var/lib/liveapid for the configuration /etc/liveapid/liveapid.toml, otherwise none.
+	// Server mode: a directory in which the host stores the account of each domain, for the next start. Default:
+	// /var/lib/liveapid if the configuration is /etc/liveapid/liveapid.toml, otherwise none.
 	State string `toml:"state" packaged:"\"/var/lib/liveapid\""`
 	// The audit log. liveapi audit verify checks it.
 	Audit string `toml:"audit" packaged:"\"/var/log/liveapid/audit.log\""`
 	// A loopback address and port for Prometheus.
 	Metrics string `toml:"metrics" example:"\"127.0.0.1:9187\""`
-	// Server mode: the socket on which Dovecot asks for the mailboxes of all accounts; see liveapi dovecot.
+	// Server mode: the socket on which the host answers Dovecot's look-ups of mailboxes; see liveapi dovecot.
 	DovecotSocket string `toml:"mail_door" example:"\"/run/liveapid/mail.sock\""`
-	// Server mode: the system user of Dovecot's processes that ask on mail_door. Default: dovecot.
+	// Server mode: the system user whose processes may connect to mail_door. Default: dovecot.
 	MailUser string `toml:"mail_user" example:"\"dovecot\""`
 	// The directory of the plugins' files, NAME.toml; liveapi module add writes them.
 	PluginDir string `toml:"plugin_dir" packaged:"\"/etc/liveapid/plugins.d\""`
@@ -104,36 +104,36 @@ type Config struct {
 
 // Limits are the limits that an operator may change. Zero means the default.
 type Limits struct {
-	// Bytes of one frame. Default: 1048576.
+	// Maximum size of a frame in bytes. Default: 1048576.
 	Frame int `toml:"frame" example:"1048576"`
-	// The time in which a frame must arrive after its first byte. Default: 30s.
+	// Maximum time from the first byte of a frame to its last. Default: 30s.
 	FrameTime Duration `toml:"frame_time" example:"\"30s\""`
-	// The time after which a session without calls ends. Default: 1h.
+	// A session without calls ends after this time. Default: 1h.
 	Idle Duration `toml:"idle" example:"\"1h\""`
-	// The time of one call. Default: 60s.
+	// Maximum time of a call. Default: 60s.
 	Call Duration `toml:"call" example:"\"60s\""`
-	// Sessions at once. Default: 4096, and half of the open files that the host may have.
+	// Maximum number of sessions. Default: 4096, or half of the host's limit of open files if that is less.
 	Sessions int `toml:"sessions" example:"4096"`
-	// Sessions of one account at once. Default: 256.
+	// Maximum number of sessions of an account. Default: 256.
 	AccountSessions int `toml:"account_sessions" example:"256"`
-	// The time in which a worker must start. Default: 5s.
+	// Maximum time that a worker may take to start. Default: 5s.
 	WorkerStart Duration `toml:"worker_start" example:"\"5s\""`
-	// The time after which a worker without calls is stopped. Default: 5m.
+	// A worker without calls is stopped after this time. Default: 5m.
 	WorkerIdle Duration `toml:"worker_idle" example:"\"5m\""`
-	// Workers of all plugins at once. Default: 500.
+	// Maximum number of workers of all plugins. Default: 500.
 	Workers int `toml:"workers" example:"500"`
-	// Server mode: MiB of memory that a worker may hold. Default: 512.
+	// Server mode: maximum memory of a worker in MiB. Default: 512.
 	WorkerMemory int `toml:"worker_memory" example:"512"`
-	// Calls in flight. Default: 1024. Takes effect on reload.
+	// Maximum number of running calls. Default: 1024. Takes effect on reload.
 	Calls int `toml:"calls" example:"1024"`
-	// Calls of one account in flight. Default: 64. Takes effect on reload.
+	// Maximum number of running calls of an account. Default: 64. Takes effect on reload.
 	AccountCalls int `toml:"account_calls" example:"64"`
-	// Calls of one account in a second; -1 sets no limit. Default: 50 in server mode, no limit in personal
-	// mode. Takes effect on reload.
+	// Maximum number of calls of an account in a second; -1 means no limit. Default: 50 in server mode, no limit
+	// in personal mode. Takes effect on reload.
 	AccountRate float64 `toml:"account_rate" example:"50.0"`
 }
 
-// Duration is a time in Go's spelling, such as "90s" or "5m".
+// Duration is a time in Go's syntax, such as "90s" or "5m".
 type Duration time.Duration
 
 // UnmarshalText reads a duration.

@@ -216,15 +216,15 @@ func (rt *Runtime) Close() {
 	rt.workers.spawner.Close()
 	if rt.workers.runDir != nil {
 		if err := rt.workers.runDir.Close(); err != nil {
-			rt.log.Warn("remove the run directory", "error", err.Error())
+			rt.log.Warn("can't remove the run directory", "error", err.Error())
 		}
 	}
 	if err := rt.records.access.Close(); err != nil {
-		rt.log.Error("close the access log", "error", err.Error())
+		rt.log.Error("can't close the access log", "error", err.Error())
 	}
 	if rt.records.audit != nil {
 		if err := rt.records.audit.Close(); err != nil {
-			rt.log.Error("close the audit log", "error", err.Error())
+			rt.log.Error("can't close the audit log", "error", err.Error())
 		}
 	}
 }

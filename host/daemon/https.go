@@ -51,7 +51,7 @@ func (rt *Runtime) ServeHTTPS(ctx context.Context, grace time.Duration) {
 				certificate = nil
 			}
 			if err := https.Serve(ctx, front.Server(l.service), front.Listener(listener, certificate), grace); err != nil {
-				rt.log.Error("the HTTPS API ended", "service", string(l.service), "error", err.Error())
+				rt.log.Error("the HTTPS API stopped", "service", string(l.service), "error", err.Error())
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func (rt *Runtime) listenTCP(ctx context.Context, service, address string) net.L
 			return l
 		}
 		if !logged {
-			rt.log.Error("can't listen on the port yet; trying again", "service", service, "error", err.Error())
+			rt.log.Error("can't listen on the port; trying again every five seconds", "service", service, "error", err.Error())
 			logged = true
 		}
 		select {
@@ -178,10 +178,10 @@ func (rt *Runtime) revoke(name string) {
 		return
 	}
 	if err := rt.web.tokens.RevokeUser(name, uid); err != nil {
-		rt.log.Error("the tokens of a removed account can't be revoked", "account", name, "error", err.Error())
+		rt.log.Error("can't revoke the tokens of a former account", "account", name, "error", err.Error())
 	}
 	if err := DeletePassword(rt.webConfig(), name); err != nil {
-		rt.log.Error("the password of a removed account can't be deleted", "account", name, "error", err.Error())
+		rt.log.Error("can't delete the password of a former account", "account", name, "error", err.Error())
 	}
 }
 
@@ -199,7 +199,7 @@ func DeletePassword(c config.Web, name string) error {
 func (rt *Runtime) revokeUnknown() {
 	all, err := rt.web.tokens.List("")
 	if err != nil {
-		rt.log.Error("no token is valid", "error", err.Error())
+		rt.log.Error("can't read the tokens; no request with a token is accepted", "error", err.Error())
 		return
 	}
 	for _, t := range all {
@@ -213,7 +213,7 @@ func (rt *Runtime) revokeUnknown() {
 	}
 	names, err := passwdfile.Names(c.Passwords)
 	if err != nil {
-		rt.log.Error("the passwords can't be checked for removed accounts", "error", err.Error())
+		rt.log.Error("can't look for passwords of former accounts", "error", err.Error())
 	}
 	for _, name := range names {
 		_, known := rt.mode.credentialsOf(name)

@@ -46,7 +46,7 @@ func (b backend) Accounts() []protocol.Account { return b.rt.mode.all() }
 func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protocol.Module, missing []string) {
 	all, broken := b.rt.Host.Modules(ctx, a)
 	for _, m := range broken {
-		b.rt.log.Error("a module can't be described", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
+		b.rt.log.Error("can't describe a module", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
 		missing = append(missing, cmp.Or(strings.Join(m.Modules, ", "), "a module that can't say its name"))
 	}
 	return all, missing

@@ -57,7 +57,7 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 	}
 	plugins, broken := c.ReadPlugins(rt.mode.trust())
 	for _, b := range broken {
-		rt.log.Error("a plugin is left out", "error", b.Error())
+		rt.log.Error("can't use a plugin; it is skipped", "error", b.Error())
 	}
 	for _, p := range append(c.Plugins, plugins...) {
 		sum, err := p.Sum()
@@ -82,7 +82,7 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 		return nil, err
 	}
 	for _, b := range broken {
-		rt.log.Error("a module is left out", "error", b.Error())
+		rt.log.Error("can't use a module; it is skipped", "error", b.Error())
 	}
 	for _, m := range modules {
 		add(m.Name, rt.log.With("module", m.Name), worker.PluginOptions{

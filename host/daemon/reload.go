@@ -13,7 +13,7 @@ import (
 // were removed or belong to another user now.
 func (rt *Runtime) reloadAccounts() {
 	for _, name := range rt.mode.reload() {
-		rt.log.Info("an account ended, or changed its user", "account", name)
+		rt.log.Info("account removed, or its user changed", "account", name)
 		if server := rt.sessions.Load(); server != nil {
 			server.EndAccount(name)
 		}
@@ -27,7 +27,7 @@ func (rt *Runtime) reloadAccounts() {
 // Watch follows changes of the accounts until ctx ends.
 func (rt *Runtime) Watch(ctx context.Context) {
 	if err := rt.mode.watch(ctx, rt.reloadAccounts); err != nil {
-		rt.log.Error("changes of accounts are seen on SIGHUP only", "error", err.Error())
+		rt.log.Error("can't watch the accounts' files; send SIGHUP after a change", "error", err.Error())
 	}
 }
 
@@ -80,11 +80,11 @@ func reread(old *config.Config) (*config.Config, error) {
 func (rt *Runtime) reopenLogs() {
 	if rt.records.audit != nil {
 		if err := rt.records.audit.Reopen(); err != nil {
-			rt.log.Error("the audit log goes on in the old file", "error", err.Error())
+			rt.log.Error("can't reopen the audit log; it continues in the old file", "error", err.Error())
 		}
 	}
 	if err := rt.records.access.Reopen(); err != nil {
-		rt.log.Error("the access log goes on in the old file", "error", err.Error())
+		rt.log.Error("can't reopen the access log; it continues in the old file", "error", err.Error())
 	}
 }
 

@@ -67,7 +67,7 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 	}
 	if c.Web.On() {
 		if err := rt.OpenHTTPS(); err != nil {
-			log.Error("the HTTPS API is not served; the socket is", "error", err.Error())
+			log.Error("can't serve the HTTPS API; only the socket is served", "error", err.Error())
 		} else {
 			// It drains at the same time as the socket.
 			others.Go(func() { rt.ServeHTTPS(ctx, drainTime) })
@@ -172,7 +172,7 @@ func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) erro
 	}
 	others.Go(func() {
 		if err := control.Serve(ctx, l, control.Host{Status: rt.Status, Owner: rt.DomainOwner, Metrics: rt.Metrics.Handler()}); err != nil {
-			rt.log.Error("control", "error", err.Error())
+			rt.log.Error("the control socket stopped", "error", err.Error())
 		}
 	})
 	return nil
@@ -191,7 +191,7 @@ func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) erro
 	l = netutil.LimitListener(l, metricsConnections)
 	others.Go(func() {
 		if err := control.Serve(ctx, l, control.Host{Metrics: rt.Metrics.Handler()}); err != nil {
-			rt.log.Error("metrics", "error", err.Error())
+			rt.log.Error("the metrics port stopped", "error", err.Error())
 		}
 	})
 	return nil
@@ -216,7 +216,7 @@ func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) 
 	}
 	others.Go(func() {
 		if err := rt.serveDovecotDict(ctx, l, mail.UID); err != nil {
-			rt.log.Error("answer Dovecot", "error", err.Error())
+			rt.log.Error("the socket for Dovecot stopped", "error", err.Error())
 		}
 	})
 	return nil

@@ -43,7 +43,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	}
 	s := &server{helper: helper, pool: worker.NewPool(c.Limits.Workers), accounts: account.NewDirectory(Sources(c)), log: log}
 	if s.cgroups, err = isolate.FindCgroups(); err != nil {
-		log.Warn("workers have no control groups: their memory is checked four times a second, and their processes are not counted", "why", err.Error())
+		log.Warn("can't create control groups for workers; their memory is checked four times a second, and their processes are not limited", "why", err.Error())
 		s.cgroups = nil
 	}
 	return s, nil
@@ -100,10 +100,10 @@ func (s *server) tenant(uid int) bool {
 func (s *server) reload() []string {
 	ended, broken := s.accounts.Reload()
 	for _, err := range broken {
-		s.log.Error("an account, or a part of it, is left out", "error", err.Error())
+		s.log.Error("can't use an account, or a part of it", "error", err.Error())
 	}
 	if err := s.accounts.SaveOwners(); err != nil {
-		s.log.Error("after a restart the host will not know to which account each domain belonged", "error", err.Error())
+		s.log.Error("can't store the owners of domains; after a restart they are not known", "error", err.Error())
 	}
 	return ended
 }

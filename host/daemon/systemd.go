@@ -24,7 +24,7 @@ func (rt *Runtime) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 		notify(rt.log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, now.Nano()/1000))
 		if err := rt.Reload(ctx); err != nil {
-			rt.log.Error("not reloaded; all stays as it was", "error", err.Error())
+			rt.log.Error("reload failed; nothing was changed", "error", err.Error())
 		}
 		notify(rt.log, systemd.SdNotifyReady)
 	}

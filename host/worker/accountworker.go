@@ -160,7 +160,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	aw.err = err
 	switch {
 	case full:
-		aw.s.log.Warn("no room for a worker", "account", aw.account.Name, "error", err.Error())
+		aw.s.log.Warn("can't start a worker: all places are in use", "account", aw.account.Name, "error", err.Error())
 	case err != nil:
 		aw.s.o.Pool.leave(aw)
 		aw.crashed(err)
@@ -223,7 +223,7 @@ func (aw *accountWorker) weigh(w *worker) {
 			continue
 		}
 		aw.s.memoryKills.Add(1)
-		aw.s.log.Error("worker uses more memory than allowed and is killed", "account", aw.account.Name,
+		aw.s.log.Error("killed a worker that used too much memory", "account", aw.account.Name,
 			"pid", w.process.PID(), "bytes", held, "most", aw.s.o.Memory)
 		_ = w.process.Process.Kill()
 		return

@@ -94,7 +94,7 @@ func (aw *accountWorker) checkHealth(w *worker) {
 	if !w.dead() {
 		w.hung.Store(true)
 		aw.s.hangs.Add(1)
-		aw.s.log.Error("worker hangs and is killed", "account", aw.account.Name, "pid", w.process.PID())
+		aw.s.log.Error("killed a worker that did not respond", "account", aw.account.Name, "pid", w.process.PID())
 		_ = w.process.Process.Kill()
 	}
 }

@@ -137,7 +137,7 @@ func TestR13_Memory(t *testing.T) {
 	other := toInt(r.mustAs(20002, "pid", nil).Data)
 	_, err := r.callAs(20001, "eat", nil)
 	require.ErrorIs(t, err, host.ErrOutcomeUnknown)
-	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "uses more memory than allowed and is killed") }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "killed a worker that used too much memory") }, patience, time.Millisecond)
 	require.Equal(t, other, toInt(r.mustAs(20002, "pid", nil).Data))
 	st := r.s.Status()
 	require.EqualValues(t, 1, st.MemoryKills)

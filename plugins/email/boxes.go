@@ -199,12 +199,12 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	keep := store.Keep{Mail: call.String("flags") == "passwd", Quota: call.Flag("skip_quota")}
 	if err := m.store(call.Account).Delete(ctx, box, keep); errors.Is(err, store.ErrPartly) {
 		call.Log(err.Error())
-		call.Warn("The mailbox was deleted. Its mail could not be removed; check the permissions of the account's mail directory.")
+		call.Warn("The mailbox was deleted, but its mail could not be removed. Check the permissions of the account's mail directory.")
 	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	if s, ok := m.store(call.Account).(interface{ LeavesMail() bool }); ok && s.LeavesMail() && !keep.Mail {
-		call.Warn("The mailbox was deleted. Its mail is on the mail server, and stays there.")
+		call.Warn("The mailbox was deleted. Its mail stays on the mail server.")
 	}
 	return nil, nil
 }
@@ -224,7 +224,7 @@ func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	}
 	if err := m.store(call.Account).SetQuota(ctx, box, limit); errors.Is(err, store.ErrPartly) {
 		call.Log(err.Error())
-		call.Warn("The quota was changed. It could not be written to the mailbox's directory, in which the mail server reads it; check the permissions of the account's mail directory.")
+		call.Warn("The quota was saved, but the mail server does not use it yet, because the mailbox's directory could not be written. Check the permissions of the account's mail directory.")
 	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}

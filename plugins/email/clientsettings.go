@@ -181,7 +181,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	switch {
 	case !call.Flag("send_welcome_email"):
 	case m.current().relay == nil, !m.mayMail(call.Account.Name):
-		call.Warn("The mailbox was created. This server does not mail its settings to it.")
+		call.Warn("The mailbox was created. This server does not send a message with its settings.")
 	default:
 		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
 			call.Log("mail the settings of " + box.String() + ": " + err.Error())

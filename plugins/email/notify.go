@@ -57,7 +57,7 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	defer cancel()
 	if err := n.changed(ctx, box, kind); err != nil {
 		call.Log("notify the mail server of " + box.String() + ": " + err.Error())
-		call.Warn("The change was made. The mail server could not be notified, and may use the old state for a while.")
+		call.Warn("The change was made, but the mail server could not be notified. It may use the old state for a while.")
 	}
 }
 

@@ -93,7 +93,7 @@ func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
 	if q := m.current().queue; q != nil {
 		if _, err := q.ask(ctx, "release", box); err != nil {
 			call.Log("release the held messages of " + box.String() + ": " + err.Error())
-			call.Warn("Mail is not held any more. What is held already could not be released; try again later.")
+			call.Warn("New mail is not held any more, but the mail that is already held could not be released. Try again later.")
 		}
 	}
 	return nil, nil

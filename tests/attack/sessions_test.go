@@ -123,7 +123,7 @@ func TestT50_IdleSessions(t *testing.T) {
 	}, hosttest.Patience, hosttest.Tick)
 	after := victim(t, w, alice, 60)
 	report(t, h, before, after)
-	require.Contains(t, h.Log.String(), "an idle session ends to make room")
+	require.Contains(t, h.Log.String(), "closed an idle session to make room")
 }
 
 // T50, R14: frames that are announced and not sent, or half sent, exhaust neither the host's memory nor the

@@ -62,7 +62,7 @@ func TestPAM(t *testing.T) {
 		require.Eventually(t, func() bool { return asksPAM(t, host.Process.Pid) }, hosttest.Patience, time.Millisecond)
 		require.NoError(t, conn.Close())
 		require.Eventually(t, func() bool {
-			return strings.Count(host.Log.String(), `msg="sign-in refused" service=whm user=root`) == i+1
+			return strings.Count(host.Log.String(), `msg="sign-in rejected" service=whm user=root`) == i+1
 		}, hosttest.Patience, hosttest.Tick)
 	}
 	cookie, session := web.SignIn(t, web.CPanel, name, "The system's 1 & only")

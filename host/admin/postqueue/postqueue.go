@@ -83,11 +83,11 @@ func (a *Agent) answer(ctx context.Context, line []byte) Answer {
 	defer cancel()
 	n, err := a.do(ctx, r)
 	if err != nil {
-		a.Log.Error("queue", "do", r.Do, "sender", r.Sender, "error", err.Error())
+		a.Log.Error("can't work on the queue", "do", r.Do, "sender", r.Sender, "error", err.Error())
 		return Answer{Error: "the queue can't be worked on at the moment"}
 	}
 	if r.Do != "count" {
-		a.Log.Info("queue", "do", r.Do, "sender", r.Sender, "messages", n)
+		a.Log.Info("worked on the queue", "do", r.Do, "sender", r.Sender, "messages", n)
 	}
 	return Answer{N: n}
 }

@@ -101,7 +101,7 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	case errors.Is(err, ErrNone):
 		return "N"
 	case err != nil:
-		s.Log.Error("answer Dovecot", "error", err.Error())
+		s.Log.Error("can't look up a mailbox for Dovecot", "error", err.Error())
 		return "F" + escape("the mailbox can't be looked up at the moment")
 	}
 	fields, ok := answerFor(parts[1], parts[2], box)

@@ -107,7 +107,7 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 	}
 	_, err = a.file.Write(append(text, '\n'))
 	if err != nil && !a.failed {
-		a.log.Error("access log: lines that can't be written are lost", "error", err.Error())
+		a.log.Error("can't write the access log; lines are lost", "error", err.Error())
 	}
 	a.failed = err != nil
 }

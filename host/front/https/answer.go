@@ -58,7 +58,7 @@ const (
 func (q *exchange) sendJSON(status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		q.front.o.Log.Error("an answer can't be encoded", "error", err.Error())
+		q.front.o.Log.Error("can't encode an answer", "error", err.Error())
 		status, body = http.StatusInternalServerError, []byte(`{}`)
 	}
 	q.send(status, jsonKind, append(body, '\n'))

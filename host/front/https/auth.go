@@ -38,7 +38,7 @@ const proofTime = 10 * time.Second
 // Errors of authentication.
 var (
 	errDenied = errors.New("access denied")
-	errClosed = errors.New("the API is closed")
+	errClosed = errors.New("can't verify credentials; the request is rejected")
 	errGone   = errors.New("the caller can't be identified now") // The client is gone, or must try again later.
 	// errNoMailbox is an errDenied for a name that does not exist.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
@@ -120,7 +120,7 @@ func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who ident
 		// guesses passwords.
 		who, err = q.byToken(name, secret)
 		if errors.Is(err, errDenied) {
-			q.front.o.Log.Info("token refused", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
+			q.front.o.Log.Info("token rejected", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
 		}
 		return who, 0, err
 	}
@@ -162,7 +162,7 @@ func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who ident
 		}
 		done(outcome)
 		done = func(login.Outcome) {}
-		q.front.o.Log.Info("sign-in refused", "service", tries.Service, "user", q.shown(name), "from", q.from.String())
+		q.front.o.Log.Info("sign-in rejected", "service", tries.Service, "user", q.shown(name), "from", q.from.String())
 		return who, q.front.throttle.Hint(tries), err
 	}
 	return who, 0, err
@@ -243,7 +243,7 @@ func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.S
 	switch {
 	case err != nil:
 		// The worker of this account does not answer. Other accounts are not affected.
-		q.front.o.Log.Warn("a mailbox's password can't be verified", "from", q.from.String(), "error", err.Error())
+		q.front.o.Log.Warn("can't verify a mailbox's password", "from", q.from.String(), "error", err.Error())
 		return identity{}, errGone
 	case verdict == NoSuchMailbox:
 		return identity{}, errNoMailbox
@@ -366,7 +366,7 @@ func (q *exchange) deny(status int, message string) {
 
 // closed answers a request that can't be authenticated because of a fault of the server.
 func (q *exchange) closed(err error) {
-	q.front.o.Log.Error("the API is closed", "error", err.Error())
+	q.front.o.Log.Error("can't verify credentials; the request is rejected", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")
 	q.refuse(http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Tell its operator, or try again later.")
 }

@@ -215,7 +215,7 @@ func (l *listener) accept() {
 				return
 			}
 			// Most likely the process has no free descriptor; closing connections will free some.
-			l.front.o.Log.Error("accept", "error", err.Error())
+			l.front.o.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-l.closed:

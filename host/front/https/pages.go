@@ -29,7 +29,7 @@ var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
 func (q *exchange) render(status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		q.front.o.Log.Error("a page can't be rendered", "page", name, "error", err.Error())
+		q.front.o.Log.Error("can't render a page", "page", name, "error", err.Error())
 		q.send(http.StatusInternalServerError, textKind, []byte("The page can't be rendered.\n"))
 		return
 	}
@@ -139,7 +139,7 @@ func (q *exchange) login() {
 		status, message := http.StatusUnauthorized, "The user or the password is wrong, or it was tried too often: then wait a little."
 		if !isDenied(err) {
 			if !errors.Is(err, errGone) {
-				q.front.o.Log.Error("nobody can sign in", "error", err.Error())
+				q.front.o.Log.Error("can't verify a password; the sign-in is rejected", "error", err.Error())
 			}
 			status, message = http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Try again later."
 		} else if wait > 0 {

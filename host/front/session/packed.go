@@ -118,7 +118,7 @@ func (p *pipeline) answer(id uint64, value map[string]any) {
 	measured()
 	if err != nil || len(frame) > protocol.MaxAnswer {
 		frame, err = wire.AppendPackedAnswer(nil, id, envelope.Value(protocol.Call{}, protocol.Failed(
-			protocol.NewError(protocol.KindUnavailable, "The call was run, and its answer is too large, or nested too deep, to be sent."))))
+			protocol.NewError(protocol.KindUnavailable, "The call was run, but its answer is too large, or nested too deep, to be sent."))))
 	}
 	if err == nil {
 		err = p.s.send(frame)

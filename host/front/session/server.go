@@ -49,7 +49,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			return nil
 		case err != nil:
 			// Most likely the process has no free descriptor; closing connections will free some.
-			s.Log.Error("accept", "error", err.Error())
+			s.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-ctx.Done():
@@ -70,7 +70,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 				s.leave(sess)
 			}()
 			if err := sess.serve(ctx); err != nil {
-				s.Log.Debug("session ends", "account", sess.caller.Account.Name, "error", err.Error())
+				s.Log.Debug("session ended", "account", sess.caller.Account.Name, "error", err.Error())
 			}
 		})
 	}
@@ -81,13 +81,13 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if errors.Is(err, errTooOften) {
 		if s.told.Allow() { // The answer costs more than the connection, and others wait meanwhile.
-			s.Log.Warn("connections refused", "from", caller.From, "error", err.Error())
+			s.Log.Warn("connections rejected", "from", caller.From, "error", err.Error())
 			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
 		}
 		return nil
 	}
 	if err != nil {
-		s.Log.Warn("connection refused", "error", err.Error())
+		s.Log.Warn("connection rejected", "error", err.Error())
 		refuse(conn, err)
 		return nil
 	}
@@ -95,7 +95,7 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	sess.intake, sess.cut = s.Intake, sess.end(conn)
 	sess.frames.Reserve = sess.reserve
 	if err := s.enter(sess, limits); err != nil {
-		s.Log.Warn("connection refused", "account", caller.Account.Name, "error", err.Error())
+		s.Log.Warn("connection rejected", "account", caller.Account.Name, "error", err.Error())
 		refuse(conn, err)
 		return nil
 	}
@@ -154,7 +154,7 @@ func (s *Server) enter(sess *session, limits Limits) error {
 	})
 	name := sess.caller.Account.Name
 	place, err := s.places.Acquire(name, 1, func() {
-		s.Log.Info("an idle session ends to make room for another account's", "account", name)
+		s.Log.Info("closed an idle session to make room for another account", "account", name)
 		sess.cut()
 	})
 	switch {

@@ -297,7 +297,7 @@ func (s *session) reason(err error) (message string, _ error) {
 	default:
 		return "", fmt.Errorf("read from the client: %w", err)
 	}
-	s.log.Info("session ends", "account", s.caller.Account.Name, "door", s.caller.Door, "reason", err.Error())
+	s.log.Info("session ended", "account", s.caller.Account.Name, "door", s.caller.Door, "reason", err.Error())
 	return message, nil
 }
 
@@ -362,7 +362,7 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 		return body
 	}
 	return envelope.JSON(call, protocol.Failed(protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(
-		"The call was run, and its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
+		"The call was run, but its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
 }
 
 // do runs a call. A panic ends the call and not the host. The log gets the stack and no argument.
@@ -395,7 +395,7 @@ func (s *session) asXML(body []byte) []byte {
 	if out, ok := envelope.XML(body, protocol.MaxAnswer); ok {
 		return out
 	}
-	out, _ := envelope.XML(wire.AppendFailure(nil, "The call was run, and its answer in XML is too large to be sent."), protocol.MaxAnswer)
+	out, _ := envelope.XML(wire.AppendFailure(nil, "The call was run, but its answer in XML is too large to be sent."), protocol.MaxAnswer)
 	return out
 }
 

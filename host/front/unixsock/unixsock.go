@@ -52,7 +52,7 @@ func (s Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			return nil
 		}
 		if err != nil { // Most likely the process has no free descriptor; closing connections will free some.
-			s.Log.Error("accept", "error", err.Error())
+			s.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-ctx.Done():
@@ -60,7 +60,7 @@ func (s Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			continue
 		}
 		if cred, err := Of(conn); err != nil || !s.Allowed(int(cred.Uid)) {
-			s.Log.Warn("connection refused", "socket", l.Addr().String())
+			s.Log.Warn("rejected a connection from a user that is not allowed", "socket", l.Addr().String())
 			_ = conn.Close()
 			continue
 		}

@@ -32,7 +32,7 @@ func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 		r.Result, r.Reason = string(result.Err.Kind), protocol.Clip(result.Err.Message, maxRecordText)
 	}
 	if err := o.Log.Append(r); err != nil {
-		o.Errors.Error("audit: an outcome could not be written", "id", e.ID, "error", err.Error())
+		o.Errors.Error("can't write an outcome to the audit log", "id", e.ID, "error", err.Error())
 	}
 }
 

@@ -23,7 +23,7 @@ func TestT50_LinesThatOthersCause(t *testing.T) {
 		require.NoError(t, h.WithAttrs([]slog.Attr{slog.String("account", "a")}).Handle(t.Context(), slog.NewRecord(now, slog.LevelWarn, message, 0)))
 	}
 	for range 10 * burst {
-		say("connection refused")
+		say("connection rejected")
 	}
 	require.Equal(t, burst, strings.Count(out.String(), "\n"))
 
@@ -34,7 +34,7 @@ func TestT50_LinesThatOthersCause(t *testing.T) {
 	out.Reset()
 	now = now.Add(time.Second)
 	for range burst {
-		say("connection refused")
+		say("connection rejected")
 	}
 	require.Equal(t, perSecond, strings.Count(out.String(), "\n"))
 	require.Equal(t, 1, strings.Count(out.String(), "left_out_before=9000"))

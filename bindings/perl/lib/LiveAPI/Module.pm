@@ -136,7 +136,7 @@ sub _take_streams {
     open $IN,  '<&', \*STDIN  or die "liveapi: standard input: $!\n";
     open $OUT, '>&', \*STDOUT or die "liveapi: standard output: $!\n";
     open STDIN,  '<',  '/dev/null' or die "liveapi: /dev/null: $!\n";
-    open STDOUT, '>&', \*STDERR or die "liveapi: standard error: $!\n";
+    open STDOUT, '>&', \*STDERR or die "liveapi: redirect standard output to standard error: $!\n";
     binmode $_ for $IN, $OUT;
     STDOUT->autoflush(1);    # Each line reaches the host's log at once.
     $OWNER = $$;
@@ -153,7 +153,7 @@ sub _read {
     die "liveapi: the host sent an invalid document\n" if !defined $size || $size > $MAX;
     my $json = '';
     while (length($json) < $size) {
-        read $IN, $json, $size - length($json), length($json) or die "liveapi: the host closed the stream within a document\n";
+        read $IN, $json, $size - length($json), length($json) or die "liveapi: the host closed the stream before the document was complete\n";
     }
     return _bytes(JSON::PP->new->utf8->max_depth(64)->decode($json));
 }

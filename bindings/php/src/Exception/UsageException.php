@@ -26,6 +26,6 @@ final class UsageException extends \InvalidArgumentException implements LiveApiE
 
     public static function document(): self
     {
-        return new self('the host closed the stream within a document, or sent an invalid document');
+        return new self('the host sent an incomplete or invalid document');
     }
 }

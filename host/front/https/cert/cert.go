@@ -130,7 +130,7 @@ func (s *Source) reload() error {
 		return fmt.Errorf("certificate %s: %w", s.certificate, err)
 	}
 	if s.loaded != nil {
-		s.log.Info("the certificate has changed", "file", s.certificate, "until", loaded.Leaf.NotAfter)
+		s.log.Info("certificate reloaded", "file", s.certificate, "until", loaded.Leaf.NotAfter)
 	}
 	s.loaded, s.stamps = &loaded, stamps
 	return nil
@@ -144,7 +144,7 @@ func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if time.Since(s.looked) >= look {
 		s.looked = time.Now()
 		if err := s.reload(); err != nil {
-			s.log.Warn("the last certificate stays in use", "error", err.Error())
+			s.log.Warn("can't reload the certificate; the previous one stays in use", "error", err.Error())
 		}
 	}
 	return s.loaded, nil
