@@ -1,6 +1,6 @@
-// Package client is the Go client of a liveapid host. A client has a session over the host's socket, or over
-// pipes to a host that it starts. The package knows the wire format and where to find a host; it reads no
-// account and no configuration.
+// Package client is the Go client of a liveapid host. A client opens a session over the host's socket, or
+// starts a host of its own and opens the session over pipes. The package implements the client's side of the
+// wire format. It reads no account and no configuration.
 package client
 
 import (
@@ -20,34 +20,37 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// maxAnswer limits an answer, in bytes. A worker's message is smaller, but JSON may need six bytes for a byte
-// of it.
+// maxAnswer is the maximum size of an answer, in bytes. An answer can be larger than the worker's message
+// that it comes from, because JSON may escape a single byte as six bytes.
 const maxAnswer = 6 * protocol.MaxWorkerMessage
 
 var (
 	// ErrNoHost is returned if no host could be reached.
 	ErrNoHost = errors.New("client: no host")
-	// ErrOutcomeUnknown is returned if a call was sent and no answer came.
+	// ErrOutcomeUnknown is returned if a call was sent but no answer was received. The call may have taken
+	// effect, so it is not always safe to repeat.
 	ErrOutcomeUnknown = errors.New("no answer came, and whether the call took effect is not known")
 )
 
-// endTime is how long Close waits for a host that Spawn started.
+// endTime is the maximum time that Close waits for the host to end the session, or for a host that Spawn
+// started to exit. After this time, Close breaks the connection or kills that host.
 const endTime = 10 * time.Second
 
-// Client is a session. Its calls run after each other.
+// Client is a session with answers in JSON. Its methods may be called by several goroutines, but the session
+// runs only one call at a time.
 type Client struct {
 	mu     sync.Mutex
 	in     *bufio.Reader
 	out    io.Writer
 	close  func() error
-	cancel func() // Breaks the session at once.
+	cancel func() // cancel ends the connection or kills the host.
 	broken error
 }
 
 // Dial opens a session with the host that listens on socket.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	if len(socket) > protocol.MaxSocketPath {
-		// The system would only say "invalid argument".
+		// The error of the system would be only "invalid argument".
 		return nil, fmt.Errorf("%w: socket %s: a socket's path has at most %d bytes, this one has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -57,15 +60,16 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	return New(ctx, conn)
 }
 
-// New opens a session over a connection to a host.
+// New opens a session over conn, an existing connection to a host. Closing the client also closes conn.
 func New(ctx context.Context, conn net.Conn) (*Client, error) {
 	c := newClient(conn, conn, conn.Close)
 	c.cancel = func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
 	return c.hello(ctx)
 }
 
-// Spawn starts a host, liveapid stdio, for a single session. program is the path of liveapid, and logs
-// receives the host's log. Close ends the host.
+// Spawn starts a host as the child process "liveapid stdio", for a single session over pipes. program is the
+// path of liveapid, config is the path of its configuration or "", and logs receives the host's log. Close
+// ends the host.
 func Spawn(ctx context.Context, program string, config string, logs io.Writer) (*Client, error) {
 	args := []string{"stdio"}
 	if config != "" {
@@ -96,7 +100,8 @@ func newClient(in io.Reader, out io.Writer, closer func() error) *Client {
 	return &Client{in: bufio.NewReader(in), out: out, close: closer}
 }
 
-// hello switches the session to JSON.
+// hello switches a new session to JSON and returns c. If the host rejects the session, hello closes the
+// connection and returns the host's reason in the error.
 func (c *Client) hello(ctx context.Context) (*Client, error) {
 	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableJSON))
 	if err == nil && string(answer) != string(wire.AnswerJSONEnabled) {
@@ -110,7 +115,7 @@ func (c *Client) hello(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
-// failureText returns the reason in an answer that is not JSON.
+// failureText returns the reason from the answer of a host that rejected the session.
 func failureText(answer []byte) string {
 	var failure struct{ Error string }
 	if json.Unmarshal(answer, &failure) != nil || failure.Error == "" {
@@ -119,8 +124,8 @@ func failureText(answer []byte) string {
 	return failure.Error
 }
 
-// Call runs a call and returns the JSON of its envelope. If the call fails, its envelope says so and Call
-// returns no error.
+// Call runs a call and returns its answer, a JSON envelope. Call returns an error only if there is no answer:
+// the failure of a function is reported in the envelope.
 func (c *Client) Call(ctx context.Context, call protocol.Call) ([]byte, error) {
 	return c.send(ctx, wire.AppendAction(nil, call))
 }
@@ -138,9 +143,9 @@ func (c *Client) send(ctx context.Context, payload []byte) ([]byte, error) {
 	return answer, err
 }
 
-// roundTrip sends a payload and reads its answer. sent reports whether the whole payload was sent. If ctx
-// ends first, the session can't be used any more, because a late answer would be taken for the answer to the
-// next call.
+// roundTrip sends a payload and reads the answer to it. sent reports whether the whole payload was sent.
+// After any error, also if ctx ends, the session can't be used any more: a late answer would be read as the
+// answer to the next call.
 func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, sent bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,11 +155,12 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, 
 	stop := context.AfterFunc(ctx, c.cancel)
 	defer func() {
 		if !stop() && c.broken == nil {
-			c.broken = fmt.Errorf("client: %w", ctx.Err()) // The stream is broken already.
+			c.broken = fmt.Errorf("client: %w", ctx.Err()) // ctx ended during the call, so cancel broke the stream.
 		}
 	}()
 	_, writeErr := c.out.Write(wire.AppendFrame(nil, payload))
-	// A host that rejected the session has sent the reason before it closed the connection.
+	// The answer is read even if the write failed: a host that rejects the session sends the reason before it
+	// closes the connection.
 	if answer, err = wire.ReadAnswer(c.in, maxAnswer); err == nil {
 		return answer, true, nil
 	}
@@ -170,7 +176,8 @@ func (c *Client) roundTrip(ctx context.Context, payload []byte) (answer []byte, 
 	return nil, writeErr == nil, c.broken
 }
 
-// Close ends the session, and the host if Spawn started it. A call that still waits for its answer fails.
+// Close ends the session. If Spawn started the host, Close also ends the host. If another goroutine still
+// waits for an answer, Close breaks the session and that call fails.
 func (c *Client) Close() error {
 	if !c.mu.TryLock() {
 		c.cancel()
@@ -185,7 +192,8 @@ func (c *Client) Close() error {
 	return c.close()
 }
 
-// Socket returns the socket that a host set in the environment of its program, or "".
+// Socket returns the path of a host's socket from the environment, or "" if no variable is set. A host sets
+// these variables for the programs that it runs.
 func Socket() string {
 	for _, name := range []string{"CPANEL_CONNECT_SOCKET", "CPANEL_PHPCONNECT_SOCKET", "LIVEAPI_SOCKET"} {
 		if path := os.Getenv(name); path != "" {

@@ -12,25 +12,26 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// ErrNotPacked is returned if the host does not speak MessagePack. The session continues in JSON.
+// ErrNotPacked is returned if the host does not support MessagePack. The session then continues in JSON.
 var ErrNotPacked = errors.New("client: the host speaks no MessagePack")
 
-// Packed is a session in MessagePack. Any number of goroutines may use it, and their calls run concurrently.
-// Strings in its answers have the bytes that the module returned.
+// Packed is a session in MessagePack. Any number of goroutines may use the session, and their calls run
+// concurrently. Unlike in JSON, a string in an answer contains the exact bytes that the module returned, even
+// if they are not UTF-8.
 type Packed struct {
 	c *Client
 
-	write sync.Mutex // Serializes the frames.
+	write sync.Mutex // Held while a frame is written.
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]chan map[string]any // By the call's id.
+	waiting map[uint64]chan map[string]any // The waiting calls, by their id.
 	broken  error
-	ended   chan struct{} // Closed when reading has ended.
+	ended   chan struct{} // Closed when read returns.
 }
 
-// Packed switches the session to MessagePack. The returned session then closes c. If it returns ErrNotPacked,
-// c can still be used.
+// Packed switches the session to MessagePack. The returned Packed then owns c: use only its methods, and its
+// Close also closes c. After ErrNotPacked, c can still be used.
 func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 	answer, _, err := c.roundTrip(ctx, []byte(wire.EnableMessagePack))
 	if err != nil {
@@ -47,9 +48,10 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 	return p, nil
 }
 
-// read passes each answer to the call that waits for it. Answers without a waiting call are dropped.
+// read runs until the stream ends or fails. It passes each answer to the call that waits for the answer. An
+// answer for which no call waits any more is dropped.
 func (p *Packed) read() {
-	defer p.c.cancel() // Nothing reads any more, so the host must not block on writing.
+	defer p.c.cancel() // The host must not block on writes that nobody reads.
 	defer close(p.ended)
 	frames := wire.NewFrameReader(p.c.in, maxAnswer)
 	for {
@@ -84,8 +86,8 @@ func (p *Packed) fail(err error) {
 	}
 }
 
-// Call runs a call and returns its envelope. If the call fails, its envelope says so and Call returns no
-// error. If ctx ends first, the session continues for the other calls.
+// Call runs a call and returns its envelope. Call returns an error only if there is no answer: the failure of
+// a function is reported in the envelope. If ctx ends first, the session stays usable for other calls.
 func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, error) {
 	answer := make(chan map[string]any, 1)
 	p.mu.Lock()
@@ -121,7 +123,7 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 	case <-p.ended:
 	}
 	select {
-	case envelope := <-answer: // The answer came right before the end.
+	case envelope := <-answer: // The answer came shortly before read returned.
 		return envelope, nil
 	default:
 	}
@@ -130,10 +132,11 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 	return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, p.broken)
 }
 
-// Close ends the session when the calls in flight have their answers, and the host if Spawn started it.
+// Close waits until the calls in flight have their answers, but at most for endTime, and then ends the
+// session. If Spawn started the host, Close also ends the host.
 func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
-	defer time.AfterFunc(endTime, p.c.cancel).Stop() // A writer may be blocked.
+	defer time.AfterFunc(endTime, p.c.cancel).Stop() // Unblocks a blocked Write.
 	p.write.Lock()
 	_, err := p.c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 	p.write.Unlock()

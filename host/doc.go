@@ -1,4 +1,5 @@
 // Package host runs every call: it finds the function, validates the caller and the arguments against the
-// function's description, and runs the function in its plugin with a deadline. Every front door calls
-// Host.Do. The package knows no wire format and no module; it reaches workers through the interface Plugin.
+// description of the function, and runs the function in its plugin with a deadline. Every front door calls
+// Host.Do. The package does not depend on any wire format or module; it calls plugins through the interface
+// Plugin.
 package host

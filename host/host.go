@@ -15,51 +15,56 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// Plugin serves modules for accounts. host/worker implements it with processes.
+// Plugin serves modules for accounts. Its methods are called concurrently. host/worker implements Plugin with
+// processes; host/modules/builtin implements it inside the host.
 type Plugin interface {
-	// Modules returns the plugin's description of its modules. It may start a worker of the account.
+	// Modules returns the descriptions of the modules that the plugin serves for account. It may start a
+	// worker.
 	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
-	// Call runs a call with validated arguments. The error is for the log; errors.Is tells whether it is
-	// ErrNotRun, ErrOutcomeUnknown or neither.
+	// Call runs the call in r, the arguments of which the host has validated. If the call could not be run,
+	// or its outcome is not known, Call returns an error, which is for the log only. The error may wrap
+	// ErrNotRun or ErrOutcomeUnknown; a client then gets a more exact message.
 	Call(ctx context.Context, r Request) (*protocol.Result, error)
 }
 
-// Request is a call for a plugin.
+// Request is a validated call for a plugin.
 type Request struct {
-	ID       string // The call's id, which is also in the log.
+	ID       string // Id of the call, also in the log and in error messages.
 	Caller   protocol.Caller
 	Call     protocol.Call
-	Function protocol.Function // The function's description.
+	Function protocol.Function // The description of the called function.
 }
 
-// Errors of Plugin.Call. If the plugin received a call and no answer came, nobody knows whether the call took
-// effect, and the client is told so.
+// Errors that Plugin.Call wraps. If the plugin received the call but did not answer, the call may or may not
+// have taken effect; the client's message then says that the outcome is unknown.
 var (
 	ErrNotRun         = errors.New("host: the call was not run")
 	ErrOutcomeUnknown = errors.New("host: the call's outcome is not known")
 )
 
-// Event is a call as observers see it, without secrets.
+// Event is the description of a call for observers. It contains no secrets.
 type Event struct {
 	ID     string
 	Caller protocol.Caller
 	API    protocol.API
 	Module string
 	Func   string
-	// Function is the function that was called. Its name is "" if the function does not exist.
+	// Function is the description of the called function. Its Name is "" if the function was not found.
 	Function protocol.Function
-	Args     map[string]string // The described arguments, without secrets.
+	Args     map[string]string // Validated arguments; secrets are masked.
 }
 
-// Observer is notified of calls. It must be quick, because calls wait for it.
+// Observer is notified of all calls, concurrently. Its methods must return quickly, because the calls wait
+// for them.
 type Observer interface {
-	// Begin is called before a call that changes something. If it returns an error, the call is not run.
+	// Begin is called before each call of a function that changes something. If Begin returns an error, the
+	// call is not run.
 	Begin(Event) error
-	// End is called after every call.
+	// End is called after every call, also if the call was rejected. took is the duration of the call.
 	End(e Event, result *protocol.Result, took time.Duration)
 }
 
-// Host runs calls.
+// Host runs calls on its plugins. Its methods may be called concurrently.
 type Host struct {
 	timeout   time.Duration
 	variables func(protocol.Account) cpvars.Lookup
@@ -71,26 +76,30 @@ type Host struct {
 	serving *generation
 }
 
-// generation is a set of plugins with the calls that use it.
+// generation is a set of plugins and the number of calls that use it. Replace installs a new generation and
+// waits for the calls of the old one.
 type generation struct {
 	plugins []Plugin
 	calls   sync.WaitGroup
 }
 
-// Options are the parts of a host.
+// Options are the settings and the parts of a Host.
 type Options struct {
 	Plugins []Plugin
-	Timeout time.Duration // The deadline of one call; 0 means protocol.CallTimeout.
-	// Variables returns the variables for an account's tags; nil means that there are none.
+	Timeout time.Duration // Deadline of a call; 0 means protocol.CallTimeout.
+	// Variables returns the values of the variables that an account's tags may contain. If it is nil, all
+	// variables are empty.
 	Variables func(protocol.Account) cpvars.Lookup
 	Observers []Observer
-	// Pace shares processor time among the accounts with answers to filter and sort, as admission.Work
-	// does. If it is nil, nothing waits.
+	// Pace makes accounts take turns in using the processor for filtering and sorting answers; see
+	// admission.Work. pause is called after each slice of the work, end at its end. If Pace is nil, no
+	// account waits.
 	Pace func(account string) (pause func(context.Context) error, end func())
 	Log  *slog.Logger
 }
 
-// New returns a host with the given plugins. If two plugins serve the same module, the first one wins.
+// New returns a host with the given options. If two plugins serve the same module, calls go to the first one
+// in o.Plugins.
 func New(o Options) *Host {
 	if o.Timeout <= 0 {
 		o.Timeout = protocol.CallTimeout
@@ -103,8 +112,8 @@ func New(o Options) *Host {
 	}
 }
 
-// Replace makes new calls use other plugins. It returns when the calls of the old plugins have ended, which
-// may then be closed, or when ctx ends.
+// Replace makes new calls use plugins. Calls in flight continue on the old plugins. Replace returns when
+// these calls have ended, or when ctx ends; the caller may then close the old plugins.
 func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 	h.mu.Lock()
 	old := h.serving
@@ -121,7 +130,8 @@ func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 	}
 }
 
-// enter returns the plugins for a call. The caller must call leave.
+// enter returns the current plugins and counts a call that uses them. The caller must call leave when the
+// call has ended.
 func (h *Host) enter() (plugins []Plugin, leave func()) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -130,7 +140,8 @@ func (h *Host) enter() (plugins []Plugin, leave func()) {
 	return g.plugins, g.calls.Done
 }
 
-// Do runs one call for caller. It always returns a result; if anything fails, the result's Err says so.
+// Do runs call for caller and returns its result. The result is never nil; if the call fails, the error is in
+// the result's Err.
 func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 	id := newID()
 	start := time.Now()
@@ -160,11 +171,11 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "Permission denied."))
 	}
 	if !caller.HasFeature(fn.Feature) {
-		// cPanel uses this text in API 2 and UAPI alike (public logs and clients' tests quote it).
+		// cPanel uses this text in both API 2 and UAPI: public logs and the tests of clients quote it.
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
 	}
 	if call.ReadOnly && (fn.Changes || fn.Open) {
-		// A function of an open module may change anything, because it has no description.
+		// The functions of an open module have no descriptions, so any of them may change something.
 		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change something: send it by POST, with your session's token."))
 	}
 	if call.Quoted {
@@ -204,7 +215,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	return h.shaped(ctx, caller, fn, options, result)
 }
 
-// shaped returns the result with its list filtered, sorted and paged as the caller asked.
+// shaped returns result with its list filtered, sorted and paged as the caller requested in options.
 func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.Function, options listing.Options, result *protocol.Result) *protocol.Result {
 	var pause func(context.Context) error
 	if h.pace != nil {
@@ -215,7 +226,8 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	err := options.Apply(ctx, result, pause)
 	switch refused := protocol.AsError(err); {
 	case err != nil && fn.Changes:
-		// A change that was made must not be reported as failed.
+		// The change was made, so the call must not be reported as failed. The client gets the whole list
+		// with a warning.
 		result.Warnings = append(result.Warnings, "The answer could not be filtered and sorted, and is whole.")
 	case refused != nil:
 		return protocol.Failed(refused)
@@ -226,7 +238,8 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	return result
 }
 
-// explain returns the error that the client sees if a call could not be run.
+// explain returns the error for the client if Plugin.Call failed with err. The error contains whether the
+// call was not run, was run, or may have been run.
 func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.Call, id string, err error) *protocol.Error {
 	unknown := func(message string) *protocol.Error {
 		return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
@@ -246,7 +259,8 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 	return unknown(why + " Try again.")
 }
 
-// internal hides a fault behind an id that is also in the log, with cPanel's text.
+// internal returns an error that does not contain err, an internal fault. The client gets cPanel's text and
+// the call's id, with which an operator finds err in the log.
 func internal(id string, err error) *protocol.Error {
 	return &protocol.Error{
 		Kind: protocol.KindInternal, Message: "The request failed. (Error ID: " + id + ")", Err: err,
@@ -265,7 +279,8 @@ func (h *Host) report(ctx context.Context, e Event, result *protocol.Result, too
 		"api", int(e.API), "module", protocol.Clip(e.Module, 64), "func", protocol.Clip(e.Func, 64), "result", kind, "cause", cause, "took", took)
 }
 
-// shown returns the arguments that may be logged: those that the function describes, without secrets.
+// shown returns the arguments that may be logged: only those that the description of the function contains,
+// with secrets masked and long values truncated.
 func shown(fn protocol.Function, args protocol.Args) map[string]string {
 	out := make(map[string]string)
 	for _, p := range fn.Params {
@@ -282,5 +297,5 @@ func shown(fn protocol.Function, args protocol.Args) map[string]string {
 	return out
 }
 
-// newID returns a call's id: six letters and digits, like cPanel's error ids.
+// newID returns a random id for a call: six letters and digits, like the error ids of cPanel.
 func newID() string { return strings.ToLower(rand.Text()[:6]) }

@@ -10,13 +10,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// StaticModules is a plugin with a module list that is known without starting it.
+// StaticModules is implemented by a plugin that can list the names of its modules without being started.
 type StaticModules interface {
-	// Serves returns the modules that the plugin can serve, or nil if only the plugin itself knows them.
+	// Serves returns the names of all modules that the plugin may serve, or nil if the plugin must be started
+	// to find out.
 	Serves() []string
 }
 
-// serves returns the modules that a plugin can serve, or nil if only the plugin itself knows them.
+// serves returns the names of all modules that p may serve, or nil if p must be started to find out.
 func serves(p Plugin) []string {
 	if known, ok := p.(StaticModules); ok {
 		return known.Serves()
@@ -24,12 +25,12 @@ func serves(p Plugin) []string {
 	return nil
 }
 
-// BackoffError is returned for a plugin that stopped so often that it is not started for a while. Calls fail
-// with it and ErrNotRun in the meantime.
+// BackoffError reports that a plugin stopped several times in a row and is not started again until some time
+// has passed. Until then calls fail with an error that wraps both BackoffError and ErrNotRun.
 type BackoffError struct {
-	Times int           // How often it stopped in a row.
-	For   time.Duration // How long until it starts again.
-	Err   error         // Why it stopped last.
+	Times int           // How often the plugin stopped in a row.
+	For   time.Duration // Time until the plugin may be started again.
+	Err   error         // Why the plugin stopped the last time.
 }
 
 func (r *BackoffError) Error() string {
@@ -38,7 +39,8 @@ func (r *BackoffError) Error() string {
 
 func (r *BackoffError) Unwrap() error { return r.Err }
 
-// unavailable returns the error for a module that can't be reached.
+// unavailable returns the error for the client if module can't be reached because of err. The call was not
+// run.
 func unavailable(module string, err error) *protocol.Error {
 	message := "The " + module + " module is not available at the moment and nothing was changed. Try again later."
 	var resting *BackoffError
@@ -49,14 +51,14 @@ func unavailable(module string, err error) *protocol.Error {
 	return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}
 }
 
-// found is a function with its plugin.
+// found is the description of a function and the plugin that serves it.
 type found struct {
 	plugin   Plugin
 	function protocol.Function
 }
 
-// find looks up a call's function in the descriptions of the plugins. Names of modules and functions are
-// case-sensitive, as in cPanel's documentation.
+// find looks up the function of call in the descriptions of the modules of all plugins. The first plugin with
+// the module wins. Names of modules and functions are case-sensitive, as in cPanel's documentation.
 func find(ctx context.Context, plugins []Plugin, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
 	for _, p := range plugins {
@@ -81,20 +83,21 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 		}
 	}
 	if unreachable != nil {
-		// The module may belong to the plugin that can't be reached.
+		// The module may belong to the plugin that did not return its descriptions, so the answer must not be
+		// that the module does not exist.
 		return found{}, unavailable(call.Module, unreachable)
 	}
 	return found{}, protocol.NewError(protocol.KindNoModule, "No module "+call.Module+".")
 }
 
-// UnavailablePlugin is a plugin that can't be asked for its modules.
+// UnavailablePlugin is a plugin that failed to return the descriptions of its modules.
 type UnavailablePlugin struct {
-	Modules []string // The modules that it would serve; nil if only the plugin itself knows them.
+	Modules []string // Names of its modules; nil if they are not known.
 	Err     error
 }
 
-// Modules returns the descriptions of all modules that the account can call, and the plugins that can't be
-// reached. A broken plugin does not hide the others.
+// Modules returns the descriptions of all modules that the plugins serve for account. A plugin that fails
+// does not hide the others: it is returned in missing.
 func (h *Host) Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []UnavailablePlugin) {
 	plugins, leave := h.enter()
 	defer leave()

@@ -1,4 +1,4 @@
 package host
 
-// Version is the version of this release. A suffix ~dev marks a version that was not released.
+// Version is the version of this release. The suffix ~dev marks a version that is not released yet.
 const Version = "0.1.0~dev"

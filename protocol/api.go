@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
-// API is one of cPanel's call conventions. The zero value is not an API.
+// API is one of cPanel's three call conventions. The zero value is not a valid API.
 type API int
 
 const (
 	// API1 takes positional arguments and returns printed text.
 	API1 API = 1
-	// API2 takes named arguments and returns a list of records.
+	// API2 takes named arguments and returns a list of records (objects with named fields).
 	API2 API = 2
-	// UAPI takes named arguments and returns any value with a status; its number on
-	// the wire is 3.
+	// UAPI takes named arguments and returns any value, with a status. On the wire its number is 3.
 	UAPI API = 3
 )
 
-// ParseAPI parses the spellings that clients send: "1", "2", "3" and "uapi".
+// ParseAPI parses the version of an API as clients write it: "1", "2", "3" or "uapi", in upper or lower case.
 func ParseAPI(s string) (API, error) {
 	switch strings.ToLower(s) {
 	case "1":
@@ -31,7 +30,7 @@ func ParseAPI(s string) (API, error) {
 	return 0, fmt.Errorf("apiversion: %.20q is not one of 1, 2, 3 and uapi", s)
 }
 
-// String returns the API's name for people.
+// String returns the name of the API for messages, such as "API 2".
 func (a API) String() string {
 	switch a {
 	case API1:

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Number is a number in the client's spelling, so that no digit is lost.
+// Number is a number as the client wrote it, in decimal text. Unlike float64, it loses no digits.
 type Number string
 
-// Args are a call's arguments: named for API 2 and UAPI, positional for API 1. A value is nil, string,
-// Number, bool, []any or map[string]any; a string holds the client's bytes. Arguments contain passwords, so
-// fmt and slog print only the names of Args.
+// Args contains the arguments of a call: named for API 2 and UAPI, positional for API 1. A value is nil,
+// string, Number, bool, []any or map[string]any; a string contains exactly the bytes that the client sent.
+// Arguments may contain passwords, so fmt and slog print only the names of the arguments.
 type Args struct {
 	Named      map[string]any
 	Positional []any
 }
 
-// Names returns the names of the named arguments in order.
+// Names returns the sorted names of the named arguments.
 func (a Args) Names() []string {
 	names := make([]string, 0, len(a.Named))
 	for name := range a.Named {
@@ -28,12 +28,13 @@ func (a Args) Names() []string {
 	return names
 }
 
-// Format prints the names and never a value, whatever the verb.
+// Format prints the names of the arguments and the number of positional arguments, for every verb. It never
+// prints a value.
 func (a Args) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "[%s +%d]", strings.Join(a.Names(), " "), len(a.Positional))
 }
 
-// LogValue logs the names and never a value.
+// LogValue returns the same text as Format, so that logs contain no value.
 func (a Args) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprint(a))
 }

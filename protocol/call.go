@@ -2,59 +2,63 @@ package protocol
 
 import "slices"
 
-// Call is a function to run, with its arguments.
+// Call is a request to run a function, with the function's arguments.
 type Call struct {
 	API    API
 	Module string
 	Func   string
 	Args   Args
-	// Expand means that the call came as a tag: variables in its arguments are expanded.
+	// Expand is true if the call came as a tag: the host then expands the variables in its arguments.
 	Expand bool
-	// Quoted means that the call came as a URL: double quotes around a value, as the documentation prints
-	// them, do not belong to the value. Secrets are taken byte for byte.
+	// Quoted is true if the call came as a URL. cPanel's documentation prints values in URLs in double
+	// quotes, so the host removes double quotes around a value. Secrets keep their quotes, because a password
+	// may contain them.
 	Quoted bool
-	// ReadOnly means that the call came in a way that must not change anything.
+	// ReadOnly is true if the call came in a way that must not change anything, such as an HTTP GET request.
+	// The host then rejects functions that change something, and open functions.
 	ReadOnly bool
 }
 
-// Role is the caller's relation to an account. Functions name the roles that may call them; all other roles
-// are rejected.
+// Role is the relation of a caller to the account. Each function lists the roles that may call it, and the
+// host rejects callers with any other role.
 type Role string
 
 const (
-	// RoleAccount is the account's owner.
+	// RoleAccount is the role of the account's owner.
 	RoleAccount Role = "account"
-	// RoleMailbox is a mailbox user, as in webmail.
+	// RoleMailbox is the role of the user of a mailbox of the account, for example in webmail.
 	RoleMailbox Role = "mailbox"
-	// RoleMailServer is the mail server, which asks about mailboxes.
+	// RoleMailServer is the role of the mail server, which queries mailboxes.
 	RoleMailServer Role = "mailserver"
-	// RoleAdmin is the operator of the host.
+	// RoleAdmin is the role of the operator of the host.
 	RoleAdmin Role = "admin"
 )
 
-// Account is a hosting account. It decides what a call may access.
+// Account is a hosting account, which corresponds to a system user. The account determines which files,
+// domains and features a call may access.
 type Account struct {
 	Name    string
-	UID     int      // The system user's; the account's files belong to it.
-	GID     int      // The system user's primary group.
-	Home    string   // Absolute path.
-	Domains []string // Lower case; the main domain first.
-	// Suspended accounts can't make calls.
+	UID     int      // The uid of the system user that owns the account's files.
+	GID     int      // The primary group of that system user.
+	Home    string   // The account's home directory, an absolute path.
+	Domains []string // In lower case; the main domain comes first.
+	// Suspended is true if the account is suspended. The host rejects the calls of a suspended account.
 	Suspended bool
-	// Features are the account's features; nil means all.
+	// Features lists the features that the account may use. Nil means all features; an empty list means none.
 	Features []string
-	// Data are further facts about the account, with the upper-case keys of cPanel's users file: PLAN, OWNER,
-	// THEME, LOCALE, CONTACTEMAIL, IP and others.
+	// Data contains further properties of the account. The keys are the upper-case keys of cPanel's users
+	// file: PLAN, OWNER, THEME, LOCALE, CONTACTEMAIL, IP and others.
 	Data map[string]string
 }
 
-// HasFeature reports whether the account has a feature.
+// HasFeature reports whether the account may use the feature called name.
 func (a Account) HasFeature(name string) bool {
 	return a.Features == nil || slices.Contains(a.Features, name)
 }
 
-// HasFeature reports whether the caller may use a feature. A caller with limited features may use only those,
-// and so may not call functions without a feature either.
+// HasFeature reports whether the caller may call a function that requires the feature called name; "" means
+// that the function requires no feature. If the caller's Features is not nil, only functions with a listed
+// feature are allowed, so that a function without a feature is rejected.
 func (c Caller) HasFeature(name string) bool {
 	if c.Features != nil && !slices.Contains(c.Features, name) {
 		return false
@@ -62,7 +66,7 @@ func (c Caller) HasFeature(name string) bool {
 	return name == "" || c.Account.HasFeature(name)
 }
 
-// MainDomain returns the account's main domain, or "" if it has none.
+// MainDomain returns the first domain of the account, or "" if the account has no domain.
 func (a Account) MainDomain() string {
 	if len(a.Domains) == 0 {
 		return ""
@@ -70,14 +74,16 @@ func (a Account) MainDomain() string {
 	return a.Domains[0]
 }
 
-// Caller is the account for which a call runs, and how the host identified it.
+// Caller identifies the caller of a call: the account for which the call runs, the role, and how the call reached
+// the host.
 type Caller struct {
 	Account Account
 	Role    Role
-	// Mailbox is the address of the mailbox user; "" for other roles.
+	// Mailbox is the address of the mailbox if Role is RoleMailbox, otherwise "".
 	Mailbox string
-	// Features limits the account's features for this caller; nil means no limit.
+	// Features restricts this caller to a subset of the account's features, for example because of a token.
+	// Nil means no restriction.
 	Features []string
-	Door     string // The front door, such as "socket", "stdio", "cpanel", "whm", "webmail" or "dovecot". For logs.
-	From     string // The origin of the call: a peer's uid and pid, or an address. For logs.
+	Door     string // The front door: socket, cpanel, webmail etc. For logs.
+	From     string // The peer's uid and pid, or its address. For logs.
 }

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Check validates a call's arguments against f's parameters and returns the arguments for f: only its own
-// parameters, numbers as text, secrets wrapped. Unknown arguments are dropped, as cPanel ignores them, unless
-// f is open. The error names the parameter.
+// Check validates the arguments of a call against the parameters of f, and returns the arguments that the
+// function receives. These contain only parameters of f, by name, also for API 1; numbers become text, and
+// the values of secrets become type Secret. Other arguments are dropped, as in cPanel, except that an open
+// function of API 2 or UAPI receives them unchanged. An error names the parameter that is wrong.
 func (f Function) Check(args Args) (Args, *Error) {
 	if f.API == API1 {
 		return f.checkPositional(args)
@@ -37,8 +38,9 @@ func (f Function) Check(args Args) (Args, *Error) {
 	return out, nil
 }
 
-// Unquote removes double quotes around values, as the documentation prints them in URLs. Values that may be
-// secret stay byte for byte: secrets, nested values, and undescribed arguments of an open function.
+// Unquote removes double quotes around the values of arguments from a URL, because cPanel's documentation
+// prints values in URLs in quotes. Values that may contain a secret are not changed: parameters of type
+// TypeSecret and TypeAny, and arguments that an open function does not describe.
 func (f Function) Unquote(named map[string]any) map[string]any {
 	out := make(map[string]any, len(named))
 	for name, value := range named {
@@ -51,7 +53,7 @@ func (f Function) Unquote(named map[string]any) map[string]any {
 	return out
 }
 
-// takesBytes reports whether a parameter's value is taken byte for byte.
+// takesBytes reports whether Unquote must not change the value of param, because it may contain a secret.
 func (f Function) takesBytes(param string) bool {
 	for _, p := range f.Params {
 		if p.Name == param {
@@ -61,12 +63,13 @@ func (f Function) takesBytes(param string) bool {
 	return f.Open
 }
 
-// names reports whether a parameter is described.
+// names reports whether f describes a parameter called param.
 func (f Function) names(param string) bool {
 	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })
 }
 
-// checkPositional gives API 1's arguments the names of the parameters in order.
+// checkPositional validates the positional arguments of API 1. The first argument belongs to the first
+// parameter, and so on; the result contains the arguments by name.
 func (f Function) checkPositional(args Args) (Args, *Error) {
 	out := Args{Named: make(map[string]any, len(f.Params))}
 	for i, p := range f.Params {
@@ -85,7 +88,8 @@ func (f Function) checkPositional(args Args) (Args, *Error) {
 	return out, nil
 }
 
-// check returns the value for the function, or nil if the argument is absent.
+// check validates the value of an argument and returns the value that the function receives, or nil if the
+// argument is absent.
 func (p Param) check(value any) (any, *Error) {
 	if p.Type == TypeAny {
 		if value == nil && p.Required {
@@ -104,7 +108,7 @@ func (p Param) check(value any) (any, *Error) {
 		if p.Type != TypeFlag {
 			return nil, p.wrong("a boolean")
 		}
-		// The documentation only has 1 and 0, but PHP programs send booleans.
+		// The documentation allows only 1 and 0, but PHP programs send booleans.
 		text = "0"
 		if v {
 			text = "1"

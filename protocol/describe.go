@@ -2,59 +2,64 @@ package protocol
 
 import "fmt"
 
-// Type is the type of a parameter.
+// Type is the type of a parameter. It determines how Check validates the value.
 type Type string
 
 const (
-	// TypeString accepts text. Numbers keep their spelling.
+	// TypeString accepts text. A number is accepted as the text that the client wrote.
 	TypeString Type = "string"
-	// TypeSecret is a string that must never be shown.
+	// TypeSecret accepts text that must never be shown or logged, such as a password. The function receives a
+	// Secret.
 	TypeSecret Type = "secret"
-	// TypeInteger accepts a whole number, as text or as a number.
+	// TypeInteger accepts a whole number in the range of int64, sent as a number or as text.
 	TypeInteger Type = "integer"
-	// TypeFlag accepts 1 and 0.
+	// TypeFlag accepts 1, 0, a boolean, or an empty text.
 	TypeFlag Type = "flag"
-	// TypeAny accepts any value, including nested values.
+	// TypeAny accepts any value, including lists and objects.
 	TypeAny Type = "any"
 )
 
-// Param describes a parameter of a function.
+// Param describes a parameter of a function. Check uses the description.
 type Param struct {
 	Name     string
-	Type     Type // "" means TypeString.
-	Required bool // A missing and an empty argument are both rejected.
+	Type     Type // The empty type means TypeString.
+	Required bool // A missing value is an error; unless TypeAny, so is "".
 	Help     string
 }
 
-// Function describes a function of a module.
+// Function describes a function of a module: its parameters, the roles that may call it, and the process that runs it.
 type Function struct {
 	API     API
 	Name    string
 	Help    string
 	Params  []Param
-	Returns string // A sentence on the data that it returns.
-	Roles   []Role // The roles that may call it. An empty list is a mistake, never "everybody".
-	Changes bool   // It changes something.
-	// Open means that the function also gets undescribed arguments, unchanged. It is for modules that do not
-	// describe their parameters.
+	Returns string // A sentence that describes the returned data.
+	Roles   []Role // The roles that may call the function. It must not be empty.
+	Changes bool   // The function changes something.
+	// Open means that the function receives all arguments, also those without a description in Params, which
+	// are passed unchanged. Modules that do not describe their parameters need it.
 	Open bool
-	// Feature is the feature that the account must have; "" means none.
+	// Feature is the feature that the account must have to call the function; "" means that no feature is
+	// required.
 	Feature string
-	// If a host runs a plugin as a helper and as the account, Before and After mean that the helper runs a
-	// part of the function before and after the account's worker. Only the helper gets the secrets among the
-	// arguments. Shared means that the helper runs the whole function.
+	// Before, After and Shared apply if the host runs a plugin in two processes: as the helper and as a
+	// worker of the account. Before means that the helper runs a stage of the function before the worker's
+	// stage, and After means that the helper runs a stage after it. Only the helper receives the secrets
+	// among the arguments. Shared means that the helper runs the whole function, and no worker of the account
+	// is used.
 	Before, After, Shared bool
 }
 
-// Stage is a part of a function that runs by itself.
+// Stage is a part of a function that runs in a single process, the helper or a worker of the account.
 type Stage string
 
-// The stages.
+// The stages of a function. A function with stages runs Before, Do and After in this order; Before or After
+// may be missing.
 const (
-	Whole  Stage = ""       // The whole function, in a single process.
-	Before Stage = "before" // The helper's first part.
-	Do     Stage = "do"     // The part of the account's worker.
-	After  Stage = "after"  // The helper's last part.
+	Whole  Stage = ""       // The function is not split: a single process runs it.
+	Before Stage = "before" // The helper's stage before the worker's.
+	Do     Stage = "do"     // The stage of the account's worker.
+	After  Stage = "after"  // The helper's stage after the worker's.
 )
 
 // Module describes a module: a named group of functions.
@@ -62,11 +67,11 @@ type Module struct {
 	Name      string
 	Help      string
 	Functions []Function
-	// HelperSettings names the settings that only the helper gets.
+	// HelperSettings lists the names of the settings that only the helper receives.
 	HelperSettings []string
 }
 
-// Validate returns the first mistake in a description.
+// Validate returns an error for the first mistake in the description of a module, or nil.
 func (m Module) Validate() error {
 	if !isName(m.Name) {
 		return fmt.Errorf("module %.40q: a name is a letter followed by letters, digits and _, at most 64", m.Name)
@@ -117,7 +122,7 @@ func (f Function) validate() error {
 	return nil
 }
 
-// isName reports whether s can be the name of a module or a function.
+// isName reports whether s is a valid name of a module or a function.
 func isName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
@@ -131,7 +136,8 @@ func isName(s string) bool {
 	return true
 }
 
-// WithoutSecrets returns args without the values of f's secrets.
+// WithoutSecrets returns a copy of args without the named arguments of type TypeSecret. Positional arguments
+// are not changed.
 func (f Function) WithoutSecrets(args Args) Args {
 	out := Args{Named: make(map[string]any, len(args.Named)), Positional: args.Positional}
 	for name, value := range args.Named {

@@ -1,4 +1,5 @@
-// Package protocol holds the project's vocabulary: a Call by a Caller to a function of an API, its Args, its
-// Result, its Error, and the descriptions of modules. It knows no wire format, no process and no mail, and
-// imports no other package of the project.
+// Package protocol defines the types that all packages of the project share: a Caller makes a Call to a
+// function of an API with Args, and the call returns a Result or an Error. Module and Function describe what
+// a plugin serves. The package depends on no wire format, process or mail code and imports no other package
+// of the project.
 package protocol

@@ -2,48 +2,52 @@ package protocol
 
 import "time"
 
-// The limits of the protocol and of the boundaries. The configuration can change those of sessions and times.
+// Limits of the protocol and of the interfaces to clients and plugins. The configuration can change the
+// limits of sessions and times; the others are fixed.
 const (
-	// MaxFrame limits a frame's payload, in bytes.
+	// MaxFrame is the maximum size of the payload of a frame, in bytes.
 	MaxFrame = 1 << 20
-	// MaxTag limits a deprecated tag, in bytes.
+	// MaxTag is the maximum size of a deprecated tag, in bytes.
 	MaxTag = 16 << 10
-	// MaxLengthDigits limits the length line, in digits.
+	// MaxLengthDigits is the maximum number of digits in the length line of a frame.
 	MaxLengthDigits = 10
-	// MaxDepth limits the nesting of JSON and MessagePack.
+	// MaxDepth is the maximum nesting depth of JSON and MessagePack documents.
 	MaxDepth = 32
-	// MaxNodes limits the values of a MessagePack document.
+	// MaxNodes is the maximum number of values in a MessagePack document, unless another limit is given.
 	MaxNodes = 200_000
-	// MaxResultNodes limits the values of a worker's result: a list of 100,000 records with twenty fields,
-	// whose names are sent once.
+	// MaxResultNodes is the maximum number of values in the result of a worker. It allows a list of 100,000
+	// records with twenty fields each, because the names of the fields are sent only once for the whole list.
 	MaxResultNodes = 2_500_000
-	// MaxAnswerNodes limits the values of an answer in a MessagePack session, in which each record repeats
-	// the names of its fields.
+	// MaxAnswerNodes is the maximum number of values in an answer of a MessagePack session. It is larger than
+	// MaxResultNodes, because there each record repeats the names of its fields.
 	MaxAnswerNodes = 2 * MaxResultNodes
-	// MaxFrameNodes limits the values and keys of a frame's JSON: each byte can need fifty bytes of memory
-	// while the call runs.
+	// MaxFrameNodes is the maximum number of keys and values in the JSON of a frame. Without it, a frame full
+	// of tiny values could need about fifty bytes of memory for each byte of the frame while the call runs.
 	MaxFrameNodes = 20_000
-	// MaxAnswer limits the JSON of an answer, in bytes.
+	// MaxAnswer is the maximum size of an answer, in bytes, in JSON and after conversion to XML.
 	MaxAnswer = 64 << 20
-	// MaxDescription limits a plugin's description, in bytes.
+	// MaxDescription is the maximum size of the description of its modules that a plugin returns, in bytes.
 	MaxDescription = 1 << 20
-	// MaxText limits a worker's text that is shown or logged, in bytes.
+	// MaxText is the maximum size of a worker's text in messages and logs, in bytes. Longer texts are
+	// truncated.
 	MaxText = 2 << 10
-	// MaxWorkerMessage limits a message to or from a worker, in bytes.
+	// MaxWorkerMessage is the maximum size of a message between the host and a worker, in either direction,
+	// in bytes.
 	MaxWorkerMessage = 16 << 20
-	// MaxSocketPath is the longest path of a UNIX socket on Linux, in bytes.
+	// MaxSocketPath is the maximum length of the path of a UNIX socket on Linux, in bytes.
 	MaxSocketPath = 107
-	// MaxSessions and MaxAccountSessions limit the sessions at once.
+	// MaxSessions is the maximum number of concurrent sessions of the host, and MaxAccountSessions that of an
+	// account.
 	MaxSessions        = 4096
 	MaxAccountSessions = 256
 
-	// FrameTimeout limits the time from a frame's first byte to its last.
+	// FrameTimeout is the maximum time from the first byte of a frame to its last byte.
 	FrameTimeout = 30 * time.Second
-	// IdleTimeout limits the time between frames.
+	// IdleTimeout is the maximum time that a session may wait for the next frame.
 	IdleTimeout = time.Hour
-	// CallTimeout limits a call.
+	// CallTimeout is the maximum time of a call.
 	CallTimeout = 60 * time.Second
-	// WorkerStartTimeout limits a worker's start, and WorkerKillTimeout its end.
+	// WorkerStartTimeout is the maximum time for the start of a worker, and WorkerKillTimeout for its exit.
 	WorkerStartTimeout = 5 * time.Second
 	WorkerKillTimeout  = 2 * time.Second
 )

@@ -1,17 +1,18 @@
 package protocol
 
-// Result is the outcome of a call, before an envelope gives it an API's form.
+// Result is the outcome of a call, independent of the API. Package envelope encodes it in the form of an API.
 type Result struct {
-	// Data is the data: for API 2 a []any of records, for UAPI any value, for API 1 the printed text. Values
-	// are nil, string, bool, int64, uint64, float64, []any and map[string]any.
+	// Data is the data that the function returned: a []any of records for API 2, any value for UAPI, and the
+	// printed text for API 1. The types of the values are nil, string, bool, int64, uint64, float64, []any
+	// and map[string]any.
 	Data     any
-	Messages []string       // Informational.
-	Warnings []string       // Problems that did not stop the call.
+	Messages []string       // Messages for information.
+	Warnings []string       // Problems despite which the call succeeded.
 	Metadata map[string]any // UAPI's metadata; nil means none.
-	// Paginate describes the page if the list was paged, otherwise it is nil.
+	// Paginate describes the page if the list was paged; otherwise it is nil.
 	Paginate map[string]any
-	Err      *Error // Nil on success; otherwise Data has no meaning.
+	Err      *Error // Nil on success. If set, Data has no meaning.
 }
 
-// Failed returns a result with err.
+// Failed returns the Result of a call that failed with err.
 func Failed(err *Error) *Result { return &Result{Err: err} }

@@ -5,27 +5,28 @@ import (
 	"log/slog"
 )
 
-// Secret is text that must never be shown, such as a password that a person typed. fmt, slog and the text
-// encoders print it as [secret]; only Reveal returns the text.
+// Secret contains text that must never be shown, such as a password. fmt, slog and encoders of text, such as
+// encoding/json, print it as [secret]. Only Reveal returns the text.
 type Secret struct{ text string }
 
 // NewSecret wraps text.
 func NewSecret(text string) Secret { return Secret{text: text} }
 
-// Reveal returns the text, for hashing and comparing.
+// Reveal returns the secret text. It is meant for hashing, comparing, and sending the text to a plugin or
+// host.
 func (s Secret) Reveal() string { return s.text }
 
-// Len returns the number of bytes.
+// Len returns the length of the secret text in bytes.
 func (s Secret) Len() int { return len(s.text) }
 
-// Format prints [secret], whatever the verb.
+// Format prints [secret] for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[secret]")) }
 
 // String returns [secret].
 func (s Secret) String() string { return "[secret]" }
 
-// LogValue logs [secret].
+// LogValue returns [secret], so that slog does not log the text.
 func (s Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
 
-// MarshalText encodes [secret], so that no encoder can leak the text.
+// MarshalText returns [secret], so that encoders such as encoding/json do not write the text.
 func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }

@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// Clip shortens a text to at most limit bytes before it is logged or shown. It never cuts inside a rune: an
-// ellipsis marks the cut, and a question mark stands for bytes that are not UTF-8.
+// Clip truncates a text to at most limit bytes, before the text is logged or shown. It does not cut inside a
+// character, adds "…" after a cut, and replaces bytes that are not UTF-8 by "?".
 func Clip(text string, limit int) string {
 	if len(text) <= limit {
 		return strings.ToValidUTF8(text, "?")
 	}
-	for limit > 0 && text[limit]&0xc0 == 0x80 { // The middle of a rune, if the text is valid.
+	for limit > 0 && text[limit]&0xc0 == 0x80 { // Moves back to the start of a character.
 		limit--
 	}
 	return strings.ToValidUTF8(text[:limit], "?") + "…"
 }
 
-// ScalarText returns a scalar value as cPanel's answers spell it: booleans are 1 and 0, and numbers have no
-// exponent. It returns false for nil, lists and maps.
+// ScalarText returns a string, number or boolean as text, in the form that cPanel's answers use: booleans are
+// 1 and 0, and numbers are written without an exponent. For nil, lists, maps and other types, it returns
+// false.
 func ScalarText(value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
@@ -45,8 +46,8 @@ func ScalarText(value any) (string, bool) {
 	return "", false
 }
 
-// WholeNumber returns a value of a worker's answer as an integer. A number beyond the range of int64 is
-// lowered to 2^62. It returns false if the value is not a whole number.
+// WholeNumber converts a value from a worker's answer to int64. It returns false if the type of the value is
+// not an integer type. An unsigned integer larger than 2^62 becomes 2^62, so that it can't overflow.
 func WholeNumber(value any) (int64, bool) {
 	switch n := value.(type) {
 	case int:

@@ -1,4 +1,5 @@
-// Command cpapi2 runs a function of API 2 for an account and prints the answer.
+// Command cpapi2 runs a function of API 2 for an account and prints the answer, like the command cpapi2 of
+// cPanel.
 package main
 
 import (

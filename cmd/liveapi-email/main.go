@@ -1,5 +1,5 @@
-// Command liveapi-email is the plugin that serves the modules Email and PasswdStrength. The host starts it.
-// If a person starts it, it prints a message and exits.
+// Command liveapi-email is the plugin that serves the modules Email and PasswdStrength. Only the host starts
+// it: if a person runs the program, it prints a message and exits.
 package main
 
 import (

@@ -1,7 +1,8 @@
-// Command liveapi-pam asks PAM whether a password is right. It is a program of its own so that the host does
-// not load PAM's libraries. It reads the name of the service, the name of the user and the password from
-// standard input, each with a NUL byte at its end. It exits with 0 if the password is right, 1 if it is
-// wrong, and 2 with a message on standard error if PAM could not decide.
+// Command liveapi-pam asks PAM whether a password is correct. It is a separate program so that the host does
+// not load PAM's libraries. Standard input contains the name of the PAM service, the name of the user and the
+// password, each terminated by a NUL byte. The exit status is 0 if PAM accepts the password, 1 if PAM rejects
+// the password or the account, and 2, with a message on standard error, if PAM could not decide or the input
+// is invalid.
 package main
 
 import (
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxInput limits the input, in bytes.
+// maxInput is the maximum size of the input, in bytes.
 const maxInput = 4 << 10
 
 func main() { os.Exit(run(os.Stdin, os.Stderr)) }
@@ -23,7 +24,8 @@ func run(in io.Reader, log io.Writer) int {
 		_, _ = fmt.Fprintln(log, "liveapi-pam: "+err.Error())
 		return 2
 	}
-	// The process holds a password for a moment, so it must not be dumped or traced.
+	// While the process holds the password in memory, no other process of its user may trace it, and it must
+	// not write a core dump.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail(err)
 	}

@@ -18,17 +18,17 @@ const (
 	pamAuthErr    = 7
 	pamUserUnkn   = 10
 	pamMaxTries   = 11
-	pamTokenOld   = 12 // The password has expired. There is no person to ask for a new password.
+	pamTokenOld   = 12 // The password expired; nobody can enter a new one.
 	pamExpired    = 13
 	pamConvErr    = 19
 	pamSilent     = 0x8000
-	pamDisallow   = 0x1 // Rejects empty passwords.
+	pamDisallow   = 0x1 // PAM rejects empty passwords.
 )
 
 type message struct {
 	style int32
 	_     int32
-	_     *byte // The text, for people.
+	_     *byte // The text of the prompt, not used.
 }
 
 type response struct {
@@ -42,7 +42,7 @@ type conversation struct {
 	_    unsafe.Pointer
 }
 
-// library are the functions of libpam and libc that are used.
+// library contains the functions of libpam and libc that this program calls, loaded without cgo.
 type library struct {
 	start   func(service, user string, conv *conversation, handle *unsafe.Pointer) int32
 	auth    func(handle unsafe.Pointer, flags int32) int32
@@ -71,8 +71,9 @@ func load() (library, error) {
 	return l, nil
 }
 
-// answer returns PAM's conversation function: it answers each hidden question with the password and ignores
-// all other messages. PAM frees the answers.
+// answer returns PAM's conversation function, through which PAM asks for the password. The function answers
+// each hidden prompt with the password, ignores texts and error messages, and reports an error for any other
+// prompt. The answers are allocated with calloc, because PAM frees them.
 func (l library) answer(password []byte) uintptr {
 	return purego.NewCallback(func(count int32, messages **message, out **response, _ unsafe.Pointer) uintptr {
 		if count <= 0 || count > 32 {
@@ -104,8 +105,9 @@ func (l library) answer(password []byte) uintptr {
 	})
 }
 
-// authenticate asks PAM about the password and then about the account: an expired account, or one with an
-// expired password, is rejected.
+// authenticate asks PAM to verify the password and then the state of the account. An expired account and an
+// expired password are rejected, which returns false without an error. An error means that PAM could not
+// decide.
 func authenticate(service, user string, password []byte) (bool, error) {
 	l, err := load()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command liveapi-script is the plugin that serves a module written as a script. The host starts a process
-// for each script module and account.
+// Command liveapi-script is the plugin that runs a module written as a script. The host starts a separate
+// process of liveapi-script for each script module and account.
 package main
 
 import (

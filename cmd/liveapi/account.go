@@ -32,7 +32,7 @@ func accountCommand() *cobra.Command {
 	return cmd
 }
 
-// importOptions are the options of the command.
+// importOptions are the options of "liveapi account import".
 type importOptions struct {
 	config, name, home, users string
 	dryRun                    bool
@@ -70,13 +70,14 @@ rejected before anything is written.`,
 	return cmd
 }
 
-// owner is the user that owns an account's files.
+// owner is the system user to which an account's files belong.
 type owner struct {
 	uid, gid int
 	home     string
 }
 
-// ownerOf returns the owner of the account's files. In server mode this is the system user.
+// ownerOf returns the owner of an account's files: in server mode the system user called name, otherwise the
+// user that runs this command. home is set only in server mode.
 func ownerOf(c *config.Config, name string) (owner, error) {
 	if c.Mode != config.Server {
 		return owner{uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -85,7 +86,7 @@ func ownerOf(c *config.Config, name string) (owner, error) {
 	if err != nil {
 		return owner{}, fmt.Errorf("the system user %s must exist first: %w", name, err)
 	}
-	uid, _ := strconv.Atoi(u.Uid) // Numbers, on Linux.
+	uid, _ := strconv.Atoi(u.Uid) // On Linux, both ids are numbers.
 	gid, _ := strconv.Atoi(u.Gid)
 	return owner{uid: uid, gid: gid, home: u.HomeDir}, nil
 }
@@ -195,7 +196,8 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	return register(out, registry, plan.Account, file)
 }
 
-// report prints the mailboxes of each domain.
+// report prints the number of mailboxes of each domain, and whether the account is suspended. With dryRun, it
+// also prints what would be registered.
 func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, own owner, dryRun bool) error {
 	s := files.NewFor(home, own.uid, own.gid)
 	for _, domain := range a.Domains {
@@ -215,7 +217,8 @@ func report(ctx context.Context, out io.Writer, a cpmove.Account, home string, o
 	return nil
 }
 
-// registration validates an imported account and returns its file. It writes nothing.
+// registration validates an imported account and returns the registry and the account file to register in it.
+// It writes nothing.
 func registration(c *config.Config, a cpmove.Account, home string) (r account.Registry, f account.File, err error) {
 	if r, err = accounts.Registry(c); err != nil {
 		return r, f, err

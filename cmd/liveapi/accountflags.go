@@ -13,31 +13,33 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// hostSocketFlag tells this program which host to use when it runs itself again as an account.
+// hostSocketFlag is a hidden option. When root's process runs this program again as an account, the option
+// passes the path of the host's socket to the new process.
 const hostSocketFlag = "host-socket"
 
-// accountFlags are the options of every command that works for an account.
+// accountFlags are the options of every command that runs calls for an account.
 type accountFlags struct{ name, path, socket string }
 
 func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a running host")
-	_ = cmd.Flags().MarkHidden(hostSocketFlag) // The flag exists.
+	_ = cmd.Flags().MarkHidden(hostSocketFlag) // Fails only for an unknown flag.
 }
 
-// opened is a way to run calls for an account.
+// opened is the host on which a command runs its calls, and the account for which they run.
 type opened struct {
 	doer    session.Doer
-	socket  string // The socket of the running host; "" if the host is in this process.
+	socket  string // The running host's socket; "" for a host in this process.
 	account protocol.Account
 	log     *slog.Logger
 	close   func()
 }
 
-// open returns the host to use: on a server with many accounts the running host, otherwise a host of the
-// account in this process. The caller closes it. If root calls it on a server, open runs this program again
-// as the account and returns its exit status as an error.
+// open returns the host on which a command runs its calls: in server mode the running host, in personal mode
+// a new host in this process. The caller must call close. If root runs the command in server mode, open
+// returns no host: it runs this program again as the account, waits for that process, and returns its exit
+// status as an error of type exitStatus.
 func (f *accountFlags) open() (*opened, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if f.socket != "" {

@@ -15,7 +15,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// accountTool returns a command on accounts. It loads the configuration.
+// accountTool returns a subcommand that manages accounts. The subcommand loads the configuration and calls
+// do, with words for the arguments of the command line.
 func accountTool(use, short string, words cobra.PositionalArgs, do func(c *config.Config, words []string, out io.Writer) error) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{

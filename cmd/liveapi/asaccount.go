@@ -17,12 +17,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// On a server with many accounts, the tools use the running host with its workers, its limits and its audit
-// log. They start no host as an account: other programs of the account could reach into it, and into what
-// root has read.
+// On a server with many accounts, the tools use the running host, with its workers, its limits and its audit
+// log. They never start a host with an account's uid: other processes of the same user could manipulate that
+// host, and could read what root has read into its memory.
 
-// hostAccount returns the account that --user names if root runs the command, otherwise the running user's
-// account.
+// hostAccount returns the account for which a command runs in server mode. Root must name the account with
+// --user. For any other user it is the user's own account, and --user may not name another account.
 func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 	if os.Geteuid() == 0 {
 		if name == "" {
@@ -44,7 +44,7 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 	return account.SystemUser(u.Username)
 }
 
-// requireHost returns an error if no host serves the account on the configured socket.
+// requireHost returns an error if no host accepts a connection from the account on the configured socket.
 func requireHost(c *config.Config, a protocol.Account) error {
 	var err error
 	if os.Geteuid() == 0 {
@@ -65,7 +65,8 @@ func closeAfter(conn interface{ Close() error }, err error) error {
 	return conn.Close()
 }
 
-// runOnHost lets root run a program as an account, with the socket of the running host.
+// runOnHost runs a program with the socket of the running host in its environment. If root runs the command,
+// the program runs as the account called name, otherwise as the running user.
 func runOnHost(c *config.Config, name string, words []string) error {
 	a, err := hostAccount(c, name)
 	if err != nil {
@@ -80,15 +81,16 @@ func runOnHost(c *config.Config, name string, words []string) error {
 	return executeAs(a, words, socketEnv(c.Socket))
 }
 
-// selfOnHost runs this program again as an account, with the same arguments, and with the host's socket
-// instead of a configuration: the account may not be allowed to read the configuration.
+// selfOnHost runs this program again as the given account, with the same arguments. The new process gets the
+// path of the host's socket in place of a configuration, because the account may not be allowed to read the
+// configuration.
 func selfOnHost(c *config.Config, a protocol.Account, args []string) error {
 	words := append([]string{"/proc/self/exe", args[0], "--" + hostSocketFlag + "=" + c.Socket}, args[1:]...)
 	return executeAs(a, words, nil)
 }
 
-// executeAs runs a program as an account, with the account's environment and with a session and a terminal of
-// its own.
+// executeAs runs a program as an account, with a clean environment. The program gets a session and a terminal
+// of its own, so that it can't inject input into root's terminal.
 func executeAs(a protocol.Account, words, env []string) error {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -99,13 +101,15 @@ func executeAs(a protocol.Account, words, env []string) error {
 	defer func() { stop() }()
 	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	return statusOf(terminal.Run(cmd, streams, a.UID, func(p *os.Process) {
-		// The program gets keys from its own terminal.
+		// The program has its own terminal and does not receive signals from ours, so every signal is
+		// forwarded.
 		stop = forwardSignals(p, func(os.Signal) bool { return false })
 	}))
 }
 
-// environmentOf returns the environment of a program that root runs as an account: the account's own, with
-// the terminal type and the locale of the caller.
+// environmentOf returns the environment of a program that root runs as an account. HOME, USER and similar
+// variables are those of the account. Only the terminal type, the locale and the time zone are copied from
+// root's environment.
 func environmentOf(a protocol.Account) []string {
 	env := []string{
 		"HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name, "SHELL=/bin/sh",

@@ -57,7 +57,8 @@ get no pages.`,
 	return cmd
 }
 
-// listenLoopback listens on an address that only this machine can reach.
+// listenLoopback listens on a loopback address and rejects every other address, so that other machines can't
+// connect.
 func listenLoopback(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

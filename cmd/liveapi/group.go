@@ -8,7 +8,7 @@ import (
 	"github.com/liveapid/liveapid/host/admin"
 )
 
-// group returns a command that has only subcommands.
+// group returns a command that only groups subcommands. Without a subcommand it prints its help.
 func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.ArbitraryArgs}
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {

@@ -20,7 +20,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 )
 
-// emailSettings returns the settings of the Email plugin in a configuration.
+// emailSettings returns the settings of the Email plugin from the configuration.
 func emailSettings(c *config.Config) (email.Settings, error) {
 	for _, p := range c.Plugins {
 		if filepath.Base(p.Path) == "liveapi-email" {
@@ -30,7 +30,7 @@ func emailSettings(c *config.Config) (email.Settings, error) {
 	return email.Settings{}, errors.New("the configuration names no plugin liveapi-email")
 }
 
-// mailFlags are the options of dovecot and postfix.
+// mailFlags are the options of the commands "liveapi dovecot" and "liveapi postfix".
 type mailFlags struct {
 	config, write, mail, owner, queue string
 }
@@ -78,14 +78,16 @@ database's password. Printed files have the password masked; --write writes comp
 	return cmd
 }
 
-// writers are the functions that write a program's configuration for each kind of store.
+// writers contains the functions that generate the configuration of a mail program (Dovecot or Postfix): a
+// function for files in personal mode, for a database, and for files in server mode with many accounts.
 type writers struct {
 	ofFiles func(mailconf.Files) ([]mailconf.File, error)
 	ofSQL   func(mailconf.SQL) ([]mailconf.File, error)
 	ofMany  func(mailconf.Many) ([]mailconf.File, error)
 }
 
-// run prints or writes a program's configuration for the store of the host's configuration.
+// run generates the configuration of a mail program for the store that the host's configuration selects. With
+// --write it writes the files, otherwise it prints them.
 func (f *mailFlags) run(out io.Writer, w writers) error {
 	c, err := config.Find(f.config)
 	if err != nil {
@@ -157,7 +159,7 @@ func (f *mailFlags) forSQL(settings email.Settings, dir string, w writers) ([]ma
 			return nil, admin.Usage(fmt.Errorf("--owner: %w", err))
 		}
 	}
-	uid, _ := strconv.Atoi(owner.Uid) // Numbers, on Linux.
+	uid, _ := strconv.Atoi(owner.Uid) // On Linux, both ids are numbers.
 	gid, _ := strconv.Atoi(owner.Gid)
 	return w.ofSQL(mailconf.SQL{
 		Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
@@ -188,7 +190,8 @@ func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
 			mode = 0o600
 		}
 		path := filepath.Join(dir, file.Name)
-		// The file is created again, so that it does not keep the mode of an older file.
+		// An existing file is removed first. Otherwise the password would be readable for a moment if that
+		// file had a wider mode.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -200,7 +203,7 @@ func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
 			if err != nil {
 				return fmt.Errorf("%s is read by the group %s: %w", path, file.Group, err)
 			}
-			gid, _ := strconv.Atoi(group.Gid) // A number, on Linux.
+			gid, _ := strconv.Atoi(group.Gid) // On Linux, the id is a number.
 			if err := os.Chown(path, 0, gid); err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
-// Command liveapi is the tool of administrators and developers: it writes sandboxes, runs LiveAPI programs,
-// and manages accounts, modules and tokens.
+// Command liveapi is the tool for administrators and developers: it creates sandboxes, runs LiveAPI programs
+// and pages, and manages accounts, modules, mail stores and tokens.
 package main
 
 import (
@@ -17,20 +17,21 @@ import (
 )
 
 func main() {
-	execas.Main() // A host in this process starts workers of other users by this program.
+	execas.Main() // A host in this process uses this program to start workers.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// extra adds commands that only some builds have.
+// extra adds subcommands that exist only in builds with a certain build tag.
 var extra = func(*cobra.Command) {}
 
-// exitStatus ends this program with the exit status of a program that it ran.
+// exitStatus is an error that carries the exit status of a program that this command ran. The command then
+// exits with the same status and prints no message.
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// run returns the exit status: 0 for success, 1 for failure, 2 for wrong usage. liveapi run returns the
-// status of its program.
+// run is the main function of liveapi and returns the exit status: 0 for success, 1 for failure, 2 for wrong
+// usage. Commands that run another program return the status of that program.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use: "liveapi", Short: "Make sandboxes and run LiveAPI programs",
@@ -44,7 +45,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	// Without this, an unknown command would be a failure like any other.
+	// By default, cobra's error for an unknown command would give status 1; wrong usage must give status 2.
 	root.RunE = func(cmd *cobra.Command, words []string) error {
 		if len(words) > 0 {
 			return admin.Usage(fmt.Errorf("unknown command %q", words[0]))

@@ -36,7 +36,8 @@ page's HTTP status is 400 or higher.`,
 			}
 			defer rt.close()
 			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
-			// An interrupt from the terminal also reaches the page's program. This program then cleans up.
+			// After an interrupt, this program must not exit at once: it ends the page and removes the
+			// session. An interrupt from the terminal also reaches the page's program directly.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/"+filepath.Base(file)+"?"+query, nil)
@@ -61,7 +62,8 @@ page's HTTP status is 400 or higher.`,
 	return cmd
 }
 
-// pageEnv returns the part of the environment that a page gets: the paths of libraries.
+// pageEnv returns the environment variables that are passed on to a page: the paths of Perl's and PHP's
+// libraries, the locale and the time zone. Other variables are not passed on.
 func pageEnv() []string {
 	env := []string{}
 	for _, name := range []string{"PERL5LIB", "PHPRC", "LANG", "TZ"} {
@@ -72,7 +74,7 @@ func pageEnv() []string {
 	return env
 }
 
-// answerBuffer holds the answer of a page.
+// answerBuffer is an http.ResponseWriter that stores the answer of a page in memory.
 type answerBuffer struct {
 	header http.Header
 	status int

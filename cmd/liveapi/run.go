@@ -44,13 +44,14 @@ runs PROGRAM as the account, removes the socket, and exits with the program's st
 			return runProgram(c, a, words)
 		},
 	}
-	cmd.Flags().SetInterspersed(false) // Options after the program's name belong to the program.
+	cmd.Flags().SetInterspersed(false) // Options after PROGRAM belong to PROGRAM.
 	cmd.Flags().StringVar(&name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	return cmd
 }
 
-// ownAccount returns the account of personal mode. --user may name no other.
+// ownAccount returns the only account of personal mode. It returns an error if name, from --user, is another
+// account.
 func ownAccount(c *config.Config, name string) (protocol.Account, error) {
 	a, err := daemon.Account(c)
 	if err == nil && name != "" && name != a.Name {
@@ -59,7 +60,8 @@ func ownAccount(c *config.Config, name string) (protocol.Account, error) {
 	return a, err
 }
 
-// encoding returns the encodings that a program may use: MessagePack too, unless the caller wants JSON.
+// encoding returns the value of LIVEAPI_ENCODING for the program that is run: the caller's own value if the
+// variable is set, otherwise "msgpack", which lets the program use MessagePack.
 func encoding() string {
 	if e := os.Getenv("LIVEAPI_ENCODING"); e != "" {
 		return e
@@ -67,7 +69,8 @@ func encoding() string {
 	return "msgpack"
 }
 
-// runProgram runs a program with a private host in personal mode.
+// runProgram runs a program in personal mode. A host in this process serves a private socket until the
+// program ends.
 func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	rt, err := daemon.NewFor(c, a, log)
@@ -75,7 +78,7 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 		return err
 	}
 	defer rt.Close()
-	dir, err := os.MkdirTemp("", "liveapi-run-") // Mode 0700.
+	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
 	if err != nil {
 		return err
 	}
@@ -96,12 +99,14 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	return err
 }
 
-// socketEnv returns the environment variables that name a session's socket.
+// socketEnv returns the environment variables through which a program finds the host's socket and the
+// encoding.
 func socketEnv(socket string) []string {
 	return []string{"CPANEL_CONNECT_SOCKET=" + socket, "CPANEL_PHPCONNECT_SOCKET=" + socket, "LIVEAPI_ENCODING=" + encoding()}
 }
 
-// execute runs a program as the running user and forwards signals to it.
+// execute runs a program as the running user, with this program's standard streams, and forwards signals to
+// it. Its error contains the program's exit status.
 func execute(words, env []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -113,8 +118,8 @@ func execute(words, env []string) error {
 	return statusOf(cmd.Wait())
 }
 
-// forwardSignals forwards this program's signals to the program that it runs, except signals for which skip
-// returns true because both programs got them.
+// forwardSignals forwards the signals that this process receives to another process, until stop is called.
+// Signals for which skip returns true are not forwarded, because the other process received them too.
 func forwardSignals(to *os.Process, skip func(os.Signal) bool) (stop func()) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -131,7 +136,8 @@ func forwardSignals(to *os.Process, skip func(os.Signal) bool) (stop func()) {
 	}
 }
 
-// fromTerminal reports whether the terminal also sent the signal to the program.
+// fromTerminal reports whether a signal probably came from a key of the terminal. The terminal sends such a
+// signal to its whole foreground process group, so the program that is run also received it.
 func fromTerminal(s os.Signal) bool {
 	if s != os.Interrupt && s != syscall.SIGQUIT {
 		return false
@@ -140,7 +146,8 @@ func fromTerminal(s os.Signal) bool {
 	return err == nil && foreground == unix.Getpgrp()
 }
 
-// statusOf returns the exit status for a program's end. A signal has the status that shells use.
+// statusOf converts the error of exec.Cmd.Wait to an exitStatus. If a signal ended the program, the status is
+// 128 plus the signal's number, as in shells. Any other error is returned unchanged.
 func statusOf(err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {

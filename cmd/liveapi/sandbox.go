@@ -38,7 +38,8 @@ all directories above it, so that no other user can change the programs that roo
 			if err != nil {
 				return err
 			}
-			// The path becomes a field of the file passwd and part of a comment.
+			// The path is written into a field of the file passwd and into a comment of the configuration, so
+			// a ':' or a newline in it would break them.
 			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
 				return admin.Usage(fmt.Errorf("sandbox: %q: choose a directory without ':' and control characters in its path", dir))
 			}
@@ -68,7 +69,8 @@ Then https://127.0.0.1:12083/ is its page: sign in as %s with the password %s
 	return cmd
 }
 
-// serverSandbox writes a sandbox in server mode.
+// serverSandbox writes a sandbox in server mode, for many accounts, and prints the next steps. helper is the
+// name of the system user of the helper.
 func serverSandbox(dir, helper string, out io.Writer) error {
 	if err := sandbox.WriteServer(dir, helper); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
@@ -93,7 +95,7 @@ func serverSandbox(dir, helper string, out io.Writer) error {
 	return err
 }
 
-// warnOfPorts prints a warning if another program uses a port of the sandbox.
+// warnOfPorts prints a warning if another program listens on a port that the sandbox's configuration uses.
 func warnOfPorts(out io.Writer, config string) {
 	for _, port := range []string{"12083", "12087", "12096"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
@@ -106,7 +108,8 @@ func warnOfPorts(out io.Writer, config string) {
 	}
 }
 
-// shellWord quotes a text if a shell would not read it as a single word.
+// shellWord returns text as a single word for a shell. It adds quotes only if the shell would otherwise split
+// or interpret the text.
 func shellWord(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%", r)
@@ -117,7 +120,8 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// writeSandbox writes a sandbox in personal mode and returns the account's password for the HTTPS API.
+// writeSandbox writes a sandbox in personal mode. signIn is the password with which the account signs in to
+// the HTTPS API.
 func writeSandbox(ctx context.Context, dir string) (signIn string, _ error) {
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"github.com/liveapid/liveapid/host/front/control"
 )
 
-// readStatus returns the status of the running host.
+// readStatus asks the running host for its status, over the control socket that the configuration names. path
+// is the path of the configuration.
 func readStatus(ctx context.Context, path string) (control.Status, error) {
 	c, err := config.Find(path)
 	if err != nil {
@@ -122,7 +123,7 @@ func topCommand() *cobra.Command {
 					return err
 				}
 				if !once {
-					_, _ = fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J") // Cursor home, and clear the screen.
+					_, _ = fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J") // Moves the cursor home and clears the screen.
 				}
 				if err := printTop(cmd.OutOrStdout(), before, now, every); err != nil || once {
 					return err

@@ -36,7 +36,8 @@ func storeCommand() *cobra.Command {
 	return cmd
 }
 
-// openDatabase opens the database that the configuration names.
+// openDatabase opens the database in which the Email plugin stores the mailboxes. It returns an error if the
+// configuration's store is files.
 func openDatabase(path string) (*config.Config, *sqlstore.Store, error) {
 	c, err := config.Find(path)
 	if err != nil {
@@ -133,7 +134,8 @@ account's user.`,
 	return cmd
 }
 
-// copyMailboxes copies the mailboxes of all accounts and prints the result.
+// copyMailboxes copies the mailboxes of all accounts between their files and the database, and prints a
+// report to out. toSQL selects the direction. With dryRun nothing is written.
 func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Store, toSQL, dryRun bool, out, progress io.Writer) error {
 	var jobs []migrate.Job
 	for _, a := range all {
@@ -172,7 +174,8 @@ func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Sto
 	return err
 }
 
-// bar is a progress bar on a terminal.
+// bar draws a progress bar for the domain that is being copied. It draws nothing if the output is not a
+// terminal.
 type bar struct {
 	out    io.Writer
 	domain string

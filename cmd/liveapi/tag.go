@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// maxPage limits a page with tags, in bytes.
+// maxPage is the maximum size of a page with tags, in bytes.
 const maxPage = 16 << 20
 
 func tagCommand() *cobra.Command {
@@ -26,8 +26,8 @@ values are HTML-escaped. If a tag can't be expanded, the command prints its line
 reason to standard error, and exits with status 1 at the end. Use - to read standard input.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			// The account is opened before the page is read: the page may be a file that only the account may
-			// read.
+			// The account is opened before the page is read. In server mode, open runs this program again as
+			// the account, so that the page is read with the account's permissions and not with root's.
 			rt, err := account.open()
 			if err != nil {
 				return err

@@ -21,10 +21,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// rootUser is the operator's name on WHM's port.
+// rootUser is the user name of the host's operator on WHM's port.
 const rootUser = "root"
 
-// tokenUser is the owner of a token, as the flags of the commands name it.
+// tokenUser is the owner of a token, as given by the options --user and --whm.
 type tokenUser struct {
 	name string
 	whm  bool
@@ -35,7 +35,8 @@ func (u *tokenUser) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&u.whm, "whm", false, "create a token for WHM's port, for a reseller (root's tokens are always for WHM)")
 }
 
-// grant returns the token's grant, or an error if its owner does not exist.
+// grant returns the grant of a new token for the user. It returns an error if that user does not exist, is
+// suspended, or is not a reseller but --whm was given.
 func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	g := token.Grant{User: u.name, Service: token.CPanel}
 	if u.whm || u.name == rootUser {
@@ -64,7 +65,8 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	return g, err
 }
 
-// webTool returns a command on the state of the HTTPS API.
+// webTool returns a subcommand that changes or reads the state of the HTTPS API. The subcommand loads the
+// configuration, creates the state directory if necessary, and calls do.
 func webTool(use, short string, words cobra.PositionalArgs, do func(c *config.Config, cmd *cobra.Command, words []string) error) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
@@ -123,7 +125,8 @@ func createTokenCommand() *cobra.Command {
 				g.Expires = time.Now().Add(expires)
 			}
 			if cmd.Flags().Changed("feature") {
-				// An empty list means no feature, not all features: a variable in a script may be empty.
+				// An empty --feature is rejected. It must not mean "all features": the variable of a script
+				// that passes it may be empty by mistake.
 				if len(features) == 0 || slices.Contains(features, "") {
 					return admin.Usage(errors.New("--feature: name a feature, such as popaccts"))
 				}
@@ -211,7 +214,7 @@ func revokeTokenCommand() *cobra.Command {
 		if user.name == "" || name == "" {
 			return admin.Usage(errors.New("--user and --name: name the token's user and the token"))
 		}
-		// The account need not exist any more.
+		// The account is not looked up: its tokens must be revocable even after the account was deleted.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel
 		if user.whm || user.name == rootUser {
 			service = token.WHM
@@ -285,10 +288,10 @@ func passwordCommand() *cobra.Command {
 	return cmd
 }
 
-// minPassword is the shortest password, in bytes.
+// minPassword is the minimum length of a password, in bytes.
 const minPassword = 8
 
-// readLine reads a line without its end.
+// readLine reads the first line of in and returns the line without its line ending. It reads at most 4 KiB.
 func readLine(in io.Reader) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(in, 4<<10))
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/liveapid/liveapid/host/record/pacedlog"
 )
 
-// newLog returns the log of the host: lines of text on out, with a limit for lines that clients can cause.
+// newLog returns the host's log, which writes lines of text to out. Lines that clients can cause are limited
+// in rate, so that a client can't fill the disk.
 func newLog(out io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(pacedlog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})))
 }

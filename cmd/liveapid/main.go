@@ -1,5 +1,5 @@
-// Command liveapid is the host. liveapid serve listens on a socket; liveapid stdio serves a session on its
-// standard input and output.
+// Command liveapid is the host. "liveapid serve" listens on a socket and, if configured, on other front
+// doors; "liveapid stdio" serves a single session on its standard input and output.
 package main
 
 import (
@@ -24,10 +24,11 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// extra adds commands that only some builds have.
+// extra adds subcommands that exist only in builds with a certain build tag.
 var extra = func(*cobra.Command) {}
 
-// run returns the exit status: 0 for success, 1 for failure, 2 for wrong usage.
+// run is the main function of liveapid and returns the exit status: 0 for success, 1 for failure, 2 for wrong
+// usage.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	misused := true
 	root := &cobra.Command{
@@ -54,7 +55,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			if err := daemon.Harden(); err != nil {
 				return err
 			}
-			// If the reader of the log or a client goes away, SIGPIPE must not end a call in the middle.
+			// By default, SIGPIPE would end the process if the reader of the log or a client disappears, even
+			// in the middle of a call. A write to a closed pipe must only return an error.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			return do(cmd.Context(), c, newLog(stderr, l))
 		}
@@ -87,7 +89,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// check rejects a configuration that can't serve any client, before the host starts.
+// check rejects a configuration with which no client could be served: personal mode without its account, or a
+// plugin with a program that does not exist.
 func check(c *config.Config) error {
 	if c.Mode == config.Personal {
 		if _, err := daemon.Account(c); err != nil {
@@ -102,7 +105,8 @@ func check(c *config.Config) error {
 	return nil
 }
 
-// stdio serves a session until the input ends, or until the call in flight ends after SIGTERM.
+// stdio serves a single session on in and out, until in ends. After SIGTERM it finishes the call in flight
+// and then returns.
 func stdio(ctx context.Context, c *config.Config, log *slog.Logger, in io.Reader, out io.Writer) error {
 	a, err := daemon.Account(c)
 	if err != nil {

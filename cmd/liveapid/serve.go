@@ -12,17 +12,19 @@ import (
 	"github.com/liveapid/liveapid/host/daemon"
 )
 
-// gcPercent is how much garbage the host collects before a collection, in percent of the memory in use: the
-// host keeps little memory, and docs/security.md promises a bound. GOGC overrides it.
+// gcPercent is the value for debug.SetGCPercent. It is lower than Go's default of 100, because
+// docs/security.md promises a bound of the host's memory, and the live memory is small, so that collections
+// cost little. The environment variable GOGC overrides it.
 const gcPercent = 50
 
-// memoryLimit is the memory in bytes from which the collector runs more often. A large list needs more.
-// GOMEMLIMIT overrides it.
+// memoryLimit is the value for debug.SetMemoryLimit, in bytes. Near this limit the collector runs more often.
+// The limit is soft: a large list may need more memory. The environment variable GOMEMLIMIT overrides it.
 const memoryLimit = 80 << 20
 
-// serve serves the host until ctx ends.
+// serve runs the host until ctx ends. It installs the handlers for reload and forced exit.
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
-	// A SIGHUP that comes before the host is ready must not end it.
+	// The handler is installed first: a SIGHUP that arrives before the host is ready would otherwise end the
+	// process.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -38,7 +40,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	return daemon.Serve(ctx, c, daemon.Signals{Reload: reload, Force: exitOnSecondSignal}, log)
 }
 
-// exitOnSecondSignal ends the process at once if an operator signals again while the host drains.
+// exitOnSecondSignal exits the process at once when it receives another SIGINT or SIGTERM. The host calls it
+// after the first signal, while it waits for calls to finish.
 func exitOnSecondSignal() {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)

@@ -1,4 +1,4 @@
-// Command uapi runs a function of UAPI for an account and prints the answer.
+// Command uapi runs a function of UAPI for an account and prints the answer, like the command uapi of cPanel.
 package main
 
 import (

@@ -1,13 +1,15 @@
-// Package admin holds the common parts of root's commands. Its subpackages do the work of the commands: accounts
-// registers and changes accounts, plugins registers plugins, doctor checks an installation, cpmove imports
-// accounts, postqueue works on Postfix's queue. They parse no flags; cmd/liveapi does that.
+// Package admin contains what the administration commands of root have in common. Its subpackages implement
+// the commands: accounts registers and changes accounts, plugins registers plugins, doctor checks an
+// installation, cpmove imports accounts, postqueue works on Postfix's queue. None of them parses flags;
+// cmd/liveapi parses them.
 package admin
 
-// UsageError is an error of the command line itself: an argument is missing or has a wrong form.
+// UsageError is an error in the command line itself: an argument is missing or malformed. Other errors come
+// from the work of the command.
 type UsageError struct{ error }
 
-// Usage marks an error as a UsageError.
+// Usage wraps err in a UsageError.
 func Usage(err error) error { return UsageError{err} }
 
-// Unwrap returns the marked error.
+// Unwrap returns the wrapped error.
 func (e UsageError) Unwrap() error { return e.error }

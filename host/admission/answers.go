@@ -6,28 +6,29 @@ import (
 	"time"
 )
 
-// Limits of the memory for answers, in bytes, from decoding until the answer is written. A list of 100,000
-// records needs more than the total; it is decoded alone.
+// Limits in bytes of the memory that answers occupy, from decoding until the answer has been written. An
+// answer that needs more than accountAnswers, for example a list of 100,000 records, counts as
+// accountAnswers; the account then has no room for another counted answer.
 const (
-	smallAnswer    = 16 << 10 // Answers of this size are not counted.
+	smallAnswer    = 16 << 10 // Answers up to this size are not counted.
 	accountAnswers = 8 << 20
 	totalAnswers   = 16 << 20
 	answerGrace    = 5 * time.Second
 )
 
-// Answers limits the memory of workers' answers. An answer is decoded only if there is room for it, and it
-// holds that room until the client has received it. If other answers need room, a client that reads slowly
-// loses its room and its connection.
+// Answers limits the memory that workers' answers occupy. An answer is decoded only if there is room for it,
+// and it occupies that room until the client has received the answer. If other answers need the room, a
+// client that reads slowly loses its room and its connection. A nil *Answers has no limit.
 type Answers struct{ pool *Pool }
 
-// NewAnswers returns the limits for one host.
+// NewAnswers returns an Answers with the default limits. A host uses one for all of its workers.
 func NewAnswers() *Answers {
 	return &Answers{pool: NewPool(PoolOptions{Total: totalAnswers, Each: accountAnswers, Grace: answerGrace})}
 }
 
-// Take waits for room for an account's answer with the given number of bytes and values. The room is held
-// until the end of the context's scope. If the context has no scope, the room is released at once, so that
-// only the decoding waits.
+// Take waits until there is room for an answer of the account with the given number of bytes and values. The
+// room stays occupied until the scope of ctx ends. If ctx has no scope, Take releases the room at once, so
+// that only the decoding of the answer waits for room.
 func (a *Answers) Take(ctx context.Context, account string, bytes, values int64) error {
 	n := bytes + values*valueSize
 	if a == nil || n <= smallAnswer {
@@ -41,7 +42,7 @@ func (a *Answers) Take(ctx context.Context, account string, bytes, values int64)
 	return nil
 }
 
-// valueSize is the estimated memory of one value in bytes, in addition to its text: about 70 when it is
-// decoded, including its place in a list or map, the same again when the envelope is built, and its name in
-// the JSON.
+// valueSize is the estimated memory in bytes that one value of an answer needs in addition to its text: about
+// 70 bytes for the decoded value, including its place in a list or map, about 70 bytes again when the
+// envelope is built, and the rest for its name in the JSON.
 const valueSize = 200

@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Defaults: calls in flight in total and of one account, calls of one account in a second, and the burst in
-// seconds.
+// Default limits: calls in flight over all accounts, calls in flight of one account, calls of one account per
+// second, and the length of a burst in seconds.
 const (
 	DefaultCalls        = 1024
 	DefaultAccountCalls = 64
@@ -19,14 +19,16 @@ const (
 	burstSeconds        = 5
 )
 
-// CallOptions are the limits of Calls. Zero values mean the defaults; a negative rate means no limit.
+// CallOptions are the limits of Calls. A zero value means the default; a negative Rate means no limit of the
+// rate.
 type CallOptions struct {
-	Calls        int     // In flight, in total.
-	AccountCalls int     // In flight, of one account.
-	Rate         float64 // Of one account in a second.
+	Calls        int     // Maximum number of calls in flight, over all accounts.
+	AccountCalls int     // Maximum number of calls in flight of one account.
+	Rate         float64 // Maximum number of calls of one account per second.
 }
 
-// Calls limits the calls in flight, in total and of each account, and the rate of each account's calls.
+// Calls limits the number of calls in flight, over all accounts and for each account, and the number of calls
+// of each account per second. It is safe for concurrent use.
 type Calls struct {
 	o   CallOptions
 	now func() time.Time
@@ -36,14 +38,15 @@ type Calls struct {
 	accounts keyed[callsOf]
 }
 
-// callsOf is the state of one account.
+// callsOf is the state of one account: its calls in flight, the token bucket of its rate, and the time of its
+// last call.
 type callsOf struct {
 	calls  int
 	bucket *rate.Limiter
 	last   time.Time
 }
 
-// NewCalls returns the limits with no call in flight.
+// NewCalls returns a Calls with the given limits. No call is in flight.
 func NewCalls(o CallOptions) *Calls {
 	if o.Calls <= 0 {
 		o.Calls = DefaultCalls
@@ -63,11 +66,12 @@ func NewCalls(o CallOptions) *Calls {
 	return &Calls{o: o, now: time.Now, accounts: newKeyed(create, (*callsOf).idle)}
 }
 
-// Enter counts a call, or returns an error that names the limit that is reached. The caller must call leave
-// once.
+// Enter counts a call of the account called name. If a limit is reached, Enter returns an error that names
+// the limit. Otherwise the caller must call leave exactly once when the call has ended.
 func (l *Calls) Enter(name string) (leave func(), err *protocol.Error) { return l.EnterHeavy(name, 1) }
 
-// EnterHeavy is Enter for work that counts as several calls of the account's rate.
+// EnterHeavy does the same as Enter for expensive work: the call uses as much of the account's rate as the
+// given number of calls (weight).
 func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +101,7 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}, nil
 }
 
-// idle reports whether an account has not called for so long that its bucket is full again.
+// idle reports whether the account's last call was so long ago that its bucket is full again.
 func (a *callsOf) idle(now time.Time) bool {
 	return a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second
 }

@@ -9,20 +9,20 @@ import (
 
 // FairOptions are the limits of a FairSemaphore.
 type FairOptions struct {
-	Slots   int // Calls that run at once.
-	Each    int // Calls of one account that run at once.
-	Account int // Calls of one account in total, running or waiting.
-	Queue   int // Calls that may wait, in total. If an account has no call here, its first call may always wait.
+	Slots   int // Maximum number of running calls, over all accounts.
+	Each    int // Maximum number of running calls of one account.
+	Account int // Maximum number of running and waiting calls of one account.
+	Queue   int // Maximum waiting calls; an account's only call may always wait.
 }
 
-// Errors of a FairSemaphore.
+// Errors that FairSemaphore.Enter returns if a limit of waiting calls is reached.
 var (
 	ErrQueueFull   = errors.New("admission: too many calls wait")
 	ErrAccountFull = errors.New("admission: too many calls of the account wait")
 )
 
-// FairSemaphore is a semaphore that serves accounts in turn: if an account sends a hundred calls, they wait
-// for each other and not in front of other accounts.
+// FairSemaphore is a semaphore that serves accounts in turn: if an account sends a hundred calls, these calls
+// wait for each other and do not delay the calls of other accounts. It is safe for concurrent use.
 type FairSemaphore struct {
 	o     FairOptions
 	slots chan struct{}
@@ -32,13 +32,14 @@ type FairSemaphore struct {
 	accounts keyed[fairTurn]
 }
 
-// fairTurn is the state of one account. A call runs only while it holds a token.
+// fairTurn is the state of one account. Each running call of the account occupies one of its tokens; users
+// counts the running and waiting calls.
 type fairTurn struct {
 	token chan struct{}
 	users int
 }
 
-// NewFairSemaphore returns a semaphore with all slots free.
+// NewFairSemaphore returns a semaphore with the given limits. All slots are free.
 func NewFairSemaphore(o FairOptions) *FairSemaphore {
 	create := func() *fairTurn { return &fairTurn{token: make(chan struct{}, o.Each)} }
 	return &FairSemaphore{
@@ -47,10 +48,12 @@ func NewFairSemaphore(o FairOptions) *FairSemaphore {
 	}
 }
 
-// Account returns the limit of one account's calls, running or waiting.
+// Account returns the maximum number of running and waiting calls of one account.
 func (g *FairSemaphore) Account() int { return g.o.Account }
 
-// Enter waits for a token of the account and a free slot. The caller must call leave.
+// Enter waits until a token of the account and a slot are free. It returns ErrQueueFull or ErrAccountFull at
+// once if too many calls wait, and the error of ctx if ctx ends first. Otherwise the caller must call leave
+// exactly once.
 func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func(), err error) {
 	g.mu.Lock()
 	t := g.accounts.of(account, time.Time{})
@@ -59,7 +62,8 @@ func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func()
 		g.mu.Unlock()
 		return nil, ErrAccountFull
 	case t.users > 0 && g.waiting >= g.o.Queue:
-		// The first call of an account is always admitted, so that other accounts can't lock it out.
+		// The first call of an account is never rejected because of the queue, so that other accounts can't
+		// lock the account out.
 		g.mu.Unlock()
 		return nil, ErrQueueFull
 	}

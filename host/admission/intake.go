@@ -12,35 +12,39 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// IntakeOptions are the limits of reading from clients. Zero values mean the defaults.
+// IntakeOptions are the limits of Intake for reading requests from clients. A zero Requests means the
+// default.
 type IntakeOptions struct {
-	Requests float64 // Requests of one account in a second, before they are parsed. A negative value means no limit.
-	Largest  int64   // Bytes of the largest request.
+	Requests float64 // Maximum requests per account and second; negative: no limit.
+	Largest  int64   // Maximum size of a request in bytes.
 }
 
 const (
-	// A request waits for its turn before it is parsed. These limits only slow down a client that sends more
-	// than its account's calls can use.
+	// A request that exceeds a rate waits before it is parsed. The rates are so high that they only slow down
+	// a client that sends more requests than the limits of its account's calls allow.
 	defaultRequests = 4 * DefaultRate
 	burstRequests   = 1000
-	accountBytes    = 8 << 20 // Of one account in a second.
-	// Processor time in microseconds for reading an account's requests and writing its answers.
-	accountTime = 500_000 // In a second.
+	accountBytes    = 8 << 20 // Maximum number of bytes of one account per second.
+	// Maximum processor time, in microseconds per second, for reading the requests of one account and writing
+	// its answers.
+	accountTime = 500_000 // Microseconds per second.
 	burstTime   = 2_000_000
 
 	// SmallRequest is the size in bytes up to which a request is not counted. Every connection has a buffer
-	// of that size anyway.
+	// of SmallRequest bytes anyway.
 	SmallRequest = 4 << 10
-	totalIntake  = 10 << 20 // Bytes of requests that are being read, and of running calls.
-	eachIntake   = 2 << 20  // Of one account.
+	totalIntake  = 10 << 20 // Maximum bytes of requests being read and of running calls.
+	eachIntake   = 2 << 20  // Maximum bytes of one account.
 	intakeGrace  = 2 * time.Second
 
-	// maxPaced is the number of accounts and clients with a pace of their own. Further ones share a pace.
+	// maxPaced is the maximum number of accounts and clients with a rate limit of their own. All further
+	// accounts and clients share one rate limit.
 	maxPaced = 20_000
 )
 
-// Intake limits the bytes of buffered requests, in total and of each account, and the rate at which an
-// account sends. The reader of a request asks it when it knows the request's size, before it reads the body.
+// Intake limits the bytes of buffered requests, in total and for each account, and the rate at which an
+// account sends requests. A front door calls Admit when it has read the size of a request, before it reads
+// the body. A nil *Intake has no limit.
 type Intake struct {
 	o    IntakeOptions
 	pool *Pool
@@ -55,7 +59,7 @@ type intakeOf struct {
 	last                  time.Time
 }
 
-// NewIntake returns the limits with nothing read.
+// NewIntake returns an Intake with the given limits. No request is being read.
 func NewIntake(o IntakeOptions) *Intake {
 	if o.Requests == 0 {
 		o.Requests = defaultRequests
@@ -69,7 +73,7 @@ func NewIntake(o IntakeOptions) *Intake {
 		}
 	}
 	accounts := newKeyed(create, func(a *intakeOf, now time.Time) bool {
-		return now.Sub(a.last) > time.Minute // Its buckets are full again.
+		return now.Sub(a.last) > time.Minute // The account's buckets are full again.
 	})
 	accounts.most = maxPaced
 	return &Intake{o: o, now: time.Now, accounts: accounts, pool: NewPool(PoolOptions{
@@ -77,9 +81,9 @@ func NewIntake(o IntakeOptions) *Intake {
 	})}
 }
 
-// Admit waits until an account may send a request of n bytes, or until ctx ends. The caller releases the
-// lease, which may be nil, when the call has ended. Admit may call cut, which closes the client's connection,
-// if other clients need the bytes more while the request is still being read.
+// Admit waits until the account may send a request of n bytes, or until ctx ends. The caller must release the
+// lease when the call has ended; the lease is nil for a small request. cut closes the client's connection; it
+// is called while the request is still being read if other clients need the bytes more.
 func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -90,7 +94,8 @@ func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()
 	return in.lease(ctx, account, n, cut)
 }
 
-// Reserve is Admit for further bytes of a request that was already admitted.
+// Reserve does the same as Admit for n further bytes of a request that was already admitted. It does not
+// count another request.
 func (in *Intake) Reserve(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -112,13 +117,13 @@ func (in *Intake) lease(ctx context.Context, account string, n int64, cut func()
 	return lease, nil
 }
 
-// pace waits until the account may send that many requests with n bytes.
+// pace waits until the rates of the account permit the given number of requests with n bytes together.
 func (in *Intake) pace(ctx context.Context, account string, requests int, n int64) error {
 	if in.o.Requests < 0 {
 		return nil
 	}
 	a := in.of(account)
-	if err := a.time.WaitN(ctx, 1); err != nil { // An account that used more processor time than its share waits here.
+	if err := a.time.WaitN(ctx, 1); err != nil { // An account that used too much processor time waits here.
 		return err
 	}
 	if err := a.requests.WaitN(ctx, requests); err != nil {
@@ -130,7 +135,7 @@ func (in *Intake) pace(ctx context.Context, account string, requests int, n int6
 	return a.bytes.WaitN(ctx, int(min(n, int64(a.bytes.Burst()))))
 }
 
-// of returns the limits of an account, or of a user named "uid N".
+// of returns the rate limiters of an account, or of a system user if account is "uid N".
 func (in *Intake) of(account string) *intakeOf {
 	now := in.now()
 	in.mu.Lock()
@@ -140,14 +145,15 @@ func (in *Intake) of(account string) *intakeOf {
 	return a
 }
 
-// Connect reports whether a user may open another connection. It uses the limit of requests.
+// Connect reports whether the system user with the given uid may open another connection. A connection counts
+// as one request of that user's rate.
 func (in *Intake) Connect(uid int) bool {
 	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
 }
 
-// Measure charges the processor time until stop is called to an account. If the account used more than its
-// share, its next request waits. The caller must not block before it calls stop, and must call it in the same
-// goroutine.
+// Measure charges the processor time between Measure and stop to the account. If the account has used more
+// than its share, its next request waits. The time of the current thread is measured, so the caller must not
+// block before it calls stop, and must call stop in the same goroutine.
 func (in *Intake) Measure(account string) (stop func()) {
 	if in == nil || in.o.Requests < 0 {
 		return func() {}

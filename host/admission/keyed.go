@@ -2,27 +2,28 @@ package admission
 
 import "time"
 
-// sweepEvery is the number of look-ups between two removals of idle states.
+// sweepEvery is the number of lookups after which idle states are removed.
 const sweepEvery = 1024
 
-// keyed keeps a state for each account or client that was active lately. Every limit of this package that is
-// counted by account uses it. The owner's mutex guards it.
+// keyed stores a state for each account or client that was active recently. Every limit of this package that
+// is counted for each account uses it. keyed has no lock of its own: the mutex of its owner guards it.
 type keyed[T any] struct {
 	states map[string]*T
 	create func() *T
-	idle   func(state *T, now time.Time) bool // Reports whether the state equals a new one.
-	most   int                                // The maximum number of states, beyond which further keys share one; 0 means no limit.
+	idle   func(state *T, now time.Time) bool // Reports whether the state is the same as a new one.
+	most   int                                // Maximum number of states, then keys share one; 0: no limit.
 	used   int
 }
 
-// shared is the key of the state that further keys share if there are too many.
+// shared is the key of the state that all further keys share when the maximum number of states is reached.
 const shared = "others"
 
 func newKeyed[T any](create func() *T, idle func(*T, time.Time) bool) keyed[T] {
 	return keyed[T]{states: make(map[string]*T), create: create, idle: idle}
 }
 
-// of returns the state of a key. It creates the state if necessary.
+// of returns the state of the given key. It creates the state if necessary, and returns the shared state if
+// there are too many states.
 func (k *keyed[T]) of(key string, now time.Time) *T {
 	if k.used++; k.used%sweepEvery == 0 {
 		for other, state := range k.states {
@@ -43,7 +44,7 @@ func (k *keyed[T]) of(key string, now time.Time) *T {
 	return state
 }
 
-// drop removes the state of a key if it is idle.
+// drop removes the state of the given key if the state is idle.
 func (k *keyed[T]) drop(key string, now time.Time) {
 	if state := k.states[key]; state != nil && k.idle(state, now) {
 		delete(k.states, key)

@@ -9,64 +9,68 @@ import (
 	"time"
 )
 
-// Errors of a Pool.
+// Errors that Acquire and Wait return.
 var (
-	// ErrShare is returned if the holder has reached the limit of one holder.
+	// ErrShare is returned if the holder has reached its own limit (PoolOptions.Each).
 	ErrShare = errors.New("admission: the holder has all it may have")
-	// ErrFull is returned if there is no room and no other holder has a larger share.
+	// ErrFull is returned if the pool has no room and no other holder must give up a lease.
 	ErrFull = errors.New("admission: there is no room")
 )
 
-// PoolOptions are the limits of a Pool. The unit is up to the caller.
+// PoolOptions are the limits of a Pool. The caller chooses the unit, for example bytes or connections.
 type PoolOptions struct {
-	Total int64 // Of all holders together.
-	Each  int64 // Of one holder; 0 means Total.
-	// Reserve is the amount beyond Total for holders that have nothing yet. Each of them may take at most
-	// Small of it.
+	Total int64 // Maximum amount of all holders together.
+	Each  int64 // Maximum amount of one holder; 0 means Total.
+	// Reserve is an additional amount beyond Total for holders that have no lease yet. Only a lease of at
+	// most Small may use Reserve.
 	Reserve, Small int64
-	// Replace lets a new lease replace the longest idle lease of the same holder if the holder has reached
-	// its limit, or if there is no room and the holder has the largest share. Without it, Acquire returns an
-	// error.
+	// Replace controls what happens if the holder has reached its limit, or if there is no room and no other
+	// holder must give up a lease. If Replace is true, the new lease replaces the longest idle lease of the
+	// same holder. If it is false, Acquire returns an error.
 	Replace bool
-	// Slack is the amount of revoked leases that may be unreleased, beyond Total; 0 means an eighth of Total.
+	// Slack is the amount beyond Total that revoked leases may occupy until their owners release them; 0
+	// means an eighth of Total.
 	Slack int64
-	// Grace is how long a lease must be idle before a holder with the same share can take it.
+	// Grace is the time that a lease must have been idle before a holder with an equal share can take it.
 	Grace time.Duration
 }
 
-// Pool shares an amount among holders. If there is no room, the holder with the largest share loses its
-// longest idle lease. Untrusted leases, which belong to strangers, go first. Strangers can't displace trusted
-// leases below three quarters of the total.
+// Pool shares an amount among holders. If there is no room for a new lease, the holder with the largest share
+// loses its longest idle lease. Untrusted leases, which belong to clients that have not signed in
+// (strangers), are revoked first. A new lease can't reduce the trusted leases below three quarters of the
+// total. A Pool is safe for concurrent use.
 type Pool struct {
 	o   PoolOptions
 	now func() time.Time
 
 	mu      sync.Mutex
 	held    int64
-	ending  int64 // Part of held: revoked, but not yet released.
-	trusted int64 // Part of held: trusted, and not revoked.
+	ending  int64 // Part of held: revoked leases that are not released yet.
+	trusted int64 // Part of held: trusted leases that are not revoked.
 	holders map[string]*holder
-	waiting *list.List // Of *waiter, in order of arrival.
+	waiting *list.List // Elements are *waiter, in order of arrival.
 }
 
-// waiter is a call of Wait.
+// waiter is a waiting call of Pool.Wait.
 type waiter struct {
 	key  string
 	wake chan struct{}
 }
 
-// maxWaiting is the limit of concurrent Wait calls of one holder.
+// maxWaiting is the maximum number of waiting calls of Wait for one holder.
 const maxWaiting = 64
 
-// holder is an account or a client. idle lists its revocable leases, the longest idle first.
+// holder is an account or a client that has leases. idle lists the leases of the holder that can be revoked,
+// beginning with the longest idle lease.
 type holder struct {
 	key   string
 	held  int64
 	users int
-	idle  [2]*list.List // Of *Lease: the untrusted leases, then the trusted leases.
+	idle  [2]*list.List // Elements are *Lease: untrusted in idle[0], trusted in idle[1].
 }
 
-// Lease is an amount that a holder has.
+// Lease is an amount of a Pool that a holder occupies. Its methods are safe for concurrent use, and do
+// nothing if the Lease is nil.
 type Lease struct {
 	pool    *Pool
 	holder  *holder
@@ -75,7 +79,7 @@ type Lease struct {
 	trusted bool
 	pins    int
 	at      *list.Element // Nil while the lease is pinned, revoked or released.
-	since   time.Time     // When it was last used.
+	since   time.Time     // When the lease was last used.
 	revoked bool
 	gone    bool
 }
@@ -91,17 +95,18 @@ func NewPool(o PoolOptions) *Pool {
 	return &Pool{o: o, now: time.Now, holders: make(map[string]*holder), waiting: list.New()}
 }
 
-// Acquire gives n to a holder, or returns an error at once. If the lease must be given up, the pool calls
-// revoke once, in a new goroutine; the owner then calls Release as soon as it can. A lease without revoke is
-// never revoked. If n is more than one holder may have, it counts as that limit.
+// Acquire returns a lease of the amount n for the holder called key, or an error at once if there is no room.
+// If the holder must give up the lease later, the pool calls revoke once, in a new goroutine; the owner of
+// the lease must then call Release as soon as possible. If revoke is nil, the lease is never revoked. If n is
+// larger than the limit of one holder, the lease counts as that limit.
 func (p *Pool) Acquire(key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acquire(key, n, revoke)
 }
 
-// Wait is Acquire that waits: it returns when there is room or when ctx ends. Waiting calls are served in
-// order of arrival.
+// Wait does the same as Acquire, but waits until there is room or until ctx ends. Waiting calls are woken in
+// order of arrival. If the holder already has maxWaiting waiting calls, Wait returns the error at once.
 func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,7 +126,8 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 	w := &waiter{key: key, wake: make(chan struct{}, 1)}
 	place := p.waiting.PushBack(w)
 	defer p.waiting.Remove(place)
-	// A lease may become idle without a release, so Wait also looks once a second.
+	// A lease may become idle long enough (Grace) without any release that wakes this waiter, so Wait also
+	// tries again once a second.
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for {
@@ -135,20 +141,20 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 		}
 		p.mu.Lock()
 		if ended != nil {
-			p.wakeNext(place.Next()) // This waiter may have consumed the wake-up.
+			p.wakeNext(place.Next()) // This waiter may have consumed a wake-up for the next one.
 			return nil, fmt.Errorf("%w: %w", err, ended)
 		}
 		if lease, err = p.acquire(key, n, revoke); err == nil {
-			p.wakeNext(place.Next()) // There may be room for more.
+			p.wakeNext(place.Next()) // There may be room for the next waiter, too.
 			return lease, nil
 		}
 		if errors.Is(err, ErrShare) {
-			p.wakeNext(place.Next()) // The released lease does not help this waiter.
+			p.wakeNext(place.Next()) // The released lease does not help this waiter; try the next.
 		}
 	}
 }
 
-// wakeNext wakes the first waiter at or after a place in the queue. The caller holds mu.
+// wakeNext wakes the waiter at the given place in the queue, if there is one. The caller holds mu.
 func (p *Pool) wakeNext(from *list.Element) {
 	if from != nil {
 		from.Value.(*waiter).notify()
@@ -158,12 +164,13 @@ func (p *Pool) wakeNext(from *list.Element) {
 func (w *waiter) notify() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // It was woken already.
+	default: // The waiter was already woken.
 	}
 }
 
-// released wakes the waiters that may profit from the release of a holder's lease: the first in the queue,
-// and the holder's own first waiter, which may wait for its share. The caller holds mu.
+// released wakes the waiters that may profit because the holder called key released a lease: the first waiter
+// in the queue, and the first waiter of the same holder, because it may wait for the holder's own limit. The
+// caller holds mu.
 func (p *Pool) released(key string) {
 	p.wakeNext(p.waiting.Front())
 	for e := p.waiting.Front(); e != nil; e = e.Next() {
@@ -174,7 +181,8 @@ func (p *Pool) released(key string) {
 	}
 }
 
-// acquire makes room and takes it. The caller holds mu.
+// acquire makes room for a lease, if necessary by revoking other leases, and returns the lease. It does not
+// wait. The caller holds mu.
 func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	n = min(n, p.o.Each)
 	h := p.holders[key]
@@ -200,7 +208,7 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 		}
 	}
 	if p.held+n > limit+n+p.o.Slack {
-		return nil, ErrFull // Too many revoked leases are not released yet.
+		return nil, ErrFull // Too many revoked leases are not yet released.
 	}
 	p.holders[key] = h
 	lease := &Lease{pool: p, holder: h, n: n, revoke: revoke}
@@ -214,13 +222,14 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return lease, nil
 }
 
-// victim returns the holder that must give up a lease so that h can have n, or nil if none must. Holders with
-// a larger share than h would have come first, then holders with an equal share that leave it idle. Among
-// both, untrusted leases come first. The caller holds mu.
+// victim returns the holder that must give up a lease so that h can get the amount n, or nil if no holder
+// must. Candidates are first the holders with a larger share than h would then have, and after them the
+// holders with an equal share that have left a lease idle for longer than Grace. In each of these two groups,
+// untrusted leases are revoked before trusted leases. The caller holds mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
 	classes := 2
 	if p.trusted <= p.o.Total/4*3 {
-		classes = 1 // A new lease is untrusted, so it can't displace trusted leases here.
+		classes = 1 // A new, untrusted lease can't displace so few trusted leases.
 	}
 	for _, idleOnly := range []bool{false, true} {
 		for class := range classes {
@@ -232,10 +241,12 @@ func (p *Pool) victim(h *holder, n int64) *holder {
 	return nil
 }
 
-// largest returns the holder with the largest share that has a revocable lease of a class. If several are
-// equal, it returns the holder of the longest idle lease.
+// largest returns the holder, other than h, with the largest share among those that have a revocable lease of
+// the given class (0 untrusted, 1 trusted) and a larger share than h would have with n more. If idleOnly is
+// true, an equal share is enough if the lease was idle for longer than Grace. If several holders have the
+// same share, largest returns the holder of the longest idle lease.
 func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *holder) {
-	var since time.Time // Since when found's lease is idle.
+	var since time.Time // When the oldest idle lease of found was last used.
 	for _, v := range p.holders {
 		front := v.idle[class].Front()
 		if v == h || front == nil || v.held < h.held+n {
@@ -252,8 +263,8 @@ func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *hol
 	return found
 }
 
-// evict revokes a holder's longest idle lease. It reports whether there was a lease to revoke. The caller
-// holds mu.
+// evict revokes the longest idle lease of a holder, untrusted leases first. It reports whether the holder had
+// a lease to revoke. The caller holds mu.
 func (p *Pool) evict(h *holder) bool {
 	for _, idle := range h.idle {
 		front := idle.Front()
@@ -266,7 +277,7 @@ func (p *Pool) evict(h *holder) bool {
 		if lease.trusted {
 			p.trusted -= lease.n
 		}
-		h.held -= lease.n // A revoked lease no longer counts towards the limit of its holder.
+		h.held -= lease.n // A revoked lease no longer counts for its holder's limit.
 		p.ending += lease.n
 		go lease.revoke()
 		return true
@@ -274,7 +285,8 @@ func (p *Pool) evict(h *holder) bool {
 	return false
 }
 
-// Release gives a lease back. Releasing it again, or releasing nil, does nothing.
+// Release returns the lease's amount to the pool. It does nothing if the lease is nil or was already
+// released.
 func (l *Lease) Release() {
 	if l == nil {
 		return
@@ -300,14 +312,15 @@ func (l *Lease) Release() {
 	p.released(l.holder.key)
 }
 
-// leave forgets a holder without leases. The caller holds mu.
+// leave counts one lease less for the holder, and removes the holder from the pool when it has no lease. The
+// caller holds mu.
 func (p *Pool) leave(h *holder) {
 	if h.users--; h.users == 0 && p.holders[h.key] == h {
 		delete(p.holders, h.key)
 	}
 }
 
-// Pin keeps a lease from being revoked until Unpin, because it is in use.
+// Pin marks a lease as being in use: the pool can't revoke it until Unpin is called. Each Pin needs an Unpin.
 func (l *Lease) Pin() {
 	if l == nil {
 		return
@@ -318,7 +331,7 @@ func (l *Lease) Pin() {
 	l.unlink()
 }
 
-// Unpin ends a Pin. The lease counts as just used.
+// Unpin ends the effect of one Pin. The lease then counts as used just now.
 func (l *Lease) Unpin() {
 	if l == nil {
 		return
@@ -329,8 +342,9 @@ func (l *Lease) Unpin() {
 	l.link()
 }
 
-// Trust moves a lease to another holder, because the client has proved its account. From then on the lease is
-// revoked only after the leases of strangers. Trust returns ErrShare if the account has reached its limit.
+// Trust moves the lease to the holder called key when the client has signed in to that account. From then on,
+// the pool revokes the lease only after the leases of strangers. Trust returns ErrShare if the account has
+// reached its limit.
 func (l *Lease) Trust(key string) error {
 	if l == nil {
 		return nil
@@ -364,7 +378,7 @@ func (l *Lease) Trust(key string) error {
 	return nil
 }
 
-// link appends a revocable lease to the idle leases of its holder. The caller holds mu.
+// link appends the lease to the idle leases of its holder if the lease can be revoked. The caller holds mu.
 func (l *Lease) link() {
 	if l.pins > 0 || l.revoked || l.gone || l.at != nil {
 		return
@@ -377,7 +391,7 @@ func (l *Lease) link() {
 	l.at = l.holder.idle[class].PushBack(l)
 }
 
-// unlink removes a lease from the idle leases of its holder. The caller holds mu.
+// unlink removes the lease from the idle leases of its holder, if it is among them. The caller holds mu.
 func (l *Lease) unlink() {
 	if l.at == nil {
 		return
@@ -390,7 +404,7 @@ func (l *Lease) unlink() {
 	l.at = nil
 }
 
-// Held returns the amount of all leases.
+// Held returns the amount of all leases that are not released, including revoked leases.
 func (p *Pool) Held() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,23 +9,25 @@ import (
 
 // QuestionOptions are the limits of Questions.
 type QuestionOptions struct {
-	Each int // Questions about one account that are answered at once.
-	// Wait is how long further questions wait. If it is 0, they fail at once.
+	Each int // Maximum number of simultaneous questions about one account.
+	// Wait is the maximum time that further questions wait. If Wait is 0, they fail at once.
 	Wait time.Duration
-	// Rest is how long an account is not asked after its worker did not answer in time.
+	// Rest is the time for which no question is sent to an account's worker after the worker did not answer
+	// in time.
 	Rest time.Duration
 }
 
 // Errors of Questions.
 var (
-	// ErrNoAnswer is returned for an account if its worker did not answer a moment ago.
+	// ErrNoAnswer is returned without asking if the account's worker recently did not answer in time.
 	ErrNoAnswer = errors.New("admission: the account's worker did not answer a moment ago")
-	// ErrTooMany is returned if too many questions about the account are being answered.
+	// ErrTooMany is returned if too many questions about the account are in progress.
 	ErrTooMany = errors.New("admission: too many questions about the account are being answered")
 )
 
-// Questions limits how often others ask an account's worker: the mail server, and strangers at sign-in. If
-// an account stops its worker, it must not block everyone else.
+// Questions limits the questions that parties other than the account itself send to the account's worker: the
+// mail server, and strangers that try to sign in. If an account stops its worker, the unanswered questions
+// must not block everyone else.
 type Questions struct {
 	o         QuestionOptions
 	now       func() time.Time
@@ -40,9 +42,9 @@ type questionsOf struct {
 	restUntil time.Time
 }
 
-// NewQuestions returns the limits with no question asked.
+// NewQuestions returns a Questions with the given limits. No question is in progress.
 func NewQuestions(o QuestionOptions) *Questions {
-	const unlimited = 1 << 20 // The number of calls in flight limits them.
+	const unlimited = 1 << 20 // The limit of calls in flight (Calls) also limits these.
 	waiting := unlimited
 	if o.Wait == 0 {
 		waiting = o.Each
@@ -56,8 +58,9 @@ func NewQuestions(o QuestionOptions) *Questions {
 	}
 }
 
-// Enter waits until an account may be asked. The caller must call leave and report whether the answer came
-// too late. The error is ErrNoAnswer, ErrTooMany or ctx's.
+// Enter waits until a question about the account may be asked. It returns ErrNoAnswer, ErrTooMany or the
+// error of ctx if the question must not be asked. Otherwise the caller must call leave once, with late set if
+// the worker did not answer in time.
 func (q *Questions) Enter(ctx context.Context, account string) (leave func(late bool), err error) {
 	q.mu.Lock()
 	a := q.accounts.of(account, q.now())

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Scope collects the resources that a call holds until its answer has been written. If a client does not read
-// its answers, its calls keep their resources.
+// Scope collects the resources that a call occupies until its answer has been written. Therefore the calls of
+// a client that does not read its answers keep occupying their resources.
 type Scope struct {
 	cut func()
 
@@ -17,14 +17,16 @@ type Scope struct {
 
 type scopeKey struct{}
 
-// WithScope returns a context for calls that keep their resources until End. cut closes the client's connection;
-// it is called if other clients need the resources more.
+// WithScope returns a context for a call, and the scope of that call. Resources that are passed to Hold with
+// this context are occupied until the caller calls End. cut closes the client's connection; a Pool may call
+// cut if other clients need the resources more.
 func WithScope(ctx context.Context, cut func()) (context.Context, *Scope) {
 	s := &Scope{cut: cut}
 	return context.WithValue(ctx, scopeKey{}, s), s
 }
 
-// End releases all resources of the scope.
+// End releases all resources of the scope. It must be called when the answer has been written or the
+// connection is closed.
 func (s *Scope) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,8 +37,8 @@ func (s *Scope) End() {
 	s.releases = nil
 }
 
-// Hold arranges that release is called at the end of the context's scope. If the scope has ended or the
-// context has no scope, Hold calls release at once.
+// Hold registers release to be called when the scope of ctx ends. If the scope has already ended, or if ctx
+// has no scope, Hold calls release at once.
 func Hold(ctx context.Context, release func()) {
 	s, ok := ctx.Value(scopeKey{}).(*Scope)
 	if !ok {
@@ -52,7 +54,7 @@ func Hold(ctx context.Context, release func()) {
 	s.releases = append(s.releases, release)
 }
 
-// cutOf returns the function that closes the client's connection, or nil if the context has none.
+// cutOf returns the function that closes the client's connection (see WithScope), or nil if ctx has no scope.
 func cutOf(ctx context.Context) func() {
 	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
 		return s.cut

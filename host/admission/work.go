@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// Work limits the processor time of computations that callers choose, such as filters with patterns and
-// sorting. One of them computes at a time, and all of them together use half of one processor.
+// Work limits the processor time of computations that callers choose, such as sorting or filters with
+// patterns. Only one such computation runs at a time, in turn for each account, and all of them together use
+// at most half of one processor.
 type Work struct{ turns *FairSemaphore }
 
-// NewWork returns a Work with nothing to do.
+// NewWork returns a Work in which no computation runs.
 func NewWork() *Work {
-	const many = 1 << 20 // The limit of calls in flight also limits the number of waiting computations.
+	const many = 1 << 20 // The limit of calls in flight also limits these.
 	return &Work{turns: NewFairSemaphore(FairOptions{Slots: 1, Each: 1, Account: many, Queue: many})}
 }
 
-// Pace returns two functions for an account's computation: it calls pause after each slice, and end at its
-// end. The first slice does not wait, so that short computations never do.
+// Pace returns two functions for a computation of the account. The computation must call pause after each
+// slice of its work, and end when it has finished. pause waits for the computation's turn. The first slice
+// runs without a turn, so that a computation with a single slice never waits.
 func (w *Work) Pace(account string) (pause func(context.Context) error, end func()) {
 	var leave func()
 	var started time.Time
@@ -28,7 +30,8 @@ func (w *Work) Pace(account string) (pause func(context.Context) error, end func
 	}
 	pause = func(ctx context.Context) error {
 		if leave != nil {
-			// The turn is kept during the pause, so that half of the processor stays free.
+			// After its slice, the computation keeps its turn and rests for as long as the slice took. No
+			// other computation runs meanwhile, so half of the processor stays free.
 			rest := time.NewTimer(time.Since(started))
 			select {
 			case <-rest.C:

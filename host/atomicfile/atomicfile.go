@@ -1,5 +1,6 @@
-// Package atomicfile replaces a file completely or not at all, and durably. It is for the host's own files.
-// Files of accounts are written by the Email plugin, which has more rules.
+// Package atomicfile writes files atomically and durably: after a crash, a file contains either its old or
+// its new text. The package is for the host's own files. The files of accounts are written by the Email
+// plugin, which has stricter rules for writing.
 package atomicfile
 
 import (
@@ -9,23 +10,25 @@ import (
 	"path/filepath"
 )
 
-// Write writes text to path with a mode, and replaces an existing file.
+// Write writes text to the file at path and sets the file's mode to mode. An existing file is replaced.
 func Write(path string, text []byte, mode os.FileMode) error {
 	return write(path, text, mode, os.Rename, (*os.File).Sync)
 }
 
-// WriteNew writes text to path with a mode. The error wraps os.ErrExist if path exists.
+// WriteNew writes text to a new file at path and sets the file's mode to mode. If path exists, WriteNew
+// changes nothing, and its error wraps os.ErrExist.
 func WriteNew(path string, text []byte, mode os.FileMode) error {
 	place := func(from, to string) error {
-		err := os.Link(from, to) // Unlike a rename, a link replaces nothing.
+		err := os.Link(from, to) // Unlike os.Rename, os.Link never replaces a file.
 		_ = os.Remove(from)
 		return err
 	}
 	return write(path, text, mode, place, (*os.File).Sync)
 }
 
-// write writes a temporary file in the directory of path; place moves it to path, and sync flushes a file or
-// a directory to disk.
+// write writes text to a temporary file in the directory of path, calls sync to flush the file to disk, and
+// calls place to move the file to path. Then it calls sync for the directory, so that the new name is on
+// disk, too.
 func write(path string, text []byte, mode os.FileMode, place func(from, to string) error, sync func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".liveapid-")
 	if err != nil {

@@ -84,7 +84,7 @@ type Config struct {
 	Metrics string `toml:"metrics" example:"\"127.0.0.1:9187\""`
 	// Server mode: the socket on which the host answers Dovecot's look-ups of mailboxes; see liveapi dovecot.
 	DovecotSocket string `toml:"mail_door" example:"\"/run/liveapid/mail.sock\""`
-	// Server mode: the system user whose processes may connect to mail_door. Default: dovecot.
+	// Server mode: the system user that may connect to mail_door. Default: dovecot.
 	MailUser string `toml:"mail_user" example:"\"dovecot\""`
 	// The directory of the plugins' files, NAME.toml; liveapi module add writes them.
 	PluginDir string `toml:"plugin_dir" packaged:"\"/etc/liveapid/plugins.d\""`

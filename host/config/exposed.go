@@ -15,8 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Only the plugin knows the meaning of its settings, and the file is read before the plugin starts. So a
-// secret is recognized by the name of its setting, and the address of a database by the password in it.
+// The host can't ask a plugin which of its settings are secret, because the configuration is read before the
+// plugin starts. So a setting counts as a secret if its name looks like the name of a secret (secretName), or
+// if its value contains a password, such as the address of a database with a password (inAddress,
+// userAndPass).
 var (
 	secretName  = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|apikey|(^|[_-])(key|pw|pwd|psk|authorization))s?(_(pem|der|hex|base64|b64))?$`)
 	fileName    = regexp.MustCompile(`(?i)[_-](file|path|dir)$`)
@@ -24,11 +26,11 @@ var (
 	userAndPass = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*://[^/@\s:]*:[^/\s]+@|[^/@\s:]*:\S+@([a-z0-9]*\(|/))`)
 )
 
-// Exposed returns an error for each file of the configuration that holds a secret (a database's password, a
-// key or a token) and that users other than its owner can read.
+// Exposed returns an error for each configuration file that contains a secret (such as a database's password,
+// a key or a token) and that can be read by users other than its owner, root and the helper.
 func (c *Config) Exposed() error {
 	var all []error
-	trusted := map[uint32]bool{0: true} // Groups that may read the file: root's, and the helper's, because the helper gets the secrets.
+	trusted := map[uint32]bool{0: true} // Trusted groups: root's; the helper's, which gets the secrets.
 	if helper, err := user.Lookup(c.Helper); err == nil {
 		if gid, err := strconv.ParseUint(helper.Gid, 10, 32); err == nil {
 			trusted[uint32(gid)] = true
@@ -52,14 +54,14 @@ func (c *Config) Exposed() error {
 			look(c.path, filepath.Base(p.Path), p.Settings, p.Args)
 		}
 	}
-	plugins, _ := c.ReadPlugins(nil) // Plugins that can't be read are not served.
+	plugins, _ := c.ReadPlugins(nil) // The host does not serve plugins that can't be read.
 	for _, p := range plugins {
 		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings, p.Args)
 	}
 	return errors.Join(all...)
 }
 
-// secretsIn returns the names of the settings that hold secrets.
+// secretsIn returns the names of all settings that contain secrets. prefix is put before each name.
 func secretsIn(prefix string, settings map[string]any) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		names = append(names, secretsOf(prefix, name, settings[name])...)
@@ -84,7 +86,8 @@ func secretsOf(prefix, name string, value any) (names []string) {
 	return names
 }
 
-// readableByOthers says in words which other users can read a file, or returns "".
+// readableByOthers describes in words which other users can read the file at path. It returns "" if no other
+// user can. Groups in trusted do not count as other users.
 func readableByOthers(path string, trusted map[uint32]bool) string {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -101,7 +104,8 @@ func readableByOthers(path string, trusted map[uint32]bool) string {
 	return ""
 }
 
-// passable reports whether every user can pass through the directories of a path.
+// passable reports whether every user has the permission to pass through all parent directories of path. A
+// directory that can't be examined counts as passable.
 func passable(path string) bool {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
@@ -117,7 +121,7 @@ func passable(path string) bool {
 	}
 }
 
-// hasACL reports whether a file has an access control list.
+// hasACL reports whether the file at path has a POSIX access control list.
 func hasACL(path string) bool {
 	n, err := unix.Getxattr(path, "system.posix_acl_access", nil)
 	return err == nil && n > 0

@@ -12,22 +12,25 @@ import (
 	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
-// Plugin is a plugin program, a table [[plugin]] of the configuration or a file of its plugin_dir.
+// Plugin configures a plugin program. It is a table [[plugin]] of the configuration or a file in plugin_dir.
 type Plugin struct {
-	Name string `toml:"-"` // The name of its file in plugin_dir; "" if it comes from [[plugin]].
-	// The program. Default: liveapi-email of the installation.
+	Name string `toml:"-"` // File name in plugin_dir, without .toml; "" for a [[plugin]].
+	// The path of the program. Default: the liveapi-email of the installation.
 	Path string `toml:"path" packaged:"\"/usr/lib/liveapid/liveapi-email\""`
-	// The program's arguments. If path is an interpreter, the last one is the plugin's own file.
+	// The program's arguments. If path is an interpreter, the last argument is the path of the plugin's own
+	// file.
 	Args []string `toml:"args" example:"[\"/usr/lib/liveapid/my-plugin.py\"]"`
-	// The program's SHA-256 in hexadecimal digits. A program with another checksum is not started.
+	// The SHA-256 of the program, in hexadecimal digits. The host does not start a program with another
+	// checksum.
 	SHA256 string `toml:"sha256" example:"\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""`
-	// The modules that the program serves. Without it the host starts the program to learn them.
+	// The modules that the program serves. If the key is missing, the host starts the program to ask for its
+	// modules.
 	Modules []string `toml:"modules" example:"[\"Email\"]"`
 
-	Settings map[string]any `toml:"settings"` // The plugin's own.
+	Settings map[string]any `toml:"settings"` // The plugin's own settings.
 }
 
-// Sum returns the SHA-256 that the plugin's binary must have, or nil if none is configured.
+// Sum returns the configured SHA-256 of the plugin's program in binary form, or nil if none is configured.
 func (p Plugin) Sum() ([]byte, error) {
 	if p.SHA256 == "" {
 		return nil, nil
@@ -39,31 +42,35 @@ func (p Plugin) Sum() ([]byte, error) {
 	return sum, nil
 }
 
-// fill makes paths absolute.
+// fill makes the program's path absolute, and also its last argument if that names an existing file. It
+// replaces an interpreter's path by the target of the symbolic link.
 func (p *Plugin) fill(absolute func(string) string) {
 	p.Path = absolute(p.Path)
 	if len(p.Args) == 0 {
 		return
 	}
-	// The path of an interpreter is often a link to the installed version.
+	// A program with arguments may be an interpreter. An interpreter's path is often a symbolic link to the
+	// installed version.
 	if real, err := filepath.EvalSymlinks(p.Path); err == nil {
 		p.Path = real
 	}
-	// A worker starts in /, so a relative path would not be found.
+	// A worker's working directory is /, so the worker would not find a file with a relative path.
 	if file := absolute(p.Args[len(p.Args)-1]); fileExists(file) {
 		p.Args[len(p.Args)-1] = file
 	}
 }
 
-// IsPluginName reports whether a name is valid for a plugin in plugin_dir.
+// IsPluginName reports whether name is a valid name for a plugin in plugin_dir: at most 64 letters, digits,
+// hyphens and underscores.
 func IsPluginName(name string) bool {
 	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	})
 }
 
-// ReadPlugins returns the plugins in plugin_dir, sorted by name. check is called for each file before it is
-// read; it may be nil. A broken plugin is left out and returned as an error that names it.
+// ReadPlugins returns the plugins in plugin_dir, sorted by name. If check is not nil, it is called for each
+// file before the file is read, and its error rejects the file. A plugin that can't be used is left out of
+// plugins; broken contains an error that names its file.
 func (c *Config) ReadPlugins(check func(path string) error) (plugins []Plugin, broken []error) {
 	if c.PluginDir == "" {
 		return nil, nil

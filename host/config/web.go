@@ -8,55 +8,63 @@ import (
 	"strings"
 )
 
-// Web is the HTTPS API: cPanel's three services, each on its own port.
+// Web configures the HTTPS API: cPanel's three services, each on its own port.
 type Web struct {
-	// The directory for tokens and for the certificate that the host signs itself. Without it the HTTPS API is
-	// off.
+	// The directory for the tokens and for the certificate that the host signs itself. If the key is missing,
+	// the HTTPS API is off.
 	State string `toml:"state" example:"\"/var/lib/liveapid/web\""`
-	// Where the accounts' service listens; "off" turns it off. Default: ":2083".
+	// The address and port on which the accounts' service listens; "off" turns the service off. Default:
+	// ":2083".
 	CPanel string `toml:"cpanel" example:"\":2083\""`
-	// Where WHM's service listens; "off" turns it off. Default: ":2087".
+	// The address and port on which WHM's service listens; "off" turns the service off. Default: ":2087".
 	WHM string `toml:"whm" example:"\":2087\""`
-	// Where the mailboxes' service listens; "off" turns it off. Default: ":2096".
+	// The address and port on which the mailboxes' service listens; "off" turns the service off. Default:
+	// ":2096".
 	Webmail string `toml:"webmail" example:"\":2096\""`
-	// A loopback address and port on which the accounts' service listens without TLS.
+	// A loopback address and port on which the accounts' service also listens without TLS.
 	PlainCPanel string `toml:"plain_cpanel" example:"\"127.0.0.1:2082\""`
-	// The same for WHM's service.
+	// A loopback address and port on which WHM's service also listens without TLS.
 	PlainWHM string `toml:"plain_whm" example:"\"127.0.0.1:2086\""`
-	// The same for the mailboxes' service.
+	// A loopback address and port on which the mailboxes' service also listens without TLS.
 	PlainWebmail string `toml:"plain_webmail" example:"\"127.0.0.1:2095\""`
-	// The certificate, a file in PEM. The host notices a change at once. Without it the host signs its own.
+	// The path of the TLS certificate, in PEM format. The host notices a changed file at once. If the key is
+	// missing, the host uses a certificate that it signs itself.
 	Certificate string `toml:"certificate" example:"\"/etc/letsencrypt/live/HOST/fullchain.pem\""`
-	// The certificate's key, a file in PEM.
+	// The path of the certificate's private key, in PEM format.
 	Key string `toml:"key" example:"\"/etc/letsencrypt/live/HOST/privkey.pem\""`
-	// The accounts' passwords: "pam" asks the system's PAM; a path names a file of lines NAME:HASH, such as
-	// /etc/shadow. Default: the file passwords in state, which liveapi password writes.
+	// Where the accounts' passwords are verified: "pam" means the system's PAM; a path names a file with
+	// lines NAME:HASH, such as /etc/shadow. Default: the file passwords in the directory state, which the
+	// command liveapi password writes.
 	Passwords string `toml:"passwords" example:"\"pam\""`
-	// Accounts that may act for the accounts that name them as OWNER.
+	// The accounts that are resellers. A reseller may act for each account that has the reseller's name as
+	// its OWNER.
 	Resellers []string `toml:"resellers" example:"[\"reseller\"]"`
-	// Further names by which browsers reach the host; *.example.com means a whole level.
+	// Further host names by which browsers may reach the host. *.example.com means every name that has one
+	// more label, such as panel.example.com.
 	Hosts []string `toml:"hosts" example:"[\"panel.example.com\"]"`
-	// Addresses or networks of proxies; their X-Forwarded-For is trusted.
+	// The addresses or networks of trusted proxies. The host uses the header X-Forwarded-For only in requests
+	// from these proxies.
 	Proxies []string `toml:"proxies" example:"[\"127.0.0.1\"]"`
-	// The access log, a JSON object a line.
+	// The path of the access log, which contains one JSON object per line.
 	AccessLog string `toml:"access_log" example:"\"/var/log/liveapid/access.log\""`
-	// Connections of the three services at once. Default: 640, and an eighth of the open files that the host
-	// may have.
+	// Maximum number of open connections, over all three services. Default: 640. The host lowers the number
+	// to an eighth of the files that it may have open, if that is less.
 	Connections int `toml:"connections" example:"640"`
-	// Whether to offer HTTP/2. cPanel's own server speaks HTTP/1.1. Default: false.
+	// Whether the host offers HTTP/2. cPanel's own server uses HTTP/1.1. Default: false.
 	HTTP2 bool `toml:"http2" example:"true"`
 }
 
-// PAM is the value of Passwords for the system's PAM.
+// PAM is the value of Web.Passwords that selects the system's PAM.
 const PAM = "pam"
 
-// PAMProgram returns the program that asks PAM, from the directory of the host's own program.
+// PAMProgram returns the path of liveapi-pam, the program that asks PAM. It is in the same directory as the
+// host's program.
 func (w *Web) PAMProgram() string { return siblingProgram("liveapi-pam") }
 
 // On reports whether the HTTPS API is on.
 func (w *Web) On() bool { return w.State != "" }
 
-// Tokens returns the file of the tokens.
+// Tokens returns the path of the file that stores the tokens.
 func (w *Web) Tokens() string { return filepath.Join(w.State, "tokens.json") }
 
 func (w *Web) fill(absolute func(string) string) {
@@ -83,7 +91,8 @@ func (w *Web) fill(absolute func(string) string) {
 	}
 }
 
-// ProxyNetworks returns the proxies as networks.
+// ProxyNetworks parses Proxies. An address without a prefix length becomes a network that contains only this
+// address.
 func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, text := range w.Proxies {

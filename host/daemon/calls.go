@@ -11,13 +11,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// checkedHost runs the calls of all front doors: it checks that the caller's account still is the one that
-// it was when the session began, and counts the call.
+// checkedHost runs the calls of all front doors. Before each call it checks that the caller's account still
+// exists, is not suspended and belongs to the same user as at the beginning of the session, and applies the
+// limits of calls.
 type checkedHost struct{ rt *Runtime }
 
 func (rt *Runtime) checked() session.Doer { return checkedHost{rt} }
 
-// Do implements session.Doer.
+// Do implements session.Doer. It returns an error result if the account may not act any more or a limit of
+// calls is reached.
 func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 	a, err := h.rt.mode.acting(caller.Account)
 	if err != nil {
@@ -26,21 +28,24 @@ func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protoc
 	caller.Account = a
 	leave, limit := h.rt.state.Load().calls.Enter(a.Name)
 	if limit != nil {
-		// A client can cause this as often as it likes, so it is logged for debugging only.
+		// A client can cause this log line as often as it likes, so the level is debug.
 		h.rt.log.Debug("call rejected", "account", a.Name, "why", limit.Message)
 		return protocol.Failed(limit)
 	}
-	// The call counts until its answer has been written: a client that does not read keeps its place.
+	// The call counts against the limits until its answer has been written. Otherwise a client that does not
+	// read its answers could start more and more calls.
 	defer admission.Hold(ctx, leave)
 	return h.rt.Host.Do(ctx, caller, call)
 }
 
-// enterHeavy counts work that is not a call, such as a description of all modules, as that many calls.
+// enterHeavy counts work that is not a call, such as describing all modules, as weight calls of the rate of
+// account. It returns an error if a limit is reached. The caller must call leave when the work is done.
 func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *protocol.Error) {
 	return rt.state.Load().calls.EnterHeavy(account, weight)
 }
 
-// refusal returns the error for a client without an account that may act.
+// refusal returns the error for a client if err, from the look-up of its account, means that the account does
+// not exist or may not act.
 func refusal(err error) *protocol.Error {
 	message := "Your account can't be read; tell the operator of this host."
 	switch {
@@ -58,7 +63,8 @@ func denied(uid int, message string) *protocol.Error {
 	return &protocol.Error{Kind: protocol.KindDenied, Err: fmt.Errorf("peer uid %d", uid), Message: message}
 }
 
-// identify returns the caller for the uid of a peer.
+// identify returns the caller for a client on the socket that runs as the user uid. It returns an error if
+// the user may not connect.
 func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 	a, err := rt.mode.byPeer(uid, rt.state.Load().refused)
 	if err != nil {
@@ -67,5 +73,5 @@ func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 	return protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: "socket"}, nil
 }
 
-// DomainOwner returns the account to which a domain belongs, or "".
+// DomainOwner returns the name of the account to which domain belongs, or "".
 func (rt *Runtime) DomainOwner(domain string) string { return rt.mode.owner(domain) }

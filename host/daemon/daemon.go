@@ -1,6 +1,7 @@
-// Package daemon builds a running host from a configuration and serves its front doors: accounts, plugins,
-// sessions, the HTTPS API, the mail server's look-ups, metrics, reloads. Every program that serves starts
-// here. The package wires the others together; it decodes no protocol and opens no file of an account.
+// Package daemon builds a running host from a configuration and serves its front doors. It connects the
+// accounts, the plugins, the sessions, the HTTPS API, the mail server's look-ups, the metrics and the
+// reloads, which other packages implement. Every program that serves calls this package. The package decodes
+// no protocol and opens no file of an account.
 package daemon
 
 import (
@@ -31,8 +32,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Runtime is a host with everything it runs on. Its fields are set by New and do not change;
-// state holds the values that a reload replaces.
+// Runtime is a running host with all its parts. New sets the fields, which do not change after that; values
+// that a reload replaces are in state. The methods may be called concurrently.
 type Runtime struct {
 	Host    *host.Host
 	Metrics *metrics.Metrics
@@ -46,49 +47,50 @@ type Runtime struct {
 	web     web
 
 	state     atomic.Pointer[state]
-	reloading sync.Mutex                     // One reload at a time.
-	sessions  atomic.Pointer[session.Server] // Nil before Serve.
-	ending    sync.WaitGroup                 // Workers of removed accounts, until they have ended.
+	reloading sync.Mutex                     // Only one reload runs at a time.
+	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
+	ending    sync.WaitGroup                 // Counts workers of removed accounts that still run.
 }
 
-// state holds everything that a reload replaces, as an immutable value.
+// state contains everything that a reload replaces. A state is immutable: a reload stores a new one.
 type state struct {
 	config  *config.Config
 	calls   *admission.Calls
-	refused map[int]bool // Uids that are refused, even if they have an account. Server mode.
+	refused map[int]bool // Uids that may not connect, even with an account.
 	plugins []*running
 }
 
-// limits are the bounds that hold for as long as the host runs.
+// limits are the limiters that stay the same as long as the host runs; a reload does not change them.
 type limits struct {
 	answers *admission.Answers
 	intake  *admission.Intake
 	work    *admission.Work
-	lookups *admission.Questions // Of the mail server.
-	signIns *admission.Questions // Of mailbox users, at the webmail port.
+	lookups *admission.Questions // Limits the look-ups of the mail server.
+	signIns *admission.Questions // Limits the sign-ins of mailbox users at webmail.
 }
 
-// workers holds the common parts of all plugins' workers.
+// workers contains what the workers of all plugins share.
 type workers struct {
 	spawner *isolate.Spawner
 	runDir  *isolate.RunDir
 }
 
-// records are the host's records of its work.
+// records contains the counters and logs in which the host records calls and requests.
 type records struct {
 	usage  *usage
-	audit  *audit.Log       // Nil if there is no audit log.
-	access *https.AccessLog // Nil if there is no access log.
+	audit  *audit.Log       // Nil if the configuration names no audit log.
+	access *https.AccessLog // Nil if the configuration names no access log.
 }
 
-// web holds the parts of the HTTPS API.
+// web contains the parts of the HTTPS API.
 type web struct {
 	tokens      *token.Store // Nil if the HTTPS API is off.
-	certificate *cert.Source // Set by OpenHTTPS.
+	certificate *cert.Source // Nil until OpenHTTPS is called.
 	front       atomic.Pointer[https.Front]
 }
 
-// New builds the host that c describes. It starts no worker before the first call.
+// New builds the host that c describes. New starts no worker; the first call of an account does. The caller
+// must call Close.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 	if c.Mode != config.Server {
 		return build(c, personal{account: func() (protocol.Account, error) { return Account(c) }}, log)
@@ -100,13 +102,13 @@ func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 	return build(c, m, log)
 }
 
-// NewFor builds a host in personal mode for one account, even if c is in server mode: for a session over
-// pipes, or for a program that runs as the account.
+// NewFor builds a host in personal mode that serves only the account a, even if c describes a host in server
+// mode. It is for a session over pipes, or for a program that runs as the account's user.
 func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, error) {
 	own := *c
 	own.Mode = config.Personal
 	if c.Mode == config.Server {
-		// These belong to root. The account makes its own run directory.
+		// Only root can use the paths in these keys. The host makes a private run directory instead.
 		own.RunDir, own.Audit, own.Metrics, own.Control, own.Web = "", "", "", "", config.Web{}
 	}
 	return build(&own, personal{account: func() (protocol.Account, error) { return a, nil }}, log)
@@ -153,7 +155,7 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 	return rt, nil
 }
 
-// observers returns those that record calls.
+// observers opens the audit log and the metrics, if c names them, and returns the observers of all calls.
 func (rt *Runtime) observers(c *config.Config) ([]host.Observer, error) {
 	observers := []host.Observer{rt.records.usage}
 	if c.Audit != "" {
@@ -161,7 +163,7 @@ func (rt *Runtime) observers(c *config.Config) ([]host.Observer, error) {
 		if rt.records.audit, err = audit.Open(c.Audit); err != nil {
 			return nil, err
 		}
-		// First, because a change that can't be recorded must not be made.
+		// The audit log is the first observer, because a change that can't be recorded must not be made.
 		observers = append([]host.Observer{&audit.Observer{Log: rt.records.audit, Errors: rt.log}}, observers...)
 	}
 	if c.Metrics != "" || c.Control != "" {
@@ -174,13 +176,13 @@ func (rt *Runtime) observers(c *config.Config) ([]host.Observer, error) {
 func newCalls(c *config.Config) *admission.Calls {
 	o := admission.CallOptions{Calls: c.Limits.Calls, AccountCalls: c.Limits.AccountCalls, Rate: c.Limits.AccountRate}
 	if c.Mode == config.Personal && o.Rate == 0 {
-		o.Rate = -1 // There is no other account to be fair to.
+		o.Rate = -1 // Only one account: no rate is needed for fairness.
 	}
 	return admission.NewCalls(o)
 }
 
-// intakeOptions returns the limits of reading from clients: for each account, somewhat more than its
-// calls can use.
+// intakeOptions returns the limits for reading requests from clients. An account may send somewhat more
+// requests than its limits of calls allow to run.
 func intakeOptions(c *config.Config) admission.IntakeOptions {
 	o := admission.IntakeOptions{Largest: int64(max(c.Limits.Frame, protocol.MaxFrame))}
 	switch {
@@ -192,8 +194,9 @@ func intakeOptions(c *config.Config) admission.IntakeOptions {
 	return o
 }
 
-// Harden protects the process's secrets: it turns core files off, makes new files private, and keeps
-// inherited descriptors from workers. It is for programs that only serve.
+// Harden protects the secrets in the process: it disables core dumps, makes new files private (umask 077),
+// and sets close-on-exec on all inherited file descriptors, so that workers do not inherit them. Harden
+// changes the whole process: call it only in programs that only serve.
 func Harden() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -205,7 +208,8 @@ func Harden() error {
 	return nil
 }
 
-// Close ends the workers and removes the host's run directory.
+// Close ends all workers, removes the host's run directory and closes the logs. It waits until the workers
+// have ended.
 func (rt *Runtime) Close() {
 	if s := rt.state.Load(); s != nil {
 		for _, p := range s.plugins {
@@ -229,10 +233,11 @@ func (rt *Runtime) Close() {
 	}
 }
 
-// Mode returns how many accounts the host serves.
+// Mode returns the host's mode: personal (one account) or server (many accounts).
 func (rt *Runtime) Mode() config.Mode { return rt.state.Load().config.Mode }
 
-// Account returns the account that c serves as the running user: the one that c names, or the user's own.
+// Account returns the account that a host in personal mode serves: the account that c names, or, if c names
+// none, the account of the running user.
 func Account(c *config.Config) (protocol.Account, error) {
 	if c.Account == "" {
 		return account.Self()
@@ -240,12 +245,14 @@ func Account(c *config.Config) (protocol.Account, error) {
 	return account.NewDir(c.Accounts, true).ByName(c.Account)
 }
 
-// Sources returns where server mode's accounts come from.
+// Sources returns the sources of the accounts in server mode, as c configures them: account files, cPanel's
+// files and system users.
 func Sources(c *config.Config) account.Sources {
 	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers, Owners: c.Owners()}
 }
 
-// ServeStreams serves one session of the personal account on in and out.
+// ServeStreams serves one session on in and out, for the account of a host in personal mode. It returns when
+// the session ends.
 func (rt *Runtime) ServeStreams(ctx context.Context, in io.Reader, out io.Writer) error {
 	a, err := rt.mode.acting(protocol.Account{})
 	if err != nil {

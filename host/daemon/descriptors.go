@@ -9,14 +9,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The process has a limited number of descriptors. Sessions and connections may take these parts of it;
-// workers, the control socket, the mail server and files use the rest.
+// The number of file descriptors of the process is limited. Sessions may use at most 1/partOfSessions of
+// them, connections of the HTTPS API at most 1/partOfConnections. The rest is for workers, the control
+// socket, the mail server and files.
 const (
-	partOfSessions    = 2 // Half.
+	partOfSessions    = 2 // One half.
 	partOfConnections = 8
 )
 
-// descriptors returns how many descriptors the process may have.
+// descriptors returns the maximum number of open file descriptors of the process.
 func descriptors() int {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
@@ -25,7 +26,8 @@ func descriptors() int {
 	return int(min(l.Cur, 1<<30))
 }
 
-// socketLimits returns the limits of sessions on the socket, lowered to the available descriptors.
+// socketLimits returns the limits of the sessions on the socket. The number of sessions is lowered if the
+// process may not open enough file descriptors.
 func (rt *Runtime) socketLimits() session.Limits {
 	l := sessionLimits(rt.state.Load().config)
 	if l.Sessions <= 0 {
@@ -35,7 +37,8 @@ func (rt *Runtime) socketLimits() session.Limits {
 	return l
 }
 
-// connections returns how many connections the HTTPS API may have.
+// connections returns the maximum number of connections to the HTTPS API. The number is lowered if the
+// process may not open enough file descriptors.
 func (rt *Runtime) connections(c config.Web) int {
 	limit := c.Connections
 	if limit <= 0 {
@@ -44,7 +47,8 @@ func (rt *Runtime) connections(c config.Web) int {
 	return rt.within("web.connections", limit, partOfConnections)
 }
 
-// within lowers a limit to its part of the descriptors and logs a warning if it does.
+// within returns limit, or the number of available file descriptors divided by part if that is lower. If it
+// lowers the limit, it logs a warning that contains name, the configuration key of the limit.
 func (rt *Runtime) within(name string, limit, part int) int {
 	have := descriptors()
 	if have/part >= limit {

@@ -15,14 +15,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// lookupOptions bound the mail server's look-ups of one account. Dovecot has some tens of processes that
-// ask, and an account that stops its worker must not block all of them.
+// lookupOptions limit the mail server's look-ups of the mailboxes of one account. Dovecot looks up mailboxes
+// from some tens of processes; an account that makes its worker hang must not block all of these processes.
 var lookupOptions = admission.QuestionOptions{Each: 3, Rest: answerRest}
 
-// answerRest is how long an account is not asked after its worker did not answer in time.
+// answerRest is the time during which an account's worker is not asked again after it did not answer in time.
 const answerRest = 15 * time.Second
 
-// serveDovecotDict answers the mail server on l until ctx ends.
+// serveDovecotDict answers Dovecot's look-ups of mailboxes on l until ctx ends. Only root and the user
+// mailUser may connect.
 func (rt *Runtime) serveDovecotDict(ctx context.Context, l *net.UnixListener, mailUser int) error {
 	s := &dovecotdict.Server{
 		Log: rt.log, Lookup: rt.lookUpMailbox,
@@ -31,8 +32,9 @@ func (rt *Runtime) serveDovecotDict(ctx context.Context, l *net.UnixListener, ma
 	return s.Serve(ctx, l)
 }
 
-// lookUpMailbox asks the worker of the account that has the address's domain. The uid, the gid and the
-// place of the mail never come from the worker: the account could name another account's.
+// lookUpMailbox asks the worker of the account to which the domain of address belongs. The uid, the gid and
+// the directory of the mail come from the host, never from the worker's answer: a malicious account could
+// otherwise name those of another account.
 func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdict.Box, error) {
 	ctx, scope := admission.WithScope(ctx, nil)
 	defer scope.End()
@@ -46,7 +48,8 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
 	if err != nil {
-		// The account is suspended or its file is broken: its mail waits instead of bouncing.
+		// The account is suspended or its file is broken. Because of the error, Dovecot keeps new mail
+		// waiting instead of bouncing it.
 		return dovecotdict.Box{}, err
 	}
 	leave, err := rt.limits.lookups.Enter(ctx, a.Name)
@@ -67,7 +70,8 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	return checkBox(a, domain, result.Data)
 }
 
-// checkBox returns the mailbox of a worker's answer, which must be of the domain that was asked for.
+// checkBox converts a worker's answer into a mailbox of the account a. It rejects an answer that contains an
+// address of another domain than domain.
 func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, error) {
 	said, _ := answer.(map[string]any)
 	box := dovecotdict.Box{UID: a.UID, GID: a.GID}

@@ -21,11 +21,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// retryListen is how often the host tries again to listen on a port that another program uses.
+// retryListen is the time between two attempts to listen on a port that another program uses.
 const retryListen = 5 * time.Second
 
-// ServeHTTPS serves the HTTPS API, which OpenHTTPS opened, until ctx ends, then drains for at most grace. It
-// logs an error for a port that another program uses and goes on trying: the socket is served anyway.
+// ServeHTTPS serves the HTTPS API until ctx ends, then drains for at most grace. Call OpenHTTPS first. If
+// another program uses a port, ServeHTTPS logs an error and keeps trying to listen; the other ports are
+// served meanwhile.
 func (rt *Runtime) ServeHTTPS(ctx context.Context, grace time.Duration) {
 	c, front := rt.webConfig(), rt.web.front.Load()
 	var all sync.WaitGroup
@@ -57,7 +58,8 @@ func (rt *Runtime) ServeHTTPS(ctx context.Context, grace time.Duration) {
 	}
 }
 
-// listenTCP listens as soon as the port is free. It returns nil if ctx ends before that.
+// listenTCP listens on address. If it can't, because another program uses the port, it tries again until it
+// succeeds. It returns nil if ctx ends first.
 func (rt *Runtime) listenTCP(ctx context.Context, service, address string) net.Listener {
 	for logged := false; ; {
 		l, err := net.Listen("tcp", address)
@@ -79,8 +81,8 @@ func (rt *Runtime) listenTCP(ctx context.Context, service, address string) net.L
 
 func (rt *Runtime) webConfig() config.Web { return rt.state.Load().config.Web }
 
-// OpenHTTPS prepares the HTTPS API: its state directory, its certificate, its passwords, its access log.
-// Call it before anything is served.
+// OpenHTTPS prepares the HTTPS API: it opens the state directory, the certificate, the passwords and the
+// access log. Call it before ServeHTTPS and before any other front door is served.
 func (rt *Runtime) OpenHTTPS() error {
 	c := rt.webConfig()
 	if err := openState(c.State); err != nil {
@@ -121,7 +123,8 @@ func (rt *Runtime) OpenHTTPS() error {
 	return nil
 }
 
-// openState makes the state directory, or checks that nobody but the host's user can open it.
+// openState makes the state directory dir if it does not exist, and returns an error unless the directory
+// belongs to the host's user and is closed to everyone else.
 func openState(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("web.state: %w", err)
@@ -133,10 +136,11 @@ func openState(dir string) error {
 	return nil
 }
 
-// shadow is the system's own password file.
+// shadow is the system's password file.
 const shadow = "/etc/shadow"
 
-// openPasswords returns the verifier of the accounts' passwords.
+// openPasswords returns the verifier of the accounts' passwords that c configures: PAM, or a file with
+// passwords.
 func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 	if c.Passwords != config.PAM {
 		return passwdfile.Open(c.Passwords)
@@ -148,24 +152,27 @@ func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 		}
 	}
 	if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
-		// PAM would use its configuration "other", which rejects everyone or lets anyone in.
+		// Without a configuration for the service, PAM would use the configuration called "other", which
+		// rejects everyone or accepts everyone.
 		return nil, fmt.Errorf("web.passwords: PAM needs a configuration for this service: %w", err)
 	}
 	stamps, err := passwdfile.Open(shadow)
 	return pamPasswords{Checker: pam.New(program), stamps: stamps}, err
 }
 
-// pamPasswords verifies passwords with PAM. It notices a changed password if the system's own file has it.
+// pamPasswords verifies passwords with PAM. It detects that a password was changed only if the password is in
+// /etc/shadow, because PAM does not report changes.
 type pamPasswords struct {
 	*pam.Checker
 	stamps *passwdfile.File
 }
 
-// Stamp implements https.Passwords.
+// Stamp implements https.Passwords. It returns the stamp from /etc/shadow.
 func (p pamPasswords) Stamp(name string) (string, error) { return p.stamps.Stamp(name) }
 
-// revoke ends the sign-ins of an account that was removed or belongs to another user now, and revokes its
-// tokens and its password. A suspended account keeps its tokens and can't use them.
+// revoke ends the sign-ins of the account called name, which was removed, was suspended or belongs to another
+// user now. It also revokes the account's tokens and deletes its password, except if the account is suspended
+// or can't be read: the tokens are then unusable, but are kept for later.
 func (rt *Runtime) revoke(name string) {
 	if front := rt.web.front.Load(); front != nil {
 		front.EndAccount(name)
@@ -185,8 +192,8 @@ func (rt *Runtime) revoke(name string) {
 	}
 }
 
-// DeletePassword deletes an account's password from the HTTPS API's own file. It does not touch a file of
-// the system, such as /etc/shadow.
+// DeletePassword deletes the password of the account called name from the password file of the HTTPS API, if
+// that file is in the state directory. A file of the system, such as /etc/shadow, stays as it is.
 func DeletePassword(c config.Web, name string) error {
 	if filepath.Dir(c.Passwords) != c.State {
 		return nil
@@ -195,7 +202,8 @@ func DeletePassword(c config.Web, name string) error {
 	return err
 }
 
-// revokeUnknown revokes tokens and passwords of accounts that were removed while no host ran.
+// revokeUnknown revokes the tokens and passwords of accounts that were removed while no host was running, and
+// of accounts that belong to another user now.
 func (rt *Runtime) revokeUnknown() {
 	all, err := rt.web.tokens.List("")
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// verifyTime is how long verifying a mailbox's password may take.
+// verifyTime is the maximum time for verifying a mailbox's password.
 const verifyTime = 10 * time.Second
 
-// signInOptions bound the passwords of one account's mailboxes that are verified at once.
+// signInOptions limit the passwords that are verified at the same time for the mailboxes of one account.
 var signInOptions = admission.QuestionOptions{Each: 4, Wait: verifyTime, Rest: answerRest}
 
-// backend is the host as the HTTPS API sees it.
+// backend implements https.Backend: the functions of the host that the HTTPS API calls.
 type backend struct{ rt *Runtime }
 
 var _ https.Backend = backend{}
@@ -52,7 +52,8 @@ func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protoco
 	return all, missing
 }
 
-// VerifyMailbox implements https.Backend. What strangers try does not count against the account's own calls.
+// VerifyMailbox implements https.Backend. The limiter signIns limits these calls, not the account's own
+// limits of calls: strangers that try passwords must not use up the limits of the account.
 func (b backend) VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (protocol.Account, https.Verdict, error) {
 	at := strings.LastIndexByte(address, '@')
 	if at < 1 {
@@ -69,7 +70,8 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 	if err != nil {
 		return a, https.NoSuchMailbox, fmt.Errorf("account %s: %w", a.Name, err)
 	}
-	// A client that hangs up must not make the worker look as if it did not answer.
+	// The verification continues if the client closes its connection. Otherwise the canceled context would be
+	// counted as a worker that did not answer in time, and nobody could sign in for a while.
 	ctx, scope := admission.WithScope(context.WithoutCancel(ctx), nil)
 	defer scope.End()
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
@@ -87,7 +89,7 @@ func (b backend) VerifyMailbox(ctx context.Context, address string, password pro
 		return a, https.WrongPassword, nil
 	case result.Err.Kind == protocol.KindUnavailable, result.Err.Kind == protocol.KindInternal:
 		return a, https.NoSuchMailbox, result.Err
-	case result.Err.Kind == protocol.KindFailed: // It is there, and its hash is of a kind that is not verified.
+	case result.Err.Kind == protocol.KindFailed: // The mailbox exists; its hash has an unsupported form.
 		return a, https.WrongPassword, nil
 	}
 	return a, https.NoSuchMailbox, nil

@@ -12,43 +12,50 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mode is how a host finds its accounts and isolates their workers: personal mode serves the running user's
-// account, server mode many accounts, each with its own uid. Errors of look-ups wrap account.ErrUnknown,
-// account.ErrSuspended or account.ErrShared.
+// mode is how a host finds its accounts and isolates their workers. Personal mode serves only the account of
+// the running user; server mode serves many accounts, each with its own uid. Errors of look-ups wrap
+// account.ErrUnknown, account.ErrSuspended or account.ErrShared.
 type mode interface {
-	// acting returns the current state of a caller's account, or an error if it may not act any more.
+	// acting returns the current state of the account a, which the caller had at the beginning of the
+	// session. It returns an error if the account does not exist any more, is suspended or belongs to another
+	// user now.
 	acting(a protocol.Account) (protocol.Account, error)
-	// byPeer returns the account of the connecting user, or a *protocol.Error for that user.
+	// byPeer returns the account of the user uid, which connects to the socket. If the user may not connect,
+	// for example because uid is in refused, the error is a *protocol.Error for the client.
 	byPeer(uid int, refused map[int]bool) (protocol.Account, error)
 	byName(name string) (protocol.Account, error)
 	byDomain(domain string) (protocol.Account, error)
-	// owner returns the name of the account to which a domain belongs, or "".
+	// owner returns the name of the account to which domain belongs, or "".
 	owner(domain string) string
 	all() []protocol.Account
-	count() int // Of all accounts.
-	// tenant reports whether a uid belongs to an account of many.
+	count() int // Number of accounts, including suspended ones.
+	// tenant reports whether uid is the uid of an account in server mode. In personal mode it returns false.
 	tenant(uid int) bool
 
-	// reload reads the accounts again and returns those that were removed or changed their user.
+	// reload reads the accounts again and returns the names of those that were removed, were suspended or
+	// belong to another user now.
 	reload() (ended []string)
-	// watch calls changed after changes of the accounts until ctx ends.
+	// watch waits for changes of the accounts, and calls changed after each change, until ctx ends.
 	watch(ctx context.Context, changed func()) error
-	// credentialsOf returns the uid for which a name's tokens stay valid, -1 if for none. It returns
-	// false if nothing may be revoked, because the account is suspended or can't be read at the moment.
+	// credentialsOf returns the uid of the account called name: tokens of this uid stay valid, all other
+	// tokens of the name may be revoked. The uid is -1 if the account does not exist. known is false if
+	// nothing may be revoked: the account is suspended or can't be read at the moment, or the host is in
+	// personal mode.
 	credentialsOf(name string) (uid int, known bool)
 
-	// supervise adds the mode's isolation to the options of a supervisor.
+	// supervise adds to o the options with which the mode isolates workers.
 	supervise(c *config.Config, o *worker.Options)
-	// refusedUIDs returns the uids that c refuses.
+	// refusedUIDs returns the uids of the users that may not connect according to c.
 	refusedUIDs(c *config.Config) (map[int]bool, error)
-	// trust checks that nobody but root can have written a file; nil if that does not matter.
+	// trust returns a function that checks that only root can have written the file at path. It returns nil
+	// if the mode does not require this check.
 	trust() func(path string) error
 	runDirMode() os.FileMode
-	workers() int          // The workers that run, without helpers.
-	controllers() []string // The cgroup controllers that bound workers.
+	workers() int          // Number of running workers, without the helpers.
+	controllers() []string // The cgroup controllers that limit the workers.
 }
 
-// personal is the mode of one account, with the host's own uid.
+// personal is the mode of a host that serves one account. The workers run with the host's own uid.
 type personal struct {
 	account func() (protocol.Account, error)
 }

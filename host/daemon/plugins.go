@@ -20,15 +20,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// running is a plugin that is served.
+// running is a plugin that the host serves, with its supervisor.
 type running struct {
-	name       string // For people: the name of its file in plugin_dir, of its module, or of its program.
-	print      string // Its fingerprint. A plugin with the same name and fingerprint is the same plugin.
+	name       string // The plugin's name in logs and in the status.
+	print      string // Its fingerprint; a change means a new supervisor.
 	supervisor *worker.Supervisor
 }
 
-// allPlugins returns everything that the host serves. Built-in modules come first, so that no plugin can
-// take their names.
+// allPlugins returns the built-in modules and the supervisors of the given plugins. Built-in modules come
+// first, so that no plugin can replace one of them.
 func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
 	plugins := []host.Plugin{builtin.Special{}, builtin.Chrome{}}
 	if rt.web.tokens != nil {
@@ -40,8 +40,9 @@ func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
 	return plugins
 }
 
-// load makes a supervisor for each plugin that c names, and keeps those in old that have not changed. A
-// broken plugin of [[plugin]] is an error; a broken one in a directory, which others may have filled, is
+// load returns the plugins that c names, each with a supervisor. A plugin that did not change since it was
+// loaded into old keeps its supervisor and its workers. A broken plugin in the configuration file,
+// [[plugin]], is an error. A broken plugin or module in a directory, which other people may have written, is
 // logged and left out.
 func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 	var all []*running
@@ -92,7 +93,8 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 	return all, nil
 }
 
-// supervisorOptions adds the options that all supervisors share to a plugin's own.
+// supervisorOptions returns the options of a plugin's supervisor: plugin, and the options that all
+// supervisors share.
 func (rt *Runtime) supervisorOptions(c *config.Config, plugin worker.PluginOptions, log *slog.Logger) worker.Options {
 	o := worker.Options{
 		PluginOptions: plugin, RunDir: rt.workers.runDir, Spawner: rt.workers.spawner, Answers: rt.limits.answers,
@@ -102,9 +104,9 @@ func (rt *Runtime) supervisorOptions(c *config.Config, plugin worker.PluginOptio
 	return o
 }
 
-// fingerprint returns a hash of all options of a plugin and of the files that they name, so that a reload
-// notices every change of them. It returns "" if an option can't be hashed: then the plugin is always
-// started again.
+// fingerprint returns a hash of all options of a plugin and of the identity, size and times of the files that
+// the options name by an absolute path, so that a reload notices every change of the plugin. It returns "" if
+// an option can't be hashed; a reload then always starts the plugin again.
 func fingerprint(o worker.PluginOptions) string {
 	parts := []any{}
 	options := reflect.ValueOf(o)
@@ -117,7 +119,8 @@ func fingerprint(o worker.PluginOptions) string {
 			parts = append(parts, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)
 		}
 	}
-	// Settings come from TOML, so JSON can hold them. It writes the keys of maps in order.
+	// Settings come from TOML, so JSON can represent them. json.Marshal sorts the keys of maps, so equal
+	// settings have equal texts.
 	text, err := json.Marshal(parts)
 	if err != nil {
 		return ""
@@ -126,14 +129,16 @@ func fingerprint(o worker.PluginOptions) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Modules are a plugin's name and program, and its modules or the error for which they are not known.
+// Modules describes a plugin: its name, the path of its program, and its modules. If the modules could not be
+// read, Err is the reason.
 type Modules struct {
 	Name, Path string
 	Modules    []protocol.Module
 	Err        error
 }
 
-// Describe asks each plugin for its modules, as the helper or, without one, as account.
+// Describe asks each plugin for its modules. In server mode the plugin runs as the helper, in personal mode
+// as the account a.
 func (rt *Runtime) Describe(ctx context.Context, a protocol.Account) []Modules {
 	var out []Modules
 	for _, p := range rt.state.Load().plugins {

@@ -9,8 +9,9 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 )
 
-// reloadAccounts reads the accounts again, and ends the sessions, sign-ins, tokens and workers of those that
-// were removed or belong to another user now.
+// reloadAccounts reads the accounts again. For each account that was removed, was suspended or belongs to
+// another user now, it ends the sessions, sign-ins and workers, and revokes the tokens and the password. The
+// tokens and the password of a suspended account are kept.
 func (rt *Runtime) reloadAccounts() {
 	for _, name := range rt.mode.reload() {
 		rt.log.Info("account removed, or its user changed", "account", name)
@@ -24,7 +25,7 @@ func (rt *Runtime) reloadAccounts() {
 	}
 }
 
-// Watch follows changes of the accounts until ctx ends.
+// Watch calls reloadAccounts after each change of the accounts until ctx ends.
 func (rt *Runtime) Watch(ctx context.Context) {
 	if err := rt.mode.watch(ctx, rt.reloadAccounts); err != nil {
 		rt.log.Error("can't watch the accounts' files; send SIGHUP after a change", "error", err.Error())
@@ -32,7 +33,8 @@ func (rt *Runtime) Watch(ctx context.Context) {
 }
 
 // Reload reads the configuration, the plugins and the accounts again and reopens the logs. Calls in flight
-// end with the plugins with which they began. Changes that need a restart are logged.
+// end on the plugins on which they began; Reload waits for them. Changed keys that need a restart are logged.
+// If Reload returns an error, the old configuration and plugins stay in use.
 func (rt *Runtime) Reload(ctx context.Context) error {
 	rt.reloading.Lock()
 	defer rt.reloading.Unlock()
@@ -54,7 +56,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		return err
 	}
 	if callLimits(c.Limits) != callLimits(old.config.Limits) {
-		next.calls = newCalls(c) // It does not know the calls in flight, which is the lesser evil.
+		next.calls = newCalls(c) // New counters: calls in flight are not counted.
 	}
 	rt.state.Store(next)
 	rt.replacePlugins(ctx, old.plugins, next.plugins)
@@ -62,7 +64,8 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 	return nil
 }
 
-// reread loads the configuration from its file again. A configuration without a file stays as it is.
+// reread loads the configuration again from the file of old. If old was not loaded from a file, reread
+// returns old.
 func reread(old *config.Config) (*config.Config, error) {
 	if old.Path() == "" {
 		return old, nil
@@ -88,8 +91,8 @@ func (rt *Runtime) reopenLogs() {
 	}
 }
 
-// replacePlugins sends new calls to the new plugins, waits for the calls of the old ones, and closes those
-// that are not used any more.
+// replacePlugins sends new calls to plugins, waits for the calls that run on the plugins in old, and closes
+// those in old that are not in plugins.
 func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) {
 	rt.Host.Replace(ctx, rt.allPlugins(plugins))
 	for _, p := range old {
@@ -100,12 +103,13 @@ func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) 
 	}
 }
 
-// reloadable are the keys that take effect on reload. Every other key needs a restart, so that a new key is
-// never ignored in silence.
+// reloadable are the configuration keys that take effect on reload. Every other key needs a restart, so that
+// a key that is added to the program later is reported and not ignored silently. Some keys of limits need a
+// restart, too: see restartOnlyLimits.
 var reloadable = []string{"plugin", "plugin_dir", "modules", "bindings", "script_worker", "refuse", "limits"}
 
-// restartKeys returns the keys in which two configurations differ and which need a restart. The new
-// configuration keeps the old mode, because nothing else can work.
+// restartKeys returns the keys in which old and c differ and which need a restart. It sets the mode of c to
+// the mode of old, because the mode of a running host can't change.
 func restartKeys(old, c *config.Config) []string {
 	var keys []string
 	before, after := reflect.ValueOf(*old), reflect.ValueOf(*c)
@@ -126,12 +130,13 @@ func restartKeys(old, c *config.Config) []string {
 	return keys
 }
 
-// callLimits returns the limits that a reload changes.
+// callLimits returns a copy of l that contains only the limits that a reload changes.
 func callLimits(l config.Limits) config.Limits {
 	return config.Limits{Calls: l.Calls, AccountCalls: l.AccountCalls, AccountRate: l.AccountRate}
 }
 
-// restartOnlyLimits returns the limits that hold as long as the host runs.
+// restartOnlyLimits returns a copy of l without the limits that a reload changes. A change of the others
+// needs a restart.
 func restartOnlyLimits(l config.Limits) config.Limits {
 	l.Calls, l.AccountCalls, l.AccountRate = 0, 0, 0
 	return l

@@ -24,23 +24,23 @@ import (
 )
 
 const (
-	// drainTime is how long calls in flight may take after the end was asked for.
+	// drainTime is the maximum time that calls in flight may take after the host was asked to end.
 	drainTime = 20 * time.Second
-	// metricsConnections is how many connections the metrics page has at once. Any user of this machine
-	// can open them.
+	// metricsConnections is the maximum number of connections to the metrics page. The page needs no sign-in:
+	// any user of the machine could otherwise use up the file descriptors.
 	metricsConnections = 8
 )
 
-// Signals are the operating system's signals to a served host.
+// Signals connects a served host with the signals of the operating system.
 type Signals struct {
-	Reload <-chan os.Signal // SIGHUP: read the configuration again.
-	Force  func()           // Called when draining begins; it arranges that a second signal ends the process.
+	Reload <-chan os.Signal // Receives SIGHUP, after which the host reloads.
+	Force  func()           // Called when draining begins: lets a second signal kill.
 }
 
-// Serve builds the host that c describes and serves all its front doors until ctx ends, then drains. It
-// listens on the socket that systemd passes, or on its own.
+// Serve builds the host that c describes and serves all its front doors until ctx ends, then drains. It uses
+// the socket that systemd passed, if any, and otherwise listens on the socket that c names.
 func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Logger) error {
-	passed := activation.Files(true) // Before anything else opens a descriptor.
+	passed := activation.Files(true) // Before another descriptor is opened.
 	if err := c.Exposed(); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 		if err := rt.OpenHTTPS(); err != nil {
 			log.Error("can't serve the HTTPS API; only the socket is served", "error", err.Error())
 		} else {
-			// It drains at the same time as the socket.
+			// ServeHTTPS uses ctx, not side: the HTTPS API drains at the same time as the socket.
 			others.Go(func() { rt.ServeHTTPS(ctx, drainTime) })
 		}
 	}
@@ -89,12 +89,14 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 	return err
 }
 
-// Serve serves the sessions of l until ctx ends, then drains for at most grace.
+// Serve serves sessions on l until ctx ends. It then closes l and waits at most grace for the calls in
+// flight.
 func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
 	server := &session.Server{Doer: rt.checked(), Limits: rt.socketLimits(), Intake: rt.limits.intake, Log: rt.log, Identify: rt.identify}
 	rt.sessions.Store(server)
 	served := make(chan error, 1)
-	// Calls outlive ctx: draining lets them finish.
+	// server gets a context that is not canceled with ctx: calls in flight may finish while the server
+	// drains.
 	go func() { served <- server.Serve(context.WithoutCancel(ctx), l) }()
 	var err error
 	select {
@@ -109,12 +111,12 @@ func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Du
 	return err
 }
 
-// makeDirs makes the directories of the sockets, passable for clients. Directories that exist
-// stay as they are.
+// makeDirs makes the directories of the sockets with mode 0755, so that clients can reach the sockets.
+// Directories that exist keep their modes.
 func makeDirs(c *config.Config) error {
 	dirs := []string{filepath.Dir(c.Socket)}
 	if c.Mode == config.Server && c.RunDir != "" {
-		dirs = append(dirs, c.RunDir) // Workers pass through it.
+		dirs = append(dirs, c.RunDir) // Workers reach their own directories through RunDir.
 	}
 	if c.Control != "" {
 		dirs = append(dirs, filepath.Dir(c.Control))
@@ -132,7 +134,7 @@ func makeDirs(c *config.Config) error {
 	return nil
 }
 
-// listen returns the socket that systemd passed, or the host's own.
+// listen returns the socket that systemd passed, if any, and otherwise listens on the socket that c names.
 func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 	switch len(passed) {
 	case 0:
@@ -147,12 +149,12 @@ func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 			_ = l.Close()
 			return nil, fmt.Errorf("the socket that systemd passed is of %s, not of unix", l.Addr().Network())
 		}
-		socket.SetUnlinkOnClose(false) // systemd made it and keeps it.
+		socket.SetUnlinkOnClose(false) // systemd made the socket and keeps its file.
 		return socket, nil
 	default:
 		return nil, fmt.Errorf("systemd passed %d sockets; one is served", len(passed))
 	}
-	// In personal mode the host rejects other users anyway. The mode keeps them from connecting.
+	// In personal mode the host rejects other users anyway. Mode 0600 already prevents them from connecting.
 	mode := os.FileMode(0o600)
 	if c.Mode == config.Server {
 		mode = 0o666
@@ -160,7 +162,8 @@ func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 	return unixsock.Listen(c.Socket, mode)
 }
 
-// openControl serves the control socket, on which root's tools ask for the host's status.
+// openControl serves the control socket, if the configuration names one. Tools that root runs ask for the
+// host's status there. Goroutines are added to others.
 func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) error {
 	path := rt.state.Load().config.Control
 	if path == "" {
@@ -178,7 +181,8 @@ func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) erro
 	return nil
 }
 
-// openMetrics serves the metrics page for Prometheus.
+// openMetrics serves the metrics page for Prometheus, if the configuration contains an address for it.
+// Goroutines are added to others.
 func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) error {
 	address := rt.state.Load().config.Metrics
 	if address == "" {
@@ -197,7 +201,8 @@ func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) erro
 	return nil
 }
 
-// openDovecotDict listens for Dovecot if the configuration names a socket for it.
+// openDovecotDict answers Dovecot's look-ups, if the configuration names a socket for Dovecot and the host is
+// in server mode. Goroutines are added to others.
 func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) error {
 	c := rt.state.Load().config
 	if c.DovecotSocket == "" || c.Mode != config.Server {

@@ -14,12 +14,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// server is the mode of many accounts, each with workers of its own uid. It needs root.
+// server is the mode of a host that serves many accounts. The workers of each account run with the account's
+// uid, for which the host needs root.
 type server struct {
 	accounts *account.Directory
 	helper   protocol.Account
 	pool     *worker.Pool
-	cgroups  *isolate.Cgroups // Nil if there are none.
+	cgroups  *isolate.Cgroups // Nil if control groups can't be used.
 	log      *slog.Logger
 }
 
@@ -57,7 +58,8 @@ func (s *server) acting(a protocol.Account) (protocol.Account, error) {
 	return now, err
 }
 
-// nobody is the uid of processes without a user of their own.
+// nobody is the uid that the system uses for processes and files without a user of their own. It never
+// belongs to an account.
 const nobody = 65534
 
 func (s *server) byPeer(uid int, refused map[int]bool) (protocol.Account, error) {
@@ -142,7 +144,8 @@ func (s *server) refusedUIDs(c *config.Config) (map[int]bool, error) {
 
 func (*server) trust() func(string) error { return isolate.CheckTrusted }
 
-// runDirMode lets workers pass through to their own directories.
+// runDirMode returns mode 0711, so that workers can reach their own directories but can't list the run
+// directory.
 func (*server) runDirMode() os.FileMode { return 0o711 }
 func (s *server) workers() int          { return s.pool.Workers() }
 

@@ -13,10 +13,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// maxUsage limits the accounts with counters.
+// maxUsage is the maximum number of accounts for which usage keeps counters.
 const maxUsage = 10_000
 
-// usage counts the calls of each account.
+// usage counts the calls of each account for the host's status.
 type usage struct {
 	mu       sync.Mutex
 	calls    uint64
@@ -40,7 +40,7 @@ func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 	a := u.accounts[name]
 	if a == nil {
 		if len(u.accounts) >= maxUsage {
-			clear(u.accounts) // The counters show recent calls only.
+			clear(u.accounts) // Limits the memory: all accounts start again at 0.
 		}
 		a = &control.Account{Name: name}
 		u.accounts[name] = a
@@ -54,7 +54,7 @@ func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 	}
 }
 
-// Status returns the state of the host.
+// Status returns the current state of the host, for the control socket.
 func (rt *Runtime) Status() control.Status {
 	now := rt.state.Load()
 	c := now.config
@@ -88,14 +88,14 @@ func (rt *Runtime) Status() control.Status {
 	return s
 }
 
-// sources returns the functions that metrics call.
+// sources returns the functions from which metrics reads its values.
 func (rt *Runtime) sources() metrics.Sources {
 	return metrics.Sources{
 		Sessions: func() int { return rt.Status().Sessions },
 		Calls:    func() int { return rt.Status().InFlight },
 		Accounts: func() int { return rt.Status().Accounts },
 		Workers: func() (out []metrics.Workers) {
-			byName := make(map[string]*metrics.Workers) // Two may have one name.
+			byName := make(map[string]*metrics.Workers) // Several plugins may have the same name.
 			for _, p := range rt.Status().Plugins {
 				w := byName[p.Name]
 				if w == nil {

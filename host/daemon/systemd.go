@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reloadOn reloads the host for each signal until ctx ends, and tells systemd.
+// reloadOn reloads the host after each signal until ctx ends, and notifies systemd when a reload begins and
+// ends.
 func (rt *Runtime) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
@@ -19,7 +20,7 @@ func (rt *Runtime) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 			return
 		case <-signals:
 		}
-		// systemd wants to know when the reload began, by the monotonic clock.
+		// systemd requires the time at which the reload began, as given by the monotonic clock.
 		var now unix.Timespec
 		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 		notify(rt.log, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, now.Nano()/1000))
@@ -30,8 +31,9 @@ func (rt *Runtime) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
-// watchdog tells systemd twice in each interval that the host is alive: it asks for the host's status,
-// which needs the same locks as every call.
+// watchdog notifies systemd twice in each watchdog interval that the host is alive. Before each notification
+// it reads the host's status, which needs the same locks as every call: if the host is deadlocked, the
+// notification is not sent and systemd restarts the host.
 func (rt *Runtime) watchdog(ctx context.Context) {
 	interval, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {
@@ -51,7 +53,7 @@ func (rt *Runtime) watchdog(ctx context.Context) {
 	}
 }
 
-// notify sends a state to systemd if it started the host.
+// notify sends state to systemd. It does nothing if systemd did not start the host.
 func notify(log *slog.Logger, state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		log.Warn("can't notify systemd", "error", err.Error())

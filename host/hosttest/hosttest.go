@@ -1,5 +1,5 @@
-// Package hosttest gives tests a real host: a sandbox in a temporary directory, the programs of bin/, and
-// connections that speak the wire format. Only tests import it, and it replaces no part by a mock.
+// Package hosttest provides tests with a real host: a sandbox in a temporary directory, the programs in bin/,
+// and connections that use the wire format. The package mocks nothing. Only tests import it.
 package hosttest
 
 import (
@@ -29,13 +29,13 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Patience limits every wait of a test. Only a hang reaches it.
+// Patience is the maximum time of every wait in a test. It is so long that only a test that hangs reaches it.
 const Patience = 60 * time.Second
 
-// Tick is the interval at which a test checks a condition.
+// Tick is the interval at which a test checks a condition until it is true.
 const Tick = 20 * time.Millisecond
 
-// Root returns the module's directory.
+// Root returns the root directory of the Go module: the directory that contains go.mod.
 func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -49,7 +49,7 @@ func Root(t testing.TB) string {
 	}
 }
 
-// Bin returns the path of a built program.
+// Bin returns the path of the program called name in bin/. The test fails if the program was not built.
 func Bin(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(Root(t), "bin", name)
@@ -57,19 +57,20 @@ func Bin(t testing.TB, name string) string {
 	return path
 }
 
-// World is a sandbox.
+// World is a sandbox on disk, in which a test runs a host and other programs.
 type World struct {
 	Dir    string
 	Config string
 	Socket string
-	Shadow string // The file with the hash of the sandbox's mailbox.
+	Shadow string // The mailbox's shadow file, with the password hash.
 
-	uid int     // The user that owns the world and runs its programs; 0 means the test's own user.
-	log *Buffer // The log of Start; nil means a new one.
-	bin string  // A copy of the programs, if the user can't reach those of the tree.
+	uid int     // Runs the programs, owns Dir; 0 is the test's own user.
+	log *Buffer // The log for Start; nil means a new log.
+	bin string  // Directory with copies of the programs; "" means bin/.
 }
 
-// SandboxAs writes a sandbox that another user owns. It needs root.
+// SandboxAs writes a sandbox that belongs to the user uid. The programs run as that user. The test must run as
+// root; otherwise it is skipped.
 func SandboxAs(t testing.TB, uid int) *World {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -99,30 +100,31 @@ func newWorld(dir string) *World {
 	}
 }
 
-// Sandbox writes a sandbox with liveapi sandbox.
+// Sandbox runs liveapi sandbox to write a sandbox in personal mode, and returns it. The sandbox is removed at
+// the end of the test.
 func Sandbox(t testing.TB) *World {
 	t.Helper()
-	parent, err := os.MkdirTemp("", "lw") // A short path, because the path of a socket is limited.
+	parent, err := os.MkdirTemp("", "lw") // Short, because the length of a socket's path is limited.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
 	return SandboxIn(t, parent)
 }
 
-// SandboxIn writes a sandbox in a directory of the test.
+// SandboxIn is Sandbox with a given directory: it writes the sandbox in a new directory below parent.
 func SandboxIn(t testing.TB, parent string) *World {
 	t.Helper()
-	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the world as another user.
+	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the sandbox as another user.
 	dir := filepath.Join(parent, "s")
 	out, err := exec.Command(Bin(t, "liveapi"), "sandbox", dir).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	w := newWorld(dir)
-	// Most tests use short passwords that are easy to tell apart.
+	// Most tests use short, weak passwords that are easy to tell apart.
 	w.Set(t, "required_strength = 25 ", "required_strength = 0 ")
 	w.settle(t)
 	return w
 }
 
-// Set replaces a text in the world's configuration. The text must be there.
+// Set replaces old by text in the configuration file of w. The test fails if the file does not contain old.
 func (w *World) Set(t testing.TB, old, text string) {
 	t.Helper()
 	config, err := os.ReadFile(w.Config)
@@ -131,30 +133,33 @@ func (w *World) Set(t testing.TB, old, text string) {
 	require.NoError(t, os.WriteFile(w.Config, []byte(strings.Replace(string(config), old, text, 1)), 0o644))
 }
 
-// SetSecret is Set for a text with a key or a password: it makes the configuration private.
+// SetSecret is Set for a text that contains a key or a password: it first makes the configuration file
+// readable only by its owner, which the host requires.
 func (w *World) SetSecret(t testing.TB, old, text string) {
 	t.Helper()
 	require.NoError(t, os.Chmod(w.Config, 0o600))
 	w.Set(t, old, text)
 }
 
-const settings = "# The Email plugin" // The line before a sandbox's plugin.
+const settings = "# The Email plugin" // The line before the plugin in the configuration.
 
-// settle adapts a sandbox to a slow machine on which many tests run.
+// settle changes the configuration of a new sandbox for tests: it turns off the HTTPS API and gives workers
+// much time to start, because many tests may run at once on a slow machine.
 func (w *World) settle(t testing.TB) {
 	t.Helper()
 	w.closeWeb(t)
 	w.Set(t, settings, fmt.Sprintf("[limits]\nworker_start = %q\n\n%s", Patience, settings))
 }
 
-// Limits adds lines to the world's limits.
+// Limits adds lines to the section [limits] of the configuration.
 func (w *World) Limits(t testing.TB, lines string) {
 	t.Helper()
 	w.Set(t, "[limits]\n", "[limits]\n"+lines+"\n")
 }
 
-// LockStore makes changes wait, as another program that changes the store's files does. The lock file exists
-// after the first change.
+// LockStore locks the store of the mailbox's domain, as another program does while it changes the store's
+// files. Changes wait until unlock is called. The lock file exists only after the first change, so make a
+// change before LockStore.
 func (w *World) LockStore(t testing.TB) (unlock func()) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(w.Shadow), ".liveapid.lock"), os.O_RDWR, 0)
@@ -164,7 +169,8 @@ func (w *World) LockStore(t testing.TB) (unlock func()) {
 	return func() { require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)) }
 }
 
-// Env returns the environment in which programs find the world, and only this world.
+// Env returns the environment for programs that run in the world. The environment contains the paths of this
+// world and of the built programs, and nothing else of the test's environment except PATH. more is appended.
 func (w *World) Env(t testing.TB, more ...string) []string {
 	t.Helper()
 	env := []string{
@@ -175,7 +181,8 @@ func (w *World) Env(t testing.TB, more ...string) []string {
 	return append(env, more...)
 }
 
-// Command returns a command in the world: a program of bin/, or any other.
+// Command returns a command that runs in the world, with the environment of Env: the program called name in
+// bin/, or, if bin/ does not contain it, any other program.
 func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if path := filepath.Join(w.programs(t), name); !strings.Contains(name, "/") {
@@ -193,7 +200,7 @@ func (w *World) Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// programs returns the directory of the world's programs.
+// programs returns the directory that contains the programs of the world.
 func (w *World) programs(t testing.TB) string {
 	if w.bin == "" {
 		return filepath.Join(Root(t), "bin")
@@ -201,7 +208,7 @@ func (w *World) programs(t testing.TB) string {
 	return w.bin
 }
 
-// Output runs a command, which must succeed, and returns its standard output.
+// Output runs cmd and returns its standard output. The test fails if cmd fails.
 func Output(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -210,20 +217,21 @@ func Output(t testing.TB, cmd *exec.Cmd) string {
 	return stdout.String()
 }
 
-// Host is a liveapid serve in a process of its own.
+// Host is a running process of liveapid serve.
 type Host struct {
 	Process *os.Process
 	Log     *Buffer
 	done    chan error
 }
 
-// Serve starts liveapid serve and waits until it listens. It ends with the test.
+// Serve starts liveapid serve and waits until it accepts connections. The process is killed at the end of the
+// test.
 func (w *World) Serve(t testing.TB) *Host {
 	t.Helper()
 	return w.ServeCommand(t, w.Command(t, "liveapid", "serve"))
 }
 
-// ServeCommand is Serve with another command.
+// ServeCommand is Serve with the command cmd instead of liveapid serve.
 func (w *World) ServeCommand(t testing.TB, cmd *exec.Cmd) *Host {
 	t.Helper()
 	h := &Host{Log: &Buffer{}, done: make(chan error, 1)}
@@ -239,12 +247,12 @@ func (w *World) ServeCommand(t testing.TB, cmd *exec.Cmd) *Host {
 	return h
 }
 
-// Wait waits for the end of the process. Call it at most once.
+// Wait waits until the process has ended and returns its error. Call Wait at most once.
 func (h *Host) Wait(t testing.TB) error {
 	t.Helper()
 	select {
 	case err := <-h.done:
-		h.done <- nil // For the clean-up.
+		h.done <- nil // The clean-up function receives it.
 		return err
 	case <-time.After(Patience):
 		t.Fatal("the host does not end")
@@ -252,14 +260,15 @@ func (h *Host) Wait(t testing.TB) error {
 	}
 }
 
-// Stop ends the host as an operator does, and requires that it exits with success.
+// Stop sends SIGTERM to the host, as an operator does, and waits for its end. The test fails unless the exit
+// status is 0.
 func (h *Host) Stop(t testing.TB) {
 	t.Helper()
 	require.NoError(t, h.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, h.Wait(t), "%s", h.Log)
 }
 
-// WaitForSocket waits until a host listens.
+// WaitForSocket waits until a host accepts connections on the socket of the world.
 func (w *World) WaitForSocket(t testing.TB) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -271,8 +280,9 @@ func (w *World) WaitForSocket(t testing.TB) {
 	}, Patience, 5*time.Millisecond, "nobody listens on %s", w.Socket)
 }
 
-// Start serves the world in the test's own process, so that the race detector sees the host, and returns the
-// host. Workers are processes of their own.
+// Start serves the world inside the process of the test, so that the race detector checks the host, and
+// returns the host. Workers are separate processes. The functions in change may modify the configuration
+// first. The host is closed at the end of the test.
 func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runtime {
 	t.Helper()
 	c, err := config.Load(w.Config)
@@ -313,14 +323,15 @@ func (w *World) Start(t testing.TB, change ...func(*config.Config)) *daemon.Runt
 	return rt
 }
 
-// Conn is a client; the test writes its bytes.
+// Conn is a client's connection to a host. The test chooses each byte that is sent; a failure of the
+// connection fails the test.
 type Conn struct {
 	t testing.TB
 	net.Conn
 	r *bufio.Reader
 }
 
-// Dial connects to the world's host.
+// Dial connects to the socket of the world's host.
 func (w *World) Dial(t testing.TB) *Conn {
 	t.Helper()
 	conn, err := net.Dial("unix", w.Socket)
@@ -328,7 +339,8 @@ func (w *World) Dial(t testing.TB) *Conn {
 	return NewConn(t, conn)
 }
 
-// NewConn wraps a connection and closes it with the test. Each read and each write may take Patience.
+// NewConn returns a Conn for conn, and closes conn at the end of the test. Each read and each write may take
+// at most Patience.
 func NewConn(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
@@ -340,7 +352,7 @@ func (c *Conn) patience() {
 	require.NoError(c.t, c.SetDeadline(time.Now().Add(Patience)))
 }
 
-// Raw sends bytes as they are.
+// Raw sends text unchanged, without a frame.
 func (c *Conn) Raw(text string) {
 	c.t.Helper()
 	c.patience()
@@ -348,13 +360,14 @@ func (c *Conn) Raw(text string) {
 	require.NoError(c.t, err)
 }
 
-// Send sends a payload as a frame.
+// Send sends payload in a frame of the wire format.
 func (c *Conn) Send(payload string) {
 	c.t.Helper()
 	c.Raw(string(wire.AppendFrame(nil, []byte(payload))))
 }
 
-// Answer reads an answer and returns its JSON. It checks the rest of the answer byte for byte.
+// Answer reads an answer and returns the JSON in it. The test fails unless the text around the JSON is
+// exactly that of the wire format.
 func (c *Conn) Answer() string {
 	c.t.Helper()
 	body := c.AnswerText()
@@ -363,7 +376,7 @@ func (c *Conn) Answer() string {
 	return body
 }
 
-// AnswerText reads an answer of any form.
+// AnswerText is Answer for an answer that does not contain JSON: it returns the text between the tags.
 func (c *Conn) AnswerText() string {
 	c.t.Helper()
 	c.patience()
@@ -379,7 +392,7 @@ func (c *Conn) AnswerText() string {
 	return body
 }
 
-// Frame reads an answer of a MessagePack session.
+// Frame reads an answer of a session that uses MessagePack, and returns the bytes in the frame.
 func (c *Conn) Frame() string {
 	c.t.Helper()
 	c.patience()
@@ -393,25 +406,26 @@ func (c *Conn) Frame() string {
 	return string(body)
 }
 
-// Ask sends a payload and returns the answer's JSON.
+// Ask sends payload in a frame and returns the JSON of the answer.
 func (c *Conn) Ask(payload string) string {
 	c.t.Helper()
 	c.Send(payload)
 	return c.Answer()
 }
 
-// Call runs a function with arguments in JSON and returns the answer's JSON.
+// Call calls a function and returns the JSON of the answer. api is the number of the API version, args is the
+// JSON of the arguments.
 func (c *Conn) Call(api, module, function, args string) string {
 	c.t.Helper()
 	return c.Ask(Action(api, module, function, args))
 }
 
-// Action returns the payload of a call.
+// Action returns the payload with which Call calls a function. Its parameters are those of Call.
 func Action(api, module, function, args string) string {
 	return fmt.Sprintf("<cpanelaction>\n{\"reqtype\":\"exec\",\"module\":%q,\"func\":%q,\"apiversion\":%q,\"args\":%s}\n</cpanelaction>", module, function, api, args)
 }
 
-// Ended requires that the host closes the session without a further byte.
+// Ended waits until the host closes the session. The test fails if the host sends any byte before that.
 func (c *Conn) Ended() {
 	c.t.Helper()
 	c.patience()
@@ -420,7 +434,7 @@ func (c *Conn) Ended() {
 	require.Empty(c.t, string(rest))
 }
 
-// Buffer is a log that a test may read while it grows.
+// Buffer is a log in memory. A test may read it while the host writes to it.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -433,7 +447,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-// String returns the text so far.
+// String returns what has been written so far.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

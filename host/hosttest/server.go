@@ -18,17 +18,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Helper is the system user that tests use for the helper.
+// Helper is the system user for the plugins' helpers in tests.
 const Helper = "daemon"
 
-// Server writes a world in server mode in a directory that only root can change. Each uid gets an account,
-// such as u20001 with the domain u20001.example, which has the mailbox user. It needs root.
+// Server writes a sandbox in server mode, in a directory that only root can change, because the host requires
+// that. It adds an account for each uid in uids. The account of uid 20001 is called u20001 and has the domain
+// u20001.example with the mailbox user. The test must run as root; otherwise it is skipped.
 func Server(t testing.TB, uids ...int) *World {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("server mode needs root")
 	}
-	// Not below the temporary directory, because everyone can write there.
+	// The directory is not below /tmp, because every user can write there and the host does not trust such
+	// files.
 	parent, err := os.MkdirTemp("/opt", "lw")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
@@ -48,7 +50,7 @@ func Server(t testing.TB, uids ...int) *World {
 	return w
 }
 
-// CopyPrograms copies the built programs into a directory.
+// CopyPrograms copies the built programs into dir and gives the copies the given mode.
 func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
 	t.Helper()
 	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "liveapi-pam", "uapi", "cpapi2"} {
@@ -59,10 +61,11 @@ func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
 	}
 }
 
-// Name returns the name of Server's account with a uid.
+// Name returns the name of the account that Server and AddAccount create for uid.
 func Name(uid int) string { return fmt.Sprintf("u%d", uid) }
 
-// AddAccount adds an account to a world in server mode. Only the account can open its home.
+// AddAccount adds an account with the given uid to a world in server mode. Only the account and root can open
+// the account's home.
 func (w *World) AddAccount(t testing.TB, uid int) {
 	t.Helper()
 	name := Name(uid)
@@ -86,27 +89,28 @@ func (w *World) AddAccount(t testing.TB, uid int) {
 	require.NoError(t, os.Rename(temp, w.AccountFile(uid)))
 }
 
-// AccountFile returns the path of an account's file.
+// AccountFile returns the path of the file of the account with the given uid.
 func (w *World) AccountFile(uid int) string {
 	return filepath.Join(w.Dir, "accounts", Name(uid)+".toml")
 }
 
-// Home returns the home of an account.
+// Home returns the home of the account with the given uid.
 func (w *World) Home(uid int) string {
 	return filepath.Join(filepath.Dir(w.Dir), "home", Name(uid))
 }
 
-// OldHash is the hash of Old.passw0rd-1.
+// OldHash is the hash of the password Old.passw0rd-1.
 const OldHash = "$6$saltsalt$Epo2xi3fNzX5pdhbo3oJ9W.TG1g3qDq97PvvMRUgZuJTOorXZWwG1VPMDPS5pTZF44i5p/Jbv64aFhvAH07E6/"
 
-// As makes a command run as another user, without further groups.
+// As makes cmd run as the user uid, with the same number as group id and without supplementary groups. It
+// returns cmd.
 func As(cmd *exec.Cmd, uid int) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	return cmd
 }
 
-// AsUser is As with the name of a system user.
+// AsUser is As for the system user called name.
 func AsUser(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
 	t.Helper()
 	u, err := account.SystemUser(name)
@@ -114,8 +118,8 @@ func AsUser(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
 	return As(cmd, u.UID)
 }
 
-// DialUID connects to the world's host as another user. The kernel tells the host the user of the connecting
-// thread.
+// DialUID connects to the world's host as the user uid. The kernel reports the user of the connecting thread
+// to the host.
 func (w *World) DialUID(t testing.TB, uid int) *Conn {
 	t.Helper()
 	conn, err := dialUID(w.Socket, uid)
@@ -123,10 +127,10 @@ func (w *World) DialUID(t testing.TB, uid int) *Conn {
 	return NewConn(t, conn)
 }
 
-// TryUID is DialUID for connections that may fail.
+// TryUID is DialUID for a connection that may fail: it returns the error.
 func (w *World) TryUID(uid int) (net.Conn, error) { return dialUID(w.Socket, uid) }
 
-// DialAs connects to any socket as another user.
+// DialAs connects to the socket at path as the user uid.
 func DialAs(path string, uid int) (net.Conn, error) { return dialUID(path, uid) }
 
 func dialUID(path string, uid int) (net.Conn, error) {
@@ -136,8 +140,8 @@ func dialUID(path string, uid int) (net.Conn, error) {
 	return connectUID(uid, unix.AF_UNIX, nil, &unix.SockaddrUnix{Name: path})
 }
 
-// DialTCP connects to an address of this machine as another user. If from is not "", it is the address of
-// this end.
+// DialTCP connects to address, on this machine, as the user uid. If from is not "" and address is an IPv4
+// address, the connection comes from the IPv4 address from.
 func DialTCP(address, from string, uid int) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -153,12 +157,13 @@ func DialTCP(address, from string, uid int) (net.Conn, error) {
 	return connectUID(uid, unix.AF_INET, source, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 }
 
-// connectUID makes a socket and connects it while the thread has another user.
+// connectUID makes a socket and connects it to the address to. Meanwhile the effective user of the thread is
+// uid, and nothing else runs on the thread. If from is not nil, the socket is bound to it first.
 func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	runtime.LockOSThread()
 	const keep = ^uintptr(0)
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
-		return nil, errno // The thread's user is not known, so it ends with its goroutine.
+		return nil, errno // The thread stays locked, so it ends with its goroutine.
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil && from != nil {
@@ -182,7 +187,9 @@ func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	return net.FileConn(file)
 }
 
-// Alone keeps tests that change the same part of the system from running together, in all packages.
+// Alone keeps a test from running at the same time as other tests that call Alone with the same what, also in
+// other packages. what names a part of the system that these tests change. The lock is released at the end of
+// the test.
 func Alone(t testing.TB, what string) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "liveapid-test-"+what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -191,12 +198,12 @@ func Alone(t testing.TB, what string) {
 	t.Cleanup(func() { _ = lock.Close() })
 }
 
-// SystemUser creates a system user that an account may have, for the duration of the test, and returns its
-// name.
+// SystemUser creates a system user that may have an account, and returns the user's name. The user is deleted
+// at the end of the test.
 func SystemUser(t testing.TB) string {
 	t.Helper()
 	const name = "liveapid-test"
-	Alone(t, "package") // The test of the package creates users, too.
+	Alone(t, "package") // The test of the Debian package creates users, too.
 	Output(t, exec.Command("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name))
 	t.Cleanup(func() { _ = exec.Command("userdel", name).Run() })
 	return name

@@ -15,27 +15,28 @@ import (
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// Web is a world's HTTPS API.
+// Web is the HTTPS API of a world, as its clients see it.
 type Web struct {
-	CPanel, WHM, Webmail string // Host and port of each service.
+	CPanel, WHM, Webmail string // Address of each service: host and port.
 	State                string
-	Log                  *Buffer // The host's log, if World.Start serves it.
-	// Client accepts any certificate, keeps no cookies and follows no redirect.
+	Log                  *Buffer // The host's log if World.Start serves the world.
+	// Client is an HTTP client that accepts any certificate, stores no cookies and does not follow redirects.
 	Client *http.Client
 }
 
 const (
 	webState = `state      = "web" `
-	webPass  = "Sign in as demo 1" // The password of the account demo, once SetPassword has set it.
+	webPass  = "Sign in as demo 1" // The password that SetPassword sets.
 )
 
-// closeWeb turns the HTTPS API of a world off, because its ports are the same in all sandboxes.
+// closeWeb turns off the HTTPS API in the configuration of w. The ports are the same in all sandboxes, so
+// tests that run at once would conflict.
 func (w *World) closeWeb(t testing.TB) {
 	t.Helper()
 	w.Set(t, webState, "# "+webState)
 }
 
-// OpenHTTPS turns the HTTPS API of a world on, on ports of its own. Call it before the world is served.
+// OpenHTTPS turns on the HTTPS API in the configuration of w, on free ports. Call it before Start or Serve.
 func (w *World) OpenHTTPS(t testing.TB) *Web {
 	t.Helper()
 	w.Set(t, "# "+webState, webState)
@@ -57,7 +58,7 @@ func (w *World) OpenHTTPS(t testing.TB) *Web {
 	return web
 }
 
-// Wait waits until the services listen.
+// Wait waits until all services accept connections.
 func (web *Web) Wait(t testing.TB) {
 	t.Helper()
 	for _, at := range []string{web.CPanel, web.WHM, web.Webmail} {
@@ -65,7 +66,7 @@ func (web *Web) Wait(t testing.TB) {
 	}
 }
 
-// Token creates a token for a user, with further arguments of the command.
+// Token runs liveapi token create for user, with the additional arguments more, and returns the new token.
 func (w *World) Token(t testing.TB, user string, more ...string) string {
 	t.Helper()
 	args := append([]string{"token", "create", "--user", user}, more...)
@@ -76,7 +77,7 @@ func (w *World) Token(t testing.TB, user string, more ...string) string {
 	return lines[len(lines)-1]
 }
 
-// SetPassword sets a user's password for the HTTPS API and returns it.
+// SetPassword sets the password of user for the HTTPS API and returns the password.
 func (w *World) SetPassword(t testing.TB, user string) string {
 	t.Helper()
 	cmd := w.Command(t, "liveapi", "password", "--user", user)
@@ -85,7 +86,8 @@ func (w *World) SetPassword(t testing.TB, user string) string {
 	return webPass
 }
 
-// Ask makes a request with headers "Name: value" and returns the answer's status and body.
+// Ask sends a request to address, which contains host, port and path, and returns the status and the body of
+// the answer. Each header has the form "Name: value".
 func (web *Web) Ask(t testing.TB, method, address, body string, headers ...string) (int, string) {
 	t.Helper()
 	answer := web.Request(t, method, address, body, headers...)
@@ -95,7 +97,7 @@ func (web *Web) Ask(t testing.TB, method, address, body string, headers ...strin
 	return answer.StatusCode, string(text)
 }
 
-// Request is Ask with the whole answer.
+// Request is Ask, but it returns the whole answer. The caller must close the body.
 func (web *Web) Request(t testing.TB, method, address, body string, headers ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "https://"+address, strings.NewReader(body))
@@ -117,7 +119,8 @@ func (web *Web) Request(t testing.TB, method, address, body string, headers ...s
 	return answer
 }
 
-// SignIn signs in to a service as a browser does, and returns the cookie and the token.
+// SignIn signs in to the service at address as a browser does. It returns the session's cookie and the
+// security token, with which the paths of the session begin.
 func (web *Web) SignIn(t testing.TB, address, user, password string) (cookie, token string) {
 	t.Helper()
 	answer := web.Request(t, http.MethodPost, address+"/login", url.Values{"user": {user}, "pass": {password}}.Encode())

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBinary is returned for a plugin binary that must not run.
+// ErrBinary is returned for a plugin binary that must not be executed.
 var ErrBinary = errors.New("isolate: plugin binary rejected")
 
-// OpenBinary opens a plugin's binary and checks it through the descriptor that will be executed, so that a
-// file that replaces it meanwhile never runs. sum is its SHA-256; nil skips that check. trusted requires that
-// only root can have written it.
+// OpenBinary opens a plugin's binary and checks the open file. The caller later executes the same descriptor,
+// so a file that replaces the binary in the meantime never runs. sum is the required SHA-256 of the binary;
+// if sum is nil, the checksum is not checked. If trusted is true, only root may be able to write the binary
+// and the directories above it.
 func OpenBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 	if trusted {
 		if err := checkParents(path); err != nil {
@@ -27,7 +28,8 @@ func OpenBinary(path string, sum []byte, trusted bool) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) && sum == nil {
-		// A binary that may be executed but not read can also be executed by its descriptor.
+		// A binary that may be executed but not read can be opened with O_PATH. Such a descriptor is enough
+		// for execve.
 		f, err = os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	}
 	if err != nil {
@@ -64,8 +66,8 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 	return nil
 }
 
-// CheckTrusted returns an error if a user other than root could have written a file or directory: if the path
-// or a directory above it belongs to another user or is writable for others.
+// CheckTrusted returns an error if a user other than root could have written the file or directory at path:
+// if path or a directory above it belongs to another user, or if its group or other users may write it.
 func CheckTrusted(path string) error {
 	if err := checkParents(path); err != nil {
 		return err
@@ -81,8 +83,9 @@ func CheckTrusted(path string) error {
 	return nil
 }
 
-// checkParents checks each directory above path: it must belong to root, must not be a link, and must not be
-// writable for others. A sticky directory is not enough, because others could create names in it.
+// checkParents checks each directory above path: it must belong to root, must not be a symbolic link, and
+// must not be writable for its group or for other users. A sticky directory such as /tmp is rejected, too,
+// because other users can create names in it.
 func checkParents(path string) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%w: %s: the path must be absolute", ErrBinary, path)

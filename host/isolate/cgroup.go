@@ -17,19 +17,20 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Cgroups creates a control group (version 2) for each worker, below the host's own. The group limits the
-// worker's memory and processes, and kills everything that the worker started when the worker ends.
+// Cgroups creates a control group (cgroup version 2) for each worker, below the host's own group. A worker's
+// group limits the memory and the number of processes of the worker. When the worker ends, everything that it
+// started is killed by means of the group.
 type Cgroups struct {
-	root        string // The directory of the host's own group.
+	root        string // Directory of the host's own group.
 	controllers []string
 	next        atomic.Uint64
 }
 
-// workerTasks limits a worker's processes and threads.
+// workerTasks is the maximum number of processes and threads of a worker.
 const workerTasks = 128
 
-// FindCgroups returns the host's own group if the host may create groups below it. systemd gives a service
-// that right with Delegate=yes. The error says what is missing.
+// FindCgroups returns a Cgroups below the group in which this process runs, if the host may create groups
+// there. systemd grants that right to a service with Delegate=yes. Otherwise the error names what is missing.
 func FindCgroups() (*Cgroups, error) {
 	path, err := ownGroup()
 	if err != nil {
@@ -41,7 +42,8 @@ func FindCgroups() (*Cgroups, error) {
 	return NewCgroups(path)
 }
 
-// delegated reports whether systemd delegates a group to the processes in it.
+// delegated reports whether systemd has delegated the group with the directory path to the processes in that
+// group.
 func delegated(path string) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {
 		value := make([]byte, 8)
@@ -52,7 +54,7 @@ func delegated(path string) bool {
 	return false
 }
 
-// ownGroup returns the directory of this process's group of version 2.
+// ownGroup returns the directory of the version 2 group in which this process runs.
 func ownGroup() (string, error) {
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -76,9 +78,10 @@ func ownGroup() (string, error) {
 	return "", errors.New("there are no control groups of version 2")
 }
 
-// NewCgroups creates groups below the group with the directory root. It first moves the processes of that
-// group into a subgroup, as the kernel requires. It does not work in the root of all groups, because a
-// service has a group of its own.
+// NewCgroups returns a Cgroups that creates groups below the group with the directory root. It first moves
+// this process into a subgroup, because the kernel allows no processes in a group that distributes
+// controllers to its subgroups. NewCgroups fails for the root of all groups; a service always has a group of
+// its own.
 func NewCgroups(root string) (*Cgroups, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
 		return nil, fmt.Errorf("control groups: %s is not a group of this program", root)
@@ -107,13 +110,14 @@ func NewCgroups(root string) (*Cgroups, error) {
 	return c, nil
 }
 
-// Controllers returns the controllers that limit workers: memory, pids.
+// Controllers returns the available controllers that limit workers: memory, pids, both or none.
 func (c *Cgroups) Controllers() []string { return c.controllers }
 
 // Group is the control group of a worker.
 type Group struct{ Path string }
 
-// Create creates a group that limits memory to the given bytes.
+// Create creates a group for a worker. The group limits memory to the given number of bytes, and the number
+// of processes to workerTasks, as far as the controllers are available.
 func (c *Cgroups) Create(memory int64) (*Group, error) {
 	var g *Group
 	for {
@@ -122,7 +126,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, os.ErrExist) { // An earlier host left it.
+		if !errors.Is(err, os.ErrExist) { // An earlier host may have left the group: try the next name.
 			return nil, fmt.Errorf("control groups: %w", err)
 		}
 	}
@@ -142,8 +146,8 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 	return g, nil
 }
 
-// End kills every process in the group, including those that left the worker's session, and removes the group
-// when they are gone.
+// End kills every process in the group, including processes that left the worker's session, and removes the
+// group when the processes are gone. It gives up after protocol.WorkerKillTimeout.
 func (g *Group) End() {
 	_ = os.WriteFile(filepath.Join(g.Path, "cgroup.kill"), []byte("1"), 0)
 	deadline := time.Now().Add(protocol.WorkerKillTimeout)
@@ -151,11 +155,12 @@ func (g *Group) End() {
 		if err := os.Remove(g.Path); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}
-		time.Sleep(5 * time.Millisecond) // The kernel announces the end of the last process only by a file, so the removal is tried again.
+		time.Sleep(5 * time.Millisecond) // The kernel reports the end only through a file: try again.
 	}
 }
 
-// ResidentBytes returns the memory of a process, without its group's help.
+// ResidentBytes returns the resident memory of a process in bytes, without shared pages. It does not need a
+// control group.
 func ResidentBytes(pid int) (int64, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
@@ -169,7 +174,7 @@ func ResidentBytes(pid int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Shared memory is mostly the program's text, which all workers share.
+	// Shared pages are mostly the program's code, which all workers share.
 	shared, err := strconv.ParseInt(string(f[2]), 10, 64)
 	if err != nil {
 		return 0, err

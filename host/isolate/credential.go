@@ -11,14 +11,15 @@ import (
 // MinTenantID is the lowest uid and gid of an account in server mode.
 const MinTenantID = 500
 
-// Credential returns the credential of an account's worker in server mode: the account's uid and gid, without
-// further groups. Only this function and HelperCredential create worker credentials; a zero
-// syscall.Credential would run the child as root.
+// Credential returns the credential of an account's worker in server mode: the uid and gid of the account,
+// without supplementary groups. It rejects uids and gids that no account may have. All worker credentials
+// must be created by this function or by HelperCredential, because a zero syscall.Credential would run the
+// child as root.
 func Credential(account protocol.Account) (*syscall.Credential, error) {
 	return credential("account "+account.Name, account.UID, account.GID, MinTenantID)
 }
 
-// HelperCredential returns the credential of a plugin's helper, which is a system user of its own.
+// HelperCredential returns the credential of a plugin's helper, which runs as a system user of its own.
 func HelperCredential(helper protocol.Account) (*syscall.Credential, error) {
 	return credential("helper "+helper.Name, helper.UID, helper.GID, 1)
 }

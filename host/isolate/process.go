@@ -18,49 +18,51 @@ import (
 )
 
 const (
-	// maxFiles bounds the descriptors of a process with another uid.
+	// maxFiles is the maximum number of descriptors of a process with another uid than the host.
 	maxFiles = 1024
-	// maxFileSize bounds each file that such a process writes, in bytes. The largest is a mail store's,
-	// with 64 MiB at most.
+	// maxFileSize is the maximum size in bytes of each file that a process with another uid writes. The
+	// largest file that is needed is that of a mail store, with at most 64 MiB.
 	maxFileSize = 256 << 20
-	// lastOutput is how long the output of a process is read after its end. A grandchild may keep the
-	// pipes open for longer.
+	// lastOutput is the time for which the output of a process is still read after the process has ended. A
+	// grandchild may keep the pipes open for longer.
 	lastOutput = 500 * time.Millisecond
 )
 
-// ProcessOptions describe a process before its start.
+// ProcessOptions describe a process that has not been started yet.
 type ProcessOptions struct {
-	Binary     *os.File            // The opened program. Start closes it.
+	Binary     *os.File            // The opened program. Process.Start closes it.
 	Args, Env  []string            // The arguments after the program's name, and the whole environment.
-	Credential *syscall.Credential // The process's user; nil means the host's own.
-	Cgroup     string              // Directory of the control group that the process enters; "" means none.
+	Credential *syscall.Credential // User of the process; nil means the host's own user.
+	Cgroup     string              // Control group directory that the process enters; "": none.
 	Spawner    *Spawner
 
-	StartTimeout time.Duration // The process is killed if StopTimer is not called in time.
-	OnTimeout    func()        // Called after that kill.
-	// Stdout and Stderr read the output until its end, each in a goroutine of its own.
+	StartTimeout time.Duration // Kill the process unless StopTimer is called in time.
+	OnTimeout    func()        // Called after StartTimeout has killed the process.
+	// Stdout and Stderr read the output of the process until it ends. Each is called once, in a goroutine of
+	// its own.
 	Stdout, Stderr func(io.Reader)
 }
 
-// Process is one process, with its own session and process group.
+// Process is an operating system process with its own session and process group. Its methods, except for
+// Start, are safe for concurrent use.
 type Process struct {
 	o   ProcessOptions
 	cmd *exec.Cmd
 
 	pid    int
-	pidfd  *os.File    // Readable when the process has ended, even if another process traces it.
-	timer  *time.Timer // Kills a process that takes too long to start; set by Start.
+	pidfd  *os.File    // Readable when the process has ended, even if it is traced.
+	timer  *time.Timer // Kills a process that starts too slowly; Start sets it.
 	exited chan struct{}
 	reaped chan struct{}
 
-	mu    sync.Mutex // Guards the fields below, and keeps the pid from reuse while it is signalled.
-	gone  bool       // The process has ended.
+	mu    sync.Mutex // Guards the fields below; keeps the pid valid during a signal.
+	gone  bool       // Whether the process has ended.
 	how   syscall.WaitStatus
-	known bool // The process was reaped, so how it ended is known.
+	known bool // Whether the process was reaped, so that how is set.
 }
 
-// NewProcess prepares a process; Start starts it. Its standard input is /dev/null, because the host's own
-// standard input may carry a session.
+// NewProcess prepares a process; Start starts it. The standard input of the process is /dev/null, because the
+// host's own standard input may belong to a session with a client.
 func NewProcess(o ProcessOptions) *Process {
 	p := &Process{o: o, exited: make(chan struct{}), reaped: make(chan struct{})}
 	args := append([]string{o.Binary.Name()}, o.Args...)
@@ -78,8 +80,9 @@ func NewProcess(o ProcessOptions) *Process {
 	return p
 }
 
-// Start starts the process. The file that was opened as Binary is executed, even if its path names another
-// file by now.
+// Start starts the process, or returns an error. It executes the file that is open as Binary, even if the
+// path of that file meanwhile names another file. Start closes Binary in any case, and must be called only
+// once.
 func (p *Process) Start() error {
 	defer func() { _ = p.o.Binary.Close() }()
 	stdout, stdoutChild, err := os.Pipe()
@@ -103,7 +106,7 @@ func (p *Process) Start() error {
 	}
 	p.pid = p.cmd.Process.Pid
 	p.pidfd = os.NewFile(uintptr(*p.cmd.SysProcAttr.PidFD), "pidfd")
-	_ = p.cmd.Process.Release() // The goroutine of reap waits for the process.
+	_ = p.cmd.Process.Release() // reap waits for the process, not package os.
 	p.timer = time.AfterFunc(p.o.StartTimeout, func() {
 		_ = p.Kill()
 		p.o.OnTimeout()
@@ -120,38 +123,40 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// execute starts the command. above is higher than any descriptor that the child needs.
+// execute starts the command. above must be higher than every descriptor that the child needs.
 func (p *Process) execute(above int) error {
 	p.cmd.SysProcAttr.PidFD = new(int)
-	if p.o.Credential != nil { // The launcher has the binary as an extra file.
+	if p.o.Credential != nil { // The launcher gets the binary as an extra file.
 		return p.o.Spawner.Start(p.cmd)
 	}
-	// In the child, Go moves a pipe of its own to the first free descriptor after the standard streams.
-	// A copy of the binary with a high number is out of the way.
+	// Before the child calls execve, Go moves one of its pipes to the first free descriptor after the
+	// standard streams, which may be that of the binary. A copy of the binary's descriptor with a high number
+	// is not overwritten.
 	fd, err := unix.FcntlInt(p.o.Binary.Fd(), unix.F_DUPFD_CLOEXEC, above)
 	if err != nil {
 		return err
 	}
-	// The path names the descriptor, which the child still holds when it calls execve.
+	// The path refers to the descriptor, which is still open in the child when the child calls execve.
 	p.cmd.Path = "/proc/self/fd/" + strconv.Itoa(fd)
 	err = p.o.Spawner.Start(p.cmd)
 	_ = unix.Close(fd)
 	return err
 }
 
-// StopTimer ends the time limit of the start. It returns false if the limit has passed.
+// StopTimer ends the time limit of the start. It returns false if the limit has already passed and the
+// process is killed.
 func (p *Process) StopTimer() bool { return p.timer == nil || p.timer.Stop() }
 
-// reap waits for the end of the process, kills the rest of its group, and stops reading its pipes, which
-// a grandchild may still hold. It waits on the pidfd: wait4 does not return for a process that another
-// process of the same user traces until the tracer detaches.
+// reap waits for the end of the process, kills the rest of its process group, and stops reading the pipes,
+// which a grandchild may still keep open. reap waits on the pidfd and not with wait4: if another process of
+// the same user traces the process, wait4 does not return until the tracer detaches.
 func (p *Process) reap(stdout, stderr *os.File) {
 	defer func() { _ = p.pidfd.Close() }()
 	if raw, err := p.pidfd.SyscallConn(); err != nil || raw.Read(hasEnded) != nil {
 		p.waitBlocking()
 	}
-	// The group is killed before the process is reaped: until then neither the pid nor the group's id can
-	// be reused.
+	// The group is killed before the process is reaped, because afterwards the kernel may reuse the pid and
+	// the id of the group.
 	_ = unix.Kill(-p.pid, unix.SIGKILL)
 	reaped := p.collect()
 	p.mu.Lock()
@@ -162,20 +167,21 @@ func (p *Process) reap(stdout, stderr *os.File) {
 	_ = stdout.SetReadDeadline(deadline)
 	_ = stderr.SetReadDeadline(deadline)
 	for !reaped {
-		time.Sleep(time.Second) // The tracer still holds it, and the kernel does not announce when it lets go.
+		time.Sleep(time.Second) // The kernel does not announce when a tracer detaches: poll.
 		reaped = p.collect()
 	}
 	close(p.reaped)
 }
 
-// hasEnded reports whether the process of a pidfd has ended.
+// hasEnded reports whether the process of the given pidfd has ended. It does not wait.
 func hasEnded(pidfd uintptr) bool {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n == 1
 }
 
-// waitBlocking waits without the pidfd, for kernels that can't poll a pidfd.
+// waitBlocking waits for the end of the process without the pidfd, on kernels that can't poll a pidfd. It
+// does not reap the process.
 func (p *Process) waitBlocking() {
 	for {
 		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -185,7 +191,7 @@ func (p *Process) waitBlocking() {
 	}
 }
 
-// collect reaps the process. It returns false if a tracer still holds it.
+// collect reaps the process if it has ended. It returns false if a tracer still prevents that.
 func (p *Process) collect() bool {
 	var how syscall.WaitStatus
 	pid, err := syscall.Wait4(p.pid, &how, syscall.WNOHANG, nil)
@@ -198,17 +204,18 @@ func (p *Process) collect() bool {
 	return true
 }
 
-// PID returns the process's id, or 0 before its start.
+// PID returns the id of the process, or 0 before Start.
 func (p *Process) PID() int { return p.pid }
 
-// Exited is closed when the process has ended.
+// Exited returns a channel that is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Reaped is closed when the kernel has forgotten the process. A tracer can delay that.
+// Reaped returns a channel that is closed when the process has ended and was reaped, so that its pid is free.
+// A tracer can delay that.
 func (p *Process) Reaped() <-chan struct{} { return p.reaped }
 
-// Ended reports whether the process has ended. It asks the kernel, so that a call does not go to a worker
-// that was killed a moment ago and is not reaped yet.
+// Ended reports whether the process has ended. It asks the kernel, because a worker that was killed a moment
+// ago may not be reaped yet, and must not get another call.
 func (p *Process) Ended() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +230,7 @@ func (p *Process) Ended() bool {
 	return ended
 }
 
-// Status says in words how the process ended.
+// Status returns a short text that describes how the process ended.
 func (p *Process) Status() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,8 +243,8 @@ func (p *Process) Status() string {
 	return fmt.Sprintf("exit status %d", p.how.ExitStatus())
 }
 
-// Kill sends SIGKILL to the process and its group and waits until the process has ended, for at most
-// protocol.WorkerKillTimeout.
+// Kill sends SIGKILL to the process and its group, and waits until the process has ended. It returns an error
+// if that takes longer than protocol.WorkerKillTimeout.
 func (p *Process) Kill() error {
 	p.mu.Lock()
 	if !p.gone {

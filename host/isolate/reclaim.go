@@ -10,19 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLeftFiles limits the number of files that are removed from a worker's directory. A worker makes a single
-// socket; a million files could only serve to keep root busy.
+// maxLeftFiles is the maximum number of files that RemoveDir removes from a worker's directory. A worker
+// needs a single socket; the only purpose of a million files would be to keep root busy.
 const maxLeftFiles = 1000
 
-// maxDepth limits the nesting of directories in it.
+// maxDepth is the maximum depth of nested directories in a worker's directory.
 const maxDepth = 8
 
-// ErrTooManyFiles is returned for a directory with more files than are removed.
+// ErrTooManyFiles is returned if a directory contains more files or deeper directories than RemoveDir
+// removes.
 var ErrTooManyFiles = fmt.Errorf("a worker left more than %d files, or directories more than %d levels deep, in its directory, which was not removed", maxLeftFiles, maxDepth)
 
-// Reclaim takes a worker's directory back for the host, so that the worker can't create files in it any more.
-// Its parent belongs to root, so its name can't be changed. The owner is changed before the directory is
-// opened, because its mode may allow only the owner to open it.
+// Reclaim makes the host the owner of a worker's directory again, so that the worker can't create any more
+// files in the directory. The parent directory belongs to root, so the worker can't rename or replace the
+// directory. Reclaim changes the owner before it opens the directory, because the mode of the directory may
+// allow only its owner to open it.
 func Reclaim(path string) error { return reclaimAt(unix.AT_FDCWD, path) }
 
 func reclaimAt(parent int, name string) error {
@@ -37,8 +39,8 @@ func openReclaimed(parent int, name string) (fd int, err error) {
 	if err := unix.Fchownat(parent, name, os.Geteuid(), os.Getegid(), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
 	}
-	// A directory without permissions for its owner can only be opened with O_PATH, which is enough to change
-	// its mode.
+	// A directory with a mode that gives its owner no permissions can only be opened with O_PATH, which is enough
+	// to change the mode.
 	path, err := unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, &fs.PathError{Op: "take back", Path: name, Err: err}
@@ -51,8 +53,9 @@ func openReclaimed(parent int, name string) (fd int, err error) {
 	return unix.Open(self, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// RemoveDir removes a worker's directory with its files. It follows no link, and gives up if there are too
-// many files. Each directory is reclaimed first, so that it can't be filled meanwhile.
+// RemoveDir removes a worker's directory and the files in it. It follows no links, and returns
+// ErrTooManyFiles if there are too many files. It reclaims each directory before it removes the files, so
+// that the worker can't create files in the meantime. A directory that does not exist is no error.
 func RemoveDir(path string) error {
 	left := maxLeftFiles
 	err := removeAt(unix.AT_FDCWD, path, maxDepth, &left)

@@ -15,30 +15,32 @@ import (
 
 const (
 	runDirPrefix = "liveapid-host-"
-	// newDirPrefix marks a directory that is not locked yet. With the other prefix, another host's sweep
-	// would take it for a dead host's directory.
+	// newDirPrefix is the prefix of a directory that is not locked yet. If the directory already had
+	// runDirPrefix, the sweep of another host would remove it as the directory of a dead host.
 	newDirPrefix = "liveapid-new-"
-	// newDirAge is the age from which a directory that was never locked counts as abandoned.
+	// newDirAge is the age at which a directory that was never locked counts as abandoned.
 	newDirAge = time.Minute
-	// maxRunDir leaves room for go-plugin's "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN" within the 107 bytes of
-	// a UNIX socket's path.
+	// maxRunDir is the maximum length of a run directory's path. The socket's path may have 107 bytes in
+	// total, and go-plugin appends "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN".
 	maxRunDir = 107 - 42
 )
 
-// RunDir is a host's private directory for the sockets of its workers.
+// RunDir is a host's private directory, in which go-plugin creates a directory for the socket of each worker.
 type RunDir struct {
 	Path string
-	lock *os.File // Locked as long as the host lives, so that other hosts know that it does.
+	lock *os.File // Locked while the host runs, to show other hosts it is alive.
 }
 
-// NewRunDir makes a directory in parent, or in the temporary directory if parent is "" or too long for the
-// paths of sockets. It removes the directories of dead hosts. In server mode, tenants must reach their own
-// sockets below it, so mode is 0711.
+// NewRunDir creates a directory for this host in parent. If parent is "" or too long for the path of a
+// socket, the directory is created below the system's temporary directory. NewRunDir also removes the
+// directories of dead hosts. In server mode, mode must be 0711, because tenants must reach their own sockets
+// below the directory.
 func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	if parent == "" || len(parent)+len("/liveapid-host-0123456789") > maxRunDir {
 		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
 		if err := ownDir(parent, mode); err != nil {
-			// Another user took the name. That must not keep this user's hosts from starting.
+			// Another user has taken the name. Fall back to the temporary directory, so that this can't
+			// prevent the user's hosts from starting.
 			parent = os.TempDir()
 		}
 	}
@@ -58,7 +60,8 @@ func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	return d, nil
 }
 
-// claim locks a new directory and renames it to a living host's name.
+// claim locks a new directory, then renames it from newDirPrefix to runDirPrefix, the prefix of a running
+// host's directory.
 func claim(path string, mode os.FileMode) (*RunDir, error) {
 	lock, err := lockDir(path)
 	if err != nil {
@@ -76,8 +79,9 @@ func claim(path string, mode os.FileMode) (*RunDir, error) {
 	return &RunDir{Path: claimed, lock: lock}, nil
 }
 
-// ownDir makes path, or checks that the existing directory belongs to this user alone: in a shared temporary
-// directory, other users can create names. In both cases the directory ends up with mode.
+// ownDir creates the directory path. If path already exists, ownDir checks that it is a directory that
+// belongs to this user and that nobody else can write, because in a shared temporary directory other users
+// can create names. In both cases the directory then has at least the permissions of mode.
 func ownDir(path string, mode os.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
@@ -94,8 +98,8 @@ func ownDir(path string, mode os.FileMode) error {
 	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 		return fmt.Errorf("run directory %s: it must be a directory that user %d owns and nobody else can write", path, os.Geteuid())
 	}
-	// The umask may have removed permissions, or a host in another mode made the directory. Permissions are
-	// only added, because another host may need them.
+	// The umask may have removed permissions, or a host in another mode may have created the directory.
+	// Permissions are added but never removed, because another host may need them.
 	if want := uint32(mode.Perm()) &^ st.Mode; want != 0 {
 		return dir.Chmod(os.FileMode(st.Mode&0o777) | mode.Perm())
 	}
@@ -114,7 +118,7 @@ func lockDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// sweep removes the directories of dead hosts in parent.
+// sweep removes the directories that dead hosts of this user left in parent.
 func sweep(parent string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
@@ -124,15 +128,15 @@ func sweep(parent string) {
 		path := filepath.Join(parent, e.Name())
 		dir, err := lockDir(path)
 		if err != nil {
-			continue // Its host is alive.
+			continue // The host of this directory is alive.
 		}
 		removeRunDir(path)
 		_ = dir.Close()
 	}
 }
 
-// removeRunDir removes a host's directory: the workers' directories in it, within the limits of RemoveDir,
-// and then itself.
+// removeRunDir removes a host's run directory: first the directories of the workers in it, within the limits
+// of RemoveDir, and then the run directory itself.
 func removeRunDir(path string) {
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
@@ -143,8 +147,8 @@ func removeRunDir(path string) {
 	_ = os.Remove(path)
 }
 
-// ours reports whether the directory belongs to this user. In a shared parent, other users have directories,
-// too.
+// ours reports whether the directory belongs to this user. A shared parent also contains directories of other
+// users.
 func ours(e os.DirEntry) bool {
 	info, err := e.Info()
 	if err != nil {
@@ -154,13 +158,15 @@ func ours(e os.DirEntry) bool {
 	return ok && int(st.Uid) == os.Geteuid()
 }
 
-// abandoned reports whether a host died between making its directory and locking it.
+// abandoned reports whether e is a directory that was never locked and is older than newDirAge: its host died
+// between creating and locking it.
 func abandoned(e os.DirEntry) bool {
 	info, err := e.Info()
 	return err == nil && strings.HasPrefix(e.Name(), newDirPrefix) && time.Since(info.ModTime()) > newDirAge
 }
 
-// Close removes the directory.
+// Close removes the directory and releases its lock. It returns an error if the directory could not be
+// removed.
 func (d *RunDir) Close() error {
 	removeRunDir(d.Path)
 	_ = d.lock.Close()

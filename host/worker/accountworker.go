@@ -12,37 +12,39 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// accountWorker holds the worker of an account. It starts a worker when a call needs it and none is running;
-// calls that come meanwhile wait for the same start.
+// accountWorker manages the worker of an account, or the plugin's helper. It starts a worker when a call
+// needs one and none is running. Calls that arrive during the start wait for the same worker. All methods are
+// safe for concurrent use.
 type accountWorker struct {
 	s       *Supervisor
 	account protocol.Account
-	helper  bool         // It is the plugin's helper.
-	busy    atomic.Int64 // Calls in flight, for readers without mu.
-	used    atomic.Int64 // When the last call began or ended, in nanoseconds.
-	running atomic.Bool  // It has a worker.
-	held    atomic.Int64 // The number of its workers that run, or have ended and are not reaped.
+	helper  bool         // Whether this is the plugin's helper.
+	busy    atomic.Int64 // Same as calls, but readable without mu.
+	used    atomic.Int64 // Time of the last begin or end of a call, in Unix nanoseconds.
+	running atomic.Bool  // Whether a worker runs; readable without mu.
+	held    atomic.Int64 // Number of workers that run, or have ended but are not reaped.
 
 	mu       sync.Mutex
-	current  *worker           // Nil if no worker runs.
-	starting chan struct{}     // Closed when the current start has ended.
-	modules  []protocol.Module // The last description.
-	err      error             // Of the last start.
-	crashes  int               // In a row.
-	retryAt  time.Time         // No start before this time.
-	calls    int               // In flight.
+	current  *worker           // Nil if no worker is running.
+	starting chan struct{}     // Closed when the current start has ended; nil if there is none.
+	modules  []protocol.Module // The modules that the last worker described.
+	err      error             // The error of the last start or crash.
+	crashes  int               // Number of crashes in a row.
+	retryAt  time.Time         // Earliest time of the next start.
+	calls    int               // Number of calls in flight.
 	idle     *time.Timer
 	closed   bool
 }
 
-// described returns the last description, even if the worker has ended.
+// described returns the modules that the last worker described, even if that worker has ended. It returns nil
+// if no worker was started yet.
 func (aw *accountWorker) described() []protocol.Module {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()
 	return aw.modules
 }
 
-// hasParts reports whether any function of the plugin runs in parts.
+// hasParts reports whether the plugin has a function of which the helper runs at least a part.
 func (aw *accountWorker) hasParts() bool {
 	for _, m := range aw.described() {
 		for _, fn := range m.Functions {
@@ -54,7 +56,8 @@ func (aw *accountWorker) hasParts() bool {
 	return false
 }
 
-// acquire returns a running worker. The caller must call release.
+// acquire returns a running worker, and starts one if necessary. If err is nil, the caller must call release
+// after its call. If the next start is further away than maxWait, acquire fails at once.
 func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	for {
 		aw.mu.Lock()
@@ -99,7 +102,7 @@ func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	}
 }
 
-// release ends the use of a worker.
+// release ends the use of a worker that acquire returned.
 func (aw *accountWorker) release() {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()
@@ -108,13 +111,14 @@ func (aw *accountWorker) release() {
 	aw.armIdle()
 }
 
-// touch publishes the load for the pool. The caller holds mu.
+// touch copies the number of calls and the current time to busy and used, which the Pool reads without mu.
+// The caller holds mu.
 func (aw *accountWorker) touch() {
 	aw.busy.Store(int64(aw.calls))
 	aw.used.Store(time.Now().UnixNano())
 }
 
-// armIdle starts the idle timer if no call is in flight. The caller holds mu.
+// armIdle starts the timer that stops an idle worker, if no call is in flight. The caller holds mu.
 func (aw *accountWorker) armIdle() {
 	if aw.calls > 0 || aw.s.o.Idle <= 0 || aw.closed {
 		return
@@ -126,7 +130,8 @@ func (aw *accountWorker) armIdle() {
 	aw.idle.Reset(aw.s.o.Idle)
 }
 
-// stopIdle stops a worker without calls and reports whether it did. This does not count as a crash.
+// stopIdle stops the worker if no call is in flight, and reports whether it stopped the worker. The stop does
+// not count as a crash.
 func (aw *accountWorker) stopIdle() bool {
 	aw.mu.Lock()
 	w := aw.current
@@ -141,7 +146,8 @@ func (aw *accountWorker) stopIdle() bool {
 	return true
 }
 
-// start runs in its own goroutine, so that a caller that gives up does not end the start for the others.
+// start waits for the given time and then starts a worker. It runs in its own goroutine, so that the start
+// continues for the other callers if one caller gives up.
 func (aw *accountWorker) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
@@ -168,7 +174,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	default:
 		aw.modules, aw.current = w.modules, w
 		aw.running.Store(true)
-		aw.touch() // The callers that wait for it will use it in a moment.
+		aw.touch() // Not idle yet: the waiting callers will use the worker soon.
 		if aw.closed {
 			aw.current = nil
 			aw.s.o.Pool.leave(aw)
@@ -179,13 +185,14 @@ func (aw *accountWorker) start(wait time.Duration) {
 		if aw.s.o.Memory > 0 {
 			go aw.weigh(w)
 		}
-		aw.armIdle() // The callers may have given up.
+		aw.armIdle() // All waiting callers may have given up.
 	}
 	close(aw.starting)
 	aw.starting = nil
 }
 
-// close stops the worker, and allows no new worker.
+// close stops the worker and prevents further starts. If a start is in progress, close waits until it has
+// ended.
 func (aw *accountWorker) close() {
 	aw.mu.Lock()
 	aw.closed = true
@@ -200,15 +207,15 @@ func (aw *accountWorker) close() {
 		w.stop()
 	}
 	if starting != nil {
-		<-starting // start stops the worker that it started.
+		<-starting // If start succeeds, it stops its new worker itself.
 	}
 }
 
-// weighEvery is the interval of checks of a worker's memory. A control group enforces the limit at once;
-// without a control group, this check enforces it a moment later.
+// weighEvery is the interval at which the memory of a worker is checked. A control group enforces the limit
+// immediately; without a control group, only this check enforces it, with a short delay.
 const weighEvery = 250 * time.Millisecond
 
-// weigh kills a worker that uses more memory than allowed.
+// weigh kills the worker if it uses more memory than Options.Memory. It returns when the worker has ended.
 func (aw *accountWorker) weigh(w *worker) {
 	tick := time.NewTicker(weighEvery)
 	defer tick.Stop()
@@ -230,7 +237,8 @@ func (aw *accountWorker) weigh(w *worker) {
 	}
 }
 
-// status returns the worker's status. ok is false if there is nothing to report.
+// status returns the status of the worker. ok is false if no worker is running and the last one did not
+// crash.
 func (aw *accountWorker) status() (st WorkerStatus, ok bool) {
 	aw.mu.Lock()
 	defer aw.mu.Unlock()

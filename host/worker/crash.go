@@ -12,15 +12,17 @@ import (
 const (
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 30 * time.Second
-	// maxWait is the longest time that a call waits for a start. If the start is further away, the call fails
-	// at once.
+	// maxWait is the maximum time that a call waits until the next start is allowed. If it would have to wait
+	// longer, the call fails at once.
 	maxWait = time.Second
-	// healthyAfter is how long a worker must have run so that its crash counts as the first in a row.
+	// healthyAfter is the running time after which earlier crashes are forgotten: if the worker then crashes,
+	// the crash counts as the first in a row.
 	healthyAfter = time.Minute
 )
 
-// backoff returns the wait before the next start, after the given number of crashes in a row. It doubles with
-// each crash and varies by up to a quarter, so that workers that died together do not start together.
+// backoff returns the time to wait before the next start, for the given number of crashes in a row. The time
+// doubles with each crash. It is shortened by a random part of up to a quarter, so that workers that died at
+// the same time do not all start at the same time.
 func backoff(crashes int) time.Duration {
 	if crashes <= 0 {
 		return 0
@@ -32,7 +34,8 @@ func backoff(crashes int) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/4))
 }
 
-// watch waits for the end of a worker that nobody stopped.
+// watch waits until the worker has ended. If the host did not stop the worker, watch logs the end and cleans
+// up. Then it waits until the process is reaped.
 func (aw *accountWorker) watch(w *worker) {
 	<-w.process.Exited()
 	aw.mu.Lock()
@@ -42,14 +45,14 @@ func (aw *accountWorker) watch(w *worker) {
 		aw.s.restarts.Add(1)
 		aw.s.log.Error("worker stopped by itself or was killed", "account", aw.account.Name,
 			"pid", w.process.PID(), "status", w.process.Status())
-		w.stop() // It also ends go-plugin's side and removes the socket's directory.
+		w.stop() // Also stops go-plugin and removes the socket's directory.
 	}
 	<-w.process.Reaped()
 	aw.held.Add(-1)
 }
 
-// maxHeld is the number of ended workers of an account that a tracer may keep from being reaped. Each of them
-// occupies a process id.
+// maxHeld is the maximum number of ended workers of an account that are not reaped yet because a program of
+// the account traces them. Each of them occupies a process id, so above maxHeld no worker is started.
 const maxHeld = 3
 
 func (aw *accountWorker) tooManyHeld() error {
@@ -59,7 +62,7 @@ func (aw *accountWorker) tooManyHeld() error {
 	return nil
 }
 
-// clearDead removes a dead worker and counts a crash. The caller holds mu.
+// clearDead forgets the current worker if it is dead, and counts a crash. The caller holds mu.
 func (aw *accountWorker) clearDead() {
 	w := aw.current
 	if w == nil || !w.dead() {
@@ -79,8 +82,8 @@ func (aw *accountWorker) crashed(err error) {
 	aw.retryAt = time.Now().Add(backoff(aw.crashes))
 }
 
-// checkHealth kills a worker that missed a deadline and does not answer a ping, so that the next call starts
-// a new worker.
+// checkHealth is called after a worker missed a deadline. If the worker does not answer a ping either,
+// checkHealth kills it, so that the next call starts a new worker.
 func (aw *accountWorker) checkHealth(w *worker) {
 	healthy := make(chan error, 1)
 	go func() { healthy <- w.ping() }()

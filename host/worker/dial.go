@@ -12,15 +12,15 @@ import (
 
 var errRedial = errors.New("the connection to the worker broke")
 
-// connection is the only connection to a worker. The host never connects again: meanwhile the worker could
-// replace its socket by a link to another user's.
+// connection is the only connection that the host ever makes to a worker. The host never reconnects, because
+// the worker could meanwhile have replaced its socket by a link to the socket of another user.
 type connection struct {
 	mu   sync.Mutex
 	used bool
 	conn net.Conn
 }
 
-// once connects with dial, the first time only.
+// once calls dial and returns its connection. Every further call returns errRedial.
 func (c *connection) once(dial func() (net.Conn, error)) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *connection) once(dial func() (net.Conn, error)) (net.Conn, error) {
 	return conn, err
 }
 
-// shut closes the connection and prevents a later one.
+// shut closes the connection and prevents that one is made later.
 func (c *connection) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,7 +43,8 @@ func (c *connection) shut() {
 	}
 }
 
-// dialAs connects to socket, and closes the connection unless uid listens there.
+// dialAs connects to the UNIX socket at the path socket. It returns an error, and closes the connection, if
+// the listening process has another uid than the given one.
 func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin"
 )
 
-// maxHandshake limits the handshake line, in bytes. A certificate has about 1,000.
+// maxHandshake is the maximum length of the handshake line in bytes. The certificate in it has about 1,000.
 const maxHandshake = 8 << 10
 
-// readHandshake reads the line that a plugin prints when it is ready, and returns it for go-plugin:
+// readHandshake reads and checks the line that a plugin prints when it is ready, and returns the line for go-plugin:
 //
 //	1|VERSION|unix|SOCKET|grpc|CERTIFICATE
 //
-// If no certificate was asked for, readHandshake removes it: go-plugin 1.8.0 would dereference nil. dir is the only
-// directory in which the socket may be.
+// If tls is false, the host expects no certificate and readHandshake removes any certificate from the line, because
+// go-plugin 1.8.0 would dereference a nil pointer. The socket must be directly in the directory dir.
 func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
 	line, err := r.ReadSlice('\n')
 	switch {

@@ -9,28 +9,29 @@ import (
 )
 
 const (
-	// evictIdle is how long a worker must be without calls before another account's worker may replace it, so
-	// that the callers that wait for a new worker can reach it.
+	// evictIdle is the time for which a worker must have had no call before a worker of another account may
+	// replace it. It gives the callers that wait for a new worker the time to use that worker first.
 	evictIdle = 200 * time.Millisecond
-	// poolWait is how long a start waits for a free place, and poolLook is the interval of its checks.
+	// poolWait is the maximum time that the start of a worker waits for a free place in the pool. poolLook is
+	// the interval at which it checks for one.
 	poolWait = 2 * time.Second
 	poolLook = 50 * time.Millisecond
 )
 
-// Pool limits the workers of all accounts together. If the limit is reached, the worker without calls that
-// was used longest ago is stopped. Helpers do not count: each plugin has a single one, and every account
-// needs it.
+// Pool limits the number of workers, over all accounts and plugins. If the limit is reached, a new worker
+// replaces the worker without calls that was last used the longest time ago. Helpers do not count, because
+// each plugin has only one helper and every account needs it. A nil *Pool has no limit.
 type Pool struct {
 	most int
 
 	mu      sync.Mutex
-	workers map[*accountWorker]struct{} // Those with a worker, and those that start one.
+	workers map[*accountWorker]struct{} // Entries with a running or starting worker.
 }
 
-// NewPool returns a pool with the given limit; 0 means no limit.
+// NewPool returns a pool for at most the given number of workers; 0 means no limit.
 func NewPool(most int) *Pool { return &Pool{most: most, workers: make(map[*accountWorker]struct{})} }
 
-// Workers returns the number of workers.
+// Workers returns the number of running and starting workers, without helpers.
 func (p *Pool) Workers() int {
 	if p == nil {
 		return 0
@@ -40,7 +41,8 @@ func (p *Pool) Workers() int {
 	return len(p.workers)
 }
 
-// enter takes a place for a new worker. It waits until there is one.
+// enter reserves a place for a new worker of aw, if necessary by stopping an idle worker. It waits for at
+// most poolWait, and then returns an error that wraps host.ErrNotRun.
 func (p *Pool) enter(aw *accountWorker) error {
 	if p == nil || aw.helper {
 		return nil
@@ -60,7 +62,8 @@ func (p *Pool) enter(aw *accountWorker) error {
 	}
 }
 
-// take takes a place if there is one. Otherwise it returns the worker to stop.
+// take reserves a place for aw if one is free. Otherwise it returns the idle worker that may be stopped to
+// free a place, or nil if every worker is in use.
 func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +83,7 @@ func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	return oldest, false
 }
 
-// leave gives back the place of a worker that has ended.
+// leave frees the place of aw in the pool when its worker has ended or is about to be stopped.
 func (p *Pool) leave(aw *accountWorker) {
 	aw.running.Store(false)
 	if p == nil {

@@ -18,21 +18,21 @@ import (
 	"github.com/liveapid/liveapid/host/isolate"
 )
 
-// pluginRunner is a plugin's process as go-plugin sees it. go-plugin reads nothing of it but a handshake
-// that was checked here.
+// pluginRunner represents a plugin's process for go-plugin. The only output of the process that go-plugin
+// reads is the handshake line, after readHandshake has checked it.
 type pluginRunner struct {
 	*isolate.Process
-	name   string // The program's, for go-plugin's errors.
-	dir    string // The only directory in which its socket may be.
-	tls    bool   // Its handshake must carry a certificate.
-	handed bool   // dir belongs to the worker until the handshake.
+	name   string // The program's name, for error messages of go-plugin.
+	dir    string // The directory in which the plugin's socket must be.
+	tls    bool   // Whether the handshake must contain a certificate.
+	handed bool   // Whether the worker's user owned dir during the start.
 
-	checked  *io.PipeReader // The checked handshake line, for go-plugin.
-	announce *io.PipeWriter // The other end of checked.
+	checked  *io.PipeReader // go-plugin reads the checked handshake line from this pipe.
+	announce *io.PipeWriter // The writing end of checked.
 
 	mu     sync.Mutex
-	socket string // Set when the handshake was accepted.
-	err    error  // Set when it was rejected.
+	socket string // The socket's path, if the handshake was accepted.
+	err    error  // The reason, if the handshake was rejected.
 }
 
 var _ runner.Runner = (*pluginRunner)(nil)
@@ -43,7 +43,7 @@ func newRunner(name, dir string) *pluginRunner {
 	return r
 }
 
-// Start implements runner.Runner.
+// Start implements runner.Runner. It starts the process.
 func (r *pluginRunner) Start(context.Context) error {
 	if err := r.Process.Start(); err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
@@ -51,7 +51,7 @@ func (r *pluginRunner) Start(context.Context) error {
 	return nil
 }
 
-// readStdout passes the checked handshake on to go-plugin and discards the rest of the output.
+// readStdout checks the handshake, passes it on to go-plugin, and discards the rest of the standard output.
 func (r *pluginRunner) readStdout(stdout io.Reader) {
 	in := bufio.NewReaderSize(stdout, maxHandshake)
 	line, err := readHandshake(in, r.dir, r.tls)
@@ -68,7 +68,8 @@ func (r *pluginRunner) readStdout(stdout io.Reader) {
 	_, _ = io.Copy(io.Discard, in)
 }
 
-// handshake returns the worker's socket, or the error for which its handshake was rejected.
+// handshake returns the path of the worker's socket, or the reason for which the handshake was rejected. Both
+// are empty before the handshake.
 func (r *pluginRunner) handshake() (socket string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,8 +88,8 @@ func (r *pluginRunner) Wait(context.Context) error {
 // Stdout implements runner.Runner. It returns the checked handshake and nothing else.
 func (r *pluginRunner) Stdout() io.ReadCloser { return r.checked }
 
-// Stderr implements runner.Runner. It returns an empty stream: go-plugin parses standard error, and one
-// JSON line of a certain form ends the host.
+// Stderr implements runner.Runner. It returns an empty stream, because go-plugin parses the lines of standard
+// error, and a JSON line of a certain form would end the host.
 func (r *pluginRunner) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
 // Name implements runner.Runner.
@@ -100,14 +101,15 @@ func (r *pluginRunner) ID() string { return strconv.Itoa(r.PID()) }
 // Diagnose implements runner.Runner.
 func (r *pluginRunner) Diagnose(context.Context) string { return "" }
 
-// PluginToHost implements runner.Runner. It returns the socket of the handshake after it has taken the
-// socket and its directory away from the worker's user.
+// PluginToHost implements runner.Runner. It returns the path of the worker's socket from the handshake.
+// Before that, it makes the host the owner of the socket and its directory, so that the worker's user can no
+// longer replace the socket.
 func (r *pluginRunner) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != r.dir {
 		return "", "", errors.New("the plugin's socket lies outside its directory")
 	}
 	if r.handed {
-		// The worker has made its socket and has no other file to make.
+		// The worker has created its socket and needs no other file in the directory.
 		if err := isolate.Reclaim(r.dir); err != nil {
 			return "", "", err
 		}
@@ -120,7 +122,8 @@ func (r *pluginRunner) PluginToHost(network, address string) (string, string, er
 		return "", "", errors.New("the plugin's socket is not a socket")
 	}
 	if r.handed {
-		// The owner of the file may connect. The listening process stays the worker.
+		// The owner of the socket file may connect to it, so the host becomes the owner. The worker's process
+		// still listens on the socket.
 		if err := os.Lchown(address, os.Geteuid(), os.Getegid()); err != nil {
 			return "", "", fmt.Errorf("the plugin's socket: %w", err)
 		}

@@ -7,17 +7,17 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// sentKey is the context key of a call's sent flag.
+// sentKey is the context key of the flag that records whether a call was sent.
 type sentKey struct{}
 
-// withSent returns a context in which gRPC records that a call left the host. A call that did not leave was
-// certainly not run.
+// withSent returns a context for a gRPC call, and a flag that is set when the call leaves the host. If the
+// flag is not set, the worker certainly did not run the call.
 func withSent(ctx context.Context) (context.Context, *atomic.Bool) {
 	sent := new(atomic.Bool)
 	return context.WithValue(ctx, sentKey{}, sent), sent
 }
 
-// sentHandler sets the flag.
+// sentHandler is a gRPC stats handler that sets the flag of withSent when gRPC sends the request.
 type sentHandler struct{}
 
 var _ stats.Handler = sentHandler{}

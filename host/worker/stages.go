@@ -12,8 +12,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Call implements host.Plugin. If the plugin has a helper, the function runs in its parts: only the helper
-// gets the secrets, and only the account's worker opens the account's files.
+// Call implements host.Plugin. If the plugin has a helper and the function is described, the function runs in
+// parts: only the helper gets the secrets, and only the account's worker opens the account's files.
 func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call, fn := r.Caller, r.Call, r.Function
 	aw, err := s.workerOf(caller.Account)
@@ -25,12 +25,13 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	case s.helper == nil:
 		return s.run(ctx, aw, request, 0)
 	case fn.Name != call.Func:
-		// Without the description nobody knows which arguments are secrets.
+		// Without a description of the function, the host can't decide which arguments are secrets.
 		return nil, fmt.Errorf("%w: the function %.64q is not described", host.ErrNotRun, call.Func)
 	case fn.Shared:
 		return s.through(ctx, s.shared, s.helper, request)
 	case !s.helper.hasParts():
-		// The plugin was written without helpers in mind: its workers do everything, with secrets.
+		// The plugin does not support helpers: none of its functions has parts. Its workers do everything and
+		// also get the secrets.
 		return s.run(ctx, aw, request, 0)
 	}
 	g := s.semaphoreOf(fn, caller.Role)
@@ -46,14 +47,15 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	most := 0
 	if fn.After {
-		most = maxHanded // The limit applies before the result is decoded.
+		most = maxHanded // Enforced before the result is decoded.
 	}
 	result, err := s.run(ctx, aw, work, most)
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
 	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
-	// The part after a change must not wait behind other accounts, and must not be rejected.
+	// If the function has already changed something, the helper's last part must not wait behind other
+	// accounts and must not be rejected, so it runs without a semaphore.
 	var after *protocol.Result
 	if fn.Changes {
 		after, err = s.run(ctx, s.helper, request, 0)
@@ -62,7 +64,8 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	switch {
 	case err != nil && fn.Changes:
-		// The change was made, whatever happened here. The error's text must not say otherwise.
+		// The change was already made, even if this part was not run. The error is added as text (%s), so
+		// that it does not match host.ErrNotRun.
 		return nil, fmt.Errorf("%w: %s", host.ErrOutcomeUnknown, err)
 	case err != nil:
 		return nil, err
@@ -78,7 +81,8 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	return after, nil
 }
 
-// semaphoreOf returns the semaphore for the helper's parts of a function. Functions with secrets hash.
+// semaphoreOf returns the semaphore for the parts of a function that the helper runs. A function with a
+// secret parameter gets the semaphore hard, because it hashes the secret, which needs processor time.
 func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admission.FairSemaphore {
 	if role == protocol.RoleMailServer {
 		return s.mail
@@ -91,10 +95,12 @@ func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admi
 	return s.shared
 }
 
-// maxHanded limits the data that an account's worker passes to the helper, in bytes. A hash has 250.
+// maxHanded is the maximum size in bytes of the data that an account's worker passes to the helper. A hash
+// has about 250 bytes.
 const maxHanded = 64 << 10
 
-// through runs a call or a part of it when a semaphore admits the account. Nothing was changed before.
+// through runs a call, or a part of it, when the semaphore g admits the account. If g rejects the account,
+// the result says that nothing was changed, so no earlier part of the call may have changed anything.
 func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw *accountWorker, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
@@ -112,14 +118,17 @@ func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw
 	return protocol.Failed(protocol.NewError(protocol.KindUnavailable, busy+" Nothing was changed; try again.")), nil
 }
 
-// run runs a call in an account's worker. most limits its answer in bytes; 0 means no limit of its own.
+// run sends a call to an account's worker or to the helper, and returns the decoded result. It tries again if
+// the worker ended before the call reached it. most is the maximum size of the answer in bytes; 0 means that
+// only the general limit of messages applies.
 func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload.Request, most int) (*protocol.Result, error) {
 	ask, err := payload.EncodeRequest(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
 	if err := payload.Walk(ask); err != nil {
-		// The worker would reject it, and nobody could tell whether the call had run.
+		// The worker would reject the arguments too, but then the host could not determine whether the call
+		// was run.
 		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments have too many values, or are nested too deep.")), nil
 	}
 	for range maxTries {

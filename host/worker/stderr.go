@@ -12,13 +12,14 @@ import (
 )
 
 const (
-	maxLogLine = 8 << 10 // Bytes of a line that are logged; the rest is dropped.
-	logBurst   = 200     // The burst, in lines.
-	logRate    = 50      // Lines in a second.
+	maxLogLine = 8 << 10 // Maximum length of a logged line; the rest is dropped.
+	logBurst   = 200     // Maximum burst, in lines.
+	logRate    = 50      // Maximum lines per second.
 )
 
-// lineLog logs the output of a worker, a record for each line: limited in length and rate, with control bytes
-// escaped, never parsed. It is an io.Writer for whole streams.
+// lineLog logs the output of a worker, with one log record for each line. The length and the rate of the
+// lines are limited, control bytes are escaped, and the lines are never parsed. As an io.Writer, it logs the
+// output that go-plugin forwards. It is safe for concurrent use.
 type lineLog struct {
 	log    *slog.Logger
 	stream string
@@ -33,7 +34,7 @@ func newLineLog(log *slog.Logger, stream string) *lineLog {
 	return &lineLog{log: log, stream: stream, tokens: logBurst, last: time.Now()}
 }
 
-// copyFrom logs the lines of r until it ends.
+// copyFrom logs the lines of r until r ends.
 func (l *lineLog) copyFrom(r io.Reader) {
 	br := bufio.NewReaderSize(r, maxLogLine)
 	for {
@@ -42,7 +43,7 @@ func (l *lineLog) copyFrom(r io.Reader) {
 			l.line(line)
 		}
 		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = br.ReadSlice('\n') // The rest of a line that is too long.
+			_, err = br.ReadSlice('\n') // Skip the rest of a line that is too long.
 		}
 		if err != nil {
 			return
@@ -50,7 +51,8 @@ func (l *lineLog) copyFrom(r io.Reader) {
 	}
 }
 
-// Write logs p as a single line; go-plugin writes each read at once.
+// Write logs p as a single line, because go-plugin calls Write once for each piece of output that it
+// receives. It never returns an error.
 func (l *lineLog) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		l.line(p[:min(len(p), maxLogLine)])

@@ -25,67 +25,72 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// PluginOptions are the options of a plugin. Two plugins with the same options are the same plugin.
+// PluginOptions are the options that identify a plugin: two plugins with equal PluginOptions are the same
+// plugin.
 type PluginOptions struct {
-	Path     string         // The plugin's binary.
-	Args     []string       // The arguments after the path; files among them are checked like the binary.
-	SHA256   []byte         // The checksum that the binary must have; nil skips the check.
-	Settings map[string]any // Sent to the plugin in Describe.
-	Serves   []string       // The modules that it serves, if that is known before its start.
+	Path     string         // Path of the plugin's binary.
+	Args     []string       // Arguments after the path; for absolute paths, see Trusted.
+	SHA256   []byte         // Required checksum of the binary; nil skips the check.
+	Settings map[string]any // Sent to the plugin with Describe.
+	Serves   []string       // The plugin's modules, if known before its start.
 }
 
-// Options are the parts of a supervisor.
+// Options are the options of a Supervisor: the plugin and the shared parts of the host that it uses.
 type Options struct {
 	PluginOptions
-	Trusted bool // Only root may have written the binary. Server mode.
+	Trusted bool // Server mode: only root may have written binary and arguments.
 	RunDir  *isolate.RunDir
 	Spawner *isolate.Spawner
-	TLS     bool          // Mutual TLS between host and worker. Server mode.
-	Idle    time.Duration // A worker without calls for this time is stopped; 0 means never.
+	TLS     bool          // Server mode: mutual TLS between host and worker.
+	Idle    time.Duration // Stop a worker after this time without calls; 0: never.
 	Log     *slog.Logger
-	// Credential returns the user of an account's worker; nil means the host's own user.
+	// Credential returns the uid and gid of an account's worker. A nil function means that workers run as the
+	// host's own user.
 	Credential func(protocol.Account) (*syscall.Credential, error)
-	// Helper is the user of the plugin's helper, which describes the plugin and gets the secrets of calls and
-	// settings. Nil means that there is no helper: the workers do everything.
+	// Helper is the user of the plugin's helper. The helper describes the plugin, and only it gets the
+	// secrets in calls and settings. Nil means that the plugin has no helper and its workers do everything.
 	Helper  *protocol.Account
-	Pool    *Pool              // Limits the workers of all plugins; nil means no limit.
-	Start   time.Duration      // Limits the start of a worker; 0 means protocol.WorkerStartTimeout.
-	Cgroups *isolate.Cgroups   // Creates a control group for each worker; may be nil.
-	Memory  int64              // Bytes that a worker may hold; 0 means no limit.
-	Answers *admission.Answers // Limits large answers; nil means no limit.
+	Pool    *Pool              // Limits the number of workers of all plugins; nil: no limit.
+	Start   time.Duration      // Maximum time of a start; 0: protocol.WorkerStartTimeout.
+	Cgroups *isolate.Cgroups   // Creates a control group for each worker; nil: no groups.
+	Memory  int64              // Maximum memory in bytes; 0 (only without Cgroups): no limit.
+	Answers *admission.Answers // Limits the memory of large answers; nil means no limit.
 }
 
-// Supervisor runs a plugin: a worker for each account that calls it.
+// Supervisor runs a plugin: a worker process for each account that calls the plugin, and the helper if the
+// plugin has one. It is safe for concurrent use. The caller must call Close at the end.
 type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
-	hard   *admission.FairSemaphore // For the helper's work on secrets, which needs processor time.
-	shared *admission.FairSemaphore // For the helper's work that waits, mostly for a database.
-	mail   *admission.FairSemaphore // For the helper's work for the mail server.
+	hard   *admission.FairSemaphore // For parts with secrets, which need processor time.
+	shared *admission.FairSemaphore // For parts that wait, mostly for a database.
+	mail   *admission.FairSemaphore // For parts that the mail server needs.
 
 	mu      sync.Mutex
 	workers map[identity]*accountWorker
-	helper  *accountWorker // Nil if there is no helper.
+	helper  *accountWorker // Nil if the plugin has no helper.
 	closed  bool
 
 	restarts, hangs, memoryKills atomic.Uint64
 }
 
 var (
-	// sharedWork mostly waits for a database.
+	// sharedWork limits the helper's work that mostly waits for a database.
 	sharedWork = admission.FairOptions{Slots: 32, Each: 4, Account: 32, Queue: 512}
-	// mailWork is done for the mail server. It must not wait behind the other two.
+	// mailWork limits the helper's work for the mail server, which must not wait behind work of the other two
+	// kinds.
 	mailWork = admission.FairOptions{Slots: 32, Each: 4, Account: 16, Queue: 512}
 )
 
-// hardWork is hashing, which may use half of the processors.
+// hardWork returns the limits for the helper's work that hashes secrets. Together, it may use half of the
+// processors.
 func hardWork() admission.FairOptions {
 	return admission.FairOptions{Slots: max(1, runtime.NumCPU()/2), Each: 1, Account: 16, Queue: 64}
 }
 
-// identity is the account of a worker. If an account is created again with its old name and another uid, it
-// is another account.
+// identity identifies the account of a worker. If an account is removed and later created again with the same
+// name and another uid or gid, it is a different account and gets a different worker.
 type identity struct {
 	name     string
 	uid, gid int
@@ -93,7 +98,7 @@ type identity struct {
 
 var _ host.Plugin = (*Supervisor)(nil)
 
-// New returns a supervisor. It starts no worker before the first call.
+// New returns a Supervisor. No worker is started before the first call.
 func New(o Options) *Supervisor {
 	log := o.Log.With("plugin", filepath.Base(o.Path))
 	if o.Start <= 0 {
@@ -109,15 +114,17 @@ func New(o Options) *Supervisor {
 	return s
 }
 
-// Modules implements host.Plugin. It returns the description of the helper, or of the account's worker if
-// there is no helper.
+// Modules implements host.Plugin. It returns the modules that the helper described or, if the plugin has no
+// helper, that the account's worker described. It starts the helper or worker if neither described its
+// modules before.
 func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
 	aw, err := s.workerOf(account)
 	if err != nil {
 		return nil, err
 	}
 	if s.helper != nil {
-		// A tenant can change what a worker with its uid says, so the helper is asked.
+		// A tenant can manipulate the description that a worker with the tenant's uid sends, so the helper is
+		// asked.
 		aw = s.helper
 	}
 	if modules := aw.described(); modules != nil {
@@ -131,17 +138,20 @@ func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]p
 	return w.modules, nil
 }
 
-// Serves implements host.StaticModules, so that a plugin is not started when another plugin's module is
-// called.
+// Serves implements host.StaticModules, so that the host does not start this plugin when a module of another
+// plugin is called.
 func (s *Supervisor) Serves() []string { return s.o.Serves }
 
-// maxTries is how many workers get a call if each of them dies before the call reaches it.
+// maxTries is the maximum number of workers to which a call is sent, if each of them ends before the call
+// reaches it.
 const maxTries = 3
 
-// errNotSent means that a call did not leave the host, because its worker had just died.
+// errNotSent is returned if a call did not reach the worker, because the worker had just ended. The call can
+// safely be sent to another worker.
 var errNotSent = fmt.Errorf("%w: the worker ended before the call reached it", host.ErrNotRun)
 
-// ask sends a call to an account's worker.
+// ask sends the encoded request to the worker of aw and returns the encoded answer. The error wraps
+// host.ErrNotRun if the call was certainly not run.
 func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*pluginpb.Payload, error) {
 	w, err := aw.acquire(ctx)
 	if err != nil {
@@ -154,7 +164,7 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 	case err == nil:
 		return answer, nil
 	case status.Code(err) == codes.Aborted:
-		// The worker says that it did not run the call and is about to exit.
+		// The worker reports that it did not run the call and is about to exit.
 		w.leave()
 		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():
@@ -165,13 +175,13 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 		}
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, clipped(err))
 	}
-	// The connection broke, or the host is closing it because the worker ended. Another worker takes the
-	// call.
+	// The connection broke, or the host is closing it because the worker ended. The call was not sent, so run
+	// sends it to another worker.
 	_ = w.process.Process.Kill()
 	return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 }
 
-// clipped shortens an error that may contain a worker's text.
+// clipped shortens an error if its text, which may come from a worker, is too long.
 func clipped(err error) error {
 	text := err.Error()
 	if len(text) <= protocol.MaxText {
@@ -180,7 +190,7 @@ func clipped(err error) error {
 	return errors.New(protocol.Clip(text, protocol.MaxText))
 }
 
-// decode decodes a worker's answer when there is room for it.
+// decode waits until there is room for a worker's answer, and then decodes it.
 func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginpb.Payload) (*protocol.Result, error) {
 	doc := answer.GetMsgpack()
 	values, err := payload.Count(doc, protocol.MaxResultNodes)
@@ -197,7 +207,8 @@ func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginp
 	return result, nil
 }
 
-// callError returns the error for a call without an answer.
+// callError returns the error for a call that was sent but got no answer. The outcome of such a call is
+// unknown.
 func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker, err error) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded, codes.Canceled:
@@ -205,11 +216,12 @@ func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker
 			go aw.checkHealth(w)
 		}
 	case codes.Unavailable:
-		// The connection broke. If the process has ended, name it as the log does.
+		// The connection broke. The error contains the worker's process id, by which the log can be searched.
 		err = fmt.Errorf("worker %d is gone: %w", w.process.PID(), err)
 	}
 	if status.Code(err) == codes.DeadlineExceeded {
-		// The worker's clock may be slightly ahead of the host's.
+		// The worker's clock may be slightly ahead of the host's, so the worker may report the end of the
+		// deadline before ctx ends.
 		return fmt.Errorf("%w: %w: %w", host.ErrOutcomeUnknown, context.DeadlineExceeded, clipped(err))
 	}
 	return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, clipped(err))
@@ -230,7 +242,8 @@ func (s *Supervisor) workerOf(account protocol.Account) (*accountWorker, error) 
 	return aw, nil
 }
 
-// Close stops all workers. Calls in flight fail.
+// Close stops all workers and waits until they have ended. Calls in flight fail, and no new worker is
+// started.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -247,7 +260,8 @@ func (s *Supervisor) Close() {
 	all.Wait()
 }
 
-// errStarting returns the error for a worker that could not start. Nothing was run.
+// errStarting returns the error for a worker that could not be started. It wraps host.ErrNotRun, because the
+// call was not run.
 func errStarting(err error) error {
 	if errors.Is(err, host.ErrNotRun) {
 		return err
@@ -255,8 +269,8 @@ func errStarting(err error) error {
 	return fmt.Errorf("%w: %w", host.ErrNotRun, err)
 }
 
-// EndAccount stops the workers of an account that was removed or belongs to another user now. Calls in flight
-// fail.
+// EndAccount stops the workers of an account that was removed, or that now belongs to another user, and waits
+// until they have ended. Calls in flight fail.
 func (s *Supervisor) EndAccount(name string) {
 	s.mu.Lock()
 	var ended []*accountWorker
@@ -272,28 +286,28 @@ func (s *Supervisor) EndAccount(name string) {
 	}
 }
 
-// Path returns the plugin's program.
+// Path returns the path of the plugin's binary.
 func (s *Supervisor) Path() string { return s.o.Path }
 
-// Status is the state of a supervisor.
+// Status is the state of a Supervisor and its workers.
 type Status struct {
 	Plugin                       string
 	Workers                      []WorkerStatus
-	Restarts, Hangs, MemoryKills uint64 // Workers that ended by themselves, hung, or were killed because of their memory.
+	Restarts, Hangs, MemoryKills uint64 // Workers that crashed, hung, or used too much memory.
 }
 
-// WorkerStatus is the state of a worker.
+// WorkerStatus is the state of an account's worker, or of the helper.
 type WorkerStatus struct {
 	Account string // "" means the helper.
 	PID     int
-	Memory  int64 // Bytes.
-	Calls   int   // In flight.
+	Memory  int64 // Resident memory in bytes.
+	Calls   int   // Number of calls in flight.
 	Started time.Time
-	Crashes int       // In a row.
-	RetryAt time.Time // When it may start again after crashes.
+	Crashes int       // Number of crashes in a row.
+	RetryAt time.Time // Earliest time of the next start after a crash.
 }
 
-// Status returns the state of the workers.
+// Status returns the state of all workers that run or have crashed, sorted by account.
 func (s *Supervisor) Status() Status {
 	out := Status{Plugin: filepath.Base(s.o.Path), Restarts: s.restarts.Load(), Hangs: s.hangs.Load(), MemoryKills: s.memoryKills.Load()}
 	s.mu.Lock()

@@ -29,7 +29,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// worker is a running plugin process that has described itself.
+// worker is a plugin process that runs and has described its modules.
 type worker struct {
 	client  *goplugin.Client
 	process *pluginRunner
@@ -37,17 +37,17 @@ type worker struct {
 	ping    func() error
 	modules []protocol.Module
 	started time.Time
-	ending  atomic.Bool    // The host stops it, so its exit is not a crash.
-	hung    atomic.Bool    // It is about to be killed, and gets no more calls.
-	dir     string         // The directory of its socket.
-	group   *isolate.Group // Its control group; may be nil.
+	ending  atomic.Bool    // The host stops the worker, so its exit is not a crash.
+	hung    atomic.Bool    // The worker is about to exit or be killed: no more calls.
+	dir     string         // Directory of the worker's socket.
+	group   *isolate.Group // Control group of the worker; nil if there is none.
 	conn    connection
-	// stdout and stderr log its output.
+	// stdout and stderr log the worker's standard output and standard error.
 	stdout, stderr *lineLog
 }
 
-// startWorker starts the plugin for an account. It takes slightly longer than Options.Start at most, whatever
-// the plugin does.
+// startWorker starts the plugin for the account of aw and waits until the plugin has described its modules.
+// Whatever the plugin does, startWorker takes at most slightly longer than Options.Start.
 func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	binary, err := isolate.OpenBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 		SkipHostEnv:      true,
 		StartTimeout:     s.o.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
-		// Off and not merely quiet: with any other level, go-plugin parses a worker's lines.
+		// The level must be Off: with any other level, go-plugin parses the lines that a worker prints.
 		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		SyncStdout: w.stdout,
 		SyncStderr: w.stderr,
@@ -108,8 +108,8 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	return w, nil
 }
 
-// newPluginRunner prepares the process of an account's worker. dir is the directory for its socket, env the
-// part of its environment that go-plugin needs.
+// newPluginRunner prepares the process of an account's worker, without starting it. dir is the directory for
+// the socket of the worker; env contains the environment variables that go-plugin needs.
 func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.File, credential *syscall.Credential, env []string, dir string) (*pluginRunner, error) {
 	w.dir = dir
 	r := newRunner(filepath.Base(binary.Name()), dir)
@@ -135,7 +135,7 @@ func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.Fi
 	return r, nil
 }
 
-// credential returns the user of an account's worker; nil means the host's own user.
+// credential returns the uid and gid for the worker of aw; nil means the host's own user.
 func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) {
 	switch {
 	case s.o.Credential == nil:
@@ -146,7 +146,8 @@ func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) 
 	return s.o.Credential(aw.account)
 }
 
-// settings returns the settings for a worker. Only the helper gets the secrets among them.
+// settings returns the plugin's settings for the worker of aw. If the plugin has a helper, only the helper
+// gets the settings that HelperSettings lists, because they may be secrets.
 func (s *Supervisor) settings(aw *accountWorker) map[string]any {
 	if s.helper == nil || aw.helper {
 		return s.o.Settings
@@ -160,7 +161,8 @@ func (s *Supervisor) settings(aw *accountWorker) map[string]any {
 	return out
 }
 
-// checkArgs checks files among the arguments, which an interpreter would run.
+// checkArgs checks every argument that is an absolute path, because the binary may be an interpreter that
+// runs the file. It checks nothing unless Options.Trusted is set.
 func (s *Supervisor) checkArgs() error {
 	if !s.o.Trusted {
 		return nil
@@ -176,7 +178,8 @@ func (s *Supervisor) checkArgs() error {
 	return nil
 }
 
-// environment returns the whole environment of a worker: only the variables that go-plugin needs.
+// environment returns the whole environment of a worker: a few fixed variables, the host's time zone, and the
+// variables that go-plugin and package plugin need. Nothing else is inherited from the host.
 func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string {
 	if !aw.helper {
 		handshake = append(handshake, plugin.AccountEnv+"="+plugin.AccountWord(aw.account))
@@ -186,16 +189,18 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 	}
 	return append([]string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
-		// Hashing creates much garbage and little live memory, so the collector runs later, with a limit.
+		// Hashing creates much garbage but little live memory. Therefore the garbage collector runs less
+		// often, and GOMEMLIMIT limits the memory.
 		"GOMEMLIMIT=96MiB", "GOGC=400",
-		// Hashing keeps as many threads busy as there are processors, for milliseconds. Answers from the disk
-		// or the host must not wait for it.
+		// Hashing keeps as many threads busy as there are processors, for milliseconds. Two more threads
+		// allow goroutines that handle answers from the disk or the host to run meanwhile.
 		"GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2),
 	}, handshake...)
 }
 
-// connectInTime connects within limit. go-plugin opens a stream without a deadline and holds its lock
-// meanwhile. Only the end of the connection ends that, and a grandchild may keep the connection open.
+// connectInTime connects to the plugin and gets its description, within the given limit. go-plugin opens a
+// stream without a deadline and holds its own lock meanwhile, so the timer of the process must end the
+// connection: killing the process is not enough, because a grandchild may keep the connection open.
 func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
 	err := w.connect(limit, settings)
 	if w.process != nil && !w.process.StopTimer() {
@@ -230,13 +235,13 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	return nil
 }
 
-// dialOptions limit the messages of a worker and disable go-plugin's broker, which would accept connections
-// from anywhere.
+// dialOptions returns the gRPC options for the connection to a worker. They limit the size of messages in
+// both directions and disable go-plugin's broker, which would accept connections from anywhere.
 func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 		grpc.WithStatsHandler(sentHandler{}),
-		grpc.WithIdleTimeout(0), // If gRPC closed an idle connection, it could not be opened again.
+		grpc.WithIdleTimeout(0), // Never reconnects, so gRPC must not close idle connections.
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn,
@@ -249,17 +254,18 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 	}
 }
 
-// dead reports whether the process has ended, or must not get calls any more.
+// dead reports whether the process has ended or must not get any more calls.
 func (w *worker) dead() bool { return w.hung.Load() || w.process.Ended() }
 
-// leave takes a worker that is about to exit out of service, and kills it if it does not exit.
+// leave marks a worker that is about to exit, so that it gets no more calls, and kills the worker if it does
+// not exit in time.
 func (w *worker) leave() {
 	if !w.hung.Swap(true) {
 		time.AfterFunc(protocol.WorkerKillTimeout, func() { _ = w.process.Process.Kill() })
 	}
 }
 
-// clear removes the worker's directory and its control group.
+// clear removes the worker's directory and control group, and so kills all processes in the group.
 func (w *worker) clear() {
 	if w.dir != "" {
 		if err := isolate.RemoveDir(w.dir); err != nil {
@@ -271,8 +277,9 @@ func (w *worker) clear() {
 	}
 }
 
-// stop stops the worker: first with SIGKILL, then go-plugin's side in the background. go-plugin alone would
-// wait half a minute for a stopped process (1.8.0).
+// stop kills the worker with SIGKILL, removes its directory and control group, and then stops the client of
+// go-plugin, for which it waits at most protocol.WorkerKillTimeout. SIGKILL comes first, because go-plugin
+// 1.8.0 waits half a minute for a process that is suspended (SIGSTOP).
 func (w *worker) stop() {
 	w.ending.Store(true)
 	if w.process == nil || w.process.PID() == 0 {
@@ -283,7 +290,7 @@ func (w *worker) stop() {
 		w.stderr.line([]byte(err.Error()))
 	}
 	w.conn.shut()
-	w.clear() // This comes before go-plugin removes the directory, because go-plugin would follow links that a tenant made.
+	w.clear() // First, because go-plugin would follow a tenant's links.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

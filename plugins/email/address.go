@@ -12,12 +12,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mailbox returns the address that a call names, after it has checked that the account owns the domain.
+// mailbox returns the address that the arguments email and domain of a call name. It checks that the account
+// owns the domain, and that a mailbox user names only the user's own mailbox.
 func mailbox(call *sdk.Call) (store.Address, error) {
 	return mailboxOf(call, call.String("email"), call.String("domain"), "email")
 }
 
-// mailboxOf is mailbox for an argument with another name.
+// mailboxOf does the same as mailbox for an argument that is not called email; param is the argument's name,
+// for error messages.
 func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, error) {
 	if at := strings.LastIndexByte(localpart, '@'); at >= 0 {
 		own := localpart[at+1:]
@@ -56,7 +58,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 	return box, nil
 }
 
-// isOwn reports whether a mailbox is the mailbox of the calling user.
+// isOwn reports whether box is the mailbox of the calling mailbox user.
 func isOwn(call *sdk.Call, box store.Address) bool {
 	at := strings.LastIndexByte(call.Mailbox, '@')
 	if at < 0 {
@@ -66,7 +68,8 @@ func isOwn(call *sdk.Call, box store.Address) bool {
 	return err == nil && own == box
 }
 
-// ownDomain returns a domain in the store's spelling, or an error if the account does not have it.
+// ownDomain returns domain in the form that the store uses: lower case and ASCII. It returns an error if the
+// account does not own the domain.
 func ownDomain(call *sdk.Call, domain string) (string, error) {
 	own := ascii(domain)
 	if !slices.Contains(call.Account.Domains, own) {
@@ -75,7 +78,7 @@ func ownDomain(call *sdk.Call, domain string) (string, error) {
 	return own, nil
 }
 
-// ascii returns a domain in lower case and in ASCII: people write bücher.example, stores and mail servers
+// ascii returns domain in lower case and in ASCII. People write bücher.example; stores and mail servers use
 // xn--bcher-kva.example.
 func ascii(domain string) string {
 	for i := 0; i < len(domain); i++ {
@@ -89,8 +92,8 @@ func ascii(domain string) string {
 	return store.Lower(domain)
 }
 
-// isSystemMailbox reports whether the call names the account's own mailbox, which has the password of the system
-// account's.
+// isSystemMailbox reports whether the call names the account's own mailbox. That mailbox is not in the store:
+// its password is the password of the system user.
 func isSystemMailbox(call *sdk.Call) bool {
 	name, domain := call.String("email"), call.String("domain")
 	if localpart, own, ok := strings.Cut(name, "@"); ok {
@@ -100,15 +103,15 @@ func isSystemMailbox(call *sdk.Call) bool {
 	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
 }
 
-// public returns an error with a text for the caller; the cause goes to the log. outcome says what the call
-// has done.
+// public returns an error with a message for the caller; the cause is written to the log. outcome is the part
+// of the message that says what happened, such as "Nothing was changed".
 func public(box store.Address, err error, outcome string) error {
 	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
 	switch {
-	case errors.Is(err, store.ErrUnknown): // This comes first: an unknown outcome must not be reported as "nothing was changed".
+	case errors.Is(err, store.ErrUnknown): // Checked first: here "nothing was changed" may be wrong.
 		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	case errors.Is(err, store.ErrNoMailbox):
-		// Not logged, because callers mistype often.
+		// This error is not logged, because callers often mistype an address.
 		return protocol.NewError(protocol.KindNotFound, "The email account “"+box.String()+"” does not exist.")
 	case errors.Is(err, store.ErrExists):
 		return protocol.NewError(protocol.KindInvalid, "The email account “"+box.String()+"” already exists!")
@@ -130,5 +133,5 @@ func public(box store.Address, err error, outcome string) error {
 	return e
 }
 
-// maxEchoed limits a client's text that an error message repeats, in bytes.
+// maxEchoed is the maximum number of bytes of a client's text that an error message repeats.
 const maxEchoed = 100

@@ -12,7 +12,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The suspensions, by the words in the names of their functions.
+// Short names of the suspensions: the words that appear in the names of the functions, such as suspend_login.
 const (
 	login    = store.Login
 	incoming = store.Incoming
@@ -22,16 +22,18 @@ const (
 
 const (
 	mib = 1 << 20
-	// maxQuotaBytes and defaultQuotaBytes are cPanel's: 4 PiB and 32 GiB (UAPI's documentation).
+	// maxQuotaBytes and defaultQuotaBytes are cPanel's values according to the documentation of UAPI: 4 PiB
+	// and 32 GiB.
 	maxQuotaBytes     = 4 << 50
 	defaultQuotaBytes = 32 << 30
-	// defaultQuotaAPI2 is API 2's own default (its older documentation).
+	// defaultQuotaAPI2 is the default of API 2, which differs from UAPI's, according to the older
+	// documentation of API 2.
 	defaultQuotaAPI2 = 250 * mib
 )
 
-// maxQuota returns the highest quota of an account's mailboxes, in bytes.
+// maxQuota returns the highest quota, in bytes, that a mailbox of the account may have.
 func maxQuota(account protocol.Account) int64 {
-	// The key of cPanel's users file, in MiB.
+	// This key of cPanel's users file is in MiB.
 	if n, err := strconv.ParseInt(account.Data["MAX_EMAILACCT_QUOTA"], 10, 64); err == nil && n > 0 && n < maxQuotaBytes/mib {
 		return n * mib
 	}
@@ -48,8 +50,9 @@ func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any
 	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account) / mib, nil }
 }
 
-// quota reads the argument quota, in bytes; 0 means no quota. If the account has a limit, no quota becomes
-// the highest quota, and with clip a larger quota does, too.
+// quota converts the argument quota from MiB to bytes. It returns 0 for an unlimited mailbox and absent if
+// the argument is missing. If the account limits quotas, an unlimited or larger quota is an error; with clip,
+// it becomes the highest quota instead.
 func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	highest, limited := maxQuota(call.Account), maxQuota(call.Account) < maxQuotaBytes
 	tooHigh := func() error {
@@ -64,7 +67,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 		var err error
 		if n, err = strconv.ParseInt(text, 10, 64); err != nil || n < 0 {
 			if digits := strings.Trim(text, "0123456789") == ""; digits {
-				n = math.MaxInt64 / mib // It is a number, but too large.
+				n = math.MaxInt64 / mib // The number does not fit into an int64.
 			} else {
 				return 0, protocol.NewError(protocol.KindInvalid, "The ‘quota’ argument must be a whole number of megabytes, not negative, or “unlimited”.")
 			}
@@ -82,7 +85,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	return n * mib, nil
 }
 
-// newBox returns the mailbox that a call creates.
+// newBox returns the address of the mailbox that a call creates. It rejects reserved names.
 func newBox(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
@@ -97,19 +100,20 @@ func newBox(call *sdk.Call) (store.Address, error) {
 	return box, nil
 }
 
-// hashNewPassword is hashPassword for a new mailbox.
+// hashNewPassword runs before addPop: it validates the arguments of a new mailbox and returns the hash to
+// store.
 func (m *Module) hashNewPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := newQuota(call); err != nil {
-		return nil, err // This check comes before the expensive hashing.
+		return nil, err // Checked before the expensive hashing.
 	}
 	return m.hashOf(ctx, call, box)
 }
 
-// newQuota returns the quota of a new mailbox.
+// newQuota returns the quota of a new mailbox in bytes, with the default of the call's API.
 func newQuota(call *sdk.Call) (int64, error) {
 	absent := defaultQuota(call.Account)
 	if call.API == protocol.API2 {
@@ -129,7 +133,8 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, err
 	}
 	if most, limited := maxPop(call.Account); limited {
-		// No other mailbox may be counted until this one is created.
+		// The lock is held until the mailbox is created. Otherwise two calls could count the same mailboxes,
+		// and together exceed the limit.
 		m.counting.Lock()
 		defer m.counting.Unlock()
 		if err := m.roomForOne(ctx, call, most); err != nil {
@@ -143,7 +148,8 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// hashOf returns the hash in the call, or the hash of the password in the call.
+// hashOf returns the argument password_hash after validating it, or the hash of the argument password.
+// Exactly one of the two arguments must be given.
 func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
 	hash := call.Secret("password_hash").Reveal()
 	password := call.Secret("password").Reveal()
@@ -162,13 +168,13 @@ func (m *Module) hashOf(ctx context.Context, call *sdk.Call, box store.Address) 
 	return hash, nil
 }
 
-// maxPop returns the number of mailboxes that an account may have, if it is limited.
+// maxPop returns the maximum number of mailboxes of the account; limited is false if there is no maximum.
 func maxPop(account protocol.Account) (most int, limited bool) {
-	most, err := strconv.Atoi(account.Data["MAXPOP"]) // It may also be "unlimited".
+	most, err := strconv.Atoi(account.Data["MAXPOP"]) // The value may also be "unlimited".
 	return most, err == nil && most >= 0
 }
 
-// roomForOne returns an error if the account has all its mailboxes.
+// roomForOne returns an error if the account already has its maximum number of mailboxes, most.
 func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
 	all, err := m.all(ctx, call.Account, "")
 	if err != nil {
@@ -180,7 +186,7 @@ func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error
 	return nil
 }
 
-// plusForm returns UAPI's name of a new mailbox: user+example.com.
+// plusForm converts the address of a new mailbox to the form that UAPI returns: user+example.com.
 func plusForm(v any) any {
 	address, _ := v.(string)
 	at := strings.LastIndexByte(address, '@')
@@ -209,7 +215,8 @@ func (m *Module) deletePop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// editQuota changes a mailbox's quota. A quota above the account's highest becomes the highest.
+// editQuota changes a mailbox's quota. A quota above the account's highest quota is reduced to the highest
+// quota.
 func (m *Module) editQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	if isSystemMailbox(call) {
 		return nil, protocol.NewError(protocol.KindInvalid, "The email account of the system account has no quota of its own.")
@@ -252,14 +259,15 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 	return b.Quota / mib, nil
 }
 
-// release returns the operation that ends hold_outgoing.
+// release returns the operation that ends hold_outgoing and sends the held messages.
 func (m *Module) release() operation {
 	op := m.suspension("release_outgoing", "Stop holding a mailbox's outgoing mail, and send the held messages.", hold, false, returnNull)
 	op.after = m.released
 	return op
 }
 
-// suspension returns the operation that sets or clears a flag of a mailbox.
+// suspension returns the operation that sets (on is true) or clears the suspension what of a mailbox. name
+// and help describe the operation's UAPI function.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
 	kind := limits
 	if what == login {

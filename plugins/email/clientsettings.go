@@ -13,21 +13,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Ports of mail programs (RFC 8314), as in the examples of cPanel's documentation.
+// Ports that mail programs connect to (RFC 8314), as in the examples of cPanel's documentation.
 const (
 	imapsPort, imapPort = 993, 143
 	smtpsPort, smtpPort = 465, 25
 )
 
-// client is the login of a mail program: a mailbox, or the account's own user.
+// client is the user of a mail program: a mailbox, or the account's own user.
 type client struct {
-	name   string // Its login name.
+	name   string // The login name.
 	domain string
 	box    store.Address // Zero for the account's own mailbox.
 }
 
-// clientOf reads the argument account: a mailbox's address, or the account's own name, which is the default.
-// Programs also write user+domain.
+// clientOf returns the client that the argument account names: by a mailbox's address, or by the account's
+// own name, which is the default. It also accepts user+domain for an address.
 func clientOf(call *sdk.Call) (client, error) {
 	name := call.String("account")
 	main := call.Account.MainDomain()
@@ -35,7 +35,7 @@ func clientOf(call *sdk.Call) (client, error) {
 		return client{name: call.Account.Name, domain: main}, nil
 	}
 	if !strings.Contains(name, "@") {
-		// UAPI names new mailboxes user+example.com.
+		// UAPI returns the name of a new mailbox as user+example.com, so callers may send that form back.
 		if plus := strings.LastIndexByte(name, '+'); plus > 0 {
 			name = name[:plus] + "@" + name[plus+1:]
 		}
@@ -47,7 +47,7 @@ func clientOf(call *sdk.Call) (client, error) {
 	return client{name: box.String(), domain: box.Domain, box: box}, nil
 }
 
-// clientThere is clientOf for a mailbox that must exist.
+// clientThere does the same as clientOf, and also checks that the mailbox exists.
 func (m *Module) clientThere(ctx context.Context, call *sdk.Call) (client, error) {
 	c, err := clientOf(call)
 	if err != nil || c.box == (store.Address{}) {
@@ -59,7 +59,7 @@ func (m *Module) clientThere(ctx context.Context, call *sdk.Call) (client, error
 	return c, nil
 }
 
-// mailHost returns the name of the server for a domain's mail programs.
+// mailHost returns the host name of the mail server that the mail programs of a domain's users connect to.
 func (s Settings) mailHost(domain string) string {
 	if s.MailHost != "" {
 		return s.MailHost
@@ -103,13 +103,13 @@ func flagOf(on bool) int {
 	return 0
 }
 
-// checkSettings checks that the mailbox exists before its settings are mailed.
+// checkSettings runs before dispatchSettings, and checks that the mailbox exists.
 func (m *Module) checkSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	_, err := m.clientThere(ctx, call)
 	return nil, err
 }
 
-// dispatchSettings mails the settings for a mail program to an address.
+// dispatchSettings mails the settings for a mail program to the address in the argument to.
 func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	c, err := clientOf(call)
 	if err != nil {
@@ -131,7 +131,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	return nil, nil
 }
 
-// mailSettings mails a client's settings to a validated address.
+// mailSettings mails the settings for the client c to an address that was validated before.
 func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to string) error {
 	set := m.current()
 	host := set.settings.mailHost(c.domain)
@@ -152,10 +152,10 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
 }
 
-// mailsPerHour limits the messages that an account can cause.
+// mailsPerHour is the maximum number of messages that an account can make this module send within an hour.
 const mailsPerHour = 20
 
-// mayMail counts a message that an account causes.
+// mayMail reports whether the module may send another message for the account, and counts that message.
 func (m *Module) mayMail(account string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,8 +170,8 @@ func (m *Module) mayMail(account string) bool {
 	return l.Allow()
 }
 
-// welcome runs after a mailbox was created: it notifies the mail server, and mails the settings to the
-// mailbox if the call asks for it. It returns the mailbox's address.
+// welcome runs after a mailbox was created. It notifies the mail server, and mails the settings to the new
+// mailbox if the call requests that. It returns the mailbox's address.
 func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
@@ -191,7 +191,7 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	return box.String(), nil
 }
 
-// endSessions ends the sessions of all mailboxes of the account.
+// endSessions ends the sessions of all mailboxes of the account, and of the account's own user.
 func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	n := m.current().notifier
 	if n == nil {
@@ -200,7 +200,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	masks := []string{call.Account.Name}
 	for _, domain := range call.Account.Domains {
 		if strings.ContainsAny(domain, "*?") {
-			continue // The name would be a mask that also matches other users.
+			continue // As a mask, this name would also match other users.
 		}
 		masks = append(masks, "*@"+domain)
 	}

@@ -1,6 +1,6 @@
-// Package email is the Email module: cPanel's functions for mailboxes, as a table and code, with any store.
-// It decides which mailboxes an account may touch. table.go lists the functions; the other files have their code.
-// Mailboxes are read and written only through a store.
+// Package email implements cPanel's Email module: its functions for mailboxes. It decides which mailboxes an
+// account may access, and reads and writes mailboxes only through the interface store.Store. table.go lists
+// the functions; the other files implement them.
 package email
 
 import (
@@ -15,35 +15,36 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Module is the Email module together with PasswdStrength.
+// Module is the state of the modules Email and PasswdStrength, which share their settings. Its methods may be
+// called concurrently.
 type Module struct {
 	verifier *password.Verifier
 
-	counting sync.Mutex // Held from counting an account's mailboxes until the new mailbox exists.
+	counting sync.Mutex // Locked from the count of the mailboxes to the creation.
 
 	mu     sync.Mutex
 	active *active
-	stores map[string]store.Store // By home.
+	stores map[string]store.Store // The key is the account's home directory.
 	mails  map[string]*rate.Limiter
 }
 
-// active is the state that depends on the settings.
+// active is everything that is built from the settings. It is replaced as a whole when the settings change.
 type active struct {
 	settings Settings
 	hasher   *password.Hasher
 	policy   *policy.Policy
 	notifier notifier // Nil if no mail server is notified.
-	relay    *relay   // Nil if no message is sent.
-	queue    *queue   // Nil if there is no queue agent.
+	relay    *relay   // Nil if this module sends no messages.
+	queue    *queue   // Nil if no agent for the mail server's queue is configured.
 	open     func(protocol.Account) store.Store
 	close    func() error
 }
 
-// Modules returns the modules for the plugin.
+// Modules returns the modules Email and PasswdStrength, with the default settings until Configure is called.
 func Modules() []*sdk.Module {
 	m := &Module{verifier: password.NewVerifier(), mails: make(map[string]*rate.Limiter)}
 	if err := m.configure(nil); err != nil {
-		panic("email: the default settings: " + err.Error()) // A mistake in this program.
+		panic("email: the default settings: " + err.Error()) // A bug in this program.
 	}
 	return []*sdk.Module{
 		{Name: "Email", Help: "Mailboxes and their passwords.", Functions: m.functions(), Configure: m.configure,
@@ -52,10 +53,12 @@ func Modules() []*sdk.Module {
 	}
 }
 
-// helperSettings are secrets, and settings that only the parts with secrets use.
+// helperSettings names the settings that hold secrets or that only the helper uses. An account's worker does
+// not get them.
 var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "queue", "smtp", "store"}
 
-// shared reports whether all accounts share the store. Then no account's worker may open it.
+// shared reports whether all accounts share a database as their store. In that case the helper runs the
+// functions, because no account's worker may open the shared store.
 func (m *Module) shared() bool { return m.current().settings.Store != FilesStore }
 
 // configure applies the plugin's settings.
@@ -84,8 +87,8 @@ func (m *Module) current() *active {
 	return m.active
 }
 
-// store returns the account's store. Changes that wait at the same time use the same store, so that they are
-// committed together.
+// store returns the account's store. All calls for an account get the same store, so that it can commit
+// changes together that wait at the same time.
 func (m *Module) store(account protocol.Account) store.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -15,10 +15,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mainAccount is the name of the account's own mailbox in lists.
+// mainAccount is the name under which lists show the account's own mailbox.
 const mainAccount = "Main Account"
 
-// all returns the account's mailboxes by domain, or those of a single domain.
+// all returns the mailboxes of the given domain. If domain is "", it returns the mailboxes of all domains of
+// the account, sorted by domain.
 func (m *Module) all(ctx context.Context, account protocol.Account, domain string) ([]store.Mailbox, error) {
 	domains := []string{domain}
 	if domain == "" {
@@ -38,27 +39,28 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 }
 
 const (
-	// maxPattern limits a regular expression, in bytes, and maxMatching limits the time for all matches of a
-	// list.
+	// maxPattern is the maximum length of a regular expression, in bytes; maxMatching is the maximum time for
+	// matching all entries of a list.
 	maxPattern  = 1024
 	maxMatching = 2 * time.Second
 )
 
-// matcher returns the test for the argument regex.
+// matcher returns a function that reports whether a text matches the argument regex. Without that argument,
+// every text matches.
 func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	pattern := call.String("regex")
 	if pattern == "" {
 		return func(string) (bool, error) { return true, nil }, nil
 	}
 	if len(pattern) > maxPattern {
-		// Compiling takes quadratic time.
+		// The time to compile an expression grows with the square of its length.
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument may have at most "+strconv.Itoa(maxPattern)+" characters.")
 	}
 	re, err := regexp2.Compile(pattern, regexp2.None)
 	if err != nil {
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is not a valid regular expression.")
 	}
-	re.MatchTimeout = 100 * time.Millisecond // Some expressions would take for ever.
+	re.MatchTimeout = 100 * time.Millisecond // Without it, some expressions would match endlessly.
 	left := maxMatching
 	return func(text string) (bool, error) {
 		start := time.Now()
@@ -77,7 +79,7 @@ func bit(on bool) int {
 	return 0
 }
 
-// listPops lists the mailboxes, the account's own first.
+// listPops lists the account's own mailbox first, then the other mailboxes.
 func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 	matches, err := matcher(call)
 	if err != nil {
@@ -119,14 +121,14 @@ func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 	return list, nil
 }
 
-// transformed sets the metadata that cPanel's UAPI has for every list.
+// transformed sets the metadata that UAPI returns with every list.
 func transformed(call *sdk.Call) {
 	if call.API == protocol.UAPI {
 		call.Metadata = map[string]any{"transformed": 1}
 	}
 }
 
-// withImage adds the field that listpopswithimage has. It is always empty.
+// withImage adds the field image, which only listpopswithimage returns and which is always empty.
 func withImage(v any) any {
 	list, _ := v.([]any)
 	for _, r := range list {
@@ -137,7 +139,7 @@ func withImage(v any) any {
 	return list
 }
 
-// countPops counts the mailboxes, without the account's own.
+// countPops counts the mailboxes. The account's own mailbox is not counted.
 func (m *Module) countPops(ctx context.Context, call *sdk.Call) (any, error) {
 	all, err := m.all(ctx, call.Account, "")
 	transformed(call)
@@ -171,7 +173,8 @@ func (m *Module) listDomains(_ context.Context, call *sdk.Call) (any, error) {
 	return list, nil
 }
 
-// accountName returns a mailbox's name. It looks nothing up.
+// accountName returns the name to display for the argument account. It does not check that the mailbox
+// exists.
 func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
 	account := call.String("account")
 	if call.API == protocol.API2 {
@@ -192,7 +195,7 @@ func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
 	return account, nil
 }
 
-// measured is a mailbox with its disk use.
+// measured is a mailbox together with its disk usage.
 type measured struct {
 	store.Mailbox
 	store.Usage
@@ -200,7 +203,7 @@ type measured struct {
 	user, domain string
 }
 
-// listPopsWithDisk lists the mailboxes with their quotas and their disk use.
+// listPopsWithDisk lists the mailboxes with their quotas and their disk usage.
 func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, error) {
 	list, err := m.chosen(ctx, call)
 	if err != nil {
@@ -239,7 +242,8 @@ func (m *Module) usage(ctx context.Context, account protocol.Account, b measured
 	return m.store(account).Usage(ctx, b.Address)
 }
 
-// chosen returns the mailboxes for a call of listPopsWithDisk.
+// chosen returns the mailboxes that the arguments of listPopsWithDisk select. Their disk usage is not
+// measured yet.
 func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error) {
 	matches, err := matcher(call)
 	if err != nil {
@@ -292,7 +296,7 @@ func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error)
 	return out, nil
 }
 
-// share returns how full a mailbox is, in percent, or 0 if it has no quota.
+// share returns a mailbox's disk usage in percent of its quota, or 0 if the mailbox has no quota.
 func share(b measured) float64 {
 	if b.Quota == 0 {
 		return 0
@@ -300,8 +304,8 @@ func share(b measured) float64 {
 	return float64(b.Bytes) / float64(b.Quota) * 100
 }
 
-// diskRecord returns a record of list_pops_with_disk. As in a capture of a live server, the numbers in MB and
-// in bytes are texts.
+// diskRecord returns the record of a mailbox in the result of list_pops_with_disk. The numbers in MB and in
+// bytes are strings, because a live cPanel server returns strings.
 func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
 	limit, shown, human := "unlimited", "unlimited", "None"
 	if b.Quota != 0 {
@@ -338,10 +342,11 @@ func unixTime(t time.Time) int64 {
 	return t.Unix()
 }
 
-// megabytes returns bytes as MB with two decimals.
+// megabytes formats n bytes as a number of MB with two decimals.
 func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/mib, 'f', 2, 64) }
 
-// humanBytes returns bytes for people, with a no-break space like cPanel: 483 bytes, 1.5 GB.
+// humanBytes formats n bytes for people, with a no-break space before the unit, as cPanel does: 483 bytes,
+// 1.5 GB.
 func humanBytes(n int64) string {
 	const space = "\u00a0"
 	if n < 1024 {
@@ -357,7 +362,7 @@ func humanBytes(n int64) string {
 	return ""
 }
 
-// getDiskUsage measures a single mailbox.
+// getDiskUsage returns the disk usage of a single mailbox.
 func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailboxOf(call, call.String("user"), call.String("domain"), "user")
 	if err != nil {
@@ -375,7 +380,7 @@ func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) 
 	return map[string]any{"diskused": used, "domain": box.Domain, "login": box.String(), "user": box.Localpart}, nil
 }
 
-// clearCache measures a mailbox again.
+// clearCache makes the store measure a mailbox again.
 func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailboxOf(call, call.String("username"), "", "username")
 	if err != nil {
@@ -387,8 +392,8 @@ func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// checkSize rejects a list that would be too large for an answer, by the number of its records, fields and
-// bytes.
+// checkSize returns an error if a list would be too large for an answer. records is the number of the list's
+// records, fields the number of fields of a record, and bytes the size of all values.
 func checkSize(records, fields, bytes int) error {
 	if records*(fields+1) < protocol.MaxResultNodes*9/10 && bytes < protocol.MaxWorkerMessage*9/10 {
 		return nil

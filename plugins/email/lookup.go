@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// lookupFunction is the function that the host calls for the mail server. No account may call it, because it
-// returns the hash.
+// lookupFunction returns the function with which the host reads a mailbox for the mail server. No account may
+// call that function, because it returns the password hash.
 func (m *Module) lookupFunction() sdk.Function {
 	return sdk.Function{
 		Function: protocol.Function{
@@ -21,7 +21,8 @@ func (m *Module) lookupFunction() sdk.Function {
 	}
 }
 
-// lookup reads a mailbox from the store.
+// lookup reads the hash, quota and suspensions of a mailbox from the store. The result may come from a worker
+// of the account, so lookedUp checks it.
 func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -44,8 +45,8 @@ func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	}, nil
 }
 
-// lookedUp checks the answer of the account's worker for the mail server: a hash of an unknown kind, or one
-// that takes seconds to verify, is removed.
+// lookedUp checks what the account's worker returned before the mail server gets it. It removes a hash of an
+// unknown kind, and a hash that would take seconds to verify.
 func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

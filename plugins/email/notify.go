@@ -17,22 +17,23 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// notifier tells a mail server to forget its cached data of a mailbox.
+// notifier notifies a mail server, so that it forgets the data of a mailbox that it has cached.
 type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
-	// end ends the sessions of all users that match one of the masks.
+	// end ends the sessions of all users that match a mask; a mask may contain the wildcards * and ?.
 	end(ctx context.Context, masks []string) error
 }
 
-// change is the kind of a change to a mailbox.
+// change is the kind of a change that the mail server is notified of.
 type change int
 
 const (
-	limits change = iota // Its permissions.
-	logins               // Its login: its sessions may have to end.
+	limits change = iota // What the mailbox may do. Its sessions may continue.
+	logins               // The login. The mailbox's sessions may have to end.
 )
 
-// notifyMailServer returns the part of an operation that tells the mail server about the change.
+// notifyMailServer returns the part that runs after an operation and notifies the mail server of the change
+// to the call's mailbox.
 func (m *Module) notifyMailServer(kind change) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
@@ -44,14 +45,15 @@ func (m *Module) notifyMailServer(kind change) part {
 	}
 }
 
-// notify tells the mail server, if there is one. A failure is only a warning, because the change was made.
+// notify notifies the mail server of a change to box, if a mail server is configured. A failure only adds a
+// warning to the answer, because the change itself was made.
 func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, kind change) {
 	set := m.current()
 	n := set.notifier
 	if n == nil {
 		return
 	}
-	// This also happens if the caller is gone, because the change was made.
+	// The mail server is notified even if the caller has disconnected, because the change was made.
 	limit := mailTime(ctx, set.settings.MailTimeout)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
@@ -61,10 +63,12 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	}
 }
 
-// reserve is the time of a call that is kept for its answer, which says that the change was made.
+// reserve is the time before a call's deadline that is kept for the answer. Without it, the caller would get
+// a timeout instead of the answer that the change was made.
 const reserve = 2 * time.Second
 
-// mailTime returns how long a mail server may take within a call: limit, or the time that is left.
+// mailTime returns how long the mail server may take within a call: limit, or less if the call's deadline is
+// near.
 func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, max(time.Until(deadline)-reserve, 0))
@@ -72,7 +76,7 @@ func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	return limit
 }
 
-// doveadm notifies a Dovecot over its HTTP API (doc.dovecot.org/2.3/admin_manual/doveadm_http_api).
+// doveadm notifies a Dovecot server over its HTTP API (doc.dovecot.org/2.3/admin_manual/doveadm_http_api).
 type doveadm struct {
 	url    string
 	key    protocol.Secret
@@ -85,14 +89,14 @@ func newDoveadm(address string, key protocol.Secret, kick bool, timeout time.Dur
 		url: strings.TrimRight(address, "/") + "/doveadm/v1", key: key, kick: kick,
 		client: &http.Client{
 			Timeout: timeout,
-			// The key must go to the configured address only.
+			// A redirect is not followed, because the API key must only be sent to the configured address.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// changed implements notifier: Dovecot forgets its cached data of the user, even if the user did not exist,
-// and ends the user's sessions if that is configured.
+// changed implements notifier. Dovecot flushes its cached data of the user, which includes a cached answer
+// that the user does not exist. If kick is set and the login changed, Dovecot also ends the user's sessions.
 func (d *doveadm) changed(ctx context.Context, box store.Address, kind change) error {
 	user := box.String()
 	commands := []command{{"authCacheFlush", map[string]any{"user": []string{user}}, "flush"}}
@@ -111,7 +115,7 @@ func (d *doveadm) end(ctx context.Context, masks []string) error {
 	return d.run(ctx, commands)
 }
 
-// command is a doveadm command in the form of its HTTP API: name, parameters, tag.
+// command is a doveadm command in the form that the HTTP API expects: name, parameters, tag.
 type command []any
 
 func kick(mask string) command {
@@ -146,7 +150,8 @@ func (d *doveadm) run(ctx context.Context, commands []command) error {
 	return readDoveadm(text)
 }
 
-// readDoveadm returns the failure in an answer: [["doveadmResponse",[],"flush"],["error",{...},"kick"]]
+// readDoveadm returns an error if a command failed according to Dovecot's answer, which looks like this:
+// [["doveadmResponse",[],"flush"],["error",{...},"kick"]]
 func readDoveadm(text []byte) error {
 	var answers [][]json.RawMessage
 	if err := json.Unmarshal(text, &answers); err != nil {
@@ -156,7 +161,7 @@ func readDoveadm(text []byte) error {
 		if len(a) < 3 || string(a[0]) != `"error"` {
 			continue
 		}
-		// Kicking a user that is not logged in is not a failure.
+		// Exit code 68 means that the user is not logged in. Kicking such a user is not a failure.
 		if string(a[2]) == `"kick"` && bytes.Contains(a[1], []byte("68")) {
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// hashPassword returns the hash to store for the call's password.
+// hashPassword runs before passwdPop: it returns the hash to store for the password in the call.
 func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := changeable(call)
 	if err != nil {
@@ -20,7 +20,7 @@ func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) 
 	return m.newHash(ctx, call, box)
 }
 
-// changeable returns the mailbox of a call that changes a password.
+// changeable returns the mailbox of a call that changes its password. It rejects the account's own mailbox.
 func changeable(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")
@@ -28,7 +28,7 @@ func changeable(call *sdk.Call) (store.Address, error) {
 	return mailbox(call)
 }
 
-// passwdPop stores the hash from hashPassword.
+// passwdPop stores the hash that hashPassword returned.
 func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := changeable(call)
 	if err != nil {
@@ -41,7 +41,7 @@ func (m *Module) passwdPop(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// newHash checks the call's password against the policy and returns its hash.
+// newHash checks the password in the call against the policy and returns the password's hash.
 func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address) (string, error) {
 	set := m.current()
 	secret := call.Secret("password")
@@ -50,7 +50,7 @@ func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address)
 	}
 	err := set.policy.Check(ctx, call.Account, secret, box.String(), box.Localpart, box.Domain, call.Account.Name)
 	if errors.Is(err, policy.ErrList) {
-		// A list that can't be read must not keep people from changing a password.
+		// If the list can't be read, people must still be able to change a password.
 		call.Log(err.Error())
 		err = nil
 	}
@@ -60,7 +60,7 @@ func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address)
 	return set.hasher.Hash(ctx, secret)
 }
 
-// storedHash returns a mailbox's stored hash. With "" nobody can log in.
+// storedHash returns a mailbox's stored hash, or "" if the login is suspended: no password matches "".
 func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -76,8 +76,8 @@ func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 	return hash, nil
 }
 
-// verifyPassword reports whether a password matches the stored hash. For a mailbox with a suspended login the
-// answer is 0, because the password can't log in.
+// verifyPassword returns 1 if the password in the call matches the hash from storedHash, and otherwise 0. For
+// a mailbox with a suspended login the answer is 0, because nobody can log in with that password.
 func (m *Module) verifyPassword(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

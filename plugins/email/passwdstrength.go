@@ -9,11 +9,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// apps are the uses of passwords that PasswdStrength knows (UAPI's documentation). This server requires the
-// same strength for all.
+// apps lists the uses of passwords that PasswdStrength accepts (UAPI's documentation). This server requires
+// the same strength for all of them.
 var apps = []string{"cpaddons", "createacct", "ftp", "htaccess", "list", "mysql", "passwd", "pop", "postgres", "sshkey", "virtual", "webdisk"}
 
-// strengthFunctions returns the functions of PasswdStrength.
+// strengthFunctions returns the functions of the module PasswdStrength.
 func (m *Module) strengthFunctions() []sdk.Function {
 	app := protocol.Param{Name: "app", Required: true, Help: "The use of the password, such as pop or virtual."}
 	function := func(api protocol.API, name, help, returns string, params []protocol.Param, do func(*sdk.Call) (any, error)) sdk.Function {

@@ -14,13 +14,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// queueTimeout is how long searching the mail server's queue may take.
+// queueTimeout is the maximum time that the agent may take to search the mail server's queue.
 const queueTimeout = 45 * time.Second
 
-// queue is the agent that works on the mail server's queue (liveapi postfix agent).
+// queue is a client of the agent that works on the mail server's queue; the agent is the command liveapi
+// postfix agent.
 type queue struct{ socket string }
 
-// ask asks the agent to count, delete or release the held messages of a sender.
+// ask makes the agent count, delete or release (do) the held messages of a sender. It returns the number of
+// messages.
 func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
@@ -52,7 +54,8 @@ func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, 
 	return answer.N, nil
 }
 
-// requireMailbox is a part of a function that only checks that the mailbox exists.
+// requireMailbox is the first part of a function that works on the queue: it only checks that the mailbox
+// exists.
 func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -64,7 +67,8 @@ func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error
 	return nil, nil
 }
 
-// onQueue returns the part that works on the held messages of the call's mailbox.
+// onQueue returns the part that makes the agent count, delete or release (do) the held messages of the call's
+// mailbox.
 func (m *Module) onQueue(do string) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
@@ -83,7 +87,7 @@ func (m *Module) onQueue(do string) part {
 	}
 }
 
-// released runs after hold_outgoing was ended: the held messages are sent.
+// released runs after hold_outgoing was cleared. It notifies the mail server and releases the held messages.
 func (m *Module) released(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 	"time"
 )
 
-// relay is the mail server that takes this module's messages.
+// relay is the mail server that sends this module's messages.
 type relay struct{ address string }
 
-// message is a message with validated parts: only Text may contain line breaks.
+// message is a message to send. The caller has validated its fields: only Text may contain line breaks.
 type message struct{ From, To, Subject, Text string }
 
-// recipient returns an address, or an error if the text is anything else.
+// recipient returns text if it is a plain email address, and an error if text contains anything else, such as
+// a name or a second address.
 func recipient(text string) (string, error) {
 	parsed, err := mail.ParseAddress(text)
 	if err != nil || parsed.Name != "" || parsed.Address != text || len(text) > 254 || strings.ContainsAny(text, "\r\n\"<> ,;") {
@@ -33,8 +34,8 @@ func recipient(text string) (string, error) {
 	return text, nil
 }
 
-// send sends m within ctx. To another machine it uses TLS if the server offers it, and verifies the
-// certificate. On this machine nobody is in between.
+// send sends m before ctx ends. If the mail server is on another machine and offers TLS, send uses TLS and
+// verifies the certificate. On the same machine TLS is not needed, because nobody can read the connection.
 func (r *relay) send(ctx context.Context, m message) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address)
 	if err != nil {
@@ -78,6 +79,6 @@ func (r *relay) send(ctx context.Context, m message) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	_ = c.Quit() // The message was taken.
+	_ = c.Quit() // The server has already accepted the message.
 	return nil
 }

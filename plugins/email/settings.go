@@ -56,18 +56,19 @@ type Settings struct {
 	MailTimeout time.Duration `setting:"mail_timeout" example:"\"3s\""`
 }
 
-// FilesStore is the default store.
+// FilesStore is the name of the default store, which keeps mailboxes in files.
 const FilesStore = "files"
 
 const defaultMailTimeout = 3 * time.Second
 
-// setting is the reader of a setting.
+// setting describes how a setting is read and validated.
 type setting struct {
-	want string // The valid values, for the error message.
+	want string // The valid values, as the error message describes them.
 	set  func(s *Settings, value any) bool
 }
 
-// textSetting returns the reader of a text that ok accepts.
+// textSetting returns the reader of a text setting. ok reports whether a text is valid, and field returns
+// where to store it.
 func textSetting(want string, field func(*Settings) *string, ok func(string) bool) setting {
 	return setting{want, func(s *Settings, value any) bool {
 		text, isText := value.(string)
@@ -112,7 +113,7 @@ func isURL(t string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// readers returns the readers of all settings by name.
+// readers returns the reader of each setting, by the setting's name.
 func readers() map[string]setting {
 	return map[string]setting{
 		"scheme":            textSetting("SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text", func(s *Settings) *string { return &s.Scheme }, notEmpty),
@@ -148,8 +149,8 @@ func setMailTimeout(s *Settings, value any) bool {
 	return err == nil && d > 0 && d <= time.Minute
 }
 
-// ParseSettings reads the settings. Its errors name the setting and never quote a value that holds a
-// password.
+// ParseSettings reads and validates the settings. Its errors contain the name of the setting, but never a
+// value that contains a password.
 func ParseSettings(raw map[string]any) (Settings, error) {
 	s := Settings{Scheme: string(password.SHA512Crypt), RequiredStrength: policy.DefaultRequired, Store: FilesStore, MailTimeout: defaultMailTimeout}
 	known := readers()
@@ -172,7 +173,7 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 	return s, s.check()
 }
 
-// check reports settings that do not go together.
+// check returns an error if settings contradict each other or a setting that others need is missing.
 func (s Settings) check() error {
 	switch {
 	case s.Store != FilesStore && s.Database == "":
@@ -187,7 +188,8 @@ func (s Settings) check() error {
 	return nil
 }
 
-// Open returns a function that opens an account's store, and a function that closes all stores.
+// Open returns a function that opens an account's store, and a function that closes all stores. With a
+// database, all accounts share a store.
 func (s Settings) Open() (open func(protocol.Account) store.Store, closeAll func() error, err error) {
 	if s.Store == FilesStore {
 		return func(account protocol.Account) store.Store { return files.New(account.Home) }, func() error { return nil }, nil
@@ -199,7 +201,8 @@ func (s Settings) Open() (open func(protocol.Account) store.Store, closeAll func
 	return func(protocol.Account) store.Store { return db }, db.Close, nil
 }
 
-// build returns the state for the settings.
+// build returns the state for the settings. It opens the list of stolen passwords, and the database without
+// connecting to it.
 func (s Settings) build() (*active, error) {
 	a := &active{settings: s}
 	var err error

@@ -7,34 +7,35 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// operation is an operation of the module, with the names, parameters and results of its functions in the
-// three APIs. do has the common behaviour; the differences are here, so that they can be compared with the
-// documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI document of UAPI, and the wiki's pages of
-// API 1.
+// operation describes an operation of the module, with the names, parameters and results of its functions in
+// the three APIs. The APIs share the behaviour, which do implements. What differs between them is in this
+// table, so that it can be compared with the documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI
+// document of UAPI, and the wiki's pages about API 1.
 type operation struct {
 	help    string
 	returns string
 	changes bool
 	do      part
-	// before and after are the parts that need the secrets of a call or of the settings; they may be nil.
-	// shared means that do is such a part.
+	// before and after run before and after do, in the process that has the secrets of the call or of the
+	// settings; they may be nil. If shared is set, do runs in that process, too.
 	before, after part
 	shared        bool
-	// roles are the roles that may call it besides the account's owner.
+	// roles lists the roles that may call the operation in addition to the account's owner.
 	roles []protocol.Role
 	api1  *form
-	api2  []form // Some have two names.
+	api2  []form // Some operations have several names.
 	uapi  *form
 }
 
-// part is a part of an operation.
+// part is a step of an operation: before, do or after.
 type part func(ctx context.Context, call *sdk.Call) (any, error)
 
-// form is an operation in an API.
+// form describes an operation in one of the APIs.
 type form struct {
 	name   string
 	params []protocol.Param
-	// answer converts the result of do into the result of this API; nil means the API's record of success.
+	// answer converts the operation's result into the form of this API. If answer is nil, the API's record of
+	// success is returned instead.
 	answer func(any) any
 }
 
@@ -58,7 +59,7 @@ func flag(name, help string) protocol.Param {
 
 func text(name, help string) protocol.Param { return protocol.Param{Name: name, Help: help} }
 
-// Conversions of results.
+// Functions that convert results for an API.
 func asIs(v any) any      { return v }
 func record(v any) any    { return []any{v} }
 func returnNull(any) any  { return nil }
@@ -73,7 +74,8 @@ func (m *Module) operations() []operation {
 	return []operation{
 		{
 			help: "Change a mailbox's password.", changes: true, before: m.hashPassword, do: m.passwdPop, after: m.notifyMailServer(logins),
-			// For the user's own mailbox. A mailbox user has proved the old password.
+			// A mailbox user may change the password of the user's own mailbox: the user has logged in with
+			// the old password.
 			roles: []protocol.Role{protocol.RoleMailbox},
 			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
 			uapi:  &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
@@ -242,7 +244,7 @@ func diskParams() []protocol.Param {
 	return []protocol.Param{{Name: "user", Required: true, Help: "The mailbox's name."}, required(pDomain)}
 }
 
-// functions returns the SDK's table of the operations.
+// functions returns all operations as the table of functions that the SDK expects.
 func (m *Module) functions() []sdk.Function {
 	all := []sdk.Function{m.lookupFunction()}
 	for _, op := range m.operations() {
@@ -283,7 +285,7 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 	return fn
 }
 
-// answers returns the last part of an operation with its result converted for the API.
+// answers returns last, which is the last part of an operation, with its result converted for the API.
 func (f form) answers(last part) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		result, err := last(ctx, call)
@@ -297,5 +299,5 @@ func (f form) answers(last part) part {
 	}
 }
 
-// feature is the feature of cPanel's pages for mailboxes.
+// feature is cPanel's name of the feature that gives an account access to the pages for mailboxes.
 const feature = "popaccts"

@@ -1,4 +1,5 @@
-// Package script serves a module that is written as a script, in any language. It starts the script and
-// passes the documents of the plugin boundary to it as JSON over its standard input and output, a call at a
-// time. It knows no module and no language; the host's settings name the program.
+// Package script serves a module that is written as a script, in any language. It starts the script, and
+// passes the documents that host and plugin exchange to the script as JSON over its standard input and
+// output, one call at a time. The package does not depend on a module or a language; the host's settings name
+// the program to start.
 package script

@@ -19,13 +19,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// bytesKey marks a text that is not UTF-8, which JSON can't hold: {"$base64": "..."}.
+// bytesKey is the key of an object that represents a string that is not valid UTF-8, because JSON can't
+// contain such a string: {"$base64": "..."}.
 const bytesKey = "$base64"
 
-// errNotTaken means that the script did not read a document to its end, and so did not act on it.
+// errNotTaken means that the script did not read a document to its end, so the script can't have acted on it.
 var errNotTaken = errors.New("the script did not accept a call")
 
-// process is a running script with its two pipes. A single caller at a time uses it.
+// process is a running script with the pipes to its standard input and output. It must not be used
+// concurrently.
 type process struct {
 	cmd *exec.Cmd
 	in  *os.File
@@ -33,7 +35,8 @@ type process struct {
 	buf *bufio.Reader
 }
 
-// startProcess starts the script in the worker's own process group, which the host kills with the worker.
+// startProcess starts the script. The script stays in the worker's process group, so that the host kills it
+// together with the worker.
 func startProcess(set settings, stderr *os.File) (*process, error) {
 	stdin, in, err := os.Pipe()
 	if err != nil {
@@ -59,7 +62,7 @@ func startProcess(set settings, stderr *os.File) (*process, error) {
 	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out)}, nil
 }
 
-// wait waits for the script's end and returns how it ended.
+// wait waits until the script has ended and returns an error that describes how it ended.
 func (p *process) wait() error {
 	if err := p.cmd.Wait(); err != nil {
 		return err
@@ -69,10 +72,12 @@ func (p *process) wait() error {
 
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// errUnfit means that an answer was read to its end but is not valid.
+// errUnfit means that an answer was read to its end but is not valid. The script can still be used, because
+// the next answer begins at a known position.
 var errUnfit = errors.New("the script's answer")
 
-// ask sends a document and returns the script's answer, within a time limit; 0 means no limit.
+// ask sends a document to the script and returns the script's answer. limit is the maximum time for both; 0
+// means no limit.
 func (p *process) ask(limit time.Duration, document any) (any, error) {
 	if p.buf.Buffered() > 0 {
 		return nil, fmt.Errorf("%w: it wrote more than one answer", errNotTaken)
@@ -101,7 +106,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 	return answer, nil
 }
 
-// late replaces the error of a passed deadline by words.
+// late replaces the error of an exceeded deadline by a text that operators understand.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("it did not come in time")
@@ -109,7 +114,7 @@ func late(err error) error {
 	return err
 }
 
-// encode returns a document as a frame: the length in bytes, a line feed, the JSON.
+// encode returns a document as a frame: the length of the JSON in bytes, a line feed, and the JSON.
 func encode(document any) ([]byte, error) {
 	var raw bytes.Buffer
 	enc := json.NewEncoder(&raw)
@@ -120,7 +125,8 @@ func encode(document any) ([]byte, error) {
 	return append([]byte(strconv.Itoa(raw.Len())+"\n"), raw.Bytes()...), nil
 }
 
-// marked returns a copy of value in which texts that are not UTF-8 are {"$base64": "..."}.
+// marked returns a copy of value in which each string that is not valid UTF-8 is replaced by {"$base64":
+// "..."}.
 func marked(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -143,7 +149,7 @@ func marked(value any) any {
 	return value
 }
 
-// readFrame reads an answer.
+// readFrame reads an answer of the script: its length, a line feed, and the JSON.
 func readFrame(r *bufio.Reader) (any, error) {
 	size := 0
 	for digits := 0; ; digits++ {
@@ -162,7 +168,8 @@ func readFrame(r *bufio.Reader) (any, error) {
 	if size > protocol.MaxWorkerMessage {
 		return nil, fmt.Errorf("%d bytes, at most %d are accepted", size, protocol.MaxWorkerMessage)
 	}
-	// The buffer grows with the data, so that a large length alone needs no memory.
+	// The buffer grows with the data that arrives, so that an answer that only announces a large length does
+	// not use memory.
 	var raw bytes.Buffer
 	if _, err := io.CopyN(&raw, r, int64(size)); err != nil {
 		return nil, ended(err)
@@ -184,7 +191,8 @@ func ended(err error) error {
 	return err
 }
 
-// plain converts decoded JSON into the values of a result.
+// plain converts decoded JSON into the types of a result: it converts numbers, and decodes {"$base64":
+// "..."}.
 func plain(value any) (any, error) {
 	switch v := value.(type) {
 	case protocol.Number:

@@ -19,38 +19,39 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Server is the plugin: a module that a script serves.
+// Server implements the gRPC service of a plugin with a single module, which a script serves. The script
+// handles one call at a time; other calls wait.
 type Server struct {
 	pluginpb.UnimplementedPluginServer
-	log  *os.File  // go-plugin takes os.Stderr away; the script gets the real one.
-	exit func(int) // Ends the worker, so that the host starts another.
+	log  *os.File  // The real stderr, which go-plugin replaces in os.Stderr.
+	exit func(int) // Ends the worker; the host starts a new one.
 
-	busy    chan struct{} // Holds a value while no caller uses the script.
+	busy    chan struct{} // A semaphore: contains a value while the script is free.
 	process *process
 	ending  sync.Once
-	ended   chan struct{} // Closed when the script can't be used any more.
-	watched chan struct{} // Closed when the script's end was logged.
+	ended   chan struct{} // Closed when the script can no longer be used.
+	watched chan struct{} // Closed when the end of the script was logged.
 }
 
-// grace is how long waiting calls have to return to the host before the worker ends.
+// grace is the time for waiting calls to return to the host before the worker ends.
 const grace = 100 * time.Millisecond
 
-// lastAnswer is how long reading the answer of a script that has ended may take.
+// lastAnswer is the maximum time for reading the last answer of a script that has ended.
 const lastAnswer = 2 * time.Second
 
-// NewServer returns a plugin that starts its script when it is asked to describe itself.
+// NewServer returns a plugin. The first call of Describe starts its script.
 func NewServer() *Server {
 	s := &Server{log: os.Stderr, exit: os.Exit, busy: make(chan struct{}, 1), ended: make(chan struct{}), watched: make(chan struct{})}
 	s.busy <- struct{}{}
 	return s
 }
 
-// settings are the host's settings for the module.
+// settings are the settings that the host sends for the module.
 type settings struct {
-	module  string         // The only module that the script may serve.
-	command []string       // Program and arguments.
-	dir     string         // The working directory.
-	env     []string       // In addition to the worker's own environment.
+	module  string         // The only module that the script may describe.
+	command []string       // The program and its arguments.
+	dir     string         // The script's working directory.
+	env     []string       // Added to the variables that environ keeps.
 	own     map[string]any // The operator's settings for the script.
 }
 
@@ -75,7 +76,7 @@ func readSettings(raw map[string]any) (settings, error) {
 	return s, nil
 }
 
-// Describe implements pluginpb.PluginServer: it starts the script and asks it for its description.
+// Describe implements pluginpb.PluginServer. It starts the script and asks the script to describe its module.
 func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	raw, err := payload.DecodeSettings(in.GetMsgpack())
 	if err != nil {
@@ -114,7 +115,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	if err != nil {
 		return nil, fmt.Errorf("the script's description: %w", err)
 	}
-	// A script must not take the calls of another module.
+	// A script must not receive the calls of another module.
 	if len(modules) != 1 || modules[0].Name != set.module {
 		names := make([]string, len(modules))
 		for i, m := range modules {
@@ -125,8 +126,8 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// Call implements pluginpb.PluginServer. If the script can't be used any more, the worker ends, and with it
-// the call: only the script knows how far it came.
+// Call implements pluginpb.PluginServer. If the script fails in a way that it can no longer be used, the
+// worker ends, and the call fails: nobody but the script can tell how much of the call was done.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.Decode(in.GetMsgpack())
 	if err != nil {
@@ -136,12 +137,13 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	if err := s.take(ctx); errors.Is(err, errEnded) {
 		return nil, status.Error(codes.Aborted, err.Error())
 	} else if err != nil {
-		// The script was never told about the call.
+		// The script never received the call.
 		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
 	}
 	defer s.give()
-	// The time that a call waited for others does not count for the script: a caller that has run out of time has
-	// the host's answer already, and the script is not killed in the middle of its work.
+	// limit was calculated before the call waited for other calls, so the waiting time does not shorten the
+	// script's time. If the caller's time runs out, the host answers the caller by itself, and the script is
+	// not killed in the middle of its work.
 	answer, err := s.process.ask(limit, map[string]any{"call": request})
 	if err == nil {
 		err = sameID(request, answer)
@@ -165,8 +167,8 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// timeLeft returns the time that ctx leaves plus a little, so that the host reports a timeout first; 0 if ctx
-// has no deadline.
+// timeLeft returns the time until the deadline of ctx plus grace, so that the host reports a timeout before
+// this plugin does. It returns 0 if ctx has no deadline.
 func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -175,8 +177,8 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(deadline) + grace
 }
 
-// sameID rejects the answer to another call, which a child of the script may have written. Scripts need not
-// send an id.
+// sameID returns an error if the answer has the id of another call, for example because a child process of
+// the script wrote it. A script may leave out the id.
 func sameID(request, answer any) error {
 	asked, _ := request.(map[string]any)
 	answered, _ := answer.(map[string]any)
@@ -191,10 +193,10 @@ func failed(kind protocol.Kind, message string) (*pluginpb.Payload, error) {
 	return &pluginpb.Payload{Msgpack: out}, err
 }
 
-// errEnded means that the script never saw the call.
+// errEnded means that the script ended before it received the call.
 var errEnded = errors.New("the script ended before the call reached it")
 
-// take waits for the script.
+// take waits until the script is free and reserves it for the caller. The caller must call give afterwards.
 func (s *Server) take(ctx context.Context) error {
 	select {
 	case <-s.busy:
@@ -217,11 +219,11 @@ func (s *Server) take(ctx context.Context) error {
 
 func (s *Server) give() { s.busy <- struct{}{} }
 
-// watch ends the worker when its script ends.
+// watch waits until the script ends, and then ends the worker.
 func (s *Server) watch(p *process) {
 	defer close(s.watched)
 	err := fmt.Errorf("the script ended: %w", p.wait())
-	// The script's last answer is on its way.
+	// Wait for a call that is still reading the script's last answer.
 	select {
 	case <-s.busy:
 		defer s.give()
@@ -231,22 +233,24 @@ func (s *Server) watch(p *process) {
 	s.end(err)
 }
 
-// end ends the worker, once. Waiting calls return to the host, which gives them to the next worker.
+// end ends the worker after grace; only the first call has this effect. Waiting calls return to the host,
+// which passes them to the next worker.
 func (s *Server) end(err error) {
-	// This comes first, so that no call that comes after the log line goes to a script that has ended.
+	// ended is closed before the line is logged: a call that arrives after the log line must not be sent to a
+	// script that has ended.
 	s.ending.Do(func() {
 		close(s.ended)
 		s.process.kill()
 		time.AfterFunc(grace, func() { s.exit(1) })
 	})
-	s.logf("%v", err) // Also the second time: a broken pipe and an exit status say more together.
+	s.logf("%v", err) // Always: broken pipe and exit status explain more together.
 }
 
 func (s *Server) logf(format string, args ...any) {
 	_, _ = io.WriteString(s.log, fmt.Sprintf(format, args...)+"\n")
 }
 
-// environ returns the worker's environment for the script, without go-plugin's variables.
+// environ returns the environment for the script: the worker's PATH, LANG and TZ, and the variables in more.
 func environ(more []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")

@@ -11,15 +11,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// guard serves the calls of a single account. The process got the account in its environment when it started.
-// On some systems a program of the account's user can reach the worker's socket, and a payload of such a
-// program must not make the worker act for another account.
+// guard rejects calls for other accounts than the worker's own. The process received its account in the
+// environment when it started. On some systems, a program of the account's user can connect to the worker's
+// socket, and such a program must not be able to make the worker act for another account.
 type guard struct {
 	pluginpb.PluginServer
-	account string // In the form of plugin.AccountWord.
+	account string // In the form that plugin.AccountWord returns.
 }
 
-// guarded returns server for the account in the environment, or server itself if there is none.
+// guarded returns server restricted to account. If account is "", it returns server unchanged.
 func guarded(server pluginpb.PluginServer, account string) pluginpb.PluginServer {
 	if account == "" {
 		return server
@@ -27,7 +27,7 @@ func guarded(server pluginpb.PluginServer, account string) pluginpb.PluginServer
 	return guard{PluginServer: server, account: account}
 }
 
-// Call implements pluginpb.PluginServer.
+// Call implements pluginpb.PluginServer. It rejects a call for another account.
 func (g guard) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	a, err := payload.AccountOf(in.GetMsgpack())
 	if err != nil {

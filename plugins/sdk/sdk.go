@@ -1,6 +1,7 @@
-// Package sdk is for authors of modules: describe functions in a table, give each a Go function, and call
-// Serve. Arguments are validated against the description before a function gets them. Errors made with
-// protocol.NewError are shown to the caller; all other errors are logged and shown as an id.
+// Package sdk helps authors of modules: describe the functions in a table, implement each as a Go function,
+// and call Serve. Arguments are validated against the description before a function receives them. The
+// message of an error from protocol.NewError is shown to the caller. Any other error is logged, and the
+// caller only sees the call's id.
 package sdk
 
 import (
@@ -16,41 +17,43 @@ type Module struct {
 	Name      string
 	Help      string
 	Functions []Function
-	// Configure gets the operator's settings before the first call. It may be nil.
+	// Configure receives the operator's settings before the first call. An error rejects the settings.
+	// Configure may be nil.
 	Configure func(settings map[string]any) error
-	// HelperSettings names the settings that hold secrets, or that only Before and After use. A worker with
-	// an account's uid does not get them.
+	// HelperSettings lists the names of the settings that contain secrets or that only Before and After use.
+	// A worker that runs with an account's uid does not receive these settings.
 	HelperSettings []string
-	// Shared reports, after Configure, whether the helper runs the module's functions completely. Nil means
-	// no.
+	// Shared reports whether the helper runs all parts of the module's functions, so that no account's worker
+	// does. It is called after Configure; nil means no.
 	Shared func() bool
 }
 
 // Function is an operation that can be called through an API.
 type Function struct {
 	protocol.Function
-	// Do runs a call. For API 2 it returns a list of records or a single record, for UAPI any value, for API
-	// 1 the printed text. Values are nil, string, bool, int, int64, uint64, float64, []string, []any,
-	// map[string]any and []map[string]any.
+	// Do executes a call. For API 2 it returns a list of records or a single record, for UAPI any value, and
+	// for API 1 the text to print. The values may be nil, string, bool, int, int64, uint64, float64,
+	// []string, []any, map[string]any and []map[string]any.
 	Do func(ctx context.Context, call *Call) (any, error)
-	// Before and After may be nil. A host of many accounts runs them in a process with a uid of its own, to
-	// keep secrets from the accounts: only they get parameters of type secret. The result of Before is the
-	// Input of Do; the result of Do is the Input of After, which then returns the data. An Input is nil,
-	// string, bool, int64, []any or map[string]any. After must not trust it.
+	// Before and After run before and after Do; they may be nil. A host with many accounts runs them in the
+	// helper, a process with a separate uid, to keep secrets from the accounts: only Before and After receive
+	// parameters of type secret. The result of Before is the Input of Do, and the result of Do is the Input
+	// of After; the result of After is then the data. An Input is nil, string, bool, int64, []any or map[string]any.
+	// After must not trust its Input, because Do may run as the account's user.
 	Before, After func(ctx context.Context, call *Call) (any, error)
 }
 
-// Call is a call as a function sees it.
+// Call is a call from the point of view of the function that executes it.
 type Call struct {
-	ID      string // For logs. The caller sees it if the call fails internally.
+	ID      string // For logs. An internal error shows it to the caller.
 	API     protocol.API
 	Account protocol.Account
 	Role    protocol.Role
-	Mailbox string // The address of the mailbox user if Role is RoleMailbox.
-	// Metadata is sent with the result unless it is nil.
+	Mailbox string // The mailbox user's address, if Role is RoleMailbox.
+	// Metadata is added to the result, unless it is nil.
 	Metadata map[string]any
 
-	// Input is the result of the function's previous part.
+	// Input is the result of the part that ran before: of Before for Do, and of Do for After.
 	Input any
 
 	args     map[string]any
@@ -59,14 +62,15 @@ type Call struct {
 	log      func(text string)
 }
 
-// Log writes a line to the host's log, under the call's id. It must not contain a secret.
+// Log writes a line to the host's log, with the call's id. text must not contain a secret.
 func (c *Call) Log(text string) {
 	if c.log != nil {
 		c.log(text)
 	}
 }
 
-// String returns an argument's text, or "" if it is absent.
+// String returns the text of the argument called name, or "" if the argument is missing. For a secret it
+// returns a placeholder; use Secret instead.
 func (c *Call) String(name string) string {
 	switch v := c.args[name].(type) {
 	case string:
@@ -77,16 +81,17 @@ func (c *Call) String(name string) string {
 	return ""
 }
 
-// Has reports whether an argument was given.
+// Has reports whether the call has an argument called name.
 func (c *Call) Has(name string) bool { return c.args[name] != nil }
 
-// Secret returns the text of a parameter of type secret.
+// Secret returns the argument called name, a parameter of type secret.
 func (c *Call) Secret(name string) protocol.Secret {
 	s, _ := c.args[name].(protocol.Secret)
 	return s
 }
 
-// Int returns an integer argument; ok is false if it is absent.
+// Int returns the integer in the argument called name. ok is false if the argument is missing or not an
+// integer.
 func (c *Call) Int(name string) (n int64, ok bool) {
 	text, ok := c.args[name].(string)
 	if !ok {
@@ -96,22 +101,23 @@ func (c *Call) Int(name string) (n int64, ok bool) {
 	return n, err == nil
 }
 
-// Flag reports whether a flag was given as 1.
+// Flag reports whether the argument called name is 1.
 func (c *Call) Flag(name string) bool { return c.String(name) == "1" }
 
-// Value returns an argument of type any.
+// Value returns the argument called name, a parameter of type any, or nil if the argument is missing.
 func (c *Call) Value(name string) any { return c.args[name] }
 
-// Message adds an informational line to a UAPI result.
+// Message adds an informational message to the result. Only UAPI shows messages.
 func (c *Call) Message(text string) { c.messages = append(c.messages, text) }
 
-// Warn adds a problem that did not stop the call to a UAPI result.
+// Warn adds a warning to the result: a problem that did not stop the call. UAPI shows warnings; API 2 shows
+// them in the record that Done returns.
 func (c *Call) Warn(text string) { c.warnings = append(c.warnings, text) }
 
-// Done returns the data of a function that returns nothing: API 2's record of success, or UAPI's null.
+// Done returns the data for a function without a result: a record of success in API 2, and null in UAPI.
 func (c *Call) Done() any {
 	if c.API == protocol.API2 {
-		// API 2 has no place for warnings.
+		// A result of API 2 has no field for warnings, so they become the reason.
 		return []any{map[string]any{"result": 1, "reason": strings.Join(c.warnings, " ")}}
 	}
 	return nil

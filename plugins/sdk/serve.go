@@ -18,14 +18,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Serve serves modules until the host ends the process. A plugin's main calls it.
+// Serve serves the given modules until the host ends the process. The main function of a plugin calls it.
 func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
 
-// ServePlugin serves a plugin that implements the gRPC service itself.
+// ServePlugin is Serve for a plugin that implements the gRPC service itself.
 func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
 	if os.Getenv(plugin.HardenEnv) != "" {
-		// If the program's file can be read, the same user could read the process's memory, too.
+		// The kernel protects a process's memory from other programs of its user only if that user can't read
+		// the program's file. Usually the user can, so the process asks for this protection.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "hide the memory: "+err.Error())
 			os.Exit(1)
@@ -39,19 +40,19 @@ func ServePlugin(server pluginpb.PluginServer) {
 	})
 }
 
-// Server implements the gRPC service for modules.
+// Server implements the gRPC service of a plugin for modules that are written in Go.
 type Server struct {
 	pluginpb.UnimplementedPluginServer
 	modules []*Module
-	log     io.Writer // The real standard error; go-plugin takes os.Stderr away.
+	log     io.Writer // The real stderr, which go-plugin replaces in os.Stderr.
 }
 
-// NewServer returns the gRPC side of modules. Programs call Serve instead.
+// NewServer returns the gRPC service for modules. Plugins call Serve instead.
 func NewServer(modules ...*Module) *Server {
 	return &Server{modules: modules, log: os.Stderr}
 }
 
-// Describe implements pluginpb.PluginServer.
+// Describe implements pluginpb.PluginServer. It configures the modules and returns their descriptions.
 func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	settings, err := payload.DecodeSettings(in.GetMsgpack())
 	if err != nil {
@@ -81,7 +82,8 @@ func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Pa
 	return &pluginpb.Payload{Msgpack: out}, err
 }
 
-// Call implements pluginpb.PluginServer.
+// Call implements pluginpb.PluginServer. It runs a stage of a function, or the whole function, and logs
+// internal errors.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.DecodeRequest(in.GetMsgpack())
 	if err != nil {
@@ -109,7 +111,7 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			// Only the type is logged: a panic's text may contain an argument.
+			// Only the type of the panic is logged, because its text may contain a secret argument.
 			s.logf("call %s: panic of type %T\n%s", request.ID, p, debug.Stack())
 			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 		}
@@ -122,7 +124,8 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	return &protocol.Result{Data: data, Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
 }
 
-// run runs a stage of the function, or all stages.
+// run runs the given stage of the function: before, do or after. protocol.Whole runs all of them in this
+// process.
 func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (data any, err error) {
 	if stage == protocol.Before || stage == protocol.Whole && f.Before != nil {
 		if data, err = f.part(f.Before)(ctx, call); err != nil || stage == protocol.Before {
@@ -133,7 +136,8 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	if stage != protocol.After {
 		do := *call
 		if f.Before != nil || f.After != nil {
-			// Do must not get the secrets here either, because it would not get them in a process of its own.
+			// Do must not receive the secrets, even if all stages run in the same process. Otherwise a
+			// function that works here would fail on a host that runs Do in a separate process.
 			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
 		}
 		data, err = f.Do(ctx, &do)
@@ -146,7 +150,7 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	return f.part(f.After)(ctx, call)
 }
 
-// part returns a part of a function, or a function that reports that there is none.
+// part returns part, or, if part is nil, a function that returns an error.
 func (f *Function) part(part func(context.Context, *Call) (any, error)) func(context.Context, *Call) (any, error) {
 	if part != nil {
 		return part
@@ -156,7 +160,7 @@ func (f *Function) part(part func(context.Context, *Call) (any, error)) func(con
 	}
 }
 
-// failure returns the caller's part of err and logs the rest.
+// failure returns the part of err that the caller may see, and logs the rest under the call's id.
 func (s *Server) failure(id string, err error) *protocol.Error {
 	public := protocol.AsError(err)
 	if public == nil {
@@ -182,7 +186,8 @@ func (s *Server) function(call protocol.Call) *Function {
 	return nil
 }
 
-// secrets wraps the arguments that must never be shown. On the wire they are plain bytes.
+// secrets returns args with each secret argument wrapped in a protocol.Secret, so that it is never printed by
+// mistake. The payload contains the secrets as plain text.
 func secrets(params []protocol.Param, args map[string]any) map[string]any {
 	out := make(map[string]any, len(args))
 	for name, value := range args {
@@ -200,7 +205,7 @@ func (s *Server) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.log, format+"\n", args...)
 }
 
-// ErrSetting returns an error for Module.Configure that names the setting.
+// ErrSetting returns an error for Module.Configure: the setting called name must be want.
 func ErrSetting(name, want string) error {
 	return errors.New("setting " + name + ": must be " + want)
 }

@@ -1,6 +1,7 @@
-// Package cpvars expands variables in tags and in print ($user, $CPDATA{'PLAN'}) and evaluates the
-// expressions of cpanelif. It runs no code: a text is split into words and operators first, and the value of
-// a variable is never split again. It knows no account; a Lookup returns the values.
+// Package cpvars expands variables, such as $user and $CPDATA{'PLAN'}, in tags and in the argument of print,
+// and evaluates the expressions of cpanelif. It never runs code: an expression is split into words and
+// operators before variables are expanded, and the value of a variable is not parsed again. The package does
+// not depend on accounts: a function of type Lookup returns the values.
 package cpvars
 
 import (
@@ -9,12 +10,13 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Lookup returns a variable's value. key is the text in braces after the name, or "". An unknown variable is
-// "".
+// Lookup returns the value of the variable called name. key is the text in braces or parentheses after the
+// name, or "" if there is none. For an unknown variable, Lookup returns "".
 type Lookup func(name, key string) string
 
-// Print returns the output of print for text: variables are expanded, and a pair of quotes around the whole
-// text is removed. The bare word DOMAIN is the main domain, as old themes print it.
+// Print returns the output of a print request: it removes a pair of quotes around the whole text and expands
+// the variables in text. If the text is only the word DOMAIN, Print returns the main domain, because old
+// themes expect that.
 func Print(text string, lookup Lookup) string {
 	text = unquote(strings.TrimSpace(text))
 	if text == "DOMAIN" {
@@ -23,7 +25,7 @@ func Print(text string, lookup Lookup) string {
 	return Expand(text, lookup)
 }
 
-// Expand replaces the variables in text. A '$' that begins no variable stays.
+// Expand replaces each variable in text by its value. A '$' that does not start a variable stays unchanged.
 func Expand(text string, lookup Lookup) string {
 	if !strings.Contains(text, "$") {
 		return text
@@ -42,7 +44,8 @@ func Expand(text string, lookup Lookup) string {
 	return b.String()
 }
 
-// ExpandArgs expands the variables in the arguments of a call that came as a tag.
+// ExpandArgs returns a copy of args in which the variables in the string values are expanded. It is for calls
+// that came as a tag.
 func ExpandArgs(args protocol.Args, lookup Lookup) protocol.Args {
 	out := protocol.Args{}
 	if args.Named != nil {
@@ -64,9 +67,9 @@ func expandValue(value any, lookup Lookup) any {
 	return value
 }
 
-// variable reads a variable at the beginning of text and returns its length in bytes, or 0 if there is none.
-// The forms are $NAME, $NAME{'key'}, $NAME{"key"}, $NAME{key} and $NAME('key'), which a page of the
-// documentation has.
+// variable parses the variable at the start of text. n is the length of the variable in bytes, or 0 if text
+// does not start with a variable. The forms are $NAME, $NAME{'key'}, $NAME{"key"}, $NAME{key} and
+// $NAME('key'), which appears on a page of cPanel's documentation.
 func variable(text string) (name, key string, n int) {
 	if len(text) < 2 || text[0] != '$' || !isWord(text[1]) || isDigit(text[1]) {
 		return "", "", 0
@@ -78,7 +81,8 @@ func variable(text string) (name, key string, n int) {
 	name = text[1:n]
 	if n < len(text) && (text[n] == '{' || text[n] == '(') {
 		closing := map[byte]byte{'{': '}', '(': ')'}[text[n]]
-		// The search is limited: otherwise a long row of open braces would take quadratic time.
+		// The search stops after maxKey bytes. Without this limit, a long text of "$a{$a{$a{..." would take
+		// quadratic time.
 		if end := strings.IndexByte(text[n:min(n+maxKey, len(text))], closing); end > 0 {
 			return name, unquote(strings.TrimSpace(text[n+1 : n+end])), n + end + 1
 		}
@@ -86,7 +90,8 @@ func variable(text string) (name, key string, n int) {
 	return name, "", n
 }
 
-// maxKey limits a key with its braces and quotes, in bytes.
+// maxKey is the maximum length of the part in braces, from the opening brace to before the closing one, in
+// bytes.
 const maxKey = 256
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
@@ -95,7 +100,7 @@ func isWord(c byte) bool {
 	return c == '_' || isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// unquote removes a pair of quotes around the whole text.
+// unquote removes a pair of single or double quotes around s, if the quote does not also occur inside.
 func unquote(s string) string {
 	if len(s) < 2 || s[0] != '\'' && s[0] != '"' || s[len(s)-1] != s[0] || strings.IndexByte(s[1:len(s)-1], s[0]) >= 0 {
 		return s

@@ -9,21 +9,22 @@ import (
 )
 
 const (
-	maxExpression = 4096 // Bytes.
-	maxNesting    = 32   // Of parentheses and '!'.
+	maxExpression = 4096 // Maximum length, in bytes.
+	maxNesting    = 32   // Maximum depth of parentheses and '!'.
 )
 
-// operators of the documentation, and !=. If two begin alike, the longer comes first.
+// operators are those of cPanel's documentation, and !=. If an operator is the start of another, the longer
+// operator must come first, because the first match is used.
 var operators = []string{"=gtet=", "=ltet=", "=gt=", "=lt=", "=et=", "==", "!="}
 
 // Eval evaluates an expression of cpanelif:
 //
-//	expression = term { ("&&" | "||") term }       from left to right
+//	expression = term { ("&&" | "||") term }       evaluated from left to right, without precedence
 //	term       = "!" term | "(" expression ")" | operand [ operator operand ]
 //	operand    = quoted text | text with variables
 //
-// A single operand is true if it is neither empty nor 0. == and =et= compare texts. The other operators compare
-// numbers if both sides are numbers, otherwise texts.
+// An operand without an operator is true if its value is neither empty nor 0. The operators ==, =et= and != compare
+// texts. The other operators compare numbers if both operands are numbers, otherwise texts.
 func Eval(expression string, lookup Lookup) (bool, error) {
 	if len(expression) > maxExpression {
 		return false, fmt.Errorf("the expression has more than %d bytes", maxExpression)
@@ -39,7 +40,7 @@ func Eval(expression string, lookup Lookup) (bool, error) {
 	return result && err == nil, err
 }
 
-// evaluator parses an expression. rest is the unread part.
+// evaluator parses and evaluates an expression in a single pass. rest is the part that has not been read yet.
 type evaluator struct {
 	rest   string
 	lookup Lookup
@@ -111,14 +112,15 @@ func (e *evaluator) comparison() (bool, error) {
 	return left.value != "" && left.value != "0", nil
 }
 
-// operand is a side of a comparison. An empty text is valid next to an operator.
+// operand is one side of a comparison. value is the text after the expansion of variables, and raw is the
+// text before. An operand may be empty if an operator stands next to it.
 type operand struct {
 	value, raw string
 	quoted     bool
 }
 
-// operand reads up to the next operator, connective or closing parenthesis. Quoted text and variables are
-// units, whatever they contain.
+// operand reads the text up to the next operator, "&&", "||" or closing parenthesis. A quoted text and a
+// variable are read as a whole, even if they contain such characters.
 func (e *evaluator) operand() (operand, error) {
 	e.rest = strings.TrimLeft(e.rest, " \t\r\n")
 	if e.rest != "" && (e.rest[0] == '\'' || e.rest[0] == '"') {

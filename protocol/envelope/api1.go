@@ -6,8 +6,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// api1Of returns API 1's envelope: of a module's function, or of a request that belongs to no module, which
-// command names then.
+// api1Of returns an envelope of API 1. command is "" for a call of a module's function; for a request that
+// belongs to no module, such as print, command is the name of that request.
 func api1Of(call protocol.Call, command string, result *protocol.Result) object {
 	data, message, ran := any(""), "", 1
 	if result.Err == nil {
@@ -31,13 +31,14 @@ func api1Of(call protocol.Call, command string, result *protocol.Result) object 
 	return out.addText("error", message)
 }
 
-// Special returns the envelope of the requests that belong to no module: print, langprint, if, feature and
-// tags.
+// Special returns the JSON envelope of a request that belongs to no module. command is print, langprint, if,
+// feature or tag.
 func Special(command string, result *protocol.Result) []byte {
 	return specialOf(command, result).json()
 }
 
-// SpecialValue is Special as a map, strings byte for byte.
+// SpecialValue returns the same envelope as Special, as a map. Strings keep their bytes, even if they are not
+// UTF-8.
 func SpecialValue(command string, result *protocol.Result) map[string]any {
 	return specialOf(command, result).asMap()
 }

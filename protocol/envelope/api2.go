@@ -2,8 +2,8 @@ package envelope
 
 import "github.com/liveapid/liveapid/protocol"
 
-// api2Of returns API 2's envelope. A published PHP client searches its text for the one top key and for the
-// keys in this order.
+// api2Of returns an envelope of API 2. The order of the keys matters, because a published PHP client searches
+// the text of the JSON for the top-level key "cpanelresult" and then for the keys in this order.
 func api2Of(call protocol.Call, result *protocol.Result) object {
 	out := object{{"apiversion", 2}, {"module", call.Module}, {"func", call.Func}}
 	if result.Err == nil {
@@ -16,21 +16,22 @@ func api2Of(call protocol.Call, result *protocol.Result) object {
 	message := result.Err.Message
 	switch result.Err.Kind {
 	case protocol.KindNoModule, protocol.KindNoFunction:
-		// Without data and event. A published client matches the words.
+		// This envelope has no keys data and event. A published client searches for the words of the message.
 		out = out.addText("error", "Could not find function '"+call.Func+"' in module '"+call.Module+"'")
 	case protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed:
-		// The function ran and failed: its record has the verdict.
+		// The function ran and failed, so event reports success and the record in data reports the failure.
 		out = out.addText("error", message)
 		out = append(out, member{"data", []any{map[string]any{"result": 0, "reason": message}}}, member{"event", event(1, "")})
 	default:
-		// The function was not run, or its outcome is unknown.
+		// The function did not run, or its outcome is unknown, so event reports the failure.
 		out = out.addText("error", message)
 		out = append(out, member{"data", []any{}}, member{"event", event(0, message)})
 	}
 	return object{{"cpanelresult", out}}
 }
 
-// records returns data as API 2's list of records.
+// records returns data as the list of records that API 2 requires. A single value becomes a list with that
+// value, and nil an empty list.
 func records(data any) []any {
 	switch v := clean(data).(type) {
 	case nil:

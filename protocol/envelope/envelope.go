@@ -1,6 +1,7 @@
-// Package envelope turns a Result into the form that an API's clients read: cPanel's API 1, API 2 and UAPI
-// envelopes, as JSON on a single line; xml.go converts it to XML. The package does not depend on functions or
-// transports. docs/envelopes.md describes the envelopes and their sources.
+// Package envelope encodes a Result in the form that the clients of an API expect: the envelopes of cPanel's
+// API 1, API 2 and UAPI, as JSON on a single line. XML converts such an envelope to XML, and Parse reads it
+// back into a Result. The package does not depend on functions or transports. docs/envelopes.md describes the
+// envelopes and their sources.
 package envelope
 
 import (
@@ -9,7 +10,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// JSON returns result in the envelope of call's API, or nil if the call names no known API.
+// JSON returns the envelope of result for the API of call, or nil if call.API is not a known API.
 func JSON(call protocol.Call, result *protocol.Result) []byte {
 	if o := objectOf(call, result); o != nil {
 		return o.json()
@@ -17,8 +18,8 @@ func JSON(call protocol.Call, result *protocol.Result) []byte {
 	return nil
 }
 
-// Value returns result in the envelope of call's API as a map, strings byte for byte, for encodings that
-// carry any byte. A call that names no known API gets the shape of a failure.
+// Value returns the same envelope as JSON, as a map, for encodings that allow any byte in strings. If
+// call.API is not a known API, Value returns the general form of a failure.
 func Value(call protocol.Call, result *protocol.Result) map[string]any {
 	if o := objectOf(call, result); o != nil {
 		return o.asMap()
@@ -42,7 +43,8 @@ func objectOf(call protocol.Call, result *protocol.Result) object {
 	return nil
 }
 
-// clean returns v as cPanel's JSON has it: 1 and 0 for booleans, and null for values that JSON can't hold.
+// clean converts a value to the types that cPanel's JSON uses: booleans become 1 and 0, bytes and numbers of
+// type protocol.Number become text, and values that JSON can't represent become null.
 func clean(v any) any {
 	switch v := v.(type) {
 	case bool:

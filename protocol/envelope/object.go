@@ -2,17 +2,19 @@ package envelope
 
 import "encoding/json"
 
-// member is one key of an object with its value.
+// member is a key of an object and the value of that key.
 type member struct {
 	key   string
-	value any // A clean value, an object, or a list of texts that may be nil.
+	value any // Output of clean, an object, or a []string, possibly nil.
 }
 
-// object is an envelope with the order of its keys. Each envelope is described once, as an object: JSON has
-// its keys in this order, and encodings that carry any byte get it as a map.
+// object is an envelope with keys in a fixed order. Each envelope is built once, as an object, and then
+// encoded in two ways: as JSON, with its keys in this order, or as a map, for encodings with strings that may
+// contain any byte.
 type object []member
 
-// addText adds a text unless it is empty: cPanel leaves the key out.
+// addText adds a key with a text. If the text is empty, addText adds nothing, because cPanel omits the key
+// then.
 func (o object) addText(key, text string) object {
 	if text == "" {
 		return o
@@ -20,8 +22,8 @@ func (o object) addText(key, text string) object {
 	return append(o, member{key, text})
 }
 
-// json returns the object's JSON on one line. encoding/json escapes '<', '>' and '&', replaces bytes that
-// are not UTF-8, and sorts the keys of the maps inside.
+// json returns the object as JSON on a single line. The members keep their order. Inside their values,
+// encoding/json sorts the keys of maps, escapes '<', '>' and '&', and replaces bytes that are not UTF-8.
 func (o object) json() []byte { return o.appendJSON(nil) }
 
 func (o object) appendJSON(out []byte) []byte {
@@ -39,14 +41,14 @@ func (o object) appendJSON(out []byte) []byte {
 		}
 		text, err := json.Marshal(m.value)
 		if err != nil {
-			text = []byte("null") // Unreachable: clean values always encode.
+			text = []byte("null") // Unreachable: clean values can always be encoded.
 		}
 		out = append(out, text...)
 	}
 	return append(out, '}')
 }
 
-// asMap returns the object as a map, strings byte for byte.
+// asMap returns the object as a map. Strings keep their bytes, even if they are not UTF-8.
 func (o object) asMap() map[string]any {
 	out := make(map[string]any, len(o))
 	for _, m := range o {
@@ -64,7 +66,8 @@ func (o object) asMap() map[string]any {
 	return out
 }
 
-// event is the object that tells whether a call was run.
+// event returns the object "event" of an envelope, which reports whether the call was run: result is 1 or 0,
+// and reason is the message or "".
 func event(result int, reason string) object {
 	return append(object{}.addText("reason", reason), member{"result", result})
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Parse returns the result in an envelope that JSON or Special wrote for call. The kind of a failure is a
-// kind that gives the same envelope again.
+// Parse decodes an envelope that JSON or Special wrote for call, and returns its Result. An envelope does not
+// contain the exact Kind of a failure, so Parse chooses a kind for which JSON would write the same envelope
+// again.
 func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -43,7 +44,8 @@ func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 	return result, nil
 }
 
-// kindOf returns the kind of the failure in an API 1 or API 2 envelope.
+// kindOf chooses a kind for the failure in an envelope of API 1 or API 2: KindFailed if the event reports
+// that the function ran, otherwise KindUnavailable.
 func kindOf(answer map[string]any) protocol.Kind {
 	event, ok := answer["event"].(map[string]any)
 	if ok && event["result"] == int64(1) {
@@ -54,7 +56,7 @@ func kindOf(answer map[string]any) protocol.Kind {
 
 func parseUAPI(answer map[string]any) *protocol.Result {
 	in, ok := answer["result"].(map[string]any)
-	if !ok { // Not every failure has UAPI's envelope.
+	if !ok { // Some failures have no UAPI envelope.
 		message, _ := answer["error"].(string)
 		return protocol.Failed(protocol.NewError(protocol.KindUnavailable, message))
 	}
@@ -81,7 +83,8 @@ func texts(value any) []string {
 	return out
 }
 
-// numbers returns value with each JSON number as int64, uint64 or float64, as in results.
+// numbers replaces each json.Number in value by an int64 or, if that is not possible, by a float64, which are
+// types that a Result may contain. A number beyond the range of float64 becomes text.
 func numbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:

@@ -2,12 +2,13 @@ package envelope
 
 import "github.com/liveapid/liveapid/protocol"
 
-// UAPIResult returns a UAPI result without its module and function: as /execute answers.
+// UAPIResult returns the result object of a UAPI envelope, without the outer object that contains the module
+// and the function. The URL /execute answers in this form.
 func UAPIResult(call protocol.Call, result *protocol.Result) []byte {
 	return uapiResultOf(call, result).json()
 }
 
-// uapiOf returns UAPI's envelope as the command line and the socket carry it.
+// uapiOf returns a complete UAPI envelope, as sent on the socket and printed by the command uapi.
 func uapiOf(call protocol.Call, result *protocol.Result) object {
 	return object{{"apiversion", 3}, {"module", call.Module}, {"func", call.Func}, {"result", uapiResultOf(call, result)}}
 }
@@ -39,7 +40,7 @@ func uapiResultOf(call protocol.Call, result *protocol.Result) object {
 	}
 }
 
-// orNull returns nil, which is null in JSON, for an empty list.
+// orNull returns nil for an empty list, so that JSON contains null, as in cPanel's answers.
 func orNull(list []string) []string {
 	if len(list) == 0 {
 		return nil

@@ -11,19 +11,20 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// XML returns a JSON envelope in the XML form that cPanel's clients read: the content of <cpanelresult>. Keys
-// become elements, sorted by name; a list repeats its element; null is an empty element. The output is a
-// single line and never contains the closing marker, whatever the values are. ok is false if it would have
-// more than most bytes, which is possible because a list repeats its name for each item.
+// XML converts a JSON envelope to the content of <cpanelresult>, in the XML form that cPanel's clients
+// expect. Each key becomes an element, and the elements of an object are sorted by name. A list becomes an
+// element for each item, all with the same name, and null becomes an empty element. The output is a single
+// line and never contains </cpanelresult>, whatever the values are. The output can be much larger than the
+// JSON, because a list repeats its name for each item; if it is larger than most bytes, ok is false.
 func XML(envelope []byte, most int) (out []byte, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(envelope))
 	dec.UseNumber()
 	var value any
 	if err := dec.Decode(&value); err != nil {
-		return nil, false // Unreachable: this program built the envelope.
+		return nil, false // Unreachable: this program wrote the envelope.
 	}
 	if object, ok := value.(map[string]any); ok && len(object) == 1 && object["cpanelresult"] != nil {
-		value = object["cpanelresult"] // API 2's outer level is the marker itself.
+		value = object["cpanelresult"] // The element <cpanelresult> stands for this key.
 	}
 	w := &xmlWriter{most: most}
 	if object, ok := value.(map[string]any); ok {
@@ -34,7 +35,7 @@ func XML(envelope []byte, most int) (out []byte, ok bool) {
 	return w.Bytes(), w.Len() <= most
 }
 
-// xmlWriter writes elements until it has more than most bytes.
+// xmlWriter writes elements into a buffer. It stops when the buffer contains more than most bytes.
 type xmlWriter struct {
 	bytes.Buffer
 	most int
@@ -58,7 +59,7 @@ func (w *xmlWriter) element(key string, value any) {
 	name := elementName(key)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
-			if nested, ok := item.([]any); ok { // A list in a list gets a level of its own.
+			if nested, ok := item.([]any); ok { // A nested list becomes an element with items.
 				item = map[string]any{"item": nested}
 			}
 			w.element(key, item)
@@ -77,8 +78,9 @@ func (w *xmlWriter) element(key string, value any) {
 	w.WriteString("</" + name + ">")
 }
 
-// elementName turns a key into the name of an element: '_' replaces characters that XML does not allow there.
-// The name of the marker gets a prefix.
+// elementName returns the name of the element for a key. Characters that are not allowed in a name become
+// '_'. A name that would be invalid, reserved by XML or equal to the marker "cpanelresult" gets the prefix
+// '_'.
 func elementName(key string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
@@ -96,7 +98,7 @@ func elementName(key string) string {
 	return name
 }
 
-// legalText replaces characters that XML 1.0 can't contain, even as escapes.
+// legalText replaces the characters that XML 1.0 forbids, even as escapes, by U+FFFD.
 func legalText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r != 0xFFFE && r != 0xFFFF {

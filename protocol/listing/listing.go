@@ -1,7 +1,7 @@
-// Package listing filters, sorts and pages the records of a result and selects columns, as the
-// meta-parameters of API 2 (api2_filter, api2_sort, api2_paginate, api2_columns) and UAPI (api.filter,
-// api.sort, ...) ask. It works for every module and knows none. docs/envelopes.md has the parameters and
-// their sources.
+// Package listing filters, sorts and pages the list of records in a Result, and selects columns of the
+// records. The meta-parameters of a call control these steps: api2_filter, api2_sort, api2_paginate and
+// api2_columns in API 2, and api.filter, api.sort, ... in UAPI. The package works with the result of any
+// module and depends on none. docs/envelopes.md describes the parameters and their sources.
 package listing
 
 import (
@@ -14,17 +14,18 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Options are a call's meta-parameters. The zero value changes nothing.
+// Options are the parsed meta-parameters of a call. The zero value leaves a result unchanged.
 type Options struct {
 	api     protocol.API
 	filters []filter
 	sorts   []sortKey
 	page    *page
-	columns []string // Nil keeps all columns.
+	columns []string // The columns to keep; nil keeps all.
 }
 
-// Split separates the meta-parameters of api in named from the function's own arguments. An error names the
-// parameter.
+// Split separates the meta-parameters of a call from the function's own arguments. It returns the parsed
+// meta-parameters and the other arguments. For API 1, which has no meta-parameters, named is returned
+// unchanged. An error names the invalid parameter.
 func Split(api protocol.API, named map[string]any) (Options, map[string]any, *protocol.Error) {
 	prefix := map[protocol.API]string{protocol.API2: "api2_", protocol.UAPI: "api."}[api]
 	o := Options{api: api}
@@ -59,7 +60,8 @@ func Split(api protocol.API, named map[string]any) (Options, map[string]any, *pr
 	return o, own, p.err
 }
 
-// isMeta reports whether a name after the prefix is a meta-parameter.
+// isMeta reports whether name, a parameter's name without the prefix "api2_" or "api.", is that of a
+// meta-parameter.
 func isMeta(name string) bool {
 	for _, family := range []string{"filter", "sort", "paginate", "columns", "analytics"} {
 		if name == family || strings.HasPrefix(name, family+"_") {
@@ -69,16 +71,17 @@ func isMeta(name string) bool {
 	return false
 }
 
-// Apply filters, sorts, pages and selects columns, in that order, if the result is a successful list.
-// Filtering and sorting are limited: pause is called after each few milliseconds of them, and may wait or end
-// them with an error; it may be nil. The error is pause's, or a *protocol.Error if the filters would take too
-// long.
+// Apply filters, sorts and pages the list in result, and then selects columns. A result that is not a
+// successful list stays unchanged. Filtering and sorting a long list takes computing time, so Apply calls
+// pause after every few milliseconds of it. pause may wait, so that other work can run, or return an error to
+// stop; pause may be nil. Apply returns the error of pause or ctx, or a *protocol.Error if the filters would
+// take too long.
 func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(context.Context) error) error {
 	list, ok := result.Data.([]any)
 	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
 		return nil
 	}
-	o.filters = slices.Clone(o.filters) // The patterns are compiled for this use only.
+	o.filters = slices.Clone(o.filters) // A copy: o is shared, the compiled patterns are not.
 	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
 	if err := o.compile(w); err != nil {
 		return err
@@ -89,7 +92,7 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 		before := len(list)
 		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return w.tick() && !o.matches(record, w) })
 		if o.api == protocol.UAPI {
-			// Some clients read the flat form, others the nested form.
+			// Some clients read the first form, others the nested form.
 			meta["records_before_filter"] = int64(before)
 			meta["filter"] = map[string]any{"records_before_filter": int64(before)}
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// parser reads the meta-parameters of a call. It keeps the first error.
+// parser parses the meta-parameters of a call. err is the first error that was found.
 type parser struct {
 	prefix string
-	meta   map[string]string // By the name after the prefix.
+	meta   map[string]string // The values; the names are without prefix.
 	err    *protocol.Error
 }
 
@@ -24,8 +24,8 @@ func (p *parser) fail(name, what string) {
 	}
 }
 
-// suffixes returns the suffixes of stem in the names: "" or "_0", "_1", ... or "_a", ..., with numbers in
-// order.
+// suffixes returns the suffixes of the parameters that begin with stem: "" or "_0", "_1", ... or "_a", "_b",
+// ... Numbers are sorted by value and come before words.
 func (p *parser) suffixes(stem string) []string {
 	var out []string
 	for name := range p.meta {
@@ -50,7 +50,8 @@ func (p *parser) suffixes(stem string) []string {
 	return out
 }
 
-// filters reads the filters. In UAPI the switch is optional: a published client never sends it.
+// filters parses the filters. API 2 uses filters only if the parameter "filter" switches them on. With
+// switchOptional, as for UAPI, a missing "filter" counts as on, because a published client never sends it.
 func (p *parser) filters(switchOptional bool) []filter {
 	on, given := p.meta["filter"]
 	if !isOn(on) && (given || !switchOptional) {
@@ -99,7 +100,7 @@ func (p *parser) sorts() []sortKey {
 		}
 		k := sortKey{column: p.meta["sort_column"+suffix], method: p.meta["sort_method"+suffix], reverse: isOn(p.meta["sort_reverse"+suffix])}
 		switch k.method {
-		case "", "alphabet": // Old front ends send the latter.
+		case "", "alphabet": // Old front ends send "alphabet".
 			k.method = "lexicographic"
 		case "lexicographic", "numeric", "numeric_zero_as_max", "ipv4":
 		default:
@@ -116,7 +117,7 @@ func (p *parser) page() *page {
 		return nil
 	}
 	pg := &page{start: p.number("paginate_start", 1), size: p.number("paginate_size", 0), page: p.number("paginate_page", 1)}
-	// A published client asks for all records with a start of -1 and no size.
+	// A published client requests all records with paginate_start=-1 and without a size.
 	pg.all = pg.start == -1 && pg.size <= 0
 	pg.start, pg.page = max(pg.start, 1), max(pg.page, 1)
 	if pg.size <= 0 {
@@ -125,7 +126,8 @@ func (p *parser) page() *page {
 	return pg
 }
 
-// number reads a whole number. An invalid number counts as absent.
+// number returns the value of the parameter called name as a whole number. If that parameter is missing,
+// invalid or larger than maxPage, number returns the default in absent.
 func (p *parser) number(name string, absent int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(p.meta[name]))
 	if err != nil || n > maxPage {
@@ -151,14 +153,15 @@ func (p *parser) columns() []string {
 		out = append(out, name)
 	}
 	if len(out) == 0 {
-		return nil // The switch alone names no column.
+		return nil // Only the switch was sent, without column names.
 	}
 	return out
 }
 
-// measure returns the size of a pattern's program, which must be small: nested repetitions in a few bytes
-// would create megabytes. Even a small program needs a hundred times the pattern's bytes, so it is compiled
-// only when it is used.
+// measure parses a regular expression and returns the estimated size of its compiled program. It rejects a
+// program larger than maxProgram, because a few bytes with nested repetitions could compile to megabytes.
+// Even a small program needs about a hundred times the bytes of its pattern, so compile creates it only when
+// the filter is applied.
 func measure(pattern string) (size int, err error) {
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
@@ -170,7 +173,7 @@ func measure(pattern string) (size int, err error) {
 	return size, nil
 }
 
-// programSize estimates the size of a pattern's program, in instructions.
+// programSize estimates the size of the compiled program of a parsed pattern, in instructions.
 func programSize(tree *syntax.Regexp) int {
 	size := 1 + len(tree.Rune)
 	for _, sub := range tree.Sub {

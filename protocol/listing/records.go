@@ -13,30 +13,31 @@ import (
 )
 
 const (
-	maxPattern  = 1000    // Bytes of a regular expression or of any other term.
-	maxProgram  = 2_000   // Instructions of a regular expression, estimated.
-	maxKeys     = 16      // Filters, and columns to sort by.
-	maxColumns  = 256     // Columns to keep.
-	defaultPage = 100     // Records of a page without a given size.
-	maxPage     = 1 << 30 // Of start, size and page.
+	maxPattern  = 1000    // Maximum size of a filter's term, in bytes.
+	maxProgram  = 2_000   // Maximum program of a pattern, estimated, in instructions.
+	maxKeys     = 16      // Maximum number of filters, and of sort columns.
+	maxColumns  = 256     // Maximum number of selected columns.
+	defaultPage = 100     // Records on a page if no size is given.
+	maxPage     = 1 << 30 // Maximum value of start, size and page.
 )
 
-// filterTypes are the operators in the documentation.
+// filterTypes are the comparison operators of the filters, from cPanel's documentation.
 var filterTypes = []string{
 	"contains", "begins", "ends", "matches", "eq", "ne", "lt", "gt",
 	"lt_handle_unlimited", "gt_handle_unlimited", "defined", "undefined",
 }
 
-// filter keeps the records with a column that matches the term. Column "*" means any column.
+// filter is a condition on the value in a column: the record passes if the value matches term by the operator
+// kind. For the column "*", a record passes if the value of any column matches.
 type filter struct {
 	column, term, kind string
-	lower              string         // The term in lower case.
-	value              operand        // The term as a number.
-	pattern            *regexp.Regexp // For matches.
-	size               int            // Of the pattern's program, in instructions.
+	lower              string         // term in lower case.
+	value              operand        // term as a number.
+	pattern            *regexp.Regexp // The compiled term, for kind "matches".
+	size               int            // Estimated program of the pattern, in instructions.
 }
 
-// matches reports whether a record passes all filters. An item that is not a record passes none.
+// matches reports whether item passes all filters. An item that is not a record passes no filter.
 func (o Options) matches(item any, w *work) bool {
 	record, ok := item.(map[string]any)
 	if !ok {
@@ -86,7 +87,8 @@ func (f filter) fits(value any, w *work) bool {
 	return f.compares(text)
 }
 
-// compares evaluates the operators on numbers. If a value is not a number, equality compares texts.
+// compares evaluates the operators eq, ne, lt and gt on a value. If both the value and the term are numbers,
+// they are compared as numbers. Otherwise eq and ne compare texts, and lt and gt are false.
 func (f filter) compares(text string) bool {
 	unlimited := strings.HasSuffix(f.kind, "_handle_unlimited")
 	a, okA := number(text, unlimited)
@@ -103,19 +105,20 @@ func (f filter) compares(text string) bool {
 	}
 }
 
-// operand is a term as a number, if it is a number.
+// operand is the numeric value of a filter's term. ok is false if the term is not a number.
 type operand struct {
 	number float64
 	ok     bool
 }
 
-// prepare parses the term once for all records.
+// prepare computes the forms of the term that the comparisons need, once per call instead of once per record.
 func (f *filter) prepare() {
 	f.lower = strings.ToLower(f.term)
 	f.value.number, f.value.ok = number(f.term, strings.HasSuffix(f.kind, "_handle_unlimited"))
 }
 
-// number parses a number. If the column has a word for unlimited, that word and 0 are larger than any number.
+// number parses a number. If unlimited is true, the values "unlimited", "∞" and 0 mean "no limit" and become
+// infinity, which is larger than any number.
 func number(text string, unlimited bool) (float64, bool) {
 	text = strings.TrimSpace(text)
 	if unlimited && (strings.EqualFold(text, "unlimited") || text == "∞") {
@@ -131,14 +134,14 @@ func number(text string, unlimited bool) (float64, bool) {
 	return n, true
 }
 
-// sortKey is a column to sort by.
+// sortKey is a column by which the records are sorted, with the sort method.
 type sortKey struct {
 	column, method string
 	reverse        bool
 }
 
-// sorted returns the list in order. If no record has a column, the column has no effect. Items that are not
-// records come last, in their old order.
+// sorted returns a sorted copy of list. A sort column that no record contains has no effect. Items that are
+// not records come last, in their original order.
 func (o Options) sorted(list []any, w *work) []any {
 	type row struct {
 		item   any
@@ -160,7 +163,7 @@ func (o Options) sorted(list []any, w *work) []any {
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
 		if !w.tick() {
-			return 0 // The rest of the sorting is quick, and its result is not used.
+			return 0 // Sorting was stopped: finish fast, the result is unused.
 		}
 		if a.record != b.record {
 			if a.record {
@@ -189,13 +192,14 @@ func (o Options) sorted(list []any, w *work) []any {
 	return out
 }
 
-// rank returns a value's position by the key's method; texts decide among equal ranks.
+// rank returns the numeric sort position of a value, which depends on the sort method. Values with equal
+// ranks are sorted as texts.
 func (k sortKey) rank(text string) float64 {
 	switch k.method {
 	case "numeric", "numeric_zero_as_max":
 		n, ok := number(text, false)
 		if !ok {
-			return 0 // A text that is not a number counts as 0, as in cPanel.
+			return 0 // As in cPanel, text that is not a number sorts as 0.
 		}
 		if n == 0 && k.method == "numeric_zero_as_max" {
 			return math.Inf(1)
@@ -212,13 +216,13 @@ func (k sortKey) rank(text string) float64 {
 	return 0
 }
 
-// page is a page of a list.
+// page selects a page of a list. all means the whole list as a single page.
 type page struct {
-	start, size, page int // 1-based; pages are counted from start.
+	start, size, page int // 1-based. page 1 begins at record start.
 	all               bool
 }
 
-// cut returns the page's records and the answer's data about the page.
+// cut returns the records on the page, and the data about the page for the answer.
 func (p *page) cut(list []any) ([]any, map[string]any) {
 	total, size, first := len(list), p.size, p.start+(p.page-1)*p.size
 	if p.all {
@@ -227,7 +231,7 @@ func (p *page) cut(list []any) ([]any, map[string]any) {
 	info := map[string]any{
 		"total_pages": int64((total + size - 1) / size), "total_results": int64(total), "results_per_page": int64(size),
 		"current_page": int64((first-1)/size + 1),
-		"start_result": strconv.Itoa(first), // A text, as in the documentation's example.
+		"start_result": strconv.Itoa(first), // As text, like the example in cPanel's documentation.
 	}
 	from := min(first-1, total)
 	return list[from:min(from+size, total)], info

@@ -9,34 +9,39 @@ import (
 )
 
 const (
-	// slice is the computing time between two calls of pause.
+	// slice is the computing time after which pause is called.
 	slice = 2 * time.Millisecond
-	// maxSteps limits the patterns of a call: instructions of a pattern times bytes of text, which is the
-	// highest cost of Go's regular expressions, some nanoseconds each. A hundred thousand records of 50 bytes
-	// with a pattern of 50 instructions need half of it.
+	// maxSteps is the maximum number of steps for all filters of a call. Matching a pattern costs the number
+	// of its instructions times the bytes of the text, which is the worst case of Go's regular expressions; a
+	// step takes some nanoseconds. For example, a pattern of 50 instructions on a hundred thousand records of
+	// 50 bytes takes half of maxSteps.
 	maxSteps = 500_000_000
-	// maxMatch limits a single match in the same way, because a match can't be interrupted.
+	// maxMatch is the maximum number of steps of a single match. A match can't be interrupted, so its time
+	// must be bounded in advance.
 	maxMatch = 4_000_000
-	// looks is the number of ticks between two looks at the clock.
+	// looks is the number of calls of tick for each check of the clock, because checking the clock every time
+	// would be slow.
 	looks = 32
 )
 
-// work limits and paces the filtering and sorting of a result. After the first error it does nothing more.
+// work limits the computing time of a call's filters and sorting, and calls pause at intervals. After the
+// first error, tick and spend return false and no more work is done.
 type work struct {
 	ctx     context.Context
 	pause   func(context.Context) error
-	started time.Time // When the current slice began.
+	started time.Time // Start of the current slice.
 	ticks   int
-	steps   int // The steps that are left.
-	unseen  int // Steps since the last look at the clock.
+	steps   int // The steps that the call may still use.
+	unseen  int // Steps since the last check of the clock.
 	err     error
 }
 
-// quickPrograms is the size in instructions up to which patterns are compiled without waiting for a turn.
+// quickPrograms is the total size of patterns, in instructions, up to which compile does not call pause
+// first.
 const quickPrograms = 500
 
-// compile compiles the filters' patterns. Large patterns wait for a turn first, so that those of a single
-// call are in memory at a time.
+// compile compiles the patterns of the filters. If the patterns are large, compile first calls pause, which
+// waits for a turn: then only the call whose turn it is has large compiled patterns in memory.
 func (o Options) compile(w *work) error {
 	size := 0
 	for _, f := range o.filters {
@@ -53,7 +58,7 @@ func (o Options) compile(w *work) error {
 			continue
 		}
 		pattern, err := regexp.Compile(f.term)
-		if err != nil { // Unreachable: the pattern was parsed before.
+		if err != nil { // Unreachable: measure parsed the pattern before.
 			return protocol.NewError(protocol.KindInvalid, "A filter’s regular expression can't be compiled.")
 		}
 		o.filters[i].pattern = pattern
@@ -61,7 +66,7 @@ func (o Options) compile(w *work) error {
 	return nil
 }
 
-// tick is called for each record and each comparison. It reports whether to go on.
+// tick must be called for each record and each comparison. It returns false if the work must stop.
 func (w *work) tick() bool {
 	if w.ticks++; w.ticks%looks == 0 {
 		w.look()
@@ -69,7 +74,8 @@ func (w *work) tick() bool {
 	return w.err == nil
 }
 
-// spend uses the steps for a value. It reports whether to go on.
+// spend subtracts steps from the remaining steps of the call, before they are used. It returns false if the
+// work must stop, for example because the limit is exceeded.
 func (w *work) spend(steps int) bool {
 	if w.err != nil {
 		return false
@@ -85,7 +91,7 @@ func (w *work) spend(steps int) bool {
 	return w.err == nil
 }
 
-// look ends a slice when its time is over.
+// look checks the clock. If the current slice is over, look calls pause and starts a new slice.
 func (w *work) look() {
 	if w.err != nil || time.Since(w.started) < slice {
 		return

@@ -1,5 +1,6 @@
-// Package plugin holds the agreement between host and plugin: the go-plugin handshake, the gRPC service of
-// pluginpb and the size of messages. Both sides import it, and it knows no module and no account.
+// Package plugin defines what host and plugin must agree on: the go-plugin handshake, the gRPC service of
+// package pluginpb, and the maximum size of messages. Both sides import this package. It does not depend on
+// modules or accounts.
 package plugin
 
 import (
@@ -14,26 +15,27 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Version is the version of the application protocol. It changes if an old plugin can't serve a new host, or
-// a new plugin an old host.
+// Version is the version of the protocol between host and plugin. It must be changed if an old plugin can't
+// work with a new host, or a new plugin with an old host.
 const Version = 1
 
-// Name is the name of the plugin in the plugin set.
+// Name is the key of the gRPC service in go-plugin's plugin set.
 const Name = "liveapi"
 
-// HardenEnv is set in the environment of workers with another user than the host's: other programs of that user
-// must not look into them.
+// HardenEnv is an environment variable that the host sets for a worker that runs as another user than the
+// host. The worker must then protect its memory against other processes of the same user.
 const HardenEnv = "LIVEAPID_HARDEN"
 
-// AccountEnv tells a worker its account, in the form of AccountWord. It is set when the process starts and
-// holds for its life. A helper serves all accounts and does not get it.
+// AccountEnv is the environment variable that contains the account of a worker, in the form that AccountWord
+// returns. A worker serves only this account until it exits. The variable is not set for a helper, which
+// serves all accounts.
 const AccountEnv = "LIVEAPID_ACCOUNT"
 
-// AccountWord returns the value of AccountEnv for an account.
+// AccountWord returns the value of AccountEnv for an account: its uid and its name.
 func AccountWord(a protocol.Account) string { return strconv.Itoa(a.UID) + ":" + a.Name }
 
-// Handshake returns the go-plugin handshake. The cookie keeps people from starting a plugin by hand; it is
-// not a secret and protects nothing.
+// Handshake returns the settings of the go-plugin handshake. The cookie only prevents that a person starts a
+// plugin by accident. It is public, so it protects nothing.
 func Handshake() goplugin.HandshakeConfig {
 	return goplugin.HandshakeConfig{
 		ProtocolVersion:  Version,
@@ -42,22 +44,23 @@ func Handshake() goplugin.HandshakeConfig {
 	}
 }
 
-// Client returns the plugin set of a host. Dispense(Name) returns a pluginpb.PluginClient.
+// Client returns the plugin set for the host's side. Its Dispense(Name) returns a pluginpb.PluginClient.
 func Client() goplugin.PluginSet { return goplugin.PluginSet{Name: &glue{}} }
 
-// Server returns the plugin set of a plugin that serves server.
+// Server returns the plugin set for the plugin's side. The gRPC calls of the host go to server.
 func Server(server pluginpb.PluginServer) goplugin.PluginSet {
 	return goplugin.PluginSet{Name: &glue{server: server}}
 }
 
-// NewGRPCServer returns a gRPC server with this project's limit for messages; go-plugin's default limit is 4
-// MiB.
+// NewGRPCServer returns a gRPC server that accepts messages of up to protocol.MaxWorkerMessage bytes in both
+// directions. gRPC's default limit for received messages is only 4 MiB.
 func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
 		grpc.MaxRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxSendMsgSize(protocol.MaxWorkerMessage))...)
 }
 
-// glue adapts pluginpb to go-plugin.
+// glue implements go-plugin's GRPCPlugin interface for the service of pluginpb. server is nil on the host's
+// side.
 type glue struct {
 	goplugin.NetRPCUnsupportedPlugin
 	server pluginpb.PluginServer

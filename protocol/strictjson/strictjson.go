@@ -1,7 +1,8 @@
-// Package strictjson decodes clients' JSON without guessing. encoding/json uses the last of two equal keys,
-// turns bytes that are not UTF-8 and lone surrogates into U+FFFD (so that the stored password is not the
-// typed one), and rounds large numbers. Here each of these is an error, or is kept as text. Every transport
-// with JSON uses this package.
+// Package strictjson decodes JSON from clients and rejects what encoding/json would silently change. If a key
+// is repeated, encoding/json uses the last value; it replaces bytes that are not UTF-8 and lone surrogates by
+// U+FFFD, so that the stored password would differ from the typed one; and it rounds large numbers. Here
+// repeated keys and invalid text are errors, and numbers are kept as text. Every transport that accepts JSON
+// uses this package.
 package strictjson
 
 import (
@@ -16,15 +17,16 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrNotUTF8 is returned for a document with bytes or escapes that are not Unicode text.
+// ErrNotUTF8 is returned for a document that contains bytes which are not UTF-8, or a \u escape of half a
+// surrogate pair.
 var ErrNotUTF8 = errors.New("not valid UTF-8")
 
-// Decode decodes a JSON document into nil, string, protocol.Number, bool, []any or map[string]any. The depth
-// is limited to protocol.MaxDepth and the number of names and values to protocol.MaxFrameNodes. Nothing may
-// follow the document.
+// Decode decodes a JSON document. The types of the values are nil, string, protocol.Number, bool, []any and
+// map[string]any. The depth is limited to protocol.MaxDepth, and the number of keys and values to
+// protocol.MaxFrameNodes. Any text after the document is an error.
 func Decode(raw []byte) (any, error) { return DecodeNodes(raw, protocol.MaxFrameNodes) }
 
-// DecodeNodes is Decode with another limit for names and values.
+// DecodeNodes is Decode with nodes as the maximum number of keys and values.
 func DecodeNodes(raw []byte, nodes int) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
@@ -44,13 +46,14 @@ func DecodeNodes(raw []byte, nodes int) (any, error) {
 	return value, nil
 }
 
-// decoder counts the values that it creates.
+// decoder counts the keys and values that it reads, and stops with an error when there are more than most.
 type decoder struct {
 	*json.Decoder
 	nodes, most int
 }
 
-// token reads the next token and counts it, unless it is a closing bracket.
+// token reads the start of the next value, or a key, and counts it. Closing brackets are read without token
+// and are not counted.
 func (dec *decoder) token() (json.Token, error) {
 	if dec.nodes++; dec.nodes > dec.most {
 		return nil, fmt.Errorf("more than %d names and values", dec.most)
@@ -115,7 +118,8 @@ func (dec *decoder) object(depth int) (any, error) {
 	return object, plain(err)
 }
 
-// plain removes the document's text from an error, because it may contain a password.
+// plain replaces a decoding error by an error that does not quote the document, because the document may
+// contain a password.
 func plain(err error) error {
 	if err == nil {
 		return nil
@@ -127,10 +131,10 @@ func plain(err error) error {
 	return errors.New("broken JSON: it ends too early")
 }
 
-// checkSurrogates rejects \u escapes of half a surrogate pair. It reads escapes only, so it may run before
-// the document is known to be JSON.
+// checkSurrogates returns an error if a \u escape is half of a surrogate pair and the other half is missing.
+// It looks only at escapes, so the rest of raw need not be valid JSON.
 func checkSurrogates(raw []byte) error {
-	pending := false // A high half was read; its low half must follow at once.
+	pending := false // After a high half: the low half must follow directly.
 	for i := 0; i < len(raw); {
 		unit, size := uint64(0), 1
 		if raw[i] == '\\' && i+1 < len(raw) {

@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// parseAction parses the JSON of a <cpanelaction>.
+// parseAction parses the JSON in a <cpanelaction>. If the JSON is invalid, it returns a RequestUnknown.
 func parseAction(raw []byte) Request {
 	value, err := strictjson.Decode(raw)
 	if errors.Is(err, strictjson.ErrNotUTF8) {
@@ -34,10 +34,11 @@ func parseAction(raw []byte) Request {
 	return a.request(object["args"])
 }
 
-// action holds the texts of a <cpanelaction>.
+// action contains the fields of a <cpanelaction> that are texts.
 type action struct{ reqtype, module, function, version string }
 
-// call returns the known parts, for the envelope of an error.
+// call returns a call with the fields that are known so far. If the request is invalid, the call selects the
+// envelope of the error.
 func (a action) call() protocol.Call {
 	api, _ := protocol.ParseAPI(a.version)
 	return protocol.Call{API: api, Module: a.module, Func: a.function}
@@ -46,7 +47,7 @@ func (a action) call() protocol.Call {
 func (a action) request(rawArgs any) Request {
 	switch reqtype := strings.ToLower(a.reqtype); reqtype {
 	case "if", "feature":
-		// A Python client sends an empty apiversion with these.
+		// The version is not checked, because a Python client sends an empty apiversion with if and feature.
 		return a.special(reqtype, rawArgs)
 	case "exec", "":
 	default:
@@ -69,7 +70,8 @@ func (a action) request(rawArgs any) Request {
 	return Request{Kind: RequestCall, Call: call}
 }
 
-// special reads the text of a special request. Some clients send it in a list.
+// special returns the special request called name. raw is its argument, a text, which some clients send as
+// the only item of a list.
 func (a action) special(name string, raw any) Request {
 	if list, ok := raw.([]any); ok && len(list) <= 1 {
 		raw = nil
@@ -86,8 +88,9 @@ func (a action) special(name string, raw any) Request {
 	return special(name, text)
 }
 
-// parseArgs reads args: an object, a list, a text, or nothing. PHP encodes no arguments as an empty list in
-// every API.
+// parseArgs converts the field args of an action to the arguments of a call. The field is an object for API 2
+// and UAPI, a list or a text for API 1, or missing. An empty list is valid for every API, because PHP encodes
+// an empty array as a list.
 func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 	switch args := raw.(type) {
 	case nil:
@@ -110,7 +113,8 @@ func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 	return protocol.Args{}, errors.New("args: must be an object of names and values")
 }
 
-// optionalText reads text that some clients send as a number. Absent and null are "".
+// optionalText returns a field that must be text. Some clients send a number instead, which becomes text. A
+// missing field or null is "". For any other type it returns false.
 func optionalText(value any) (string, bool) {
 	switch value.(type) {
 	case nil:
@@ -121,8 +125,8 @@ func optionalText(value any) (string, bool) {
 	return protocol.ScalarText(value)
 }
 
-// sniffPattern finds the names of a call in JSON that can't be decoded. They select the envelope of the error
-// and are never run.
+// sniffPattern finds the API, module and function in JSON that can't be decoded. They are used only to choose
+// the envelope of the error; such a call never runs.
 var sniffPattern = regexp.MustCompile(`"(apiversion|module|func)"\s*:\s*"?([A-Za-z0-9_]{1,64})`)
 
 func sniff(raw []byte) protocol.Call {

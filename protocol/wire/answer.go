@@ -13,18 +13,19 @@ const (
 	answerClose = "</cpanelresult>"
 )
 
-// Answers that are the same in every session.
+// Answers to requests that only change or end the session. Their text is always the same.
 var (
 	AnswerJSONEnabled = []byte(`{"data":{"result":"json"}}`)
-	AnswerXMLEnabled  = []byte(`{"data":{"result":"xml"}}`) // Shown as XML.
+	AnswerXMLEnabled  = []byte(`{"data":{"result":"xml"}}`) // Sent in XML form.
 	AnswerShutdown    = []byte(`{"data":{"result":"shutdown"}}`)
 )
 
-// ErrAnswer is returned for JSON that can't be in an answer, because clients would end it too early.
+// ErrAnswer is returned for an answer that contains a raw newline, a raw '<' in JSON, or the closing marker
+// in XML. Clients search for the closing marker and would read only a part of such an answer.
 var ErrAnswer = errors.New("wire: the JSON contains a raw '<' or newline")
 
-// AppendAnswer appends an answer with the given JSON to dst. The JSON must be a single line without '<', as
-// encoding/json writes it.
+// AppendAnswer appends an answer with a JSON body to dst. body must be a single line without '<', which
+// encoding/json guarantees.
 func AppendAnswer(dst, body []byte) ([]byte, error) {
 	if bytes.ContainsAny(body, "<\n") {
 		return nil, ErrAnswer
@@ -35,8 +36,8 @@ func AppendAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendXMLAnswer appends an answer with the given XML to dst. The XML must be a single line without the
-// closing marker, as envelope.XML writes it.
+// AppendXMLAnswer appends an answer with an XML body to dst. body must be a single line that does not contain
+// the closing marker, which envelope.XML guarantees.
 func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	if bytes.ContainsRune(body, '\n') || bytes.Contains(body, []byte(answerClose)) {
 		return nil, ErrAnswer
@@ -47,7 +48,8 @@ func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendFailure returns the JSON for a frame that can't be trusted, or that names no known API.
+// AppendFailure appends the JSON of a failure to dst, without the markers of an answer. It is for a frame
+// that is invalid or for which no API is known, so that no envelope of an API can be chosen.
 func AppendFailure(dst []byte, message string) []byte {
 	text, _ := json.Marshal(message) // A string always marshals.
 	dst = append(dst, `{"data":{"result":0},"error":`...)
@@ -55,8 +57,8 @@ func AppendFailure(dst []byte, message string) []byte {
 	return append(dst, '}')
 }
 
-// ReadAnswer reads an answer and returns its JSON. It returns io.EOF if the stream ends before an answer
-// begins. maxBody limits the JSON in bytes.
+// ReadAnswer reads an answer and returns the body between its markers. It returns io.EOF if the stream ends
+// before an answer begins, and an error if the body has more than maxBody bytes.
 func ReadAnswer(r io.ByteReader, maxBody int) ([]byte, error) {
 	var buf []byte
 	for len(buf) < maxBody+len(answerOpen)+len(answerClose) {

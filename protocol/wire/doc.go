@@ -1,20 +1,21 @@
-// Package wire is the codec of the LiveAPI wire format: it reads frames and requests and writes answers. It knows
-// no account and no module, and does no I/O beyond its reader and writer. docs/protocol.md has the format.
+// Package wire is the codec of the LiveAPI wire format: it reads frames, parses requests and writes answers. The
+// package does not depend on accounts or modules, and does no I/O except through the given reader or writer.
+// docs/protocol.md describes the format.
 //
 // A client sends frames:
 //
 //	LENGTH "\n" PAYLOAD
 //
-// The length is the payload's, in ASCII decimal. The payload is one of
+// LENGTH is the length of the payload in bytes, in ASCII decimal. The payload is one of
 //
-//	<cpaneljson enable="1">                  answers in JSON from here on
-//	<cpanelxml enable="1">                   answers in XML
-//	<cpanelmsgpack enable="1">               frames of MessagePack, both ways: packed.go
+//	<cpaneljson enable="1">                  from now on, answers are JSON
+//	<cpanelxml enable="1">                   from now on, answers are XML
+//	<cpanelmsgpack enable="1">               from now on, frames are MessagePack in both directions: see packed.go
 //	<cpanelaction>\n{JSON}\n</cpanelaction>  a call
-//	<cpanel ...>, <?cp ... ?>                a tag, which is older than calls
+//	<cpanel ...>, <?cp ... ?>                a tag, the deprecated form of a call
 //	<cpanelxml shutdown="1" />               the end of the session
 //
-// and the host answers each with a line of JSON between markers:
+// and the host answers each frame with a line of JSON between markers:
 //
 //	<?xml version="1.0" ?>\n<cpanelresult>{JSON}</cpanelresult>\n
 //

@@ -14,31 +14,33 @@ import (
 const (
 	actionOpen  = "<cpanelaction>"
 	actionClose = "</cpanelaction>"
-	// maxUnframed limits a payload without a length line, in bytes. Only shutdown may come so; its longest
-	// known spelling has 28.
+	// maxUnframed is the maximum size of a payload without a length line, in bytes. Only the shutdown may be
+	// sent without one; its longest known form has 28 bytes.
 	maxUnframed = 64
 )
 
-// Errors that end a session, because the rest of the stream can't be trusted.
+// Errors of invalid frames. They end the session, because after an invalid frame the start of the next frame
+// is unknown.
 var (
 	ErrFrameTooLarge = errors.New("wire: frame too large")
 	ErrLength        = errors.New("wire: bad length line")
 	ErrTruncated     = errors.New("wire: the stream ended inside a frame")
 )
 
-// FrameReader reads frames from a stream.
+// FrameReader reads frames from a stream. It must not be used by several goroutines at once.
 type FrameReader struct {
 	r   *bufio.Reader
 	max int
-	// Started is called when the first byte of a frame was read, so that the owner of the stream can set the
-	// frame's deadline. It may be nil.
+	// Started is called when the first byte of a frame arrives. The session uses it to set the deadline for
+	// the rest of the frame. It may be nil.
 	Started func()
-	// Reserve is called before bytes of a payload are read, with their number. The owner of the stream may
-	// wait in it, or end the stream with an error. It may be nil.
+	// Reserve is called before memory for a payload is allocated, with the number of bytes. It may wait until
+	// enough memory is free, or return an error, which Next returns. It may be nil.
 	Reserve func(bytes int) error
 }
 
-// NewFrameReader returns a reader of frames with at most maxFrame bytes; 0 means protocol.MaxFrame.
+// NewFrameReader returns a FrameReader that rejects payloads of more than maxFrame bytes. If maxFrame is 0,
+// the limit is protocol.MaxFrame.
 func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
 	if maxFrame <= 0 {
 		maxFrame = protocol.MaxFrame
@@ -46,8 +48,8 @@ func NewFrameReader(r io.Reader, maxFrame int) *FrameReader {
 	return &FrameReader{r: bufio.NewReaderSize(r, readBuffer), max: maxFrame}
 }
 
-// Next returns the next frame's payload. It returns io.EOF if the stream ends between frames, otherwise an
-// error that wraps ErrLength, ErrFrameTooLarge, ErrTruncated or the stream's own error.
+// Next returns the payload of the next frame. It returns io.EOF if the stream ends between two frames. Any
+// other error wraps ErrLength, ErrFrameTooLarge, ErrTruncated, or the error of the stream or of Reserve.
 func (f *FrameReader) Next() ([]byte, error) {
 	first, err := f.skipBlankLines()
 	if err != nil {
@@ -57,7 +59,7 @@ func (f *FrameReader) Next() ([]byte, error) {
 		f.Started()
 	}
 	if first == '<' {
-		// A widely used Python plugin sends its shutdown without a length line.
+		// A widely used Python plugin sends the shutdown without a length line.
 		return f.unframed()
 	}
 	length, err := f.length()
@@ -74,15 +76,16 @@ func (f *FrameReader) Next() ([]byte, error) {
 	return f.finishAction(payload)
 }
 
-// readBuffer is the read buffer of an idle session, in bytes: a length line and most calls fit into it.
-// Longer payloads are read past it.
+// readBuffer is the size of the read buffer of a session, in bytes. It is small, because every idle session
+// keeps one; a length line and most calls fit into it. Longer payloads are read directly into their own
+// memory.
 const readBuffer = 1 << 10
 
-// firstChunk is the part of a payload that is allocated before any of it has come, in bytes.
+// firstChunk is the maximum memory that is allocated for a payload before its first byte arrives, in bytes.
 const firstChunk = 16 << 10
 
-// read reads length bytes. The buffer grows as they arrive and never beyond the length, so that a claimed
-// length alone needs no memory.
+// read reads a payload of length bytes. The buffer grows as the bytes arrive, up to length. A client that
+// only claims a large length therefore occupies little memory.
 func (f *FrameReader) read(length int) ([]byte, error) {
 	payload := make([]byte, 0, min(length, firstChunk))
 	for len(payload) < length {
@@ -98,7 +101,7 @@ func (f *FrameReader) read(length int) ([]byte, error) {
 	return payload, nil
 }
 
-// reserve asks whether the owner of the stream has room.
+// reserve calls Reserve, if it is set, before n more bytes of a payload are read.
 func (f *FrameReader) reserve(n int) error {
 	if f.Reserve == nil {
 		return nil
@@ -106,12 +109,12 @@ func (f *FrameReader) reserve(n int) error {
 	return f.Reserve(n)
 }
 
-// extension is the number of bytes that are reserved at once for an action that is longer than its length
-// says.
+// extension is the number of bytes that finishAction reserves at a time, if an action is longer than its
+// length line claims.
 const extension = 16 << 10
 
-// skipBlankLines returns the first byte of a frame without consuming it. PHP and Perl clients end a payload
-// with a newline that their length does not count.
+// skipBlankLines skips newlines before a frame and returns the first byte of the frame without consuming it.
+// PHP and Perl clients send a newline after a payload and do not count it in the length.
 func (f *FrameReader) skipBlankLines() (byte, error) {
 	for {
 		c, err := f.r.ReadByte()
@@ -124,8 +127,8 @@ func (f *FrameReader) skipBlankLines() (byte, error) {
 	}
 }
 
-// length reads the length line: digits without sign, space or leading zero, then LF, or CR LF from clients
-// with a text-mode stream.
+// length reads a length line and returns the length. The line contains digits without sign, space or leading
+// zero, and ends with LF, or with CR LF from clients that write the stream in text mode.
 func (f *FrameReader) length() (int, error) {
 	digits := make([]byte, 0, protocol.MaxLengthDigits)
 	for {
@@ -170,7 +173,7 @@ func (f *FrameReader) parseLength(digits []byte) (int, error) {
 	return int(n), nil
 }
 
-// unframed reads a payload without a length line, up to its '>'.
+// unframed reads a payload without a length line, up to the first '>'. Only a shutdown is accepted.
 func (f *FrameReader) unframed() ([]byte, error) {
 	var text []byte
 	for len(text) < maxUnframed {
@@ -189,8 +192,9 @@ func (f *FrameReader) unframed() ([]byte, error) {
 	return nil, fmt.Errorf("%w: a length line must come before the payload", ErrLength)
 }
 
-// finishAction reads on if an action is not closed at its declared end. Node counts UTF-16 units and Perl
-// counts characters, so with text beyond ASCII they declare too few bytes.
+// finishAction checks whether an action ends with its closing tag. If not, it reads more bytes up to the
+// closing tag. This is necessary because Node clients count UTF-16 units and Perl clients count characters,
+// so that their length is too small if the text is not ASCII.
 func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte(actionOpen)) {
 		return payload, nil
@@ -218,7 +222,7 @@ func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// truncated turns the end of the stream into ErrTruncated and keeps other errors.
+// truncated replaces an error at the end of the stream by ErrTruncated. It returns other errors unchanged.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrTruncated
@@ -226,7 +230,7 @@ func truncated(err error) error {
 	return err
 }
 
-// AppendFrame appends payload as a frame to dst.
+// AppendFrame appends a frame with the given payload to dst.
 func AppendFrame(dst, payload []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(len(payload)), 10)
 	dst = append(dst, '\n')

@@ -9,30 +9,32 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/payload"
 )
 
-// MessagePack sessions are this project's own extension. EnableMessagePack is answered as text. From then on, a
-// frame in either direction holds a MessagePack map.
+// MessagePack sessions are this project's own extension of the protocol. A client asks for MessagePack by sending
+// EnableMessagePack; the answer to that request is still in text. After that, each frame contains a MessagePack map,
+// in both directions:
 //
 //	client: {"id": 7, "api": 2, "module": "Email", "func": "passwdpop", "args": {...}}
 //	        {"id": 8, "tag": "<cpanel print=...>"}
 //	host:   {"id": 7, "result": ENVELOPE}
 //
-// The envelope is the same as in JSON, with strings byte for byte. Requests may be sent without waiting, and
-// answers may overtake each other. The shutdown is the same text as in every session, and ends the frames, too.
+// The envelope is the same as in JSON, but strings keep their bytes, even if they are not UTF-8. A client may send
+// requests without waiting for answers, and the answers may come in any order; the id shows to which request an
+// answer belongs. The shutdown is the same text as in every session, sent as a frame, and ends the session.
 
-// EnableMessagePack asks for MessagePack from here on.
+// EnableMessagePack is the payload that switches a session to MessagePack.
 const EnableMessagePack = `<cpanelmsgpack enable="1">`
 
-// AnswerMessagePackEnabled answers EnableMessagePack.
+// AnswerMessagePackEnabled is the answer to EnableMessagePack, in the form of the session before the switch.
 var AnswerMessagePackEnabled = []byte(`{"data":{"result":"msgpack"}}`)
 
-// Packed is a request in a MessagePack session.
+// Packed is a request in a MessagePack session, with the id that its answer must contain.
 type Packed struct {
 	ID      uint64
 	Request Request
 }
 
-// ParsePacked parses a frame of a MessagePack session. Like Parse it never fails. If the id can't be read, it
-// is 0.
+// ParsePacked parses the payload of a frame in a MessagePack session. Like Parse it returns no error: an
+// invalid payload becomes a RequestUnknown. If the id can't be read, ID is 0.
 func ParsePacked(frame []byte) Packed {
 	if isShutdown(frame) {
 		return Packed{Request: Request{Kind: RequestShutdown}}
@@ -91,7 +93,9 @@ func id(value any) (uint64, bool) {
 	return 0, false
 }
 
-// plain converts a decoded value into a value of arguments, and counts the values.
+// plain converts a decoded MessagePack value to the types that protocol.Args allows; numbers become
+// protocol.Number. It adds the number of keys and values to nodes, and returns an error above
+// protocol.MaxFrameNodes.
 func plain(value any, nodes *int) (any, error) {
 	if *nodes++; *nodes > protocol.MaxFrameNodes {
 		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
@@ -128,7 +132,8 @@ func plain(value any, nodes *int) (any, error) {
 	return nil, errors.New("a value of an unknown type")
 }
 
-// AppendPacked appends a request as a frame.
+// AppendPacked appends a frame with the MessagePack request for call to dst. The answer will contain the same
+// id.
 func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
 	args := any(call.Args.Named)
 	if call.API == protocol.API1 {
@@ -138,11 +143,12 @@ func AppendPacked(dst []byte, id uint64, call protocol.Call) ([]byte, error) {
 	return AppendFrame(dst, doc), err
 }
 
-// AppendPackedAnswer appends an answer as a frame.
+// AppendPackedAnswer appends a frame with an answer to dst. id is the id of the request. It returns an error
+// if a client could not decode the answer.
 func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte, error) {
 	doc, err := payload.Encode(map[string]any{"id": id, "result": envelope})
 	if err == nil {
-		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // A document that the reader would reject must not be sent.
+		err = payload.WalkNodes(doc, protocol.MaxAnswerNodes) // Reject what ParsePackedAnswer would reject.
 	}
 	if err != nil {
 		return dst, err
@@ -150,7 +156,7 @@ func AppendPackedAnswer(dst []byte, id uint64, envelope map[string]any) ([]byte,
 	return AppendFrame(dst, doc), nil
 }
 
-// ParsePackedAnswer parses an answer of AppendPackedAnswer, without its frame.
+// ParsePackedAnswer parses the payload of a frame that AppendPackedAnswer wrote.
 func ParsePackedAnswer(doc []byte) (answerID uint64, envelope map[string]any, err error) {
 	value, err := payload.DecodeNodes(doc, protocol.MaxAnswerNodes)
 	if err != nil {

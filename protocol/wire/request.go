@@ -12,33 +12,37 @@ import (
 type RequestKind int
 
 const (
-	// RequestUnknown could be read but not understood; Err says why.
+	// RequestUnknown is a payload that was received completely but is not a valid request. Request.Err
+	// contains the reason.
 	RequestUnknown RequestKind = iota
-	// RequestJSON, RequestXML and RequestMessagePack ask for answers in that form.
+	// RequestJSON, RequestXML and RequestMessagePack switch the answers of the session to that format.
 	RequestJSON
 	RequestXML
 	RequestMessagePack
 	// RequestCall is a call of a module's function.
 	RequestCall
-	// RequestSpecial is print, langprint, if or feature, as an action or as a tag; Call runs it.
+	// RequestSpecial is a print, langprint, if or feature request, sent as an action or as a tag.
+	// Request.Call is the call that runs it.
 	RequestSpecial
 	// RequestShutdown ends the session.
 	RequestShutdown
 )
 
-// Request is a parsed payload.
+// Request is a parsed payload. Which fields are set depends on Kind.
 type Request struct {
 	Kind RequestKind
-	// Call is the call of a RequestCall or a RequestSpecial. For RequestUnknown it holds the known parts of
-	// API, Module and Func, so that the answer comes in the caller's own envelope.
+	// Call is the call to run for a RequestCall or a RequestSpecial. For a RequestUnknown, Call contains what
+	// is known of API, Module and Func, so that the host can send the error in the envelope of the right API.
 	Call protocol.Call
-	// Special is "print", "langprint", "if" or "feature"; "tag" for a tag that can't be read.
+	// Special is the name of a special request: "print", "langprint", "if" or "feature". For an invalid tag
+	// it is "tag".
 	Special string
-	// Err says why the request can't be served, otherwise it is nil.
+	// Err is the reason why the request can't be served, or nil.
 	Err *protocol.Error
 }
 
-// The tags without content. Quotes of attributes and the closing slash vary among clients.
+// Patterns of the tags in a payload. Clients differ in the quotes around attributes and in the closing slash,
+// so the patterns accept all forms.
 var (
 	jsonPattern     = regexp.MustCompile(`^<cpaneljson\s+enable\s*=\s*["']?1["']?\s*/?>$`)
 	shutdownPattern = regexp.MustCompile(`^<cpanelxml\s+shutdown\s*=\s*["']?1["']?\s*/?>$`)
@@ -49,8 +53,8 @@ var (
 
 func isShutdown(payload []byte) bool { return shutdownPattern.Match(payload) }
 
-// Parse parses a payload. It never fails: a payload that it does not understand is RequestUnknown with the
-// reason.
+// Parse parses the payload of a frame. It returns no error: an invalid payload becomes a RequestUnknown, with
+// the reason in Err.
 func Parse(payload []byte) Request {
 	text := bytes.TrimSpace(payload)
 	switch {
@@ -72,8 +76,8 @@ func Parse(payload []byte) Request {
 	return unknown(protocol.Call{}, "the frame contains neither <cpanelaction> nor a tag")
 }
 
-// unknown returns a request that was not understood. The text before the colon is the text of cPanel's own
-// published test server.
+// unknown returns a RequestUnknown with the given reason. The words "Unknown API request" are those of the
+// test server that cPanel published.
 func unknown(call protocol.Call, why string) Request {
 	return Request{
 		Kind: RequestUnknown, Call: call,
@@ -81,9 +85,10 @@ func unknown(call protocol.Call, why string) Request {
 	}
 }
 
-// special returns a request that belongs to no module. The host serves it as a module with the same name.
+// special returns a RequestSpecial. The host runs it like a call to a module and function that are both
+// called name.
 func special(name, text string) Request {
-	if len(text) > protocol.MaxTag { // The values of its variables may be many times as long.
+	if len(text) > protocol.MaxTag { // Expanding its variables may make the text much longer.
 		r := badTag("")
 		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are accepted", len(text), protocol.MaxTag)
 		return r

@@ -11,15 +11,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The deprecated tags, which are older than calls:
+// The deprecated tags, which are older than actions:
 //
 //	<cpanel print="$user">   <cpanel langprint="KEY">
 //	<cpanel Module="function(arg,arg)">          a call of API 1
 //	<cpanelif EXPRESSION>    <cpanelfeature NAME>
-//	<?cp Module::function( template, return, return ) name="value" ... ?>   of API 2
+//	<?cp Module::function( template, return, return ) name="value" ... ?>   a call of API 2
 //
-// The template of the last tag has an effect in pages only. A tag that is sent by itself is answered with the
-// envelope, reduced to the listed returns.
+// In the last form, the template is used only if the tag is in a page, and each "return" is the name of a field. If
+// the tag is sent by itself, the answer is the envelope of API 2, in which the records contain only these fields.
 var (
 	attributeTag = regexp.MustCompile(`(?s)^<cpanel\s+([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*/?>$`)
 	wordTag      = regexp.MustCompile(`(?s)^<cpanel(if|feature)\s+(.*?)\s*>$`)
@@ -28,19 +28,20 @@ var (
 	callPattern  = regexp.MustCompile(`(?s)^(?:([A-Za-z][A-Za-z0-9_]*)::)?([A-Za-z][A-Za-z0-9_]*)\s*\((.*)\)\s*$`)
 )
 
-// Tag is a parsed tag.
+// Tag is a parsed tag: the request to run and, for a <?cp ?> tag, how to show the result in a page.
 type Tag struct {
 	Request Request
-	// For a <?cp ?> tag.
+	// Template, Returns and Message are set only for a <?cp ?> tag.
 	Template string
-	Returns  []string // In their spelling in the tag, with their marks.
-	Message  string   // Shown if the function fails or has no data.
+	Returns  []string // Names of fields as written, with marks such as '^'.
+	Message  string   // The text to show if the function fails or has no data.
 }
 
-// ParseTag parses a tag. A tag that it does not understand is a RequestUnknown with the reason.
+// ParseTag parses a tag. It returns no error: an invalid tag becomes a RequestUnknown, with the reason in
+// Err.
 func ParseTag(text []byte) Tag {
 	text = bytes.TrimSpace(text)
-	if len(text) > protocol.MaxTag { // The cost of the patterns below depends on the length of the text.
+	if len(text) > protocol.MaxTag { // Bounds the time that the patterns below can take.
 		return Tag{Request: badTag(fmt.Sprintf("it has %d bytes, at most %d are accepted", len(text), protocol.MaxTag))}
 	}
 	if m := wordTag.FindSubmatch(text); m != nil {
@@ -55,7 +56,7 @@ func ParseTag(text []byte) Tag {
 	return Tag{Request: badTag("this host does not serve it")}
 }
 
-// attributeRequest parses <cpanel NAME="VALUE">.
+// attributeRequest parses a tag of the form <cpanel NAME="VALUE">.
 func attributeRequest(name, value string) Request {
 	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
 		value = value[1 : len(value)-1]
@@ -80,7 +81,7 @@ func attributeRequest(name, value string) Request {
 	return Request{Kind: RequestCall, Call: call}
 }
 
-// phpRequest parses <?cp Module::function(template, returns) parameters ?>.
+// phpRequest parses a tag of the form <?cp Module::function(template, returns) parameters ?>.
 func phpRequest(text []byte) Tag {
 	m := phpTag.FindSubmatch(text)
 	body, ok := bytes.CutSuffix(text, []byte("?>"))
@@ -89,7 +90,7 @@ func phpRequest(text []byte) Tag {
 	}
 	_, rest, _ := bytes.Cut(body, []byte("("))
 	end := closing(string(rest), true)
-	if end < 0 { // A quote in the template may be an apostrophe.
+	if end < 0 { // A quote may be an apostrophe: retry and ignore quotes.
 		end = closing(string(rest), false)
 	}
 	if end < 0 {
@@ -122,7 +123,8 @@ func phpRequest(text []byte) Tag {
 	return t
 }
 
-// Columns returns the names of the fields that the returns show, without their marks.
+// Columns returns the names of the fields in Returns, without their marks. The host selects these columns of
+// the records.
 func (t Tag) Columns() []string {
 	var out []string
 	for _, name := range t.Returns {
@@ -135,11 +137,12 @@ func (t Tag) Columns() []string {
 	return out
 }
 
-// maxReturns limits the template and the returns of a tag.
+// maxReturns is the maximum number of items in the parentheses of a <?cp ?> tag: the template and the
+// returns.
 const maxReturns = 64
 
-// closing returns the offset of the parenthesis that closes the open one, or -1. With quotes, parentheses in
-// quotes do not count.
+// closing returns the offset of the ')' that closes a parenthesis opened directly before s, or -1 if there is
+// none. If quotes is true, parentheses inside quoted text are ignored.
 func closing(s string, quotes bool) int {
 	depth, quote := 1, byte(0)
 	for i := 0; i < len(s); i++ {
@@ -163,8 +166,8 @@ func closing(s string, quotes bool) int {
 	return -1
 }
 
-// splitList splits at commas outside of quotes, parentheses and braces that do not follow a backslash. An
-// empty list has no item.
+// splitList splits s at commas. A comma inside quotes, parentheses or braces does not split, and neither does
+// a comma after a backslash. An empty text gives an empty list.
 func splitList(s string) []string {
 	if strings.TrimSpace(s) == "" {
 		return nil
@@ -179,7 +182,7 @@ func splitList(s string) []string {
 			if c == quote {
 				quote = 0
 			}
-		// A quote in the middle of an item is an apostrophe.
+		// Only a quote at the start of an item begins a quoted text; a later quote is an apostrophe.
 		case (c == '"' || c == '\'') && strings.TrimSpace(s[from:i]) == "":
 			quote = c
 		case c == '(' || c == '{':
@@ -194,7 +197,7 @@ func splitList(s string) []string {
 	return append(out, s[from:])
 }
 
-// unquoted trims an argument and removes its quotes.
+// unquoted removes the spaces around an argument, and then a pair of quotes around it.
 func unquoted(arg string) string {
 	arg = strings.TrimSpace(arg)
 	if len(arg) >= 2 && (arg[0] == '"' || arg[0] == '\'') && arg[len(arg)-1] == arg[0] {
@@ -205,7 +208,8 @@ func unquoted(arg string) string {
 
 var parameterPattern = regexp.MustCompile(`^[\s,]*([A-Za-z0-9_.-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s,"']+)`)
 
-// parameters parses name="value" pairs, and the || 'message' that may follow them.
+// parameters parses the name="value" pairs after the parenthesis of a <?cp ?> tag, and the optional ||
+// 'message' at their end.
 func parameters(s string) (named map[string]any, message string, err error) {
 	named = make(map[string]any)
 	for {

@@ -6,14 +6,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// EnableJSON is the first payload of a client.
+// EnableJSON is the payload that switches a session to JSON. A client sends it first.
 const EnableJSON = `<cpaneljson enable="1">`
 
-// Shutdown is the last payload of a client.
+// Shutdown is the payload that ends a session. A client sends it last.
 const Shutdown = `<cpanelxml shutdown="1" />`
 
-// AppendAction appends the payload for a call. Text is written byte for byte, even if it is not UTF-8: the
-// host decides about that, and answers in the caller's own envelope.
+// AppendAction appends the payload for call, a <cpanelaction>, to dst. Text is written byte for byte, even if
+// it is not UTF-8: the host then rejects the call, and its answer has the envelope of the call's API.
 func AppendAction(dst []byte, call protocol.Call) []byte {
 	dst = append(dst, actionOpen...)
 	dst = append(dst, "\n{\"reqtype\":\"exec\",\"module\":"...)
@@ -75,7 +75,8 @@ func appendValue(dst []byte, value any) []byte {
 	return append(dst, "null"...)
 }
 
-// appendString quotes s and escapes only what JSON requires.
+// appendString appends s as a JSON string. It escapes only the characters that JSON forbids, and also '<' and
+// '>', so that the text can't contain the closing tag of the action.
 func appendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

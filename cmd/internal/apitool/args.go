@@ -13,17 +13,17 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// options are a parsed command line.
+// options are the parsed options and words of a command line.
 type options struct {
 	user   string
 	output string
 	input  string
 	help   bool
-	words  []string // Module, function and key=value.
+	words  []string // Module, function, and name=value arguments.
 }
 
-// parseOptions parses a command line. Options may stand anywhere. An unknown word that begins with -- is an
-// error.
+// parseOptions parses a command line. Options may stand before or after the other words. A word that begins
+// with - and is not an option is an error.
 func parseOptions(program string, args []string) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet(program, pflag.ContinueOnError)
@@ -33,7 +33,7 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.StringVar(&o.input, "input", "", "")
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
-		// The error does not repeat the word, which may be part of a password with a space.
+		// The error does not quote the word: the word may be part of a password that contains a space.
 		return o, errors.New("this command has no option like the word that begins with -; quote values that hold spaces")
 	}
 	o.words = flags.Args()
@@ -48,8 +48,9 @@ func parseOptions(program string, args []string) (options, error) {
 	return o, nil
 }
 
-// call returns the call of the command line. Values that are "-", and with --input=json all values, come from
-// stdin: any user of the machine can read a command line, so passwords must not be on it.
+// call returns the call that the command line describes. The value of an argument name=- is read from stdin,
+// a line for each. With --input=json, stdin contains a JSON object of arguments, to which the command line
+// may add others. Passwords belong on stdin, because every user of the machine can read a command line.
 func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
 	if len(o.words) < 2 {
 		return protocol.Call{}, errors.New("a module and a function must be named")
@@ -67,7 +68,7 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	for _, word := range o.words[2:] {
 		name, raw, ok := strings.Cut(word, "=")
 		if name = decode(name); !ok || name == "" {
-			// The error does not repeat the word, which may be part of a password with a space.
+			// The error does not quote the word: the word may be part of a password that contains a space.
 			return call, errors.New("each argument must be name=value; quote values that hold spaces")
 		}
 		value := decode(raw)
@@ -89,7 +90,8 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	return call, nil
 }
 
-// add adds a value to those with the same name: a repeated name becomes a list.
+// add adds an argument to args. If the name is already in args, the values become a list, except that a value
+// from the JSON input which is neither text nor a list is an error.
 func add(args map[string]any, name, value string) error {
 	switch had := args[name].(type) {
 	case nil:
@@ -123,7 +125,7 @@ func readJSON(r io.Reader) (map[string]any, error) {
 	return object, nil
 }
 
-// readLine reads a line without its end. The last line may have no end.
+// readLine reads a line and returns the line without its line ending. The last line may lack a line ending.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
@@ -145,8 +147,8 @@ func readLine(r *bufio.Reader) (string, error) {
 	return strings.TrimSuffix(string(line), "\r"), nil
 }
 
-// decode decodes a name or value as measurements of cPanel's commands show: '+' is a space, %XX is a byte,
-// and a '%' without two hexadecimal digits stays as it is.
+// decode decodes the name or value of an argument: '+' becomes a space and %XX a byte; a '%' without two
+// hexadecimal digits after it stays as it is. Measurements of cPanel's commands show these rules.
 func decode(s string) string {
 	if !strings.ContainsAny(s, "+%") {
 		return s

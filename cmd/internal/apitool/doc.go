@@ -1,3 +1,3 @@
-// Package apitool is the common part of cpapi2 and uapi: their command line, the account for which the call
-// runs, the connection to a host, and the forms of output.
+// Package apitool implements the commands cpapi2 and uapi: it parses the command line, finds the account for
+// which the call runs, connects to a host, and prints the answer in the requested format.
 package apitool

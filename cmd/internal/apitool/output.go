@@ -14,7 +14,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// write prints the JSON of an answer in the given form, with a newline at the end.
+// write prints an answer. form is json, jsonpretty, xml or yaml, and answer is the JSON of the envelope. The
+// output ends with a newline.
 func write(w io.Writer, form string, answer []byte) error {
 	var out bytes.Buffer
 	switch form {
@@ -34,7 +35,7 @@ func write(w io.Writer, form string, answer []byte) error {
 		if err != nil {
 			return err
 		}
-		enc := json.NewEncoder(&out) // It sorts the keys.
+		enc := json.NewEncoder(&out) // encoding/json sorts the keys.
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "   ")
 		if err := enc.Encode(value); err != nil {
@@ -72,7 +73,8 @@ func parse(answer []byte) (any, error) {
 	return value, nil
 }
 
-// node builds YAML as cPanel's commands print it: with sorted keys, and ~ for null.
+// node converts a decoded JSON value to YAML in the style of cPanel's commands: keys are sorted, and null is
+// printed as ~.
 func node(value any) *yaml.Node {
 	switch v := value.(type) {
 	case nil:
@@ -108,7 +110,7 @@ func node(value any) *yaml.Node {
 		return n
 	default:
 		var n yaml.Node
-		if err := n.Encode(v); err != nil { // string, bool: these always encode.
+		if err := n.Encode(v); err != nil { // A string or bool always encodes.
 			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"}
 		}
 		return &n

@@ -34,8 +34,9 @@ machine for as long as the command runs.
   echo 'the new password' | %[1]s --user=demo Email %[3]s email=user domain=example.com password=-
 `
 
-// Run runs the command of an API and returns the exit status: 0 if an answer was printed, even if the call
-// failed, and 1 if there is no answer.
+// Run is the main function of cpapi2 and uapi: it runs a function of the given API and returns the exit
+// status. The status is 0 if an answer was printed, even if that answer reports a failure, and 1 if there is
+// no answer.
 func Run(api protocol.API, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	program, example := "uapi", "passwd_pop"
 	if api == protocol.API2 {
@@ -68,7 +69,8 @@ func Run(api protocol.API, args []string, stdin io.Reader, stdout, stderr io.Wri
 	return 0
 }
 
-// ask runs a call on a running host, or on a host that it starts for this call.
+// ask runs a call in a new session and returns the answer. If no host is running, open may start one for this
+// call.
 func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer) ([]byte, error) {
 	c, err := config.Find("")
 	if err != nil {
@@ -90,11 +92,13 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 	return answer, err
 }
 
-// open connects to the socket that the environment or the configuration names, as the account as if it is not
-// nil. If no host listens there, it starts a host in personal mode.
+// open opens a session. If as is not nil, open connects to the configured socket as the account as. Otherwise
+// it connects as the running user, to the socket in the environment or else to the configured socket. If no
+// host listens on the configured socket, open starts a private host in personal mode and returns an error in
+// server mode.
 func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io.Writer) (*client.Client, error) {
 	if as != nil {
-		// The environment of root names no socket for an account's call.
+		// The socket in root's environment is not used: it does not belong to the account.
 		conn, err := unixsock.DialAs(c.Socket, as.UID, as.GID)
 		if err != nil {
 			return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)

@@ -1,5 +1,5 @@
-// Package man writes the manual pages of a command and its subcommands. Only builds with the tag man contain
-// it; the programs in the package do not.
+// Package man generates the manual pages of a command and its subcommands. Only builds with the tag man
+// import this package; the distributed programs do not.
 package man
 
 import (
@@ -9,7 +9,8 @@ import (
 	"github.com/liveapid/liveapid/host"
 )
 
-// AddTo adds the hidden command man DIR to root. It writes the manual pages of the given section.
+// AddTo adds the hidden subcommand "man DIR" to root. The subcommand writes the manual pages of root and its
+// subcommands into the directory DIR, as pages of the given section.
 func AddTo(root *cobra.Command, section string) {
 	root.AddCommand(&cobra.Command{
 		Use: "man DIR", Hidden: true, Args: cobra.ExactArgs(1),

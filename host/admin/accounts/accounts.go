@@ -1,5 +1,6 @@
-// Package accounts does the work of liveapi account: it registers accounts in files, finds, suspends and
-// deletes them, and checks them. It works on the configuration's files; a running host notices the changes.
+// Package accounts implements the command liveapi account: it registers accounts in files, and finds,
+// suspends, deletes and checks accounts. The package reads and writes the files of the accounts; a running
+// host notices the changes by itself.
 package accounts
 
 import (
@@ -25,8 +26,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Create registers a system user as an account and returns the path of its file. The file has the user's
-// uid, gid and home: later changes of the system's users do not change the account.
+// Create registers the account called name in a new file and returns the path of the file. In server mode the
+// file contains the uid, the gid and the home of the system user with the same name: later changes of the
+// system user do not change the account.
 func Create(c *config.Config, name, home string, domains []string) (path string, err error) {
 	registry, err := Registry(c)
 	if err != nil {
@@ -51,7 +53,7 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 	return registry.Register(name, f, "Account "+name+".")
 }
 
-// Registry returns the registry of the configuration's accounts.
+// Registry returns the registry that writes the account files of the configuration c.
 func Registry(c *config.Config) (account.Registry, error) {
 	r := account.Registry{Dir: c.Accounts}
 	if c.Accounts == "" {
@@ -71,14 +73,16 @@ func Registry(c *config.Config) (account.Registry, error) {
 	r.Served = func(domains []string) (map[string]string, error) {
 		owners, err := control.Owners(context.Background(), c.Control, domains)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-			return nil, nil // No host is running.
+			return nil, nil // No host is running, so no host serves a domain.
 		}
 		return owners, err
 	}
 	return r, nil
 }
 
-// FileFor returns an account's file without domains. In server mode it has the system user's ids and home.
+// FileFor returns the contents of an account file for the account called name, without domains. In server
+// mode the uid, the gid and the home are those of the system user name. A home that is not "" replaces the
+// system user's home.
 func FileFor(c *config.Config, name, home string) (account.File, error) {
 	var f account.File
 	if c.Mode == config.Server {
@@ -101,8 +105,8 @@ func FileFor(c *config.Config, name, home string) (account.File, error) {
 	return f, nil
 }
 
-// All returns all accounts of a configuration, including suspended ones, and an error for each that can't be
-// read.
+// All returns all accounts of the configuration c, including suspended accounts, and an error for each
+// account that can't be read.
 func All(c *config.Config) (all []protocol.Account, broken []error) {
 	if c.Mode == config.Personal {
 		a, err := daemon.Account(c)
@@ -121,7 +125,7 @@ func All(c *config.Config) (all []protocol.Account, broken []error) {
 	return all, broken
 }
 
-// Find returns the account with a name, even if it is suspended.
+// Find returns the account called name, even if the account is suspended.
 func Find(c *config.Config, name string) (protocol.Account, error) {
 	all, broken := All(c)
 	for _, a := range all {
@@ -132,8 +136,9 @@ func Find(c *config.Config, name string) (protocol.Account, error) {
 	return protocol.Account{}, errors.Join(append([]error{fmt.Errorf("there is no account %.60q", name)}, broken...)...)
 }
 
-// Chosen returns all accounts of a configuration, or the one with a name. It fails if any account is broken:
-// a command that works on all accounts must not leave some out.
+// Chosen returns the account called name, or, if name is "", all accounts of the configuration c. If Chosen
+// returns all accounts and one of them can't be read, it fails: a command that works on all accounts must not
+// leave some out.
 func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 	if name != "" && c.Mode == config.Server {
 		a, err := daemon.Sources(c).ByName(name)
@@ -149,7 +154,8 @@ func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 	return all, nil
 }
 
-// ownFile returns the path of an account's file, or an error if the account does not come from a file.
+// ownFile returns the path of the file of the account called name, or an error if the account does not come
+// from a file in the configuration's accounts directory.
 func ownFile(c *config.Config, name string) (string, error) {
 	path := filepath.Join(c.Accounts, name+".toml")
 	if c.Accounts == "" || !account.ValidName(name) {
@@ -164,8 +170,8 @@ func ownFile(c *config.Config, name string) (string, error) {
 	return path, nil
 }
 
-// SetSuspended suspends or unsuspends an account. It changes one line of the account's file and keeps the
-// rest as people wrote it.
+// SetSuspended suspends or unsuspends the account called name. It changes only the line "suspended = ..." of
+// the account's file; comments and all other lines stay as they are.
 func SetSuspended(c *config.Config, name string, suspended bool) error {
 	path, err := ownFile(c, name)
 	if err != nil {
@@ -183,13 +189,14 @@ func SetSuspended(c *config.Config, name string, suspended bool) error {
 	return atomicfile.Write(path, []byte(changed), 0o644)
 }
 
-// setLine returns an account's file with or without the line "suspended = true".
+// setLine returns text, the contents of an account file, with the line "suspended = true" at the beginning if
+// suspended is true, and without such a line otherwise.
 func setLine(text string, suspended bool) string {
 	var b strings.Builder
 	if suspended {
 		b.WriteString("suspended = true\n")
 	}
-	top := true // Before the first table.
+	top := true // The line is before the first table.
 	for line := range strings.Lines(text) {
 		trimmed := strings.TrimSpace(line)
 		top = top && !strings.HasPrefix(trimmed, "[")
@@ -202,8 +209,8 @@ func setLine(text string, suspended bool) string {
 	return b.String()
 }
 
-// Delete removes an account's file and revokes its tokens and its password for the HTTPS API. The system
-// user, the home and the mail stay.
+// Delete removes the file of the account called name and revokes the account's tokens and its password for
+// the HTTPS API. The system user, the home and the mail stay.
 func Delete(c *config.Config, name string) error {
 	path, err := ownFile(c, name)
 	if err != nil {
@@ -215,7 +222,8 @@ func Delete(c *config.Config, name string) error {
 	if !c.Web.On() {
 		return nil
 	}
-	// A running host revokes them, too. A host that starts later may find another account with this name.
+	// A running host would revoke the tokens and the password, but perhaps no host is running. A host that
+	// starts later may find another account with this name, to which the old tokens must not give access.
 	if err := token.Open(c.Web.Tokens()).RevokeUser(name, -1); err != nil {
 		return fmt.Errorf("%s is not an account any more, but its tokens are left: %w", name, err)
 	}
@@ -225,7 +233,8 @@ func Delete(c *config.Config, name string) error {
 	return nil
 }
 
-// Check returns all accounts and a line for each problem with them.
+// Check returns all accounts of the configuration c, and a text for each problem that it finds: unreadable
+// files, duplicate uids and domains, invalid domains, and wrong homes.
 func Check(c *config.Config) (all []protocol.Account, problems []string) {
 	all, broken := All(c)
 	for _, err := range broken {

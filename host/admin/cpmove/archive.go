@@ -13,35 +13,37 @@ import (
 	"time"
 )
 
-// Limits are the limits of an archive.
+// Limits are the limits for the contents of an archive. An archive that exceeds a limit is rejected with
+// ErrHostile.
 type Limits struct {
-	Bytes   int64 // Of all files together.
+	Bytes   int64 // Maximum size of all files together, in bytes.
 	Entries int64
-	Ratio   int64 // Unpacked bytes for each byte of the archive, beyond the first 64 MiB.
+	Ratio   int64 // Maximum compression ratio, checked from ratioFrom on.
 }
 
-// DefaultLimits suit a large account.
+// DefaultLimits are large enough for a large account.
 var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
 
-// ratioFrom is the unpacked size in bytes from which the ratio is checked. Small files compress well.
+// ratioFrom is the unpacked size, in bytes, above which the compression ratio is checked. A small archive may
+// have a high ratio without being hostile.
 const ratioFrom = 64 << 20
 
-// ErrHostile is returned for an archive that is rejected.
+// ErrHostile is wrapped by the error for an archive that is rejected because its contents are not allowed.
 var ErrHostile = errors.New("the archive is rejected")
 
-// Plan is the content of an archive that would be imported.
+// Plan describes what Unpack would import from an archive.
 type Plan struct {
 	Account Account
 	Files   int64
 	Bytes   int64
-	Skipped []string // Links in mail, which are not imported.
-	root    string   // cpmove-NAME
+	Skipped []string // Symbolic links below mail; they are not imported.
+	root    string   // The archive's top directory, for example cpmove-NAME.
 }
 
-// maxSkipped limits the list of skipped names.
+// maxSkipped is the maximum number of names in Plan.Skipped.
 const maxSkipped = 20
 
-// Look reads a cpmove archive to its end and returns its plan. It writes nothing.
+// Look reads the whole cpmove archive in file, checks it, and returns its plan. Look writes nothing.
 func Look(file string, limits Limits) (Plan, error) {
 	var plan Plan
 	var users *Account
@@ -73,7 +75,8 @@ func Look(file string, limits Limits) (Plan, error) {
 			plan.Files++
 			plan.Bytes += h.Size
 		case tar.TypeSymlink:
-			// A cPanel server has links of its own directly in mail, and nowhere else.
+			// A cPanel server creates symbolic links directly in mail, with names that begin with a dot, and
+			// nowhere else in etc and mail.
 			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
 				return fmt.Errorf("%w: %.100q is a link", ErrHostile, h.Name)
 			}
@@ -102,7 +105,9 @@ func Look(file string, limits Limits) (Plan, error) {
 	return plan, nil
 }
 
-// inHome returns the name below the home of an entry that is imported: those in etc and mail.
+// inHome returns the path of an archive entry relative to the home, and reports whether the entry is
+// imported. Only entries in etc and mail are imported. rest is the entry's name without the archive's top
+// directory.
 func inHome(rest string) (string, bool) {
 	name, ok := strings.CutPrefix(rest, "homedir/")
 	if !ok {
@@ -113,9 +118,10 @@ func inHome(rest string) (string, bool) {
 	return name, top == "etc" || top == "mail"
 }
 
-// Unpack unpacks etc and mail of an archive that Look has checked into home, with the given owner. Neither
-// directory may exist yet. Until everything is unpacked, it is in a single directory that belongs to root or
-// to the running user.
+// Unpack extracts the directories etc and mail from an archive, which Look has checked, into home. uid and
+// gid become the owner of the files. Neither directory may exist in home yet. Unpack extracts into a
+// temporary directory with mode 0700, which belongs to root or to the running user, and moves etc and mail to
+// their places at the end: the account can't reach a file before the whole archive is extracted.
 func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
@@ -172,7 +178,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 			}
 			return in.Chmod(name, fs.FileMode(h.Mode)&0o770|0o700)
 		case tar.TypeReg:
-			// The archive may have been replaced since Look.
+			// The archive file may have been replaced by another file since Look checked it.
 			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
 				return fmt.Errorf("%w: it changed while it was read", ErrHostile)
 			}
@@ -215,7 +221,8 @@ func makeAll(in *os.Root, name string, own func(string) error) error {
 	return own(name)
 }
 
-// each calls do for every entry of an archive, after it has checked the entry's name and size.
+// each reads the archive in file and calls do for every entry. Before each call it checks the entry's name
+// and the limits.
 func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -233,7 +240,8 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 	if err != nil {
 		return fmt.Errorf("%s is not a .tar.gz archive: %w", file, err)
 	}
-	// Bytes between the entries count, too.
+	// The counter is below the tar reader, so that it also counts bytes that belong to no entry, such as
+	// padding.
 	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}
 	archive := tar.NewReader(counted)
 	var entries, size int64
@@ -279,7 +287,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// counter limits the unpacked bytes.
+// counter is a reader that counts the unpacked bytes and fails if the compression ratio exceeds the limit.
 type counter struct {
 	r            io.Reader
 	packed, read int64
@@ -287,7 +295,7 @@ type counter struct {
 	over         error
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. After the limit is exceeded, every Read returns the same error.
 func (c *counter) Read(p []byte) (int, error) {
 	if c.over != nil {
 		return 0, c.over
@@ -301,7 +309,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// validName reports whether a name can be a system user's.
+// validName reports whether name is a possible name of a system user.
 func validName(name string) bool {
 	if name == "" || len(name) > 32 || name[0] == '-' {
 		return false

@@ -1,6 +1,6 @@
-// Package cpmove reads accounts from a cPanel server's files: a home with etc and mail, its users file, or a
-// cpmove archive. Archives may be hostile: a whole archive is checked before any of it is written, and
-// nothing is written outside the home.
+// Package cpmove reads accounts from the files of a cPanel server: from a home with the directories etc and
+// mail, from a users file, or from a cpmove archive. Archives may be hostile: the whole archive is checked
+// before a file is written, and nothing is written outside the home.
 package cpmove
 
 import (
@@ -13,21 +13,23 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 )
 
-// Account is an account to import.
+// Account is an account that can be imported, as the cPanel server describes it.
 type Account struct {
 	Name      string
-	Domains   []string // The main domain first.
+	Domains   []string // The main domain is the first.
 	Data      map[string]string
 	Suspended bool
 }
 
-// ParseUsers reads a users file, /var/cpanel/users/NAME.
+// ParseUsers reads the users file of the account called name. On a cPanel server this file is
+// /var/cpanel/users/NAME.
 func ParseUsers(name string, r io.Reader) (Account, error) {
 	f, err := account.ParseUsers(r)
 	return Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}, err
 }
 
-// AddFound adds domains that have mailboxes but are not in the users file.
+// AddFound adds the given domains to the account, except those that it already contains. The caller found
+// these domains as directories with mailboxes; the users file may not list them.
 func (a *Account) AddFound(domains []string) {
 	for _, d := range domains {
 		if !slices.Contains(a.Domains, d) {
@@ -36,14 +38,14 @@ func (a *Account) AddFound(domains []string) {
 	}
 }
 
-// isDomain reports whether a directory in etc belongs to a domain. cPanel has other directories there, too.
-// Its name must be the canonical spelling of the domain.
+// isDomain reports whether the directory called name, in the home's etc, belongs to a domain. cPanel creates
+// other directories in etc, too. A name that is not the canonical spelling of its domain is rejected.
 func isDomain(name string) bool {
 	domain, err := account.ParseDomain(name)
 	return err == nil && domain == name
 }
 
-// DomainsOfHome returns the domains that have a directory in a home's etc.
+// DomainsOfHome returns the domains for which the etc of the given home contains a directory.
 func DomainsOfHome(home string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {

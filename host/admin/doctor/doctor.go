@@ -1,5 +1,5 @@
-// Package doctor does the work of liveapi doctor: it checks an installation, and prints for each part whether
-// it is well, and if not, how to repair it. It changes nothing.
+// Package doctor implements the command liveapi doctor: it checks an installation, and prints for each part
+// whether the part works, and if not, how to repair it. It repairs nothing.
 package doctor
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// diagnosis collects the findings.
+// diagnosis prints the findings of one run and counts the problems.
 type diagnosis struct {
 	out      io.Writer
 	problems int
@@ -48,12 +48,12 @@ func (d *diagnosis) add(kind plugins.Kind, text string) {
 	Print(d.out, kind, text)
 }
 
-// Print prints a finding; further lines of its text are indented.
+// Print prints a finding to out. If text has several lines, the second and all further lines are indented.
 func Print(out io.Writer, kind plugins.Kind, text string) {
 	_, _ = fmt.Fprintf(out, "%-5s  %s\n", kind, strings.ReplaceAll(text, "\n", "\n       "))
 }
 
-// Examine checks everything, prints the findings, and returns the number of problems.
+// Examine checks the whole installation, prints each finding to out, and returns the number of problems.
 func Examine(ctx context.Context, c *config.Config, out io.Writer) (problems int) {
 	d := &diagnosis{out: out}
 	d.examine(ctx, c)
@@ -95,7 +95,7 @@ func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
 	d.running(ctx, c)
 }
 
-// kernel tries the system calls without which the store does not work.
+// kernel checks that the kernel supports the system calls that the store requires.
 func (d *diagnosis) kernel() {
 	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
 	if err != nil {
@@ -106,7 +106,7 @@ func (d *diagnosis) kernel() {
 	d.well("the kernel has all needed system calls")
 }
 
-// server checks the requirements of server mode, except accounts and plugins.
+// server checks the requirements of server mode. Accounts and plugins are checked elsewhere.
 func (d *diagnosis) server(c *config.Config) {
 	if os.Geteuid() != 0 {
 		d.bad("server mode needs root: run this as root, too")
@@ -135,7 +135,7 @@ func (d *diagnosis) server(c *config.Config) {
 	more, _ := c.ReadPlugins(nil)
 	programs := []string{c.ScriptWorker}
 	for _, p := range append(c.Plugins, more...) {
-		if len(p.Args) == 0 { // Else it is an interpreter, which everybody uses.
+		if len(p.Args) == 0 { // With arguments, the path is probably a shared interpreter.
 			programs = append(programs, p.Path)
 		}
 	}
@@ -179,7 +179,8 @@ func (d *diagnosis) audit(c *config.Config) {
 	d.well("the audit log has %d records, whole", chain.Records)
 }
 
-// running looks whether a host runs, and how it is where it shows that.
+// running checks whether a host is running. If the configuration names a control socket, running also reports
+// the host's state and workers that stop repeatedly.
 func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 	if c.Control == "" {
 		conn, err := net.DialTimeout("unix", c.Socket, 2*time.Second)

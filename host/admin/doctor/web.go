@@ -18,7 +18,8 @@ import (
 	"github.com/liveapid/liveapid/host/identity/token"
 )
 
-// web checks the HTTPS API: its state, and that it answers.
+// web checks the HTTPS API: its state directory, its passwords, its certificate, and whether the services
+// answer.
 func (d *diagnosis) web(c *config.Config) {
 	if !d.webState(c.Web) {
 		return
@@ -33,7 +34,8 @@ func (d *diagnosis) web(c *config.Config) {
 	}
 }
 
-// webState checks the state directory and the tokens in it. It returns false if there is nothing to check.
+// webState checks the state directory of the HTTPS API and the tokens in the directory. It returns false if
+// the directory does not exist yet, because then there is nothing else to check.
 func (d *diagnosis) webState(c config.Web) bool {
 	info, err := os.Stat(c.State)
 	switch {
@@ -64,7 +66,7 @@ func (d *diagnosis) webPasswords(c config.Web) {
 	}
 }
 
-// renewBefore is how long before its end a certificate is reported.
+// renewBefore is the remaining validity below which an expiring certificate is reported as a problem.
 const renewBefore = 14 * 24 * time.Hour
 
 func (d *diagnosis) webCertificate(c config.Web) {
@@ -79,7 +81,8 @@ func (d *diagnosis) webCertificate(c config.Web) {
 	}
 }
 
-// ownCertificate returns the certificate that the host shows, or nil if it can't be read.
+// ownCertificate returns the certificate that the host presents to its clients, in DER form, or nil if the
+// certificate can't be read.
 func ownCertificate(c config.Web) []byte {
 	path := c.Certificate
 	if path == "" {
@@ -96,10 +99,11 @@ func ownCertificate(c config.Web) []byte {
 	return block.Bytes
 }
 
-// webAnswers connects to a service and compares its certificate with the host's own.
+// webAnswers connects to the service called name and compares the certificate that the service presents with
+// own, the host's certificate. A different certificate means that another program or a proxy answers.
 func (d *diagnosis) webAnswers(name, address string, own []byte) {
 	host, port, _ := net.SplitHostPort(address)
-	switch host { // All addresses: loopback is one of them.
+	switch host { // The service listens on all addresses: use loopback.
 	case "", "0.0.0.0":
 		host = "127.0.0.1"
 	case "::":

@@ -1,5 +1,5 @@
-// Package plugins does the work of liveapi module: it registers plugins by their checksum, removes their
-// registration, and checks that each of them can be served.
+// Package plugins implements the command liveapi module: it registers plugins by their checksum, removes
+// registrations, and checks whether each registered plugin can be served.
 package plugins
 
 import (
@@ -24,10 +24,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Describe starts each plugin of a configuration and returns the modules that it serves. Errors that it
-// meets on the way are logged to log.
+// Describe starts each plugin of the configuration c once and returns the modules of each plugin, or the
+// error of a plugin that fails. Other errors are logged to log.
 func Describe(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Modules, error) {
-	own := *c // Without the parts of a running host.
+	own := *c // Leaves out what only a running host may open.
 	own.RunDir, own.Audit, own.Control, own.Metrics = "", "", "", ""
 	rt, err := daemon.New(&own, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
@@ -43,7 +43,8 @@ func Describe(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Mo
 	return rt.Describe(ctx, a), nil
 }
 
-// Names returns the names of modules in one text, and the number of their functions.
+// Names returns the names of the given modules, separated by spaces, and the total number of the modules'
+// functions.
 func Names(modules []protocol.Module) (names string, functions int) {
 	var all []string
 	for _, m := range modules {
@@ -53,23 +54,24 @@ func Names(modules []protocol.Module) (names string, functions int) {
 	return strings.Join(all, " "), functions
 }
 
-// Finding is one line of a check.
+// Finding is the result of one check: one line of output.
 type Finding struct {
 	Kind Kind
 	Text string
 }
 
-// Kind tells good findings from bad ones, by the word that people read.
+// Kind is the severity of a finding. Its value is the word that is printed.
 type Kind string
 
-// The kinds of findings.
+// The severities of findings.
 const (
 	Good    Kind = "well"
 	Note    Kind = "note"
 	Problem Kind = "wrong"
 )
 
-// Check starts each plugin and returns whether it can be served, a finding each.
+// Check starts each plugin of the configuration c and returns a finding for each plugin: the modules that it
+// serves, or why it can't be served. Modules that two plugins serve are reported, too.
 func Check(ctx context.Context, c *config.Config) (findings []Finding) {
 	add := func(kind Kind, format string, args ...any) {
 		findings = append(findings, Finding{kind, fmt.Sprintf(format, args...)})
@@ -102,7 +104,7 @@ func Check(ctx context.Context, c *config.Config) (findings []Finding) {
 	return findings
 }
 
-// manifest is a plugin's file in plugin_dir, as it is written.
+// manifest is the contents of a plugin's file in plugin_dir, in the form in which Add writes the file.
 type manifest struct {
 	Modules []string `toml:"modules"`
 	Path    string   `toml:"path"`
@@ -110,14 +112,14 @@ type manifest struct {
 	SHA256  string   `toml:"sha256"`
 }
 
-// Added is a plugin that was registered.
+// Added describes a plugin that Add has registered.
 type Added struct {
 	Name, File string
 	Modules    []string
 }
 
-// Add starts a program once, to learn which modules it serves, and registers it with its checksum. An empty
-// name means the program's own.
+// Add starts program once, to find out which modules it serves, and registers the program as a plugin with
+// its checksum. If name is "", the plugin is named after the program's file.
 func Add(ctx context.Context, c *config.Config, name, program string, args []string) (Added, error) {
 	var out Added
 	if c.PluginDir == "" {
@@ -158,7 +160,8 @@ func Add(ctx context.Context, c *config.Config, name, program string, args []str
 	return out, err
 }
 
-// modulesOf starts one plugin alone and returns the names of its modules.
+// modulesOf starts the plugin p, and no other plugin of the configuration, and returns the names of its
+// modules.
 func modulesOf(ctx context.Context, c *config.Config, p config.Plugin) (names []string, err error) {
 	alone := *c
 	alone.Plugins, alone.PluginDir, alone.Modules = []config.Plugin{p}, "", ""
@@ -188,7 +191,7 @@ func sumOf(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Remove removes a plugin's registration. Its program stays.
+// Remove removes the registration of the plugin called name. The plugin's program file stays.
 func Remove(c *config.Config, name string) error {
 	err := os.ErrNotExist
 	if c.PluginDir != "" && config.IsPluginName(name) {

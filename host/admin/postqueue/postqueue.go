@@ -1,6 +1,7 @@
-// Package postqueue counts, deletes and releases the messages that Postfix holds from a sender. It uses Postfix's
-// postqueue and postsuper, which need root. Only users on a list may ask; they must have checked that the sender
-// belongs to the account. The package does not depend on accounts or stores.
+// Package postqueue counts, deletes and releases the messages of a sender that are in Postfix's hold queue.
+// It runs Postfix's commands postqueue and postsuper, which require root. Only permitted users may send
+// requests; they must have checked that the sender belongs to the account for which they ask. The package
+// does not depend on accounts or stores.
 package postqueue
 
 import (
@@ -19,26 +20,28 @@ import (
 	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
-// Request is a question, a line of JSON.
+// Request is a request to the agent. On the connection a request is one line of JSON.
 type Request struct {
-	Do     string `json:"do"`     // count, delete or release.
-	Sender string `json:"sender"` // An address.
+	Do     string `json:"do"`     // The operation: count, delete or release.
+	Sender string `json:"sender"` // The email address of the sender.
 }
 
-// Answer is the answer to a Request, a line of JSON.
+// Answer is the agent's answer to a Request. On the connection an answer is one line of JSON.
 type Answer struct {
-	N     int    `json:"n"` // Messages.
+	N     int    `json:"n"` // Number of messages.
 	Error string `json:"error,omitempty"`
 }
 
-// Agent answers requests.
+// Agent runs as root and answers the requests of permitted users, one request per connection. It runs the
+// requests one after the other. Peer reports whether a user may send requests. Set the exported fields before
+// Serve.
 type Agent struct {
-	Config string // Postfix's configuration directory; "" means its default.
+	Config string // Postfix's configuration directory; "" is the default.
 	Peer   func(uid int) bool
 	Log    *slog.Logger
 
 	once  sync.Once
-	queue chan struct{} // Serializes the requests, because each reads the whole queue.
+	queue chan struct{} // A lock: each request reads the whole queue.
 }
 
 func (a *Agent) turn() chan struct{} {
@@ -50,17 +53,17 @@ const (
 	maxLine   = 1024
 	idle      = 10 * time.Second
 	maxAtOnce = 16
-	// perRun limits the time of a request. It is shorter than the client's timeout, so that a request that
-	// the client reports as failed does not succeed later.
+	// perRun is the maximum time of a request. It is shorter than the client's timeout: otherwise a request
+	// could succeed after the client has reported it as failed.
 	perRun = 40 * time.Second
 )
 
-// Serve answers requests on l until ctx ends.
+// Serve accepts connections on l and answers their requests until ctx ends.
 func (a *Agent) Serve(ctx context.Context, l *net.UnixListener) error {
 	return unixsock.Server{Allowed: a.Peer, Most: maxAtOnce, Log: a.Log, Handle: a.serve}.Serve(ctx, l)
 }
 
-// serve answers the request of a connection.
+// serve reads the only request of the connection conn and writes the answer.
 func (a *Agent) serve(ctx context.Context, conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(idle))
 	line, err := bufio.NewReaderSize(conn, maxLine).ReadSlice('\n')
@@ -92,7 +95,7 @@ func (a *Agent) answer(ctx context.Context, line []byte) Answer {
 	return Answer{N: n}
 }
 
-// do runs a request on the held messages of its sender.
+// do runs the request r on all held messages of r.Sender and returns the number of messages.
 func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 	select {
 	case a.turn() <- struct{}{}:
@@ -119,7 +122,7 @@ func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 	return 0, fmt.Errorf("%.20q is not one of count, delete and release", r.Do)
 }
 
-// held returns the ids of a sender's held messages.
+// held returns the queue ids of the messages from sender that are in the hold queue.
 func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	out, err := a.command(ctx, "/usr/sbin/postqueue", "-j").Output()
 	if err != nil {
@@ -142,7 +145,8 @@ func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	return ids, nil
 }
 
-// super runs postsuper, which reads the ids of messages from its standard input.
+// super runs postsuper with option, which is -d to delete or -H to release. postsuper reads the ids of the
+// messages from its standard input.
 func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	cmd := a.command(ctx, "/usr/sbin/postsuper", option, "-", "hold")
 	if option == "-H" {
@@ -155,11 +159,12 @@ func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	return nil
 }
 
-// maxFlushed is the number of messages that are sent at once. Postfix sends the rest when it next scans its
-// queue.
+// maxFlushed is the maximum number of released messages for which an immediate delivery is requested. Postfix
+// delivers the rest when it next scans its queue.
 const maxFlushed = 100
 
-// flush tells Postfix to deliver messages now. Released messages would otherwise wait with deferred ones.
+// flush tells Postfix to deliver the released messages now. Otherwise they would wait until Postfix scans its
+// queue of deferred messages.
 func (a *Agent) flush(ctx context.Context, ids []string) {
 	for _, id := range ids[:min(len(ids), maxFlushed)] {
 		if err := a.command(ctx, "/usr/sbin/postqueue", "-i", id).Run(); err != nil {
@@ -177,7 +182,7 @@ func (a *Agent) command(ctx context.Context, program string, args ...string) *ex
 	return cmd
 }
 
-// isID reports whether a word is a queue id, and not an option or a path.
+// isID reports whether s is a queue id. Anything else, such as an option or a path, must not reach postsuper.
 func isID(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }

@@ -1,6 +1,6 @@
-// Command gen writes the packaged configuration and the manual page liveapid.toml(5) from the documented
-// structs of the configuration and of the Email plugin's settings. It reads their source text and imports
-// neither. Run it by go generate ./host/config.
+// Command gen generates the packaged configuration and the manual page liveapid.toml(5) from the doc comments
+// and tags of Go structs: the configuration's and that of the Email plugin's settings. It parses the source
+// text of these packages and does not import them. To run it: go generate ./host/config.
 package main
 
 import (
@@ -16,16 +16,17 @@ import (
 	"text/template"
 )
 
-// key is one key of the configuration.
+// key describes a key of the configuration: its name, its documentation and its values in the generated
+// files.
 type key struct {
 	Name, Doc string
-	Packaged  string // The value in the packaged configuration; "" leaves the key out.
+	Packaged  string // Value in the packaged configuration; "" omits the key.
 	Example   string
 }
 
-// section is a table of the configuration.
+// section is a table of the configuration with its keys.
 type section struct {
-	Title string // Its header, such as [web]; "" for the top level.
+	Title string // The table's header, such as [web]; "" for the top level.
 	Keys  []key
 }
 
@@ -35,7 +36,7 @@ var tomlText string
 //go:embed liveapid.toml.5.tmpl
 var manText string
 
-// outputs are the files that gen writes, below the module's directory, with their templates.
+// outputs maps the path of each generated file, relative to the module's root directory, to its template.
 var outputs = map[string]string{
 	"packaging/liveapid.toml":       tomlText,
 	"packaging/man/liveapid.toml.5": manText,
@@ -55,7 +56,7 @@ func main() {
 	}
 }
 
-// generate returns the texts of the outputs for the module at root.
+// generate returns the text of each output, by path. root is the root directory of the module.
 func generate(root string) (map[string]string, error) {
 	sections, err := read(root)
 	if err != nil {
@@ -76,7 +77,7 @@ func generate(root string) (map[string]string, error) {
 	return texts, nil
 }
 
-// read returns the sections by name of their struct.
+// read parses the source files below root and returns the sections, keyed by the name of their Go struct.
 func read(root string) (map[string]section, error) {
 	sections := make(map[string]section)
 	for _, s := range []struct{ file, structName, tag, title string }{
@@ -95,10 +96,11 @@ func read(root string) (map[string]section, error) {
 	return sections, nil
 }
 
-// tables are the keys with a section of their own.
+// tables contains the keys that have a section of their own. fields skips these keys.
 var tables = map[string]bool{"plugin": true, "web": true, "limits": true, "settings": true}
 
-// fields returns the keys of a struct.
+// fields parses the file at path and returns the keys of the struct called structName. tag is the struct tag
+// that contains a key's name. Each key needs a doc comment, and an example or a packaged value.
 func fields(path, structName, tag string) (keys []key, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 	if err != nil {

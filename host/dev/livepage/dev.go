@@ -29,16 +29,17 @@ import (
 var web embed.FS
 
 const (
-	devPrefix = "/.liveapi/" // The server's own paths begin with this.
-	keptRuns  = 100          // Runs of pages that are kept for the list.
-	maxFiles  = 10_000       // Files that are watched for changes.
+	devPrefix = "/.liveapi/" // The prefix of the server's own paths.
+	keptRuns  = 100          // Maximum number of page runs in the list of runs.
+	maxFiles  = 10_000       // Maximum number of files that are watched for changes.
 	pollTime  = 300 * time.Millisecond
 	maxHTML   = 16 << 20
-	// injected is added to every HTML page. It reloads the page when a file changes.
+	// injected is a script element that is added to every HTML page. The script reloads the page when a file
+	// changes.
 	injected = `<script src="` + devPrefix + `reload.js" defer></script>`
 )
 
-// PageRun is a page that ran, with the calls that it made.
+// PageRun is one run of a page, with the calls that the page made.
 type PageRun struct {
 	ID     int           `json:"id"`
 	Time   time.Time     `json:"time"`
@@ -49,21 +50,22 @@ type PageRun struct {
 	Calls  []Call        `json:"calls"`
 }
 
-// Dev serves a directory of plugin pages to their author, on this machine only: it runs pages, expands tags
-// in HTML, and serves other files as they are.
+// Dev is an HTTP server for the author of plugin pages, on the author's own machine only. It serves a
+// directory: it runs pages, expands the tags in HTML files, and serves other files as they are.
 type Dev struct {
 	runner *Runner
 	dir    string
-	root   *os.Root // All files are opened through it, so that links can't lead out of the directory.
+	root   *os.Root // Opens all files, so that links can't lead outside dir.
 	mux    *http.ServeMux
-	token  string // Keeps other users of this machine away.
+	token  string // Required of clients: keeps other local users out.
 
 	mu   sync.Mutex
 	next int
-	runs []PageRun // The newest last.
+	runs []PageRun // The newest run is the last.
 }
 
-// NewDev serves dir. runner runs its pages.
+// NewDev returns a Dev that serves the directory dir and runs its pages with runner. The caller must call
+// Close.
 func NewDev(runner *Runner, dir string) (*Dev, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -81,17 +83,18 @@ func NewDev(runner *Runner, dir string) (*Dev, error) {
 	return d, nil
 }
 
-// Token returns the token that the first address must carry as ?token=.
+// Token returns the token. The first address that the author opens must contain it as the query parameter
+// token; a cookie carries it after that.
 func (d *Dev) Token() string { return d.token }
 
-// Close closes the directory.
+// Close closes the directory that is served.
 func (d *Dev) Close() error { return d.root.Close() }
 
-// tokenCookie is the cookie that carries the token after the first page.
+// tokenCookie is the name of the cookie that carries the token after the first request.
 const tokenCookie = "liveapi_dev"
 
-// admit reports whether a request carries the token. If the token is in the address, admit redirects to the
-// address without it and sets the cookie.
+// admit reports whether req carries the token in its cookie, and answers req if not. If the token is in the
+// address, admit sets the cookie and redirects to the address without the token; otherwise it rejects req.
 func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
 	same := func(token string) bool { return subtle.ConstantTimeCompare([]byte(token), []byte(d.token)) == 1 }
 	if c, err := req.Cookie(tokenCookie); err == nil && same(c.Value) {
@@ -111,8 +114,9 @@ func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
 	return false
 }
 
-// Handler returns the HTTP handler. It answers only requests to this machine's own names, with the token, and
-// not from another site: neither a web page elsewhere nor another user of this machine may run a plugin here.
+// Handler returns the HTTP handler. The handler answers a request only if the host name is localhost or a
+// loopback address, the request carries the token, and no other site has caused the request. Otherwise a web
+// page on another site or another user of the machine could run a plugin with the author's rights.
 func (d *Dev) Handler() http.Handler {
 	guarded := http.NewCrossOriginProtection().Handler(d.mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -140,7 +144,8 @@ func (d *Dev) Handler() http.Handler {
 	})
 }
 
-// serveFile serves a path: a page, an HTML file, any other file, or a directory.
+// serveFile serves the file or directory at the request's path. It runs pages, expands the tags in HTML
+// files, and rejects hidden files.
 func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	name := strings.TrimPrefix(path.Clean("/"+req.URL.Path), "/")
 	if name == "" {
@@ -153,13 +158,13 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	st, err := d.root.Stat(filepath.FromSlash(name))
 	if err == nil && st.IsDir() {
 		if !strings.HasSuffix(req.URL.Path, "/") {
-			http.Redirect(w, req, "/"+name+"/", http.StatusSeeOther) // Relative links need the slash.
+			http.Redirect(w, req, "/"+name+"/", http.StatusSeeOther) // Relative links on the page need the final slash.
 			return
 		}
 		if index := d.index(name); index != "" {
 			name, err = path.Join(name, index), nil
 		} else {
-			http.FileServerFS(d.root.FS()).ServeHTTP(w, req) // It lists the directory.
+			http.FileServerFS(d.root.FS()).ServeHTTP(w, req) // Lists the files of the directory.
 			return
 		}
 	}
@@ -177,7 +182,7 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// index returns the index file of a directory, or "".
+// index returns the name of the index file in dir, or "" if there is no index file.
 func (d *Dev) index(dir string) string {
 	for _, name := range []string{"index.live.php", "index.livephp", "index.live.pl", "index.livepl", "index.html"} {
 		if _, err := d.root.Stat(filepath.FromSlash(path.Join(dir, name))); err == nil {
@@ -187,7 +192,7 @@ func (d *Dev) index(dir string) string {
 	return ""
 }
 
-// servePage runs a page and records its calls.
+// servePage runs the page called name, records its calls and sends its answer.
 func (d *Dev) servePage(w http.ResponseWriter, req *http.Request, name string) {
 	d.record(w, req, func(answer *buffer, watch func(Call)) {
 		if err := d.runner.Run(answer, req, filepath.Join(d.dir, filepath.FromSlash(name)), watch); err != nil {
@@ -196,7 +201,7 @@ func (d *Dev) servePage(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// serveHTML serves an HTML file with its tags expanded.
+// serveHTML sends the HTML file called name with its tags expanded.
 func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	text, err := fs.ReadFile(d.root.FS(), name)
 	if err != nil || len(text) > maxHTML {
@@ -214,7 +219,8 @@ func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// record runs a page into a buffer, records the run, and sends the page.
+// record calls run, which writes an answer into the buffer and reports calls, adds the run and its calls to
+// the list of runs, and then sends the answer.
 func (d *Dev) record(w http.ResponseWriter, req *http.Request, run func(*buffer, func(Call))) {
 	start := time.Now()
 	var mu sync.Mutex
@@ -248,10 +254,11 @@ func (d *Dev) serveCalls(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Unlock()
 	slices.Reverse(runs)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(runs) // The client may be gone.
+	_ = json.NewEncoder(w).Encode(runs) // An error means that the client has disconnected.
 }
 
-// serveChanges notifies a page by a server-sent event when a file of the directory changes.
+// serveChanges sends a server-sent event to the page whenever a file in the directory has changed, until the
+// client disconnects. It compares snapshots at intervals of pollTime.
 func (d *Dev) serveChanges(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w)
@@ -278,14 +285,15 @@ func (d *Dev) serveChanges(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// snapshot returns a digest of the directory's files: their names, sizes and times.
+// snapshot returns a text that changes when a file in the directory changes. It contains the number of files
+// and directories, their total size and the newest modification time.
 func (d *Dev) snapshot() string {
 	var newest time.Time
 	var size int64
 	n := 0
 	_ = fs.WalkDir(d.root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // A file that vanished meanwhile is a change that the next snapshot shows.
+			return nil // A file that disappears now changes the next snapshot.
 		}
 		if n++; n > maxFiles {
 			return fs.SkipAll
@@ -301,7 +309,7 @@ func (d *Dev) snapshot() string {
 	return fmt.Sprint(n, size, newest.UnixNano())
 }
 
-// Serve serves until ctx ends.
+// Serve serves HTTP requests on l until ctx ends. Running pages may then finish for at most drainTime.
 func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler: d.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -312,7 +320,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 		defer close(ended)
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		if server.Shutdown(drain) != nil { // Running pages get a moment to end.
+		if server.Shutdown(drain) != nil { // Waits for running pages, up to drainTime.
 			_ = server.Close()
 		}
 	})
@@ -324,7 +332,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// buffer holds the answer of a page.
+// buffer is a ResponseWriter that stores the answer of a page in memory.
 type buffer struct {
 	header http.Header
 	status int
@@ -334,7 +342,8 @@ type buffer struct {
 func (b *buffer) Header() http.Header    { return b.header }
 func (b *buffer) WriteHeader(status int) { b.status = status }
 
-// Write fails beyond the limit. The page's program is then killed.
+// Write returns an error if the answer would exceed maxHTML bytes. The CGI handler then kills the page's
+// program.
 func (b *buffer) Write(p []byte) (int, error) {
 	if b.body.Len()+len(p) > maxHTML {
 		return 0, fmt.Errorf("the page has more than %d bytes", maxHTML)
@@ -342,7 +351,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
-// sendTo sends the answer. An HTML page gets the script that reloads it.
+// sendTo sends the stored answer to w. It adds the script that reloads the page to an HTML page.
 func (b *buffer) sendTo(w http.ResponseWriter) {
 	body := b.body.Bytes()
 	if strings.HasPrefix(b.header.Get("Content-Type"), "text/html") {
@@ -358,5 +367,5 @@ func (b *buffer) sendTo(w http.ResponseWriter) {
 		}
 	}
 	w.WriteHeader(b.status)
-	_, _ = w.Write(body) // The client may be gone.
+	_, _ = w.Write(body) // An error means that the client has disconnected.
 }

@@ -1,6 +1,7 @@
 // Package livepage runs the pages of cPanel plugins: PHP and Perl programs that answer by CGI and call the
-// LiveAPI. Each run has a session socket of its own, and its calls can be watched. The package knows no
-// module; the host decides which calls are allowed.
+// LiveAPI. A page calls the LiveAPI on a session socket: its own, on which its calls can be watched, or the
+// socket of a running host. The package does not depend on any module; the host decides which calls are
+// allowed.
 package livepage
 
 import (
@@ -21,19 +22,20 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Kind is the way to run a page.
+// Kind is the kind of a page: the program that runs it.
 type Kind int
 
 const (
-	// None is a file that is not a page.
+	// None is the kind of a file that is not a page.
 	None Kind = iota
-	// PHP is run by php-cgi.
+	// PHP is the kind of a page that php-cgi runs.
 	PHP
-	// Perl is run by perl.
+	// Perl is the kind of a page that perl runs.
 	Perl
 )
 
-// KindOf returns the kind of a file by its name. The endings come from cPanel's documentation.
+// KindOf returns the kind of the file called name, which depends on the end of the name. The endings are
+// those in cPanel's documentation.
 func KindOf(name string) Kind {
 	switch {
 	case strings.HasSuffix(name, ".live.php"), strings.HasSuffix(name, ".livephp"):
@@ -44,22 +46,24 @@ func KindOf(name string) Kind {
 	return None
 }
 
-// Runner runs pages for an account.
+// Runner runs pages for an account. Its methods may be called concurrently.
 type Runner struct {
 	Doer session.Doer
-	// Socket is the socket of a running host, to which Doer's calls go. If the calls of a page are not
-	// watched, the page connects to it directly. If Socket is "", every page gets a socket of its own.
+	// Socket is the path of the socket of a running host, to which Doer also sends its calls. A page connects
+	// to Socket directly if its calls are not watched. If the calls are watched, or Socket is "", each run of
+	// a page gets a socket of its own.
 	Socket  string
 	Account protocol.Account
-	Env     []string // NAME=value, in addition to CGI's variables and the sockets; the rest of the environment is not passed on.
+	Env     []string // NAME=value; the page gets only these and CGI's variables.
 	Stderr  io.Writer
 	Log     *slog.Logger
 }
 
-// drainTime is how long a page's session may finish its call after the page has ended.
+// drainTime is the maximum time that a call of a page may take after the page's program has ended.
 const drainTime = 5 * time.Second
 
-// Run runs the page in file and writes its answer. watch is called for each call of the page; it may be nil.
+// Run runs the page in file for the request req and writes the page's answer to w. If watch is not nil, Run
+// calls watch after each call of the page to the LiveAPI.
 func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watch func(Call)) error {
 	handler, err := r.handler(file)
 	if err != nil {
@@ -93,7 +97,8 @@ func (r *Runner) handler(file string) (*cgi.Handler, error) {
 	}
 	h := &cgi.Handler{
 		Path: program, Dir: filepath.Dir(file), Stderr: r.Stderr, Logger: slog.NewLogLogger(r.Log.Handler(), slog.LevelWarn),
-		// php-cgi reads the script's path from SCRIPT_FILENAME, and only if REDIRECT_STATUS is set.
+		// php-cgi reads the path of the script from SCRIPT_FILENAME. It refuses to run unless REDIRECT_STATUS
+		// is set.
 		Env: append([]string{
 			"SCRIPT_FILENAME=" + file, "REDIRECT_STATUS=200", "REMOTE_USER=" + r.Account.Name, "USER=" + r.Account.Name,
 			"HOME=" + r.Account.Home, "DOCUMENT_ROOT=" + filepath.Dir(file),
@@ -105,9 +110,10 @@ func (r *Runner) handler(file string) (*cgi.Handler, error) {
 	return h, nil
 }
 
-// listen opens a private session socket.
+// listen opens a session socket for one run of a page. Only the running user can connect to the socket. The
+// caller must call stop when the page has ended.
 func (r *Runner) listen(ctx context.Context, watch func(Call)) (socket string, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "liveapi-page-") // Mode 0700.
+	dir, err := os.MkdirTemp("", "liveapi-page-") // The new directory has mode 0700.
 	if err != nil {
 		return "", nil, fmt.Errorf("page: %w", err)
 	}
@@ -130,7 +136,7 @@ func (r *Runner) listen(ctx context.Context, watch func(Call)) (socket string, s
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(context.WithoutCancel(ctx), l) // It ends with its listener.
+		_ = server.Serve(context.WithoutCancel(ctx), l) // Serve returns when stop closes l.
 	}()
 	return socket, func() {
 		_ = l.Close()

@@ -12,17 +12,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Call is a call as a page's author sees it, with masked passwords.
+// Call describes a call to the LiveAPI for the author of the page. Passwords are masked.
 type Call struct {
 	API    string        `json:"api"`
 	Name   string        `json:"name"` // Module::function.
 	Args   []string      `json:"args"` // name=value.
 	OK     bool          `json:"ok"`
-	Result string        `json:"result"` // A failure's message, or the kind of the data.
+	Result string        `json:"result"` // The error message, or a summary of the data.
 	Took   time.Duration `json:"took_ns"`
 }
 
-// watched reports each call.
+// watched is a Doer that calls watch after each call.
 type watched struct {
 	session.Doer
 	watch func(Call)
@@ -32,7 +32,8 @@ func (w watched) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 	return w.seen(call, func() *protocol.Result { return w.Doer.Do(ctx, caller, call) })
 }
 
-// DoTag implements tagpage.TagDoer. If the Doer runs no tags, it gets the tag's call.
+// DoTag implements tagpage.TagDoer. If the wrapped Doer is not a TagDoer, its Do runs call, the call into
+// which the tag was parsed.
 func (w watched) DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	return w.seen(call, func() *protocol.Result { return tagpage.Do(ctx, w.Doer, caller, text, call) })
 }
@@ -51,12 +52,12 @@ func (w watched) seen(call protocol.Call, do func() *protocol.Result) *protocol.
 	return result
 }
 
-// maxShown limits the length of an argument that is shown, in bytes.
+// maxShown is the maximum length of a displayed argument, in bytes.
 const maxShown = 200
 
-// showArgs returns arguments for display. Arguments with secret-looking names are masked.
-// Positional arguments have no name, and functions of API 1 take passwords by position, so only their number
-// is shown.
+// showArgs returns the arguments of a call for display. The values of arguments with names such as "password"
+// are masked. For positional arguments only the number is returned: they have no names, and functions of API
+// 1 take passwords by position.
 func showArgs(args protocol.Args) []string {
 	var out []string
 	for _, name := range args.Names() {
@@ -68,7 +69,8 @@ func showArgs(args protocol.Args) []string {
 	return out
 }
 
-// showValue returns a value for display, masked if it is or may hold a secret.
+// showValue returns the value of the argument called name for display. The value is masked if it is, or could
+// be, a secret.
 func showValue(name string, value any) string {
 	switch v := value.(type) {
 	case map[string]any:
@@ -83,7 +85,7 @@ func showValue(name string, value any) string {
 	return protocol.Clip(text, maxShown)
 }
 
-// secret reports whether the name of an argument says that its value is secret.
+// secret reports whether name, the name of an argument, indicates that the argument's value is secret.
 func secret(name string) bool {
 	name = strings.ToLower(name)
 	return slices.Contains([]string{"key", "pin", "otp", "code"}, name) ||

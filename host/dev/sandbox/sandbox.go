@@ -1,5 +1,5 @@
-// Package sandbox writes a self-contained configuration, with an account and a mailbox, in which newcomers try
-// liveapid and tests run it. It starts nothing.
+// Package sandbox writes a sandbox: a directory with a self-contained configuration, an account and a
+// mailbox. Newcomers try liveapid in a sandbox, and tests run in sandboxes. The package starts no program.
 package sandbox
 
 import (
@@ -19,7 +19,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The sandbox's account and its one mailbox. The password is documented and protects nothing.
+// The account of a sandbox and the account's only mailbox. The password is in the documentation, so it
+// protects nothing.
 const (
 	Account  = "demo"
 	Domain   = "example.com"
@@ -36,10 +37,10 @@ var (
 	accountFile string
 )
 
-// ConfigPath returns the path of a sandbox's configuration.
+// ConfigPath returns the path of the configuration file of the sandbox in dir.
 func ConfigPath(dir string) string { return filepath.Join(dir, "liveapid.toml") }
 
-// configText returns a configuration for the directory dir.
+// configText fills the template text for a sandbox in dir. helper is the system user of the plugins' helpers.
 func configText(text, dir, helper string) (string, error) {
 	t, err := template.New("").Parse(text)
 	if err != nil {
@@ -50,7 +51,7 @@ func configText(text, dir, helper string) (string, error) {
 	return b.String(), err
 }
 
-// checkEmpty returns an error if dir exists and is not empty.
+// checkEmpty returns an error unless dir is empty or does not exist.
 func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !os.IsNotExist(err) {
@@ -62,8 +63,8 @@ func checkEmpty(dir string) error {
 	return nil
 }
 
-// WriteServer writes a sandbox in server mode, without accounts. helper is the system user of the plugins'
-// helpers.
+// WriteServer writes a sandbox in server mode into dir, without accounts. helper is the name of the system
+// user of the plugins' helpers. dir must be empty or not exist.
 func WriteServer(dir, helper string) error {
 	if err := checkEmpty(dir); err != nil {
 		return err
@@ -82,8 +83,9 @@ func WriteServer(dir, helper string) error {
 	return os.WriteFile(ConfigPath(dir), []byte(text), 0o644)
 }
 
-// Write writes a sandbox in personal mode. hash is the hash of Password. It returns a new password
-// with which the account signs in over HTTPS. It never changes existing files.
+// Write writes a sandbox in personal mode into dir, which must be empty or not exist. hash is the hash of
+// Password, the mailbox's password. Write returns signIn, a new random password with which the account signs
+// in over HTTPS.
 func Write(dir, hash string) (signIn string, _ error) {
 	if err := checkEmpty(dir); err != nil {
 		return "", err
@@ -98,7 +100,8 @@ func Write(dir, hash string) (signIn string, _ error) {
 		mail = filepath.Join(home, "mail", Domain, Mailbox)
 		day  = strconv.FormatInt(time.Now().Unix()/86400, 10)
 	)
-	// Dovecot reads the sandbox as another user, so a strict umask must not close it.
+	// Dovecot reads the sandbox as another user. The umask of the running user, if it is strict, would
+	// prevent that.
 	old := unix.Umask(0o022)
 	defer unix.Umask(old)
 	for _, sub := range []string{
@@ -131,7 +134,7 @@ func Write(dir, hash string) (signIn string, _ error) {
 	if err := os.Symlink(filepath.Join("..", "home", Account, "etc", Domain), filepath.Join(dir, "vmail", Domain)); err != nil {
 		return "", err
 	}
-	// A documented password would not do here: any user of the machine can connect over TCP.
+	// The documented password would be dangerous for HTTPS: any user of the machine can connect over TCP.
 	signIn = strings.ToLower(rand.Text()[:16])
 	_, err = passwdfile.Set(filepath.Join(dir, "web", "passwords"), Account, protocol.NewSecret(signIn))
 	return signIn, err

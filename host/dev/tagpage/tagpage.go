@@ -1,6 +1,6 @@
 // Package tagpage expands the deprecated cPanel tags in a page for an account, as cPanel's theme engine did.
-// It escapes everything that it inserts as HTML. It reads no file; protocol/wire parses the tags, and the
-// host runs their calls.
+// Values are HTML-escaped before they are inserted. The package reads no file: protocol/wire parses the tags,
+// and the host runs the calls in them.
 package tagpage
 
 import (
@@ -14,17 +14,19 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Doer runs calls. host.Host implements it.
+// Doer runs calls. host.Host is a Doer.
 type Doer interface {
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 }
 
-// TagDoer is a Doer that runs a tag from its text and expands the variables in it.
+// TagDoer is implemented by a Doer that runs the original text of a tag and expands the variables in the text
+// itself.
 type TagDoer interface {
 	DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result
 }
 
-// Do runs a tag with doer. call is the call into which text was parsed.
+// Do runs a tag with doer. text is the tag's original text; call is the call into which text was parsed. If
+// doer is a TagDoer, Do passes it both, and otherwise only call.
 func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	if tags, ok := doer.(TagDoer); ok {
 		return tags.DoTag(ctx, caller, text, call)
@@ -32,54 +34,55 @@ func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, cal
 	return doer.Do(ctx, caller, call)
 }
 
-// Problem is a tag that could not be expanded. The page has nothing in its place.
+// Problem is a tag that could not be expanded. Nothing is inserted into the page for such a tag.
 type Problem struct {
-	Line int // 1-based.
+	Line int // Line in the page; the first line is 1.
 	Text string
 }
 
-// String returns the problem with its line.
+// String returns the problem and the number of its line.
 func (p Problem) String() string { return fmt.Sprintf("line %d: %s", p.Line, p.Text) }
 
-// maxBlocks limits the nesting of blocks.
+// maxBlocks is the maximum nesting depth of blocks.
 const maxBlocks = 64
 
-// Render expands page for caller. It returns the page and the problems.
+// Render expands the tags in page for caller, and runs their calls with doer. It returns the expanded page
+// and the problems of tags that could not be expanded.
 func Render(ctx context.Context, doer Doer, caller protocol.Caller, page string) (string, []Problem) {
 	r := &renderer{ctx: ctx, doer: doer, caller: caller, page: page, line: 1}
 	r.run()
 	return r.out.String(), r.problems
 }
 
-// renderer expands a page in a single pass.
+// renderer expands the tags of a page from beginning to end, in a single pass.
 type renderer struct {
 	ctx      context.Context
 	doer     Doer
 	caller   protocol.Caller
 	page     string
-	at       int // The page before this offset is in out.
-	line     int // The line of at, 1-based.
+	at       int // Offset in page; the text before it is processed.
+	line     int // Line number of the offset at; the first line is 1.
 	out      strings.Builder
-	blocks   []block // Open cpanelif and cpanelfeature blocks.
+	blocks   []block // Open cpanelif and cpanelfeature blocks, the innermost last.
 	problems []Problem
 }
 
-// block is an open conditional.
+// block is a conditional block, cpanelif or cpanelfeature, that is not closed yet.
 type block struct {
 	name  string // "if" or "feature".
 	line  int
 	show  bool
-	outer bool // The part around the block is shown.
-	other bool // <cpanelelse> was read.
+	outer bool // The surrounding block, if any, is shown.
+	other bool // The block's <cpanelelse> has been read.
 }
 
-// Tags are searched by hand, each in a limited piece of the page. Searching to the end of the page for each
-// unclosed tag would take quadratic time.
+// The renderer searches for a tag's end only in a limited part of the page. If it searched to the end of the
+// page for each tag that is not closed, a hostile page could cause quadratic time.
 const (
-	maxTag       = 16 << 10 // Bytes of a <?cp ?> tag.
-	maxAttribute = 4 << 10  // Bytes of any other tag.
-	maxHead      = 128      // Bytes within which the kind of a tag is recognized.
-	maxProblems  = 100      // Problems that are reported; further problems are dropped.
+	maxTag       = 16 << 10 // Maximum length of a <?cp ?> tag, in bytes.
+	maxAttribute = 4 << 10  // Maximum length of any other tag, in bytes.
+	maxHead      = 128      // Maximum length of a tag's beginning, in bytes.
+	maxProblems  = 100      // Maximum number of reported problems.
 )
 
 var (
@@ -120,10 +123,10 @@ func (r *renderer) run() {
 	}
 }
 
-// tag returns the length of the tag at the beginning of piece and the function that runs it, or 0 if there is
-// no tag.
+// tag returns the length of the tag at the beginning of piece, and a function that runs the tag. The length
+// is 0 if piece does not begin with a complete tag.
 func (r *renderer) tag(piece string) (n int, do func()) {
-	head := piece[:min(len(piece), maxHead)] // The cost of a pattern depends on the length of its text.
+	head := piece[:min(len(piece), maxHead)] // Matching a pattern takes time for each byte.
 	if m := elseTag.FindString(head); m != "" {
 		return len(m), r.otherwise
 	}
@@ -151,7 +154,7 @@ func (r *renderer) tag(piece string) (n int, do func()) {
 	}
 }
 
-// endOfBlockTag returns the offset of the '>' outside quotes, or 0 if there is none.
+// endOfBlockTag returns the offset after the first '>' that is outside quotes, or 0 if there is no such '>'.
 func endOfBlockTag(piece string) int {
 	quote := byte(0)
 	for i := range len(piece) {
@@ -169,8 +172,9 @@ func endOfBlockTag(piece string) int {
 	return 0
 }
 
-// endOfAttribute returns the offset after the closing quote of an attribute that '>' follows. The opening
-// quote is before from.
+// endOfAttribute returns the offset after the '>' that ends a tag with a single attribute, or 0 if there is
+// no such '>'. The '>' must follow the closing quote; spaces and a slash may be between them. The opening
+// quote is the byte before the offset from.
 func endOfAttribute(piece string, from int) int {
 	quote := piece[from-1]
 	for at := from; ; {
@@ -186,7 +190,7 @@ func endOfAttribute(piece string, from int) int {
 	}
 }
 
-// advance moves to a later offset and counts the lines.
+// advance sets the current offset to the offset to, and adds the skipped lines to the line number.
 func (r *renderer) advance(to int) {
 	r.line += strings.Count(r.page[r.at:to], "\n")
 	r.at = to
@@ -210,7 +214,8 @@ func (r *renderer) tell(p Problem) {
 	}
 }
 
-// open begins a block. The condition of a block in a hidden part is not evaluated.
+// open begins a block called name with the tag tag, and evaluates its condition. The condition of a block
+// inside a hidden part of the page is not evaluated, so its call is not run.
 func (r *renderer) open(name, tag string) {
 	if len(r.blocks) == maxBlocks {
 		r.problem("blocks are nested too deep")
@@ -245,7 +250,7 @@ func (r *renderer) close(name string) {
 	r.blocks = r.blocks[:len(r.blocks)-1]
 }
 
-// insert inserts a tag's output into the page.
+// insert runs the tag text and writes its output into the page.
 func (r *renderer) insert(text string) {
 	tag := wire.ParseTag([]byte(text))
 	if tag.Request.Err != nil {
@@ -266,7 +271,8 @@ func (r *renderer) insert(text string) {
 	}
 }
 
-// records inserts the template once for each record, or the tag's message if there is no record.
+// records writes the template of the tag once for each record in result. If the call failed or returned no
+// record, it writes the tag's message instead.
 func (r *renderer) records(tag wire.Tag, result *protocol.Result) {
 	list, _ := result.Data.([]any)
 	if record, ok := result.Data.(map[string]any); ok {

@@ -8,15 +8,17 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// fill returns a template filled with the fields of a record. Each % stands for the next return, [ and ] for
-// < and >, and a backslash keeps the following character as it is.
+// fill returns template filled with the fields of record. Each % in template is replaced by the value of the
+// next element of returns; [ and ] are replaced by < and >; the character after a backslash is copied as it is.
+// index is the position of record in its list, from 0. An element of returns has one of these forms:
 //
-//	name    the field, HTML-escaped unless its name says that it is HTML already
-//	^name   URI-encoded
-//	+name   checked, if the field is set and not 0
-//	*num    odd or even, by the record's place
-//	name::T of a list of texts: T once for each item
-//	name::T::a::b of a list of records: T once for each, its % being their fields a and b
+//	name    the field, HTML-escaped unless the name ends in _html or _htmlsafe
+//	^name   the field, URI-encoded
+//	+name   "checked" if the field is set and not 0, otherwise nothing
+//	*num    "odd" or "even": odd for the first record
+//	name::T if the field is a list of texts: the template T, once for each text
+//	name::T::a::b if the field is a list of records: the template T, once for each record, filled with its
+//		fields a and b
 func fill(template string, returns []string, record map[string]any, index int) string {
 	var b strings.Builder
 	next := 0
@@ -47,7 +49,7 @@ func field(spec string, record map[string]any, index int) string {
 	switch {
 	case strings.HasPrefix(name, "*"):
 		if index%2 == 0 {
-			return "odd" // The first record is odd.
+			return "odd" // The first record has index 0 and is odd.
 		}
 		return "even"
 	case strings.HasPrefix(name, "^"):
@@ -77,7 +79,7 @@ func field(spec string, record map[string]any, index int) string {
 	return html.EscapeString(scalar(value))
 }
 
-// scalar returns a value as text. Lists and records have no text.
+// scalar returns value as text. It returns "" for lists and records.
 func scalar(value any) string {
 	text, _ := protocol.ScalarText(value)
 	return text

@@ -1,5 +1,5 @@
-// Package control shows the state of a running host: to root's tools over HTTP on a UNIX socket that only the
-// host's own user can open, and to Prometheus on a loopback port. It changes nothing.
+// Package control reports the state of a running host over HTTP: to root's tools on a UNIX socket that only
+// the host's own user can open, and to Prometheus on a loopback port. No request changes the host's state.
 package control
 
 import (
@@ -17,10 +17,11 @@ import (
 	"time"
 )
 
-// MaxUsage limits the accounts in a status to those with the most calls.
+// MaxUsage is the maximum number of accounts in Status.Usage, which contains the accounts with the most
+// calls.
 const MaxUsage = 100
 
-// Status is the state of a host.
+// Status is the state of a running host, as it answers /status.
 type Status struct {
 	PID         int
 	Mode        string
@@ -28,52 +29,53 @@ type Status struct {
 	Started     time.Time
 	Accounts    int
 	Sessions    int
-	InFlight    int    // Calls in flight.
-	Calls       uint64 // Since the start.
-	Failures    uint64 // Failed calls since the start.
+	InFlight    int    // Number of calls in flight.
+	Calls       uint64 // Number of calls since the host started.
+	Failures    uint64 // Number of failed calls since the host started.
 	Workers     int
 	MostWorkers int
-	Cgroups     []string // The controllers that limit workers: memory, pids. Nil if there are none.
+	Cgroups     []string // Cgroup controllers that limit workers; nil means none.
 	Plugins     []Plugin
-	Usage       []Account // Accounts with the most calls first.
+	Usage       []Account // Sorted by number of calls, highest first.
 }
 
-// Plugin is the state of a plugin.
+// Plugin is the state of a plugin and its workers. Restarts counts the workers that ended without being
+// stopped by the host; it includes those that were killed because they hung, which Hangs counts.
 type Plugin struct {
 	Name, Path      string
-	Restarts, Hangs uint64 // Workers that ended by themselves, and workers that were killed because they hung.
+	Restarts, Hangs uint64 // Workers that ended unexpectedly; of these, killed as hung.
 	MemoryKills     uint64 `json:"Overweight"`
 	Workers         []Worker
 }
 
-// Worker is the state of a worker.
+// Worker is the state of a worker process.
 type Worker struct {
-	Account string // "" means the helper.
+	Account string // "" means that the process is the helper.
 	PID     int
-	Memory  int64 // Bytes.
-	Calls   int   // In flight.
+	Memory  int64 // Memory use in bytes.
+	Calls   int   // Number of calls in flight.
 	Started time.Time
-	Crashes int       // In a row.
-	RetryAt time.Time // When it may start again after crashes.
+	Crashes int       // Number of crashes in a row.
+	RetryAt time.Time // After crashes: the earliest time of the next start.
 }
 
-// Account is the activity of an account.
+// Account counts the calls of an account.
 type Account struct {
 	Name     string
 	Calls    uint64
 	Failures uint64
-	Seconds  float64 // The duration of all its calls.
-	Last     string  // The function of its last call.
+	Seconds  float64 // Total duration of the account's calls.
+	Last     string  // Function of the account's last call.
 }
 
-// Host are the answers to root's tools. Nil fields are not served.
+// Host contains the functions that answer the requests. A request is not served if its field is nil.
 type Host struct {
 	Status  func() Status
-	Owner   func(domain string) string // Returns the account to which a domain belongs, or "".
+	Owner   func(domain string) string // Returns the account that owns domain, or "".
 	Metrics http.Handler
 }
 
-// Serve answers on l until ctx ends: /status, /owners?domain=D and /metrics.
+// Serve answers the requests /status, /owners?domain=D and /metrics on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, h Host) error {
 	status, metrics := h.Status, h.Metrics
 	mux := http.NewServeMux()
@@ -110,14 +112,14 @@ func Serve(ctx context.Context, l net.Listener, h Host) error {
 	return nil
 }
 
-// Read returns the status of the host that listens on path.
+// Read asks the host that listens on the UNIX socket at path for its status.
 func Read(ctx context.Context, path string) (Status, error) {
 	var s Status
 	err := ask(ctx, path, "/status", &s)
 	return s, err
 }
 
-// ReadHost is Read with errors that tell an operator why no host answers.
+// ReadHost is like Read, but its errors tell an operator why the host does not answer.
 func ReadHost(ctx context.Context, path string) (Status, error) {
 	s, err := Read(ctx, path)
 	switch {
@@ -129,11 +131,12 @@ func ReadHost(ctx context.Context, path string) (Status, error) {
 	return s, err
 }
 
-// maxAsked is the number of domains in a request of Owners, because they are part of the request's head.
+// maxAsked is the maximum number of domains per request of Owners. The domains are part of the request's URL,
+// and the server limits the size of a request's head.
 const maxAsked = 50
 
-// Owners asks the host that listens on path to which accounts domains belong. A domain without an account is
-// not in the result.
+// Owners asks the host that listens on the UNIX socket at path which accounts own the given domains. The
+// result maps domains to accounts. It does not contain domains that no account owns.
 func Owners(ctx context.Context, path string, domains []string) (map[string]string, error) {
 	all := make(map[string]string)
 	for some := range slices.Chunk(domains, maxAsked) {
@@ -146,7 +149,8 @@ func Owners(ctx context.Context, path string, domains []string) (map[string]stri
 	return all, nil
 }
 
-// ask sends a request to the host on path and decodes its JSON answer.
+// ask sends a GET request to the host that listens on the UNIX socket at path, and decodes the JSON answer
+// into to. request is the path and query of the URL.
 func ask(ctx context.Context, path, request string, to any) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,

@@ -1,6 +1,7 @@
-// Package dovecotdict answers Dovecot's look-ups for the mailboxes of many accounts. It speaks the protocol
-// of Dovecot's dictionaries (2.3, proxied over a UNIX socket), so that Dovecot reads no file that an account
-// can write. The package knows no store; its Lookup function finds the mailboxes.
+// Package dovecotdict answers Dovecot's look-ups of mailboxes, for all accounts. It implements the server
+// side of Dovecot's dictionary protocol (Dovecot 2.3, dict proxy over a UNIX socket). With it, Dovecot does
+// not have to read files that an account can write. The package does not depend on how mailboxes are stored:
+// it calls Server.Lookup to find them.
 package dovecotdict
 
 import (
@@ -18,36 +19,37 @@ import (
 	"github.com/liveapid/liveapid/host/front/unixsock"
 )
 
-// Box is the data of a mailbox for Dovecot.
+// Box is what Dovecot needs to know about a mailbox.
 type Box struct {
 	Address  string
-	Hash     string // In the form that Dovecot reads; with "" nobody can log in.
-	UID, GID int    // The user that reads and writes its mail.
-	Home     string // The directory of its mail.
-	Quota    int64  // Bytes; 0 means no quota.
-	Incoming bool   // It receives no mail.
-	Outgoing bool   // It may not send mail.
+	Hash     string // Password hash in Dovecot's form; "" rejects all logins.
+	UID, GID int    // The user that reads and writes the mailbox's files.
+	Home     string // The mailbox's directory.
+	Quota    int64  // Quota in bytes; 0 means unlimited.
+	Incoming bool   // Incoming mail is suspended: none is delivered.
+	Outgoing bool   // Outgoing mail is suspended: sending is rejected.
 }
 
-// ErrNone is returned for an address without a mailbox.
+// ErrNone is returned by Server.Lookup if no mailbox has the address.
 var ErrNone = errors.New("dovecotdict: no such mailbox")
 
-// Server answers the look-ups.
+// Server answers Dovecot's look-ups. Set all fields before calling Serve. Lookup and Peer must be safe for
+// concurrent use.
 type Server struct {
-	// Lookup returns a mailbox, or ErrNone.
+	// Lookup returns the mailbox with the given address, or ErrNone.
 	Lookup func(ctx context.Context, address string) (Box, error)
-	// Peer reports whether a user may ask.
+	// Peer reports whether the user with the given uid may ask. Connections of other users are closed.
 	Peer func(uid int) bool
 	Log  *slog.Logger
 }
 
 const (
-	maxLine  = 4 << 10         // Bytes of a question.
-	maxConns = 64              // Dovecot processes that may be connected at once.
-	timeout  = 6 * time.Second // Slightly more than the start of a worker may take.
+	maxLine  = 4 << 10         // Maximum length of a request line, in bytes.
+	maxConns = 64              // Maximum number of connections from Dovecot at once.
+	timeout  = 6 * time.Second // For one look-up; longer than a worker may take to start.
 )
 
-// Serve answers on l until ctx ends.
+// Serve accepts connections on l and answers look-ups until ctx ends.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	return unixsock.Server{
 		Allowed: s.Peer, Most: maxConns, Log: s.Log,
@@ -55,7 +57,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	}.Serve(ctx, l)
 }
 
-// talk answers the questions of a connection in order, until the connection ends.
+// talk reads requests from in, one per line, and writes the answers to out in the same order. It returns when
+// the connection ends or a line is too long.
 func (s *Server) talk(ctx context.Context, in io.Reader, out io.Writer) {
 	lines := bufio.NewReaderSize(in, maxLine)
 	for {
@@ -73,14 +76,14 @@ func (s *Server) talk(ctx context.Context, in io.Reader, out io.Writer) {
 	}
 }
 
-// answer returns the answer to a line, or "" if the line needs no answer.
+// answer returns the answer to a request line, or "" if the line needs no answer.
 func (s *Server) answer(ctx context.Context, line string) string {
 	if line == "" {
 		return ""
 	}
 	fields := strings.Split(line[1:], "\t")
 	switch line[0] {
-	case 'H': // The client's version and the type of its values.
+	case 'H': // Handshake: the client's version and type of values.
 		return ""
 	case 'L':
 		return s.lookup(ctx, unescape(fields[0]))
@@ -88,7 +91,7 @@ func (s *Server) answer(ctx context.Context, line string) string {
 	return "F" + escape("only lookups are answered")
 }
 
-// lookup answers shared/passdb/SERVICE/ADDRESS and shared/userdb/SERVICE/ADDRESS.
+// lookup answers a look-up of a key shared/passdb/SERVICE/ADDRESS or shared/userdb/SERVICE/ADDRESS.
 func (s *Server) lookup(ctx context.Context, key string) string {
 	parts := strings.SplitN(key, "/", 4)
 	if len(parts) != 4 || parts[0] != "shared" || parts[1] != "passdb" && parts[1] != "userdb" {
@@ -115,8 +118,9 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	return "O" + escape(string(text))
 }
 
-// answerFor returns the fields for Dovecot. A mailbox that may not send does not exist for logins to send
-// mail, and a mailbox that receives no mail does not exist for delivery.
+// answerFor returns the fields for Dovecot, or false if Dovecot must be told that the mailbox does not exist.
+// Delivery (lmtp) is told so if incoming mail is suspended, and logins to send mail (smtp, submission) are
+// told so if outgoing mail is suspended.
 func answerFor(kind, service string, box Box) (map[string]any, bool) {
 	switch {
 	case service == "lmtp" && box.Incoming, (service == "smtp" || service == "submission") && box.Outgoing:
@@ -131,7 +135,8 @@ func answerFor(kind, service string, box Box) (map[string]any, bool) {
 	return fields, true
 }
 
-// escape writes a text as a field: separators of fields and lines are escaped with \001.
+// The dictionary protocol separates fields with tabs and lines with line feeds. In a field, these characters
+// are escaped with the byte \001.
 var (
 	escapes   = strings.NewReplacer("\x01", "\x011", "\t", "\x01t", "\n", "\x01n", "\r", "\x01r", "\x00", "\x010")
 	unescapes = strings.NewReplacer("\x011", "\x01", "\x01t", "\t", "\x01n", "\n", "\x01r", "\r", "\x010", "\x00")

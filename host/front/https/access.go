@@ -15,8 +15,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// AccessLog writes a line of JSON for each request: the user, the time, the path and the outcome. It never
-// contains queries and bodies, which hold passwords, or a session's token.
+// AccessLog writes one line of JSON for each request, with the user, the time, the path and the outcome. It
+// never writes query strings or bodies, because they can contain passwords, and never a session's token. Its
+// methods may be called concurrently.
 type AccessLog struct {
 	path string
 	log  *slog.Logger
@@ -26,13 +27,15 @@ type AccessLog struct {
 	failed bool
 }
 
-// OpenAccessLog opens the file at path for appending. Only the running user can read it.
+// OpenAccessLog opens the file at path for appending, and creates it if it does not exist. A new file has
+// mode 0600.
 func OpenAccessLog(path string, log *slog.Logger) (*AccessLog, error) {
 	a := &AccessLog{path: path, log: log}
 	return a, a.Reopen()
 }
 
-// Reopen opens the file again if the old file was moved away. On nil it does nothing.
+// Reopen opens the file at the configured path again and closes the old file. It is called after log rotation
+// has moved the old file away. On a nil AccessLog, Reopen does nothing.
 func (a *AccessLog) Reopen() error {
 	if a == nil {
 		return nil
@@ -51,7 +54,7 @@ func (a *AccessLog) Reopen() error {
 	return nil
 }
 
-// Close closes the file. On nil it does nothing.
+// Close closes the file. On a nil AccessLog, Close does nothing.
 func (a *AccessLog) Close() error {
 	if a == nil {
 		return nil
@@ -66,7 +69,7 @@ func (a *AccessLog) Close() error {
 	return err
 }
 
-// accessLine is a line of the log.
+// accessLine is one line of the access log. Its JSON names are part of the log's format.
 type accessLine struct {
 	Time    string  `json:"time"`
 	Service Service `json:"service"`
@@ -75,7 +78,7 @@ type accessLine struct {
 	By      string  `json:"by,omitempty"`
 	Method  string  `json:"method"`
 	Path    string  `json:"path"`
-	Query   string  `json:"query,omitempty"` // Whether the request had a query.
+	Query   string  `json:"query,omitempty"` // "[masked]" if the request had a query.
 	Call    string  `json:"call,omitempty"`
 	Proto   string  `json:"proto"`
 	Status  int     `json:"status"`
@@ -112,8 +115,8 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 	a.failed = err != nil
 }
 
-// shownPath returns the path without the session's token. A path that can't be valid is not logged, because
-// it may contain anything.
+// shownPath returns the path for the log, with the session's token masked. If the path can't be valid,
+// shownPath returns a placeholder, because such a path may contain anything, such as a password.
 func (q *exchange) shownPath() string {
 	if q.unknown {
 		return "[unknown]"
@@ -125,5 +128,5 @@ func (q *exchange) shownPath() string {
 	return protocol.Clip(raw, maxLogged)
 }
 
-// maxLogged limits each text of a client in the log, in bytes.
+// maxLogged is the maximum length in bytes of each text from a client in the log.
 const maxLogged = 100

@@ -9,10 +9,12 @@ import (
 	"github.com/liveapid/liveapid/host/front/https/request"
 )
 
-// bodyTime is how long a body may take to arrive, including the wait for its turn.
+// bodyTime is the maximum time in which a request's body must arrive. It includes the time that the request
+// waits for permission to send its body.
 const bodyTime = 10 * time.Second
 
-// holder returns the name under which a signed-in user is counted.
+// holder returns the name under which admission counts the signed-in user's connections and requests: the
+// account's name, or for root "user root".
 func (q *exchange) holder() string {
 	if q.who.account.Name != "" {
 		return q.who.account.Name
@@ -20,8 +22,9 @@ func (q *exchange) holder() string {
 	return "user " + q.who.user
 }
 
-// known counts the connection for its signed-in user. If the account has all its connections and
-// each of them has a call in flight, known answers the request and returns false.
+// known assigns the connection to its signed-in user, and waits until the user may send a request. If the
+// account has its maximum number of connections and all of them have a call in flight, or if the wait takes
+// too long, known answers the request and returns false.
 func (q *exchange) known() bool {
 	if q.conn.place.Trust(q.holder()) == nil {
 		return q.pace(q.holder())
@@ -31,13 +34,14 @@ func (q *exchange) known() bool {
 	return false
 }
 
-// stranger reports whether a request comes without any credentials.
+// stranger reports whether the request has no Authorization header. A request with only a cookie counts as a
+// stranger's.
 func (q *exchange) stranger() bool {
-	return q.r.Header.Get("Authorization") == "" // Anyone can send a cookie.
+	return q.r.Header.Get("Authorization") == "" // A cookie proves nothing yet: anyone can send one.
 }
 
-// pace waits until a holder may send a request. If that takes too long, it answers the request and returns
-// false.
+// pace waits until the given holder may send a request. If the wait exceeds bodyTime, pace answers the
+// request and returns false.
 func (q *exchange) pace(holder string) bool {
 	ctx, cancel := context.WithTimeout(q.r.Context(), bodyTime)
 	defer cancel()
@@ -49,8 +53,9 @@ func (q *exchange) pace(holder string) bool {
 	return false
 }
 
-// read reads the request's parameters. They are counted until release is called. The body must arrive within
-// bodyTime, and until then the connection may be revoked: only a call keeps its connection.
+// read reads the request's parameters. Their memory is counted for the account until release is called. The
+// body must arrive within bodyTime. Until the body has arrived, admission may revoke the connection for
+// another client: only a connection with a running call is protected.
 func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	start := time.Now()
 	lease, err := q.reserve(start)
@@ -61,7 +66,8 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	control := http.NewResponseController(q.w)
 	_ = control.SetReadDeadline(start.Add(bodyTime))
 	values, problem := request.Read(q.r)
-	// net/http goes on reading, and would take the deadline for a broken connection.
+	// net/http keeps reading from the connection after the body. When the old deadline expired, it would
+	// treat the connection as broken and cancel the request.
 	_ = control.SetReadDeadline(start.Add(pageTime))
 	lease.Pin()
 	q.conn.place.Pin()
@@ -71,7 +77,8 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	}, problem
 }
 
-// reserve waits until the account may send the request's body.
+// reserve waits until the account may send the request's body, and reserves memory for the body. If the size
+// is unknown or the body is compressed, it reserves request.MaxBody.
 func (q *exchange) reserve(start time.Time) (*admission.Lease, error) {
 	size := q.r.ContentLength
 	if size < 0 || size > request.MaxBody || q.r.Header.Get("Content-Encoding") != "" {
@@ -82,18 +89,18 @@ func (q *exchange) reserve(start time.Time) (*admission.Lease, error) {
 	return q.front.o.Intake.Reserve(ctx, q.holder(), size, q.conn.cut)
 }
 
-// cut closes the connection.
+// cut closes the connection. Admission calls it to revoke the connection.
 func (c *conn) cut() {
 	if c.Conn != nil {
 		_ = c.Conn.Close()
 	}
 }
 
-// descriptionWeight is the number of calls for which a page with descriptions of all functions counts.
+// descriptionWeight is the number of calls that one page with the descriptions of all functions counts as.
 const descriptionWeight = 10
 
-// describes counts a page of descriptions as calls of the account. If the account makes too many, it answers
-// the request and returns false.
+// describes counts a page of descriptions as descriptionWeight calls of the account. If the account makes too
+// many calls, describes answers the request and returns false. Otherwise the caller must call leave.
 func (q *exchange) describes() (leave func(), ok bool) {
 	leave, err := q.front.o.Enter(q.holder(), descriptionWeight)
 	if err != nil {

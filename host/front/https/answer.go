@@ -14,11 +14,12 @@ import (
 
 func stack() string { return string(debug.Stack()) }
 
-// minGzip is the size in bytes from which an answer is compressed.
+// minGzip is the minimum size in bytes of an answer that is compressed.
 const minGzip = 1 << 10
 
-// send sends an answer with a body. Answers to programs are compressed if they accept it. Answers to browsers
-// with a session are not: the size of a compressed answer reveals parts of its content.
+// send sends an answer with a body. It compresses the answer if the client accepts gzip and does not use a
+// session. Answers to browsers with a session are never compressed: from the size of a compressed answer, an
+// attacker could guess parts of its content.
 func (q *exchange) send(status int, kind string, body []byte) {
 	h := q.w.Header()
 	h.Set("Content-Type", kind)
@@ -27,7 +28,7 @@ func (q *exchange) send(status int, kind string, body []byte) {
 		h.Set("Content-Encoding", "gzip")
 		q.w.WriteHeader(status)
 		packed := gzip.NewWriter(q.w)
-		_, _ = packed.Write(body) // The client may be gone.
+		_, _ = packed.Write(body) // An error means that the client has disconnected.
 		_ = packed.Close()
 		return
 	}
@@ -64,7 +65,7 @@ func (q *exchange) sendJSON(status int, v any) {
 	q.send(status, jsonKind, append(body, '\n'))
 }
 
-// sendXML sends the given JSON as XML elements in a root element with the given name.
+// sendXML converts envelopeJSON to XML elements and sends them in a root element called name.
 func (q *exchange) sendXML(status int, name string, envelopeJSON []byte) {
 	inner, ok := envelope.XML(envelopeJSON, protocol.MaxAnswer)
 	if !ok {
@@ -77,10 +78,10 @@ func (q *exchange) sendXML(status int, name string, envelopeJSON []byte) {
 	q.send(status, xmlKind, body)
 }
 
-// fail answers a request that reached no API: a wrong path, a wrong method.
+// fail answers a request that did not reach an API, for example because of a wrong path or a wrong method.
 func (q *exchange) fail(status int, message string) {
 	if raw := q.r.RequestURI; q.path.Kind == request.Unknown && (strings.Contains(raw, "/execute") || strings.Contains(raw, "-api/")) {
-		q.path.Kind = request.Execute // The client reads JSON, for whatever path it wanted.
+		q.path.Kind = request.Execute // The path looks like an API's, so the client expects JSON.
 	}
 	switch q.path.Kind {
 	case request.Execute, request.CPanel, request.Function:
@@ -90,8 +91,9 @@ func (q *exchange) fail(status int, message string) {
 	}
 }
 
-// refuse answers a request to an API that led to no call. The body has the shape that all cPanel clients
-// know, together with the fields that clients of UAPI and of WHM read.
+// refuse answers a request to an API if the request was rejected before a call was made. The body contains
+// the error in the form that all cPanel clients read, and also in the fields that clients of UAPI or WHM
+// read.
 func (q *exchange) refuse(status int, message string) {
 	body := map[string]any{"cpanelresult": map[string]any{
 		"apiversion": "2", "error": message, "type": "text", "data": map[string]any{"reason": message, "result": "0"},
@@ -108,7 +110,7 @@ func (q *exchange) refuse(status int, message string) {
 		body["status"], body["statusmsg"] = 0, message
 	}
 	if q.path.XML {
-		text, _ := json.Marshal(map[string]any{"cpanelresult": body["cpanelresult"]}) // It holds only texts, which always encode.
+		text, _ := json.Marshal(map[string]any{"cpanelresult": body["cpanelresult"]}) // Can't fail: the map contains only texts.
 		q.sendXML(status, "cpanelresult", text)
 		return
 	}

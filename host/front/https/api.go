@@ -13,11 +13,12 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// currentPassword is the parameter with which a mailbox user with a session proves the old password again.
-// With the password in each request, the user has proved it.
+// currentPassword is the parameter in which a mailbox user with a session must send the current password
+// again. Without a session, each request contains the password, so the parameter is not needed.
 const currentPassword = "current_password"
 
-// call serves /execute/Module/function, and /json-api/cpanel with its XML form.
+// call serves UAPI calls at /execute/Module/function, and calls at /json-api/cpanel or its XML form
+// /xml-api/cpanel.
 func (q *exchange) call() {
 	if q.r.Method == http.MethodHead {
 		q.w.Header().Set("Allow", "GET, POST")
@@ -49,8 +50,8 @@ func (q *exchange) call() {
 	q.run(caller, call.Call, q.answer)
 }
 
-// callerFor returns the caller of a call that names the account user, or no account; or it returns the reason
-// for which the call is not allowed.
+// callerFor returns the caller for a call. user is the account that the call names, or "". If the call is not
+// allowed, why contains the reason; otherwise why is "".
 func (q *exchange) callerFor(user string) (_ protocol.Caller, why string) {
 	const denied = "Access denied"
 	caller := protocol.Caller{
@@ -81,7 +82,7 @@ func (q *exchange) callerFor(user string) (_ protocol.Caller, why string) {
 	return caller, ""
 }
 
-// owned returns an account for which the WHM user may act.
+// owned returns the account called name, and whether the WHM user may act for it.
 func (q *exchange) owned(name string) (protocol.Account, bool) {
 	a, err := q.front.o.Backend.Account(name)
 	return a, err == nil && q.owns(a)
@@ -91,23 +92,26 @@ func (q *exchange) owns(a protocol.Account) bool {
 	return q.who.role == protocol.RoleAdmin || a.Name == q.who.user || a.Data["OWNER"] == q.who.user
 }
 
-// run runs a call. Its resources are counted until the answer has been written.
+// run runs a call and passes the result to answer. Memory that the result uses stays counted until answer has
+// written it.
 func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(int, protocol.Call, *protocol.Result)) {
 	if q.who.session != nil {
-		// A link or an image on any page can send a GET with the cookie, so a GET must not change anything.
+		// Any web page can make a browser send a GET request with the cookie, by a link or an image. So a GET
+		// request must not change anything.
 		call.ReadOnly = q.r.Method != http.MethodPost
 		if refused := q.proveAgain(caller, call); refused != nil {
 			answer(http.StatusForbidden, call, protocol.Failed(refused))
 			return
 		}
 	}
-	// A change must not stop in the middle if the client hangs up. The host's own deadline ends the call.
+	// If the client disconnects, a change must not be interrupted halfway. So the call's context ignores the
+	// client; the host's own deadline ends the call.
 	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
 	defer scope.End()
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
-		// The password has changed, perhaps because somebody else had signed in: the other sessions of the
-		// user end.
+		// The call may have changed the mailbox's password, perhaps because somebody else had signed in. So
+		// the user's other sessions end.
 		q.front.sessions.EndUser(string(q.service), q.who.user, *q.who.session)
 	}
 	q.ran = protocol.Clip(call.Module, maxLogged) + "::" + protocol.Clip(call.Func, maxLogged)
@@ -118,8 +122,9 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 	answer(status, call, result)
 }
 
-// proveAgain asks a mailbox user with a session for the password again. Otherwise an open session would be
-// enough to take over the mailbox.
+// proveAgain checks the current password that a mailbox user with a session must send with a call that
+// changes the mailbox. Without this check, anyone at a browser that is still signed in could change the
+// password and take over the mailbox. proveAgain returns an error if the password is missing or wrong.
 func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {
 	if q.who.role != protocol.RoleMailbox || call.ReadOnly || call.Module != "Email" {
 		return nil
@@ -145,7 +150,7 @@ func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *proto
 	return nil
 }
 
-// answer answers a call of Execute or CPanel in the envelope of its API.
+// answer sends the result of a call of kind Execute or CPanel, in the envelope of the call's API.
 func (q *exchange) answer(status int, call protocol.Call, result *protocol.Result) {
 	if q.path.Kind == request.Execute {
 		q.send(status, jsonKind, append(envelope.UAPIResult(call, result), '\n'))

@@ -22,29 +22,31 @@ import (
 // root is the operator's name in WHM.
 const root = "root"
 
-// identity is the user that sends a request.
+// identity is the authenticated user of a request.
 type identity struct {
 	user     string           // An account, root, or a mailbox's address.
 	account  protocol.Account // The user's account; empty for root.
-	role     protocol.Role    // RoleAdmin is root's role. Resellers have RoleAccount.
-	features []string         // The features of a limited token.
-	by       string           // How the user proved it, for the log.
+	role     protocol.Role    // RoleAdmin for root; a reseller has RoleAccount.
+	features []string         // The features of a limited token; nil means no limit.
+	by       string           // What authenticated the user, for the log.
 	session  *login.Session   // The browser's session; nil if the request itself has credentials.
 }
 
-// proofTime is how long a sign-in attempt waits while too many are being verified.
+// proofTime is the maximum time that a sign-in attempt waits for its turn while too many others are being
+// verified.
 const proofTime = 10 * time.Second
 
-// Errors of authentication.
+// Errors of authentication. All except errDenied and errNoMailbox mean that the credentials could not be
+// verified.
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("can't verify credentials; the request is rejected")
-	errGone   = errors.New("the caller can't be identified now") // The client is gone, or must try again later.
-	// errNoMailbox is an errDenied for a name that does not exist.
+	errGone   = errors.New("the caller can't be identified now") // The client disconnected, or must try again later.
+	// errNoMailbox wraps errDenied. It means that no mailbox has the given address.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
 
-// authenticate identifies the caller, or writes the error response and returns false.
+// authenticate identifies the caller and sets q.who. If it can't, it answers the request and returns false.
 func (q *exchange) authenticate() bool {
 	start := time.Now()
 	header := q.r.Header.Get("Authorization")
@@ -82,7 +84,8 @@ func (q *exchange) authenticate() bool {
 	return true
 }
 
-// split returns the name and the secret in a header.
+// split splits the credentials of an Authorization header into the name and the secret. scheme is the
+// header's scheme; Basic credentials are base64-decoded first.
 func split(scheme, credentials string) (name, secret string, err error) {
 	if strings.EqualFold(scheme, "basic") {
 		raw, err := base64.StdEncoding.DecodeString(credentials)
@@ -98,7 +101,8 @@ func split(scheme, credentials string) (name, secret string, err error) {
 	return name, secret, nil
 }
 
-// scheme returns an error message if the port does not accept a scheme, otherwise "".
+// scheme returns "" if the port accepts the given Authorization scheme. Otherwise it returns a description of
+// the schemes that the port accepts, for an error message.
 func (q *exchange) scheme(scheme string) string {
 	switch {
 	case strings.EqualFold(scheme, "basic"):
@@ -113,11 +117,12 @@ func (q *exchange) scheme(scheme string) string {
 	return "Basic, with a mailbox's address and password"
 }
 
-// prove verifies a name and a secret. wait is how long the next attempt must wait.
+// prove verifies a name with a token or a password. If err is errDenied, wait is the time after which the
+// client may try again; 0 means at once.
 func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who identity, wait time.Duration, err error) {
 	if scheme != "basic" {
-		// Nobody guesses 260 bits, so tokens are not throttled: programs need not wait because somebody
-		// guesses passwords.
+		// Tokens are not throttled. Nobody can guess their 260 bits, and a program with a token must not wait
+		// because somebody else guesses passwords.
 		who, err = q.byToken(name, secret)
 		if errors.Is(err, errDenied) {
 			q.front.o.Log.Info("token rejected", "service", string(q.service), "user", q.shown(name), "from", q.from.String())
@@ -168,15 +173,17 @@ func (q *exchange) prove(scheme, name string, secret protocol.Secret) (who ident
 	return who, 0, err
 }
 
-// triesFrom returns the origin of a sign-in attempt. Programs of this machine that belong to no account, such
-// as its webmail, act for many people.
+// triesFrom returns the client under which the throttle counts a sign-in attempt. Programs of this machine
+// that run as no account's user, such as a webmail program, sign in many people; so their attempts are marked
+// as Many.
 func (q *exchange) triesFrom() login.Client {
 	uid, local := strings.CutPrefix(q.client, localUser)
 	n, err := strconv.Atoi(uid)
 	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < isolate.MinTenantID}
 }
 
-// shown returns a name for the log. People sometimes type a password in place of the name.
+// shown returns the given user name for the log, or a placeholder if the name is unknown: people sometimes
+// type a password into the name field, and passwords must not be logged.
 func (q *exchange) shown(name string) string {
 	if _, err := q.userOf(name); err == nil {
 		return protocol.Clip(name, maxLogged)
@@ -188,7 +195,8 @@ func (q *exchange) shown(name string) string {
 	return "[unknown]"
 }
 
-// userOf returns a user of the cPanel or the WHM port.
+// userOf returns the identity of the user called name on the cPanel or the WHM port, without verifying any
+// secret. It returns errDenied if the name can't sign in there.
 func (q *exchange) userOf(name string) (identity, error) {
 	if q.service == WHM && name == root {
 		return identity{user: root, role: protocol.RoleAdmin}, nil
@@ -220,10 +228,10 @@ func (q *exchange) byPassword(ctx context.Context, name string, secret protocol.
 	who, userErr := q.userOf(name)
 	asked := name
 	if userErr != nil {
-		asked = "" // The name has no password, but verifying must take as long.
+		asked = "" // No such user; "" makes Verify take as long as usual.
 	}
 	ok, err := q.front.o.Passwords.Verify(ctx, asked, secret)
-	switch { // A client that hangs up before the answer has still failed.
+	switch { // A definite result counts even if the client disconnected.
 	case err != nil && ctx.Err() != nil:
 		return identity{}, errGone
 	case err != nil:
@@ -242,7 +250,7 @@ func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.S
 	q.front.mailboxes.observe(time.Since(start))
 	switch {
 	case err != nil:
-		// The worker of this account does not answer. Other accounts are not affected.
+		// The account's worker does not respond, so only this account's mailboxes are affected.
 		q.front.o.Log.Warn("can't verify a mailbox's password", "from", q.from.String(), "error", err.Error())
 		return identity{}, errGone
 	case verdict == NoSuchMailbox:
@@ -253,8 +261,8 @@ func (q *exchange) byMailbox(ctx context.Context, name string, secret protocol.S
 	return identity{user: address, account: a, role: protocol.RoleMailbox, by: "password"}, nil
 }
 
-// cookieName returns the name of a service's cookie, which is cPanel's. With TLS it has a prefix that keeps
-// other hosts of the same domain from setting it.
+// cookieName returns the name of the service's session cookie, which is the same as cPanel's. With TLS the
+// name starts with __Host-, so that other hosts of the same domain can't set the cookie.
 func (q *exchange) cookieName() string {
 	name := map[Service]string{CPanel: "cpsession", WHM: "whostmgrsession", Webmail: "webmailsession"}[q.service]
 	if q.conn.secure {
@@ -263,8 +271,9 @@ func (q *exchange) cookieName() string {
 	return name
 }
 
-// stamp returns a value that changes with the user's password. The stamp of a mailbox's password is not known
-// here, but its session can change nothing without the password.
+// stamp returns a value that changes whenever the user's password changes. For mailboxes it returns "",
+// because the host does not know their passwords; a mailbox's session can't change anything without the
+// current password anyway.
 func (q *exchange) stamp(user string) string {
 	if q.service == Webmail {
 		return ""
@@ -276,7 +285,8 @@ func (q *exchange) stamp(user string) string {
 	return stamp
 }
 
-// sessionOf returns the session of a request's cookie if its user has not changed since the sign-in.
+// sessionOf returns the identity for the request's session cookie. It ends the session if the user's password
+// or account has changed since the sign-in.
 func (q *exchange) sessionOf() (identity, bool) {
 	cookies := q.r.CookiesNamed(q.cookieName())
 	if len(cookies) != 1 || !q.hostAllowed() {
@@ -305,7 +315,9 @@ func (q *exchange) sessionOf() (identity, bool) {
 	return who, true
 }
 
-// bySession accepts a browser that has signed in and sends the token of its session.
+// bySession authenticates a browser by its session. The request must contain the session's cookie, and the
+// session's token in the path. Otherwise bySession answers the request, with a redirect to the sign-in page
+// if a page was requested, and returns false.
 func (q *exchange) bySession() bool {
 	who, ok := q.sessionOf()
 	if ok && who.session.Has(q.path.Session) {
@@ -323,7 +335,9 @@ func (q *exchange) bySession() bool {
 	return false
 }
 
-// denyLate answers a failed attempt when the failure clock allows it.
+// denyLate answers a failed sign-in attempt after a delay, so that the time of the answer does not reveal why
+// the attempt failed; see pause. start is when the attempt began. A wait greater than 0 is sent as
+// Retry-After.
 func (q *exchange) denyLate(start time.Time, wait time.Duration, message string) {
 	if !q.pace("client " + q.client) {
 		return
@@ -335,13 +349,15 @@ func (q *exchange) denyLate(start time.Time, wait time.Duration, message string)
 	q.deny(http.StatusUnauthorized, message)
 }
 
-// seconds returns a time in whole seconds, for a header.
+// seconds returns d in whole seconds, rounded up, for the Retry-After header.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// isDenied reports whether an error means a wrong name or secret, and not a failure to verify.
+// isDenied reports whether err means that the name or the secret is wrong. It returns false if they could not
+// be verified.
 func isDenied(err error) bool { return errors.Is(err, errDenied) }
 
-// pause waits until the next multiple of the time that the slowest verification takes.
+// pause waits until the time since start is a multiple of a step that is longer than the slowest
+// verification; see failtime.go.
 func (q *exchange) pause(start time.Time) {
 	step := q.front.mailboxes.step()
 	if q.service != Webmail {
@@ -355,16 +371,17 @@ func (q *exchange) pause(start time.Time) {
 	}
 }
 
-// deny answers a request without valid credentials.
+// deny answers a request that has no valid credentials.
 func (q *exchange) deny(status int, message string) {
-	// A browser's own sign-in window would bypass the pages' sessions, so browsers get no WWW-Authenticate.
+	// With WWW-Authenticate, a browser would open its own sign-in dialog and then send the password with
+	// every request, without a session. So requests of browsers are answered without this header.
 	if status == http.StatusUnauthorized && q.r.Header.Get("Sec-Fetch-Mode") == "" && q.path.Session == "" {
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="liveapid", charset="UTF-8"`)
 	}
 	q.refuse(status, message)
 }
 
-// closed answers a request that can't be authenticated because of a fault of the server.
+// closed answers a request that could not be authenticated because of a fault in the server, and logs err.
 func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("can't verify credentials; the request is rejected", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")

@@ -5,29 +5,31 @@ import (
 	"time"
 )
 
-// The time of a failure's answer must not tell why the attempt failed: whether the name exists, which kind of
-// hash its password has, or that too many attempts were made to verify another. So failures are answered at
-// multiples of a step that is longer than any verification.
+// The time that the answer to a failed attempt takes must not reveal why the attempt failed: because the name
+// does not exist, because of the kind of the password's hash, or because the name or client was throttled. So
+// failures are answered only at multiples of a step, and the step is longer than any verification.
 const (
 	minStep = 300 * time.Millisecond
-	maxStep = 5 * time.Second // A longer time is a fault, and is not measured.
-	// A step is longer than the measured time by this fraction (1/margin).
+	maxStep = 5 * time.Second // Longer verifications are faults and count as this.
+	// A step is longer than the longest measured time by 1/margin of that time.
 	margin = 4
 )
 
-// stepFor returns the step for a verification time, rounded up to tenths of a second.
+// stepFor returns the step for the given longest verification time: with the margin added, rounded up to
+// tenths of a second, and between minStep and maxStep.
 func stepFor(longest time.Duration) time.Duration {
 	longest += longest / margin
 	return min(max(minStep, longest.Truncate(100*time.Millisecond)+100*time.Millisecond), maxStep)
 }
 
-// untilNext returns how long it takes to the next multiple of step, after the time passed.
+// untilNext returns how long it takes until the next multiple of step, if passed is the time since the start.
 func untilNext(passed, step time.Duration) time.Duration { return step - passed%step }
 
-// failureClock measures the time of verifications. The longest time of the last period counts.
+// failureClock measures how long verifications take. The step depends on the longest verification in the
+// current and the last period. Its methods may be called concurrently.
 type failureClock struct {
 	mu            sync.Mutex
-	before, while time.Duration // The longest times of the last period and of this period.
+	before, while time.Duration // Longest times in the last and in the current period.
 	since         time.Time
 }
 

@@ -1,6 +1,7 @@
-// Package https is the host's HTTPS front door: the WHM and cPanel APIs as their clients call them, and the
-// pages for people. Every request is authenticated before it is routed, and every call goes to the Backend.
-// The package knows no plugin and opens no home.
+// Package https is the host's HTTPS front door. It serves the WHM and cPanel APIs in the form that their
+// clients expect, and pages for people. Every request except the sign-in page and its files is authenticated
+// before it is routed, and every call goes to the Backend. The package does not depend on any plugin and does
+// not read any home directory.
 package https
 
 import (
@@ -24,22 +25,24 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Backend is the host behind the front door.
+// Backend is what the front door needs from the host. Its methods may be called concurrently.
 type Backend interface {
-	// Do runs a call.
+	// Do runs a call for caller and returns its result.
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
-	// Account returns an account that may act now, or an error that says why it may not.
+	// Account returns the account called name. If the account may not act now, the error says why; for a
+	// suspended account, the account is returned together with account.ErrSuspended.
 	Account(name string) (protocol.Account, error)
-	// Accounts returns all accounts, including suspended accounts.
+	// Accounts returns all accounts, including suspended accounts. The caller may change the slice.
 	Accounts() []protocol.Account
-	// Modules returns the modules that an account can call, and the names of modules that can't be described.
+	// Modules returns the modules that the given account can call, and the names of the modules that can't be
+	// described at the moment.
 	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
-	// VerifyMailbox returns the account of a mailbox, and whether the password is right. The error is for the
-	// log.
+	// VerifyMailbox verifies the password of the mailbox with the given address. It returns the mailbox's
+	// account and the verdict. An error means that the password could not be verified; it is only logged.
 	VerifyMailbox(ctx context.Context, address string, password protocol.Secret) (protocol.Account, Verdict, error)
-	// Owned reports whether a domain belongs to an account.
+	// Owned reports whether the given domain belongs to any account.
 	Owned(domain string) bool
-	// Tenant reports whether a user of this machine has an account.
+	// Tenant reports whether the user with the given uid has an account.
 	Tenant(uid int) bool
 }
 
@@ -53,19 +56,21 @@ const (
 	RightPassword
 )
 
-// Passwords verifies the passwords of accounts and of root.
+// Passwords verifies the passwords of accounts and of root. Its methods may be called concurrently.
 type Passwords interface {
-	// Verify reports whether a password belongs to a name. It returns an error if it can't verify any
-	// password. The name "" has no password, but verifying takes as long.
+	// Verify reports whether password is the password of the account called name, or of root. It returns an
+	// error if the password could not be verified. The name "" never has a password, but its verification
+	// takes as long as any other, so that the time does not reveal which names exist.
 	Verify(ctx context.Context, name string, password protocol.Secret) (bool, error)
-	// Stamp returns a value that changes with a name's password; "" if there is no password, or if it is not
-	// known.
+	// Stamp returns a value that changes whenever the password of name changes, or "" if name has no password
+	// or if the password is not known.
 	Stamp(name string) (string, error)
-	// Longest returns the longest time of Verify that can be foreseen, without waiting for others.
+	// Longest returns the expected maximum time of Verify, without the time that Verify waits for other
+	// verifications.
 	Longest() time.Duration
 }
 
-// Service is one of the three services that cPanel has on ports of their own.
+// Service is one of cPanel's three services. Each has its own port.
 type Service string
 
 // The services.
@@ -75,54 +80,57 @@ const (
 	Webmail Service = "webmail"
 )
 
-// Options are the parts of a Front.
+// Options configure a Front.
 type Options struct {
 	Backend   Backend
 	Tokens    *token.Store
 	Passwords Passwords      // Verifies the accounts' passwords.
-	Resellers []string       // Accounts that may act for the accounts that they own.
-	Hosts     []string       // Further names by which browsers may reach the host.
+	Resellers []string       // Accounts that may act for the accounts they own.
+	Hosts     []string       // More host names that browsers may use.
 	Proxies   []netip.Prefix // Proxies with a trusted X-Forwarded-For.
-	// Certified returns the names of the certificate.
+	// Certified returns the names for which the server's certificate is valid.
 	Certified   func() []string
-	Access      *AccessLog // Nil if there is no access log.
-	Connections int        // At once, of all services; 0 means DefaultConnections.
-	HTTP2       bool       // Offer HTTP/2, too. cPanel's own server speaks HTTP/1.1.
+	Access      *AccessLog // Nil means no access log.
+	Connections int        // Maximum, of all services; 0 means DefaultConnections.
+	HTTP2       bool       // Offer HTTP/2, too. cPanel offers only HTTP/1.1.
 	// Intake limits the requests of signed-in users before their bodies are read; nil means no limit. Enter
-	// counts work that is not a call as that many calls of an account.
+	// counts work that is not a call, such as a page, as weight calls of the account; it returns an error if
+	// the account makes too many calls.
 	Intake *admission.Intake
 	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
-	// Pace shares processor time among the users with lists to filter and sort here; if it is nil,
-	// nothing waits. See host.Options.
+	// Pace shares processor time when the front filters and sorts lists of several users itself; if Pace is
+	// nil, nothing waits. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
 	Observe func(service Service, status int, took time.Duration)
 	Log     *slog.Logger
 }
 
-// Front answers the requests of all services.
+// Front serves the requests of all three services. Its methods may be called concurrently.
 type Front struct {
 	o        Options
 	throttle *login.Throttle
 	sessions *login.Sessions
 	origin   *http.CrossOriginProtection
 
-	places     *admission.Pool          // Of connections.
-	proofs     *admission.Pool          // Of sign-in attempts.
-	handshakes *admission.FairSemaphore // Of TLS, by client.
-	mailboxes  failureClock             // Measures the verification of mailbox passwords.
-	local      *unixsock.LocalUsers     // Nil if the users of this machine can't be told apart.
-	loginTime  time.Duration            // How long the body of a sign-in may take.
+	places     *admission.Pool          // Limits connections.
+	proofs     *admission.Pool          // Limits concurrent sign-in attempts.
+	handshakes *admission.FairSemaphore // Shares the time for TLS handshakes among clients.
+	mailboxes  failureClock             // Measures verifications of mailbox passwords.
+	local      *unixsock.LocalUsers     // Nil if the users of local programs can't be found.
+	loginTime  time.Duration            // Maximum time for the body of a sign-in.
 }
 
-// The limits of sign-in attempts, which strangers make: in total, and of a client with the same name.
+// Limits of sign-in attempts, which anyone can make. maxProofs is the maximum number of attempts at once, and
+// eachProofs the maximum number from one client with the same user name. proofsGrace is how long an attempt
+// must be idle before a client with equally many attempts may take its place.
 const (
 	maxProofs    = 256
 	eachProofs   = 32
 	proofsGrace  = time.Second
-	maxOfAccount = 2 // An account or a client may have this fraction (1/n) of all connections.
+	maxOfAccount = 2 // One account or client gets 1/maxOfAccount of connections.
 )
 
-// New returns a front.
+// New returns a Front with the given options.
 func New(o Options) *Front {
 	if o.Pace == nil {
 		o.Pace = func(string) (func(context.Context) error, func()) { return nil, func() {} }
@@ -145,26 +153,28 @@ func New(o Options) *Front {
 		places: admission.NewPool(admission.PoolOptions{
 			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Slack: connectionSlack, Grace: connectionGrace,
 		}),
-		// A handshake that waits for its client holds a slot, so there are more slots than processors.
+		// A handshake returns its slot before it reads from the client, but keeps the slot while it writes to
+		// the client. So slow clients can occupy slots, and there are more slots than processors.
 		handshakes: admission.NewFairSemaphore(admission.FairOptions{Slots: 64, Each: 8, Account: o.Connections, Queue: o.Connections}),
 		proofs:     admission.NewPool(admission.PoolOptions{Total: maxProofs, Each: eachProofs, Grace: proofsGrace}),
 	}
 }
 
-// EndAccount signs out all users of an account.
+// EndAccount ends the sessions of all users of the account called name, including its mailbox users.
 func (f *Front) EndAccount(name string) { f.sessions.EndAccount(name) }
 
-// Sessions returns the number of signed-in browsers.
+// Sessions returns the number of sessions of browsers.
 func (f *Front) Sessions() int { return f.sessions.Count() }
 
-// Handler answers the requests to a service.
+// Handler returns the handler for all requests to the given service.
 func (f *Front) Handler(s Service) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		q := &exchange{front: f, service: s, r: r, w: &writer{ResponseWriter: w}, from: f.address(r)}
 		defer func() {
 			if p := recover(); p != nil {
-				// Only the type of the panic is logged, because its text may contain an argument.
+				// Only the panic's type is logged, because its text may contain an argument of the call, such
+				// as a password.
 				f.o.Log.Error("panic in a request", "type", fmt.Sprintf("%T", p), "stack", stack())
 				if q.w.status == 0 {
 					q.fail(http.StatusInternalServerError, "The request failed inside the server.")
@@ -177,7 +187,7 @@ func (f *Front) Handler(s Service) http.Handler {
 		secure(q.w.Header())
 		q.conn, _ = r.Context().Value(connKey{}).(*conn)
 		if q.conn == nil {
-			q.conn = &conn{secure: r.TLS != nil} // A server of a test.
+			q.conn = &conn{secure: r.TLS != nil} // The server of a test has no Listener.
 		}
 		if q.client = q.conn.client; q.client == "" || f.isProxied(r, q.from) {
 			q.client = clientOf(q.from)
@@ -186,7 +196,7 @@ func (f *Front) Handler(s Service) http.Handler {
 	})
 }
 
-// secure sets the security headers that every answer has.
+// secure sets the security headers that are part of every answer.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -199,7 +209,7 @@ func secure(h http.Header) {
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 }
 
-// exchange is a request and its response.
+// exchange is a request and its answer. Only the goroutine of the request uses it.
 type exchange struct {
 	front   *Front
 	service Service
@@ -207,14 +217,14 @@ type exchange struct {
 	w       *writer
 	conn    *conn
 	from    netip.Addr
-	client  string // The name under which the client is counted.
+	client  string // The name under which the client is counted; see clientOf.
 	path    request.Path
-	unknown bool // The path can't be valid.
+	unknown bool // The path was not a valid path.
 	who     identity
-	ran     string // Module::function, for the access log.
+	ran     string // Module::function that was called, for the access log.
 }
 
-// writer records the status and the size of the answer.
+// writer records the status and the size of the answer for the access log.
 type writer struct {
 	http.ResponseWriter
 	status int
@@ -237,10 +247,10 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the original writer, so that http.ResponseController can set deadlines.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve authenticates a request and routes it.
+// serve checks a request, authenticates its user, and passes it to the handler for its kind of path.
 func (q *exchange) serve() {
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	q.path = request.ParsePath(raw)
@@ -278,8 +288,9 @@ func (q *exchange) serve() {
 	}
 }
 
-// foreign reports whether a browser says that another site's page sent this request. Browsers add saved Basic
-// passwords to such requests as they add cookies, so this check applies to all requests.
+// foreign reports whether, according to the browser, a page of another site sent this request. Browsers add
+// saved Basic passwords to such requests in the same way as cookies, so the check applies to all requests and
+// not only to those with a cookie.
 func (q *exchange) foreign() bool {
 	if q.front.origin.Check(q.r) != nil {
 		return true
@@ -288,12 +299,13 @@ func (q *exchange) foreign() bool {
 	if site == "" || site == "same-origin" || site == "none" {
 		return false
 	}
-	// A link to a page does no harm; it shows what a bookmark would show.
+	// A link from another site to a page is allowed: it only shows the page, as a bookmark would.
 	navigates := q.r.Header.Get("Sec-Fetch-Mode") == "navigate" && (q.path.Kind == request.Page || q.path.Kind == request.Login)
 	return !navigates || q.r.Method != http.MethodGet
 }
 
-// hostAllowed reports whether a browser used a name of this host.
+// hostAllowed reports whether the Host header contains a name or an address of this host: localhost, the
+// local address, a configured name, or a name in the certificate.
 func (q *exchange) hostAllowed() bool {
 	name := q.r.Host
 	if host, _, err := net.SplitHostPort(name); err == nil {
@@ -320,7 +332,8 @@ func (q *exchange) hostAllowed() bool {
 	return false
 }
 
-// address returns the address of a request's client: its peer, or the address that a trusted proxy names.
+// address returns the IP address of the request's client. It is the address of the peer or, if the peer is a
+// trusted proxy, the last address in X-Forwarded-For that is not a trusted proxy.
 func (f *Front) address(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -343,8 +356,8 @@ func (f *Front) address(r *http.Request) netip.Addr {
 	return address
 }
 
-// isTenants reports whether a program of an account on this machine sent the request. Such a program is no
-// proxy, even if its address is a proxy's.
+// isTenants reports whether a program on this machine that runs as an account's user sent the request. Such a
+// program is not trusted as a proxy, even if it connects from a trusted proxy's address.
 func (f *Front) isTenants(r *http.Request) bool {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	if c == nil {
@@ -355,7 +368,8 @@ func (f *Front) isTenants(r *http.Request) bool {
 	return c.client == localOthers || local && (err != nil || n >= isolate.MinTenantID)
 }
 
-// isProxied reports whether a request came through a proxy that named its client.
+// isProxied reports whether the request came through a trusted proxy; from is the client's address as
+// returned by address.
 func (f *Front) isProxied(r *http.Request, from netip.Addr) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && peer.Addr().Unmap().WithZone("") != from

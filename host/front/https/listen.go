@@ -19,34 +19,36 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The limits of a connection.
+// Limits of a connection. maxHeader and streamBuffer are in bytes.
 const (
 	handshakeTime = 10 * time.Second
 	headerTime    = 10 * time.Second
-	readTime      = 30 * time.Second // Of header and body; bodyTime applies to a body.
+	readTime      = 30 * time.Second // For header and body together; see also bodyTime.
 	idleTime      = 2 * time.Minute
 	maxHeader     = 16 << 10
-	maxStreams    = 32       // Streams of an HTTP/2 connection.
-	streamBuffer  = 64 << 10 // Unread bytes of an HTTP/2 connection.
+	maxStreams    = 32       // Maximum number of streams of an HTTP/2 connection.
+	streamBuffer  = 64 << 10 // Maximum of unread bytes of an HTTP/2 connection.
 
-	// DefaultConnections is the number of connections of all services at once.
+	// DefaultConnections is the default maximum number of connections of all services together.
 	DefaultConnections = 640
-	// connectionSlack is the number of further connections that may be about to close.
+	// connectionSlack is the maximum number of connections, beyond the limit, that were revoked but are not
+	// closed yet.
 	connectionSlack = 64
-	// connectionGrace is how long a connection must be idle before a client with equally many connections
-	// takes its place.
+	// connectionGrace is how long a connection must be idle before it may be closed for another client that
+	// has the same number of connections.
 	connectionGrace = 3 * time.Second
 )
 
-// Server returns the HTTP server of a service. Its connections must come from a Listener.
+// Server returns the HTTP server for the given service. It must be used with a Listener of the same Front,
+// because the Listener makes the TLS handshake and limits the connections.
 func (f *Front) Server(s Service) *http.Server {
 	server := &http.Server{
 		Handler: f.Handler(s), ReadHeaderTimeout: headerTime, ReadTimeout: readTime,
-		// The deadline of a call, and some time for its answer.
+		// The maximum time of a call, plus some time for writing its answer.
 		WriteTimeout: protocol.CallTimeout + 30*time.Second, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		// OPTIONS * is authenticated like every request.
+		// net/http must not answer OPTIONS * itself, before authentication.
 		DisableGeneralOptionsHandler: true,
-		// Strangers can cause any number of failed handshakes.
+		// Errors are logged only at level debug, because strangers can cause any number of failed handshakes.
 		ErrorLog: slog.NewLogLogger(f.o.Log.With("service", string(s)).Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, connOf(c))
@@ -59,12 +61,13 @@ func (f *Front) Server(s Service) *http.Server {
 		server.HTTP2 = &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffer, MaxReceiveBufferPerStream: streamBuffer,
 		}
-		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // net/http decides by this. The Listener makes the handshake.
+		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // Tells net/http to accept h2; the Listener makes TLS.
 	}
 	return server
 }
 
-// Serve serves l until ctx ends, then drains for at most grace.
+// Serve serves l until ctx ends. Then it stops accepting requests and waits at most grace for running
+// requests before it closes their connections.
 func Serve(ctx context.Context, server *http.Server, l net.Listener, grace time.Duration) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
@@ -84,18 +87,18 @@ func Serve(ctx context.Context, server *http.Server, l net.Listener, grace time.
 	return nil
 }
 
-// conn is a connection with its lease.
+// conn is a connection together with its lease in the pool of connections. Close releases the lease.
 type conn struct {
 	net.Conn
 	place  *admission.Lease
-	client string // The name under which its client is counted; see clientOf.
-	secure bool   // It uses TLS.
+	client string // The name under which the client is counted; see clientOf.
+	secure bool   // Whether the connection uses TLS.
 }
 
-// connKey is the context key of a request's *conn.
+// connKey is the context key under which a request's context stores its *conn.
 type connKey struct{}
 
-// connOf returns the conn below a connection of net/http.
+// connOf unwraps a connection of net/http and returns the conn at the bottom.
 func connOf(c net.Conn) *conn {
 	switch c := c.(type) {
 	case *conn:
@@ -112,14 +115,15 @@ func connOf(c net.Conn) *conn {
 	return &conn{Conn: c}
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. It also releases the connection's place.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.place.Release()
 	return err
 }
 
-// CloseWrite is for net/http, which uses it to send an answer before the request's end.
+// CloseWrite closes the writing side of the connection. net/http calls it when it closes a connection before
+// it has read the whole request, so that the client can still read the answer.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -127,27 +131,29 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// listener gives each connection a lease before it is served, makes the TLS handshake, and checks the heads
-// of requests.
+// listener acquires a place for each new connection, makes the TLS handshake, and makes package head check
+// the requests. Handshakes run concurrently, so that a slow client delays only itself.
 type listener struct {
 	net.Listener
 	front *Front
-	tls   *tls.Config // Nil without TLS.
+	tls   *tls.Config // Nil if the service does not use TLS.
 
 	ready  chan net.Conn
 	failed chan error
 	closed chan struct{}
 	once   sync.Once
-	all    sync.WaitGroup // The handshakes.
+	all    sync.WaitGroup // The goroutines that prepare connections.
 }
 
-// Listener returns a listener for a service's server, with TLS if certificate is not nil. All listeners of a
-// front share its connections. If there is no room for a client, the client with the most connections loses
-// the one that was idle for longest; connections without a signed-in user go first.
+// Listener returns a listener for the server of a service. It uses TLS if certificate is not nil. All
+// listeners of a Front share the same limit of connections. If a new connection exceeds the limit, the client
+// with the most connections loses the connection that has been idle for the longest time. Connections without
+// a signed-in user are closed first.
 func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) net.Listener {
 	out := &listener{Listener: l, front: f, ready: make(chan net.Conn), failed: make(chan error, 1), closed: make(chan struct{})}
 	if certificate != nil {
-		// curl and PHP offer HTTP/1.0 if they are told to speak it.
+		// http/1.0 is in the list because curl and PHP offer only http/1.0 if they are configured for
+		// HTTP/1.0.
 		out.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1", "http/1.0"}}
 		if f.o.HTTP2 {
 			out.tls.NextProtos = append([]string{"h2"}, out.tls.NextProtos...)
@@ -157,28 +163,28 @@ func (f *Front) Listener(l net.Listener, certificate func(*tls.ClientHelloInfo) 
 	return out
 }
 
-// loopback is the name of all programs of this machine without a known user. Together they have 16
-// million addresses.
+// loopback is the client name of all programs of this machine with an unknown user. They share one name,
+// because a program can use any of the 16 million loopback addresses.
 const loopback = "this machine"
 
-// localUser precedes the uid in the name of a user of this machine.
+// localUser is the prefix of the client name of a user of this machine. The uid follows it.
 const localUser = "local user "
 
-// localOthers is the name of all users of this machine that have no account and are not system users: an
-// account may have many such uids.
+// localOthers is the client name of all users of this machine that have no account and are not system users.
+// They share one name, because an account may control many such uids.
 const localOthers = "local users without an account"
 
-// clientOf returns the name under which the client at an address is counted. An IPv6 network of a customer
-// counts as a single client.
+// clientOf returns the name under which the client with the given address is counted. All addresses of an
+// IPv6 /64 network count as one client, because a customer usually has a whole network.
 func clientOf(address netip.Addr) string {
 	if address = address.Unmap().WithZone(""); address.IsLoopback() {
 		return loopback
 	}
-	return "net " + login.Source(address) // Names of accounts have no space.
+	return "net " + login.Source(address) // The space keeps it different from account names.
 }
 
-// clientAt returns the name of the client at the other end of a connection. On this machine each user is a
-// client that the kernel names.
+// clientAt returns the client name for the other end of a connection. If the other end is on this machine,
+// the kernel reports its uid, and each uid counts as a client of its own, except as described at localOthers.
 func (f *Front) clientAt(c net.Conn) string {
 	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
@@ -186,7 +192,8 @@ func (f *Front) clientAt(c net.Conn) string {
 	}
 	client := clientOf(remote.Addr())
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
-	// A program of this machine that connects to another address of the machine has that address.
+	// If a program of this machine connects to an address of the machine other than loopback, the connection
+	// has the same address at both ends. So such a connection is local, too.
 	if err != nil || f.local == nil || client != loopback && remote.Addr().Unmap() != local.Addr().Unmap() {
 		return client
 	}
@@ -200,7 +207,7 @@ func (f *Front) clientAt(c net.Conn) string {
 	return localUser + strconv.Itoa(uid)
 }
 
-// accept accepts connections until the listener is closed.
+// accept accepts connections until the listener is closed. Each connection is prepared in its own goroutine.
 func (l *listener) accept() {
 	for {
 		c, err := l.Listener.Accept()
@@ -214,7 +221,8 @@ func (l *listener) accept() {
 				l.failed <- err
 				return
 			}
-			// Most likely the process has no free descriptor; closing connections will free some.
+			// The most likely cause is that the process has no free file descriptor. Connections that close
+			// will free some.
 			l.front.o.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -229,7 +237,8 @@ func (l *listener) accept() {
 		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {
 			<-ready
 			cancel()
-			// The request ends by itself when it next waits. Its place must be free before that.
+			// The connection's request ends only when it next reads or writes. Its place is needed earlier,
+			// so Close releases the place now.
 			_ = placed.Close()
 		})
 		close(ready)
@@ -245,7 +254,7 @@ func (l *listener) accept() {
 	}
 }
 
-// prepare makes the handshake and passes the connection on.
+// prepare makes the TLS handshake, if the listener uses TLS, and passes the connection to Accept.
 func (l *listener) prepare(ctx context.Context, c *conn) {
 	var out net.Conn = head.New(c)
 	if l.tls != nil {
@@ -268,8 +277,9 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 	}
 }
 
-// handshake makes a TLS handshake. Its computing time is shared among clients, so that a client that opens
-// connections without end only slows itself down. No turn is held while the client is waited for.
+// handshake makes the TLS handshake of a connection. The computing time of handshakes is shared among
+// clients, so that a client that opens connections without end slows down only its own. The connection holds
+// a turn only while it computes, not while it waits for bytes from the client.
 func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, turn *turns) error {
 	defer turn.end()
 	turn.enter = func() (func(), error) {
@@ -284,17 +294,18 @@ func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, tu
 	return secured.HandshakeContext(ctx)
 }
 
-// turns is a connection during its handshake. It takes a turn when it has read something, and gives the turn
-// back before it waits for more.
+// turns is a connection during its handshake. It enters the semaphore of handshakes after each read, because
+// computing follows, and leaves the semaphore before the next read, which may wait for the client.
 type turns struct {
 	*conn
 	enter func() (leave func(), err error)
 	leave func()
 	paced bool
-	over  bool // The handshake has ended.
+	over  bool // Whether the handshake has ended.
 }
 
-// Read implements net.Conn. Only the goroutine of the handshake calls it before the handshake ends.
+// Read implements net.Conn. Its fields need no lock: until the handshake ends, only the goroutine of the
+// handshake calls Read.
 func (t *turns) Read(p []byte) (int, error) {
 	if t.over {
 		return t.conn.Read(p)
@@ -319,13 +330,14 @@ func (t *turns) end() {
 	t.over = true
 }
 
-// secureConn hides from net/http that a connection uses TLS, so that head can check the bytes that net/http reads.
+// secureConn hides from net/http that the connection uses TLS. net/http must not see a *tls.Conn, because
+// package head wraps the connection to check the decrypted bytes.
 type secureConn struct {
 	*tls.Conn
 	below *conn
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. It returns connections with a completed handshake.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.ready:
@@ -337,7 +349,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. It stops accept; connections that were not returned by Accept are closed.
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()

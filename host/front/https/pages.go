@@ -22,10 +22,10 @@ import (
 //go:embed pages
 var files embed.FS
 
-// templates are the pages that the server renders. The other pages are built in the browser.
+// templates contains the pages that the server renders. All other content is built by scripts in the browser.
 var templates = template.Must(template.New("").ParseFS(files, "pages/*.html"))
 
-// render sends a rendered page.
+// render renders the template called name with data, and sends the page.
 func (q *exchange) render(status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
@@ -36,11 +36,11 @@ func (q *exchange) render(status int, name string, data any) {
 	q.send(status, htmlKind, b.Bytes())
 }
 
-// public serves everything that needs no sign-in: the sign-in page and the files of the pages. It reports whether it
-// answered.
+// public serves everything that needs no authentication: the sign-in page and the static files of the pages.
+// It returns true if it has answered the request.
 func (q *exchange) public() bool {
 	if q.path.Kind == request.Page || q.path.Kind == request.Login && q.r.Method != http.MethodPost {
-		// Answers to strangers are small, so a slow reader gets little time.
+		// Answers to strangers are small, so a client that reads slowly gets only publicTime.
 		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
 	}
 	switch q.path.Kind {
@@ -58,7 +58,8 @@ func (q *exchange) public() bool {
 			return true
 		}
 		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
-			// The cookie alone must not reveal the session's token; see login.Session.
+			// This redirect must not go to the path with the session's token: the cookie is no proof, because
+			// another program may have obtained it. See login.Session.
 			http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 			return true
 		}
@@ -69,13 +70,14 @@ func (q *exchange) public() bool {
 	return false
 }
 
-// publicTime is how long an answer to a stranger may take, pageTime an answer to a signed-in user.
+// publicTime is the maximum time for writing an answer to a stranger, and pageTime the maximum time for
+// writing a page to a signed-in user.
 const (
 	publicTime = 15 * time.Second
 	pageTime   = 90 * time.Second
 )
 
-// asset serves a file of the pages.
+// asset serves the embedded static file called name.
 func (q *exchange) asset(name string) {
 	kind := mime.TypeByExtension(path.Ext(name))
 	body, err := files.ReadFile("pages/" + name)
@@ -86,21 +88,22 @@ func (q *exchange) asset(name string) {
 	q.send(http.StatusOK, kind, body)
 }
 
-// titles are the names of the services for people.
+// titles are the names of the services in the pages.
 var titles = map[Service]string{CPanel: "Account", WHM: "Server", Webmail: "Mailbox"}
 
-// loginPage is the content of the sign-in page.
+// loginPage is the data of the sign-in page's template.
 type loginPage struct {
 	Title, User, Message string
 }
 
 const (
-	// maxLogin and loginTime limit the body of a sign-in.
+	// maxLogin is the maximum size in bytes of the body of a sign-in, and loginTime the maximum time in which
+	// the body must arrive.
 	maxLogin  = 8 << 10
 	loginTime = 5 * time.Second
 )
 
-// login signs a user in: a browser with a form, or a program that asks for JSON.
+// login signs a user in. It serves browsers, which send a form, and programs, which ask for JSON.
 func (q *exchange) login() {
 	if q.r.Method != http.MethodPost {
 		q.render(http.StatusOK, "login.html", loginPage{Title: titles[q.service]})
@@ -115,16 +118,18 @@ func (q *exchange) login() {
 		}
 		q.render(status, "login.html", loginPage{Title: titles[q.service], User: user, Message: message})
 	}
-	// The limits apply before anything is counted, so that slow clients keep nobody out. Strangers may send
-	// little, and not for long. Parameters of the URL are ignored, because passwords there would be in logs
-	// and histories.
+	// The body is read before the attempt takes a place among the sign-in attempts, so that slow clients
+	// can't block others. Because the client is still a stranger, the body must be small and arrive within
+	// loginTime. Parameters in the URL are ignored: a password there would be stored in logs and browser
+	// histories.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(q.front.loginTime))
 	values, problem := request.ReadBody(q.r, maxLogin)
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return
 	}
-	// net/http goes on reading, and would take the deadline for a broken connection.
+	// net/http keeps reading from the connection after the body. When the old deadline expired, it would
+	// treat the connection as broken and cancel the request.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(pageTime))
 	user, problem := values.Take("user")
 	pass, ok := values.Named()["pass"].(string)
@@ -132,7 +137,7 @@ func (q *exchange) login() {
 		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
 		return
 	}
-	stamp := q.stamp(user) // Taken before the password is verified: if the password changes meanwhile, the session must not survive.
+	stamp := q.stamp(user) // Read before the check: a password change must end the session.
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
@@ -159,11 +164,12 @@ func (q *exchange) login() {
 		q.sendJSON(http.StatusOK, map[string]any{"status": 1, "security_token": "/" + session.Token, "redirect": "/" + session.Token + "/"})
 		return
 	}
-	// A published Perl client follows a 303 and then misses the token.
+	// The status is 302 and not 303, because a published Perl client follows a 303 and then does not see the
+	// token.
 	http.Redirect(q.w, q.r, "/"+session.Token+"/", http.StatusFound)
 }
 
-// logout ends a browser's session.
+// logout ends the browser's session, removes the cookie, and redirects to the sign-in page.
 func (q *exchange) logout() {
 	if q.r.Method != http.MethodPost {
 		q.w.Header().Set("Allow", "POST")
@@ -198,7 +204,8 @@ func (q *exchange) page() {
 	}
 }
 
-// descriptions serves the pages that describe functions. They take more time than most calls.
+// descriptions serves the pages that describe functions. Because they take more time than most calls, they
+// count as several calls.
 func (q *exchange) descriptions() {
 	leave, ok := q.describes()
 	if !ok {
@@ -223,7 +230,7 @@ func (q *exchange) descriptions() {
 	}
 }
 
-// port returns the description of the request's port.
+// port returns the description of the request's port for the OpenAPI document.
 func (q *exchange) port() describe.Port {
 	switch q.service {
 	case WHM:
@@ -238,7 +245,8 @@ func (q *exchange) port() describe.Port {
 	return describe.Port{Scheme: string(CPanel)}
 }
 
-// me tells the pages which user they are for.
+// me returns what the pages show about the signed-in user. On WHM's port, it contains the accounts for which
+// the user may act.
 func (q *exchange) me() map[string]any {
 	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
 	if q.service == WHM && q.who.features == nil {
@@ -253,12 +261,12 @@ func (q *exchange) me() map[string]any {
 	return out
 }
 
-// modules returns the modules that the caller can call and the names of modules that are not known at the
-// moment; or it answers the request and returns false.
+// modules returns the modules that the caller can call, and the names of modules that can't be described at
+// the moment. If the caller may not see the requested account, modules answers the request and returns false.
 func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) {
 	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
 	if q.service == WHM {
-		// All accounts can call the same functions, so any account will do.
+		// The functions are the same for all accounts, so the first account that is not suspended is used.
 		caller.Role = protocol.RoleAccount
 		own := (&whmCall{q: q}).own()
 		if name := q.r.URL.Query().Get("user"); name != "" {
@@ -274,13 +282,13 @@ func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) 
 	}
 	all, missing = q.front.o.Backend.Modules(q.r.Context(), caller.Account)
 	missing = slices.DeleteFunc(missing, func(name string) bool {
-		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another plugin serves it.
+		return slices.ContainsFunc(all, func(m protocol.Module) bool { return m.Name == name }) // Another plugin serves a module with this name.
 	})
 	switch {
 	case caller.Role == protocol.RoleMailbox:
-		missing = nil // An account need not know which plugins the host has.
+		missing = nil // A mailbox user need not know which plugins exist.
 	case caller.Features != nil && len(missing) > 0:
-		missing = []string{"some modules"} // The caller may not be allowed to call any of them.
+		missing = []string{"some modules"} // A limited token may not see the names.
 	}
 	return describe.For(all, caller), missing, true
 }

@@ -18,37 +18,39 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// APILevel is the version of cPanel's documentation that the answers follow. Clients compare it to know which
-// functions they may use.
+// APILevel is the version of cPanel's documentation that the answers follow. Clients compare it with the
+// version that a function requires.
 const APILevel = "11.136.0.0"
 
-// forLimited returns the functions for tokens that are limited to features: functions that reveal nothing
-// about accounts, and functions that check features themselves.
+// forLimited returns the names of the WHM functions that tokens limited to features may call: functions that
+// reveal nothing about accounts, and functions that check the token's features themselves.
 func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
-// accountsOfACall is the number of accounts that a function may examine for each call that it counts.
+// accountsOfACall is the number of accounts that count as one more call: a function that examines many
+// accounts counts as several calls.
 const accountsOfACall = 100
 
-// whmCall is a call of a function of WHM's own API.
+// whmCall is one request for a function of WHM's own API.
 type whmCall struct {
 	q      *exchange
 	values request.Values
-	v1     bool           // api.version=1 was requested.
-	meta   map[string]any // Further metadata.
+	v1     bool           // Version 1 of the API was requested.
+	meta   map[string]any // Added to the metadata of the answer.
 }
 
-// whmFunction is a function of WHM's own API.
+// whmFunction defines a function of WHM's own API: its description, and the method that runs it.
 type whmFunction struct {
 	protocol.Function
 	do func(*whmCall)
 }
 
-// whmFunctions returns the WHM functions that clients call before they act for accounts.
+// whmFunctions returns the supported functions of WHM's own API by name. These are the functions that clients
+// call to find accounts and to act for them.
 func whmFunctions() map[string]whmFunction {
 	all := make(map[string]whmFunction)
 	add := func(name, help string, do func(*whmCall), params ...protocol.Param) {
-		// listaccts accepts the api.* parameters, and uapi_cpanel the parameters of the function that it
-		// calls.
+		// listaccts also accepts the api.* parameters, and uapi_cpanel also accepts the parameters of the
+		// UAPI function that it calls.
 		open := name == "listaccts" || name == "uapi_cpanel"
 		all[name] = whmFunction{protocol.Function{Name: name, Help: help, Params: params, Open: open, Changes: name == "uapi_cpanel"}, do}
 	}
@@ -68,7 +70,7 @@ func whmFunctions() map[string]whmFunction {
 	return all
 }
 
-// whm serves /json-api/NAME and its XML form.
+// whm serves requests for WHM's own functions at /json-api/NAME and /xml-api/NAME.
 func (q *exchange) whm() {
 	if q.r.Method == http.MethodHead {
 		q.w.Header().Set("Allow", "GET, POST")
@@ -77,7 +79,7 @@ func (q *exchange) whm() {
 	}
 	if q.service != WHM {
 		if q.service == CPanel && q.path.Func == "version" {
-			// This is how a server answers a login without access to WHM.
+			// cPanel's server gives this answer to users without access to WHM.
 			body := map[string]any{"apiversion": "2", "data": map[string]any{"version": APILevel}, "type": "text"}
 			if q.path.XML {
 				(&whmCall{q: q}).sendAs(http.StatusOK, "cpanelresult", body)
@@ -107,7 +109,7 @@ func (q *exchange) whm() {
 	case !is:
 		c.send(http.StatusOK, map[string]any{"error": "Unknown App Requested: " + q.path.Func})
 	default:
-		if q.path.Func != "uapi_cpanel" { // uapi_cpanel counts as a call of the account.
+		if q.path.Func != "uapi_cpanel" { // uapi_cpanel is counted later, as the account's call.
 			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
 			if refused != nil {
 				c.fail(http.StatusServiceUnavailable, refused.Message)
@@ -120,7 +122,8 @@ func (q *exchange) whm() {
 	}
 }
 
-// reply answers in the envelope of the requested version. old is the answer of version 0.
+// reply answers the request successfully. In version 1 of the API, the body contains data and metadata; in
+// version 0, the body is old.
 func (c *whmCall) reply(data map[string]any, old map[string]any) {
 	if !c.v1 {
 		c.send(http.StatusOK, old)
@@ -143,14 +146,14 @@ func (c *whmCall) send(status int, body map[string]any) {
 	switch {
 	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
-	case c.v1: // As its documentation says; version 0 uses the function's name.
+	case c.v1: // As documented by WHM; version 0 uses the function's name.
 		c.sendAs(status, "result", body)
 	default:
 		c.sendAs(status, c.q.path.Func, body)
 	}
 }
 
-// sendAs answers in XML, within an element with the given name.
+// sendAs sends body as XML, in a root element called name.
 func (c *whmCall) sendAs(status int, name string, body map[string]any) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -174,14 +177,15 @@ func (c *whmCall) appList() {
 	c.reply(data, data)
 }
 
-// own returns the accounts that the caller may see, by name.
+// own returns the accounts for which the caller may act, including suspended accounts, sorted by name.
 func (c *whmCall) own() []protocol.Account {
 	all := slices.DeleteFunc(c.q.front.o.Backend.Accounts(), func(a protocol.Account) bool { return !c.q.owns(a) })
 	slices.SortFunc(all, func(a, b protocol.Account) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
-// listAccounts lists accounts. search is a regular expression for the field that searchtype names.
+// listAccounts implements listaccts. The parameter search is a regular expression, and searchtype is the
+// field that it must match.
 func (c *whmCall) listAccounts() {
 	search, problem := c.values.Take("search")
 	kind, more := c.values.Take("searchtype")
@@ -231,7 +235,7 @@ func (c *whmCall) listAccounts() {
 		records, _ = found.Data.([]any)
 	}
 	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
-	end() // It ends before the answer is written, because a client can delay the writing.
+	end() // Ends here: a slow client could delay the writing below.
 	if err != nil {
 		c.fail(http.StatusOK, err.Error())
 		return
@@ -252,7 +256,7 @@ func (c *whmCall) listAccounts() {
 	c.reply(map[string]any{"acct": shaped}, map[string]any{"acct": shaped, "status": 1, "statusmsg": "Ok"})
 }
 
-// accountSummary shows an account, by its name or one of its domains.
+// accountSummary implements accountsummary. The account is given by its name or by one of its domains.
 func (c *whmCall) accountSummary() {
 	user, problem := c.values.Take("user")
 	domain, more := c.values.Take("domain")
@@ -277,9 +281,9 @@ func (c *whmCall) accountSummary() {
 	c.fail(http.StatusOK, "Account does not exist.")
 }
 
-// summary returns an account as WHM's clients see it. Values that this server does not count are unlimited or
-// 0, in the words that clients expect. Fields and forms follow the documentation of WHM API 1's
-// accountsummary.
+// summary returns an account's record in the form that clients of WHM expect. The fields follow the
+// documentation of accountsummary in WHM API 1. Limits and usage that this server does not count are reported
+// as unlimited or 0, with the words that WHM uses.
 func summary(a protocol.Account) map[string]any {
 	suspended, reason := 0, "not suspended"
 	if a.Suspended {
@@ -302,7 +306,7 @@ func summary(a protocol.Account) map[string]any {
 	}
 }
 
-// uapi calls a UAPI function for an account.
+// uapi implements uapi_cpanel: it calls a UAPI function for an account.
 func (c *whmCall) uapi() {
 	var problem *request.Error
 	take := func(name string) string {

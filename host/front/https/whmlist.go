@@ -10,20 +10,22 @@ import (
 	"github.com/liveapid/liveapid/protocol/listing"
 )
 
-// listOptions are WHM API 1's meta-parameters of a list.
+// listOptions are the parameters of WHM API 1 for filtering, sorting and paging a list.
 type listOptions struct {
 	shape           listing.Options
-	chunked, filter bool // Whether the metadata reports them.
+	chunked, filter bool // Whether the metadata reports on chunks and the filter.
 }
 
-// whmNames maps WHM API 1's names of switches and numbers to UAPI's.
+// whmNames maps the WHM API 1 names of some parameters, those that switch a feature on or are numbers, to
+// their UAPI names.
 var whmNames = map[string]string{
 	"api.filter.enable": "api.filter", "api.sort.enable": "api.sort", "api.columns.enable": "api.columns", "api.chunk.enable": "api.paginate",
 	"api.chunk.start": "api.paginate_start", "api.chunk.size": "api.paginate_size",
 }
 
-// takeListOptions removes the meta-parameters: api.filter.a.field, api.sort.a.field, api.chunk.size,
-// api.columns.a and the like. They mean the same as UAPI's, with other names.
+// takeListOptions removes the parameters for filtering, sorting and paging from v and returns them. Examples
+// are api.filter.a.field, api.sort.a.field, api.chunk.size and api.columns.a. They mean the same as UAPI's
+// parameters, but have other names.
 func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) {
 	meta := make(map[string]any)
 	for name, values := range v {
@@ -55,7 +57,7 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 	}
 	for name, kind := range meta {
 		switch suffix, ok := strings.CutPrefix(name, "api.filter_type_"); {
-		case ok && kind == "eq": // WHM's eq compares texts, UAPI's compares numbers.
+		case ok && kind == "eq": // eq compares texts in WHM, but numbers in UAPI.
 			meta[name] = "matches"
 			term, _ := meta["api.filter_term_"+suffix].(string)
 			meta["api.filter_term_"+suffix] = "^" + regexp.QuoteMeta(term) + "$"
@@ -69,8 +71,8 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 	return o, problem
 }
 
-// apply filters, sorts and pages records, and returns the metadata for the answer. The error comes from
-// package listing.
+// apply filters, sorts and pages the records. It returns the remaining records and the metadata for the
+// answer. Errors are those of package listing.
 func (o listOptions) apply(ctx context.Context, records []any, pause func(context.Context) error) ([]any, map[string]any, error) {
 	result := &protocol.Result{Data: records}
 	if err := o.shape.Apply(ctx, result, pause); err != nil {

@@ -1,4 +1,5 @@
-// Package session serves LiveAPI sessions over a UNIX socket, where the kernel names the peer, and over a
-// pair of streams. It turns frames into calls and results into answers, enforces the limits, and drains. The
-// host decides which calls are allowed.
+// Package session serves LiveAPI sessions, either over a UNIX socket, on which the kernel identifies the
+// connecting user, or over a pair of streams. It decodes frames into calls, encodes results as answers,
+// enforces the limits of sessions, and drains sessions at shutdown. The package does not decide which calls
+// are allowed; the host does.
 package session

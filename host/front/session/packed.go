@@ -10,14 +10,15 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// maxPipelined is the number of calls of a session that run at once. If a client sends more, reading pauses
-// until a call is answered.
+// maxPipelined is the maximum number of calls of a session that run at once. If a client sends more, the
+// session stops reading until a call has been answered.
 const maxPipelined = 64
 
-// servePacked serves the rest of a session in MessagePack. Calls run concurrently, and each is answered when
-// it ends. servePacked returns when all calls that were read have been answered.
+// servePacked serves a session after its client has switched to MessagePack. Calls run concurrently, and each
+// call is answered as soon as it ends, so answers may be in another order than the requests. servePacked
+// returns when all calls that it read have been answered.
 func (s *session) servePacked(ctx context.Context) error {
-	s.idle() // The request that switched the encoding is answered.
+	s.idle() // The request that switched to MessagePack has been answered.
 	p := &pipeline{s: s, slots: make(chan struct{}, maxPipelined)}
 	err := p.read(ctx)
 	p.calls.Wait()
@@ -30,15 +31,15 @@ func (s *session) servePacked(ctx context.Context) error {
 	return err
 }
 
-// pipeline holds the calls of a MessagePack session that are in flight.
+// pipeline tracks the calls in flight of a MessagePack session.
 type pipeline struct {
 	s        *session
 	slots    chan struct{}
 	calls    sync.WaitGroup
 	shutdown bool
 
-	mu     sync.Mutex // Serializes the answers.
-	failed error      // Why the client can't be written to.
+	mu     sync.Mutex // Serializes writing of answers; guards failed.
+	failed error      // The error of the first failed write, or nil.
 }
 
 func (p *pipeline) read(ctx context.Context) error {
@@ -81,7 +82,8 @@ func (p *pipeline) read(ctx context.Context) error {
 	}
 }
 
-// endOfFrames sends the reason why reading ends, in a frame without a call's id.
+// endOfFrames tells the client why the session stops reading frames. The message has the id 0, because it
+// does not answer a call.
 func (p *pipeline) endOfFrames(err error) error {
 	message, err := p.s.reason(err)
 	if message != "" {
@@ -105,14 +107,16 @@ func (p *pipeline) run(ctx context.Context, packed wire.Packed) {
 	p.answer(packed.ID, envelope.Value(request.Call, result))
 }
 
-// answer writes an answer. If writing fails, nothing more is written and the reading ends.
+// answer encodes and writes the answer to the call with the given id. After a failed write, answer writes
+// nothing more, and the session stops reading.
 func (p *pipeline) answer(id uint64, value map[string]any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed != nil {
 		return
 	}
-	// The answer is encoded here, under the lock, so that a slow client holds a single encoded answer.
+	// The answer is encoded under the lock. Otherwise the calls of a slow client would each keep an encoded
+	// answer in memory while they wait for the lock.
 	measured := p.s.intake.Measure(p.s.caller.Account.Name)
 	frame, err := wire.AppendPackedAnswer(nil, id, value)
 	measured()

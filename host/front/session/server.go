@@ -18,14 +18,14 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Server serves the sessions of a socket.
+// Server accepts the connections of a UNIX socket and serves a session on each.
 type Server struct {
 	Doer   Doer
 	Limits Limits
-	Intake *admission.Intake // Limits the frames that are read; nil means no limit besides Limits.
+	Intake *admission.Intake // Limits bytes and processor time; nil: only Limits apply.
 	Log    *slog.Logger
-	// Identify returns the caller for the uid that the kernel names. If it fails, the client gets the error's
-	// public message and the connection is closed.
+	// Identify returns the caller for the uid that the kernel reports for a connection. If Identify fails,
+	// the client receives the public message of the error, and the connection is closed.
 	Identify func(uid int) (protocol.Caller, error)
 
 	once     sync.Once
@@ -48,7 +48,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			// Most likely the process has no free descriptor; closing connections will free some.
+			// The most likely cause is that the process has no free file descriptor. Wait until other
+			// connections have been closed.
 			s.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -57,8 +58,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			}
 			continue
 		}
-		// This runs before the next connection is accepted, so that rejected connections do not use up
-		// descriptors.
+		// admit runs in this loop, before the next connection is accepted. So connections that will be
+		// rejected can't use up the file descriptors.
 		sess := s.admit(conn, limits)
 		if sess == nil {
 			_ = conn.Close()
@@ -76,11 +77,12 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// admit returns the session of a connection, or tells the client why it is rejected and returns nil.
+// admit returns a new session for conn. If the connection is rejected, admit tells the client why and returns
+// nil; the caller closes the connection.
 func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if errors.Is(err, errTooOften) {
-		if s.told.Allow() { // The answer costs more than the connection, and others wait meanwhile.
+		if s.told.Allow() { // Answers are throttled: they delay other connections.
 			s.Log.Warn("connections rejected", "from", caller.From, "error", err.Error())
 			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
 		}
@@ -102,11 +104,11 @@ func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	return sess
 }
 
-// errTooOften is returned for a user that connects more often than calls could need.
+// errTooOften is returned if a user connects more often than any normal use requires.
 var errTooOften = errors.New("session: too many connections of the user in a short time")
 
-// identify asks the kernel for the connecting user. The credentials are those of the moment of connect;
-// the client can't change them later.
+// identify asks the kernel which user connected, and returns the caller for that user. The kernel records the
+// credentials at the time of connect, so the client can't change them later.
 func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 	cred, err := unixsock.Of(conn)
 	if err != nil {
@@ -116,12 +118,13 @@ func (s *Server) identify(conn *net.UnixConn) (protocol.Caller, error) {
 		return protocol.Caller{From: strconv.Itoa(int(cred.Uid))}, errTooOften
 	}
 	caller, err := s.Identify(int(cred.Uid))
-	// The pid is for the log only: it may belong to another program by now.
+	// The pid is only for the log: the process may have ended, and another process may have its pid.
 	caller.From = fmt.Sprintf("uid %d pid %d", cred.Uid, cred.Pid)
 	return caller, err
 }
 
-// refuse tells the client why it is rejected and closes the connection. It does not wait for a slow client.
+// refuse tells the client why its connection is rejected. It waits at most a second for a slow client. The
+// caller closes the connection.
 func refuse(conn net.Conn, err error) {
 	message := "This host does not serve you."
 	if e := protocol.AsError(err); e != nil {
@@ -135,7 +138,8 @@ func refuse(conn net.Conn, err error) {
 	_, _ = conn.Write(answer)
 }
 
-// end returns a function that ends the session at once: it closes the connection and cancels waits.
+// end returns a function that ends the session at once: the function cancels all waits of the session and
+// closes conn.
 func (s *session) end(conn net.Conn) func() {
 	return func() {
 		s.endReading()
@@ -143,11 +147,13 @@ func (s *session) end(conn net.Conn) func() {
 	}
 }
 
-// placeGrace is how long a session must be idle before an account with equally many sessions takes its place.
+// placeGrace is the minimum idle time of a session before another account that has equally many sessions can
+// take its place.
 const placeGrace = time.Minute
 
-// enter gives a session its place, or returns the limit that is reached. If the host has no free place, the
-// account with the most sessions loses the one that was idle for longest.
+// enter reserves a place for sess and registers the session. If the host has no free place, the longest idle
+// session of the account with the most sessions is closed. The error says which limit is reached, or that the
+// host is shutting down.
 func (s *Server) enter(sess *session, limits Limits) error {
 	s.once.Do(func() {
 		s.places = admission.NewPool(admission.PoolOptions{Total: int64(limits.Sessions), Each: int64(limits.AccountSessions), Grace: placeGrace})
@@ -184,14 +190,15 @@ func (s *Server) leave(sess *session) {
 	sess.place.Release()
 }
 
-// Sessions returns the number of sessions.
+// Sessions returns the number of open sessions.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sessions)
 }
 
-// EndAccount closes the sessions of an account that was removed or belongs to another user now.
+// EndAccount closes all sessions of the account called name. It is called when the account was removed, was
+// suspended, became unreadable or changed its user.
 func (s *Server) EndAccount(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,8 +209,9 @@ func (s *Server) EndAccount(name string) {
 	}
 }
 
-// Shutdown drains: sessions without a request end at once, the others after their answer. If ctx ends first,
-// the remaining sessions are closed. The caller closes the listener before.
+// Shutdown drains the server: idle sessions are closed at once, and busy sessions after their current request
+// has been answered. If ctx ends first, Shutdown closes the remaining sessions. The caller must close the
+// listener before.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.draining = true

@@ -17,18 +17,18 @@ import (
 	"github.com/liveapid/liveapid/protocol/wire"
 )
 
-// Doer runs calls. host.Host implements it.
+// Doer runs the calls of sessions. host.Host implements it. Do must be safe for concurrent use.
 type Doer interface {
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
 }
 
-// Limits are the limits of a session. Zero values mean the defaults in package protocol.
+// Limits are the limits for sessions. A field that is zero means the default, which package protocol defines.
 type Limits struct {
-	Frame           int           // Bytes of a payload.
-	FrameTime       time.Duration // From a frame's first byte to its last; also for writing an answer.
-	Idle            time.Duration // Between frames.
-	Sessions        int           // At once, in total.
-	AccountSessions int           // At once, of an account.
+	Frame           int           // Maximum size of a frame's payload, in bytes.
+	FrameTime       time.Duration // Maximum time to read one frame, or to write one answer.
+	Idle            time.Duration // Maximum time between two frames.
+	Sessions        int           // Maximum number of open sessions, over all accounts.
+	AccountSessions int           // Maximum number of open sessions of one account.
 }
 
 func (l Limits) withDefaults() Limits {
@@ -50,41 +50,43 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// deadliner is a stream with deadlines. Sockets have them. The standard streams of a child of the client have
-// none; there, a slow client only harms itself.
+// deadliner is a stream that supports deadlines, such as a socket. If the client starts the host as a child
+// process, the session uses the child's standard streams, which support no deadlines. A slow client then
+// harms only itself.
 type deadliner interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 }
 
-// session is a connection from accept to close.
+// session is the state of a session, from the accepted connection until it is closed.
 type session struct {
 	doer   Doer
 	caller protocol.Caller
 	limits Limits
 	log    *slog.Logger
 	out    io.Writer
-	timer  deadliner // Nil if the stream has no deadlines.
+	timer  deadliner // Nil if the stream supports no deadlines.
 	frames *wire.FrameReader
-	xml    bool // Answers are XML. Only the serving goroutine uses it.
+	xml    bool // Answers are in XML. Only the serving goroutine uses this.
 
-	intake *admission.Intake // Nil means no limit.
-	cut    func()            // Closes the connection; nil if that is not possible.
-	// reading is cancelled by cut, and when the session drains: then nothing waits any more.
+	intake *admission.Intake // Nil means that input is not limited.
+	cut    func()            // Closes the connection; nil if the stream can't be closed.
+	// reading is a context for waits of the reading goroutine. It is cancelled by cut and by drain, so that a
+	// session that ends does not wait for admission any more.
 	reading    context.Context
 	endReading context.CancelFunc
-	place      *admission.Lease // The session's lease; nil without limits.
-	// held are the leases of the frame that is being read. Only the reading goroutine uses it.
+	place      *admission.Lease // Lease of the session's place; nil without limits.
+	// held contains the leases for the frame that is being read. Only the reading goroutine uses this field.
 	held []*admission.Lease
 
 	mu       sync.Mutex
-	busy     bool          // A request is being served.
-	draining bool          // Close after the current request.
-	packed   bool          // Requests are pipelined: draining ends the reading at once.
-	calls    int           // Pipelined calls in flight.
-	failed   bool          // The client can't be written to: nothing more is read or started.
-	left     bool          // Serve has returned or will return; further input is ignored.
-	quiet    chan struct{} // Closed when Serve has ended and no pipelined call runs.
+	busy     bool          // A request is being read completely or served.
+	draining bool          // The session ends after the current request.
+	packed   bool          // MessagePack is in use: requests are pipelined.
+	calls    int           // Number of pipelined calls in flight.
+	failed   bool          // A write failed: read nothing more, start no call.
+	left     bool          // The reading goroutine was abandoned: ignore its input.
+	quiet    chan struct{} // Closed if left is set and the last pipelined call ended.
 }
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
@@ -104,9 +106,10 @@ func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logg
 	return s
 }
 
-// Serve serves a session on in and out until Shutdown, the end of in, the end of ctx or an error of the
-// streams, which it returns. If the client breaks the protocol, Serve returns no error. A call that runs when
-// ctx ends is finished and answered.
+// Serve serves a session that reads from in and writes to out. It returns when the client ends the session,
+// at the end of in, when ctx ends, or when a stream fails. Only a failed stream is returned as an error; a
+// client that violates the protocol is not. If ctx ends while a call runs, the call is finished and answered
+// before Serve returns.
 func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) error {
 	s := newSession(doer, caller, limits.withDefaults(), log, in, out)
 	done := make(chan error, 1)
@@ -117,7 +120,7 @@ func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits
 	case <-ctx.Done():
 	}
 	if !s.drain() {
-		return nil // It waits for a frame on a stream that can't be interrupted.
+		return nil // No request runs: don't wait for the read, which may block.
 	}
 	select {
 	case err := <-done:
@@ -154,7 +157,8 @@ func (s *session) serve(ctx context.Context) error {
 	}
 }
 
-// beginWait sets the idle deadline. It reports false if the session shall end.
+// beginWait sets the deadline for the start of the next frame. It returns false if the session must not read
+// another frame.
 func (s *session) beginWait() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +171,8 @@ func (s *session) beginWait() bool {
 	return true
 }
 
-// begin records that a request is being served. It returns false if the session has ended meanwhile.
+// begin marks the session as busy with a request. It returns false if the session ended while the request was
+// being read; the request must then be ignored.
 func (s *session) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +190,8 @@ func (s *session) idle() {
 	s.place.Unpin()
 }
 
-// reserve waits until the account may send more bytes of a frame.
+// reserve waits until the host admits the given number of bytes of the frame that is being read. It adds the
+// lease for these bytes to held.
 func (s *session) reserve(bytes int) error {
 	ctx, cancel := context.WithTimeout(s.reading, s.limits.FrameTime)
 	defer cancel()
@@ -199,11 +205,12 @@ func (s *session) reserve(bytes int) error {
 	return nil
 }
 
-// errNoRoom is returned if a frame could not be read in time because of other frames.
+// errNoRoom is returned if the bytes of a frame were not admitted in time, for example because other frames
+// used all of the room.
 var errNoRoom = errors.New("session: no room for a frame")
 
-// take returns a function that releases the leases of the frame that was read. Until the call has ended, they
-// can't be revoked.
+// take empties held and returns a function that releases the leases that it contained. take pins these
+// leases, so that they can't be revoked until the call has ended.
 func (s *session) take() (release func()) {
 	held := s.held
 	s.held = nil
@@ -217,7 +224,8 @@ func (s *session) take() (release func()) {
 	}
 }
 
-// fail ends the reading: a call that can't be answered must not run.
+// fail makes the session stop reading after a write failed, because a call that can't be answered must not
+// run.
 func (s *session) fail() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +241,7 @@ func (s *session) hasFailed() bool {
 	return s.failed
 }
 
-// count records that a pipelined call begins or ends.
+// count adds by, which is 1 or -1, to the number of pipelined calls in flight.
 func (s *session) count(by int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,7 +255,8 @@ func (s *session) count(by int) {
 	}
 }
 
-// drain ends the session as soon as no request is being served. It reports whether a request is being served.
+// drain makes the session end as soon as no request is being served. It reports whether a request is being
+// served now.
 func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,22 +268,23 @@ func (s *session) drain() bool {
 	case s.timer != nil:
 		_ = s.timer.SetReadDeadline(time.Unix(1, 0))
 	default:
-		s.left = true // The read can't be interrupted, so its goroutine is left behind.
+		s.left = true // The read can't be interrupted; abandon its goroutine.
 	}
 	return busy
 }
 
-// endOfFrames answers a frame that can't be trusted. The session then ends.
+// endOfFrames tells the client why the session stops reading frames. err is the error of the frame reader;
+// after it, the start of the next frame is unknown, so the session ends.
 func (s *session) endOfFrames(err error) error {
 	message, err := s.reason(err)
 	if message != "" {
-		_ = s.write(wire.AppendFailure(nil, message)) // The client may be gone.
+		_ = s.write(wire.AppendFailure(nil, message)) // Ignore the error: the client may have disconnected.
 	}
 	return err
 }
 
-// reason returns why no more frames are read: a message if the client made a mistake, an error if the stream
-// failed, and neither at a regular end.
+// reason explains the error of the frame reader. It returns a message for the client if the client made a
+// mistake, an error if the stream failed, and neither if the session ends regularly.
 func (s *session) reason(err error) (message string, _ error) {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -307,7 +317,8 @@ func (s *session) isDraining() bool {
 	return s.draining
 }
 
-// answer serves a payload. done means that the session has ended.
+// answer handles the request in payload and writes the answer. done means that the client asked to end the
+// session.
 func (s *session) answer(ctx context.Context, payload []byte) (done bool, err error) {
 	measured := s.intake.Measure(s.caller.Account.Name)
 	request := wire.Parse(payload)
@@ -329,10 +340,11 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 		s.mu.Unlock()
 		return false, nil
 	case wire.RequestShutdown:
-		_ = s.write(wire.AnswerShutdown) // Many clients have closed the connection by now.
+		_ = s.write(wire.AnswerShutdown) // Ignore the error: many clients have disconnected by now.
 		return true, nil
 	case wire.RequestCall:
-		// A large answer keeps its room until it is written.
+		// The scope ends after the answer has been written, so a large answer keeps its reserved memory until
+		// then.
 		ctx, scope := admission.WithScope(ctx, s.cut)
 		defer scope.End()
 		return false, s.write(s.call(ctx, request.Call))
@@ -351,7 +363,8 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 	}
 }
 
-// call runs a call and returns its envelope, or an envelope that says that the answer is too large.
+// call runs a call and returns the encoded envelope of the result. If the envelope would be too large, it
+// returns the envelope of an error instead.
 func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 	result := s.do(ctx, call)
 	call.Args = protocol.Args{}
@@ -365,7 +378,8 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 		"The call was run, but its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
 }
 
-// do runs a call. A panic ends the call and not the host. The log gets the stack and no argument.
+// do runs a call. If the call panics, do recovers, so that the host continues, and returns an error as the
+// result. It logs the stack and the type of the panic but no arguments of the call.
 func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.Result) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -390,7 +404,8 @@ func (s *session) write(body []byte) error {
 	return s.send(answer)
 }
 
-// asXML returns an envelope as XML, or a failure if that would be too large.
+// asXML converts an envelope to XML. If the XML would be too large, asXML returns the XML of an error
+// instead.
 func (s *session) asXML(body []byte) []byte {
 	if out, ok := envelope.XML(body, protocol.MaxAnswer); ok {
 		return out
@@ -399,7 +414,8 @@ func (s *session) asXML(body []byte) []byte {
 	return out
 }
 
-// send writes bytes to the client, within FrameTime.
+// send writes an encoded answer to the client. If the stream supports deadlines, the write fails after
+// Limits.FrameTime.
 func (s *session) send(answer []byte) error {
 	if s.timer != nil {
 		_ = s.timer.SetWriteDeadline(time.Now().Add(s.limits.FrameTime))

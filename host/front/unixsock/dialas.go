@@ -13,10 +13,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// DialAs connects to a UNIX socket as another user; it needs root. The kernel tells the other end the
-// effective uid and gid that the connecting thread has at that moment, and nothing changes them later. The
-// process stays root and out of the user's reach: its memory, which may hold secrets of the configuration, is
-// never in a process with the user's uid.
+// DialAs connects to the UNIX socket at path as the user with the given uid and gid. The calling process must
+// be root. The kernel reports to the server the effective ids that the connecting thread has at the time of
+// connect; later changes of the thread's ids have no effect. DialAs does not start a process with the user's
+// uid, because the user could read the memory of such a process, which may contain secrets of the
+// configuration.
 func DialAs(path string, uid, gid int) (*net.UnixConn, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d", path, protocol.MaxSocketPath, len(path))
@@ -40,18 +41,19 @@ func DialAs(path string, uid, gid int) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
-// Dial connects to a UNIX socket as the running user.
+// Dial connects to the UNIX socket at path as the user that runs this process.
 func Dial(path string) (*net.UnixConn, error) {
 	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 }
 
-// connectAs connects with a changed effective user of this thread only. The real and the saved user stay
-// root, so that the other user can neither signal nor trace the process meanwhile.
+// connectAs changes the effective ids of the current thread only, connects, and restores the ids. The
+// thread's real and saved uids stay root's, so that the other user can neither signal nor trace the process
+// during the connect.
 func connectAs(fd int, path string, uid, gid int) error {
 	runtime.LockOSThread()
 	gidBefore, uidBefore := os.Getegid(), os.Geteuid()
 	if err := setEffective(gid, uid); err != nil {
-		return err // The thread's user is not known. The thread stays locked and ends with its goroutine.
+		return err // Leave the thread locked, so that it ends with the goroutine.
 	}
 	err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if restoreErr := restoreEffective(gidBefore, uidBefore); restoreErr != nil {
@@ -61,9 +63,10 @@ func connectAs(fd int, path string, uid, gid int) error {
 	return err
 }
 
-const keepID = ^uintptr(0) // setresuid and setresgid leave an id unchanged if it is -1.
+const keepID = ^uintptr(0) // The id -1: setresuid and setresgid leave the id unchanged.
 
-// setEffective changes the thread's effective ids. The gid comes first, while the thread may still change it.
+// setEffective changes the thread's effective ids. It sets the gid first, because the thread may not change
+// its gid any more after its effective uid is not root's.
 func setEffective(gid, uid int) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESGID, keepID, uintptr(gid), keepID); errno != 0 {
 		return fmt.Errorf("gid: %w", errno)
@@ -74,7 +77,8 @@ func setEffective(gid, uid int) error {
 	return nil
 }
 
-// restoreEffective restores root's ids. The uid comes first, because it allows changing the gid.
+// restoreEffective restores the thread's effective ids. It sets the uid first, because only root may change
+// the gid.
 func restoreEffective(gid, uid int) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, keepID, uintptr(uid), keepID); errno != 0 {
 		return fmt.Errorf("uid: %w", errno)

@@ -12,13 +12,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Listen makes the UNIX socket at path and listens on it. It replaces a socket that a dead host left. The
-// mode limits the users that may connect; SO_PEERCRED names the user that did.
+// Listen creates the UNIX socket at path and listens on it. It replaces a socket that remained after a host
+// ended without removing it. mode decides which users may connect; Of returns the user of an accepted
+// connection.
 func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if len(path) > protocol.MaxSocketPath {
 		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
 	}
-	// The lock keeps two hosts that start at once from taking each other's socket for a dead host's.
+	// Without the lock, if two hosts start at once, each of them could take the other's new socket for a
+	// stale socket and remove it.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -30,7 +32,8 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The umask gives the socket its mode from the start: a client that connects before chmod would fail.
+	// The umask makes the kernel create the socket with the right mode. Without the umask, a client that
+	// connects before the chmod could be rejected.
 	old := unix.Umask(0o777 &^ int(mode))
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	unix.Umask(old)
@@ -44,7 +47,8 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// removeStale removes a socket on which no process listens. It removes nothing else.
+// removeStale removes the socket at path if no process listens on it. It returns an error if a process
+// listens, or if path is not a socket.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {

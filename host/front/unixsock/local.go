@@ -11,40 +11,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of the kernel's structures inet_diag_req_v2 and inet_diag_msg (linux/inet_diag.h), after the
-// header of a netlink message.
+// Positions and values in the kernel's structures inet_diag_req_v2 and inet_diag_msg (linux/inet_diag.h).
+// Offsets count from the end of the netlink message's header.
 const (
-	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY of linux/sock_diag.h.
+	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY in linux/sock_diag.h.
 	diagRequestSize  = 56
 	diagAnswerSize   = 72
-	diagState        = 1  // Offset of the state in an answer.
-	diagUID          = 64 // Offset of the uid.
-	diagInode        = 68 // Offset of the inode.
-	established      = 1  // TCP_ESTABLISHED.
+	diagState        = 1  // Offset of the socket's state in an answer.
+	diagUID          = 64 // Offset of the socket's uid in an answer.
+	diagInode        = 68 // Offset of the socket's inode in an answer.
+	established      = 1  // The state TCP_ESTABLISHED.
 	anyCookie        = 0xffffffff
-	tcpStates        = 0xfff // All states.
+	tcpStates        = 0xfff // Bit mask of all TCP states.
 )
 
-// ErrNotLocal is returned for a connection if its other end is not, or no longer, a socket of this machine.
+// ErrNotLocal is returned if the other end of a connection is not a socket of this machine, or if that socket
+// was closed.
 var ErrNotLocal = errors.New("unixsock: the other end is not a socket of this machine")
 
-// LocalUsers finds the users at the other ends of TCP connections over loopback. It keeps a descriptor open,
-// so that it works even if the process has no free descriptor.
+// LocalUsers finds out which local user is at the other end of a TCP connection over loopback. It opens its
+// netlink socket in advance, so that look-ups work even when the process has no free file descriptor. It is
+// safe for concurrent use.
 type LocalUsers struct {
 	mu sync.Mutex
-	fd int // A netlink socket; -1 when closed.
+	fd int // The netlink socket; -1 after Close.
 
 	sequence uint32
 	answer   [4096]byte
 }
 
-// NewLocalUsers opens the netlink socket.
+// NewLocalUsers opens the netlink socket that Of uses.
 func NewLocalUsers() (*LocalUsers, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("ask for sockets' users: %w", err)
 	}
-	// The kernel answers at once. If it does not, nobody may have to wait.
+	// The kernel normally answers at once. The timeout makes sure that a missing answer blocks no caller of
+	// Of for longer than a second.
 	wait := unix.NsecToTimeval(time.Second.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 		_ = unix.Close(fd)
@@ -53,7 +56,7 @@ func NewLocalUsers() (*LocalUsers, error) {
 	return &LocalUsers{fd: fd}, nil
 }
 
-// Close closes the socket.
+// Close closes the netlink socket.
 func (l *LocalUsers) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,14 +68,15 @@ func (l *LocalUsers) Close() error {
 	return unix.Close(fd)
 }
 
-// Of returns the uid of the user that made the other end of a TCP connection over loopback: local is the
-// address of the accepted end, remote the address of the other end. The kernel knows it, as with SO_PEERCRED
-// for a UNIX socket.
+// Of returns the uid of the user that created the socket at the other end of an accepted TCP connection over
+// loopback. local is the address of the accepted end, remote the address of the other end. The uid comes from
+// the kernel, as SO_PEERCRED does for UNIX sockets, so the client can't forge it.
 func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
-	// From the view of the other end: its address is the source.
+	// The request is for the socket of the other end. For that socket, remote is the source address and local
+	// the destination.
 	if err := unix.Sendto(l.fd, diagRequest(remote, local, l.sequence), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, fmt.Errorf("ask for a socket's user: %w", err)
 	}
@@ -83,7 +87,7 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 		}
 		answer := l.answer[:n]
 		if n < unix.NLMSG_HDRLEN || binary.NativeEndian.Uint32(answer[8:]) != l.sequence {
-			continue // An answer to an earlier question that timed out.
+			continue // A late answer to an earlier request that timed out.
 		}
 		if binary.NativeEndian.Uint16(answer[4:]) != sockDiagByFamily {
 			return 0, ErrNotLocal
@@ -93,13 +97,14 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 		}
 		answer = answer[unix.NLMSG_HDRLEN:]
 		if answer[diagState] != established || binary.NativeEndian.Uint32(answer[diagInode:]) == 0 {
-			return 0, ErrNotLocal // The socket has no owner any more; its uid would be reported as root's.
+			return 0, ErrNotLocal // Without an inode, the kernel reports uid 0 for any user.
 		}
 		return int(binary.NativeEndian.Uint32(answer[diagUID:])), nil
 	}
 }
 
-// diagRequest asks for the TCP socket with these addresses.
+// diagRequest returns the netlink message that asks the kernel for the TCP socket with the given source and
+// destination addresses.
 func diagRequest(source, destination netip.AddrPort, sequence uint32) []byte {
 	b := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	binary.NativeEndian.PutUint32(b[0:], uint32(len(b)))

@@ -1,5 +1,6 @@
-// Package unixsock listens on and connects to UNIX sockets, asks the kernel for the user at the other end,
-// and serves sockets that only some users may use. It knows no protocol and no account.
+// Package unixsock listens on UNIX sockets and connects to them, asks the kernel which user is at the other
+// end of a connection, and serves sockets that only certain users may use. It does not depend on any protocol
+// or on accounts.
 package unixsock
 
 import (
@@ -14,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of returns the user at the other end: the connecting user of an accepted connection, or the listening user
-// of a made connection. The pid is for the log only: it may belong to another program by now.
+// Of returns the credentials of the user at the other end of conn: the user that connected if conn was
+// accepted, or the user that listens if conn was dialed. Use the pid only for the log: the process may have
+// ended, and another process may have its pid.
 func Of(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -31,15 +33,17 @@ func Of(conn *net.UnixConn) (*unix.Ucred, error) {
 	return cred, nil
 }
 
-// Server serves the connections of a socket to certain users.
+// Server serves the connections of a UNIX socket that only certain users may use. Allowed reports whether the
+// user with the given uid may connect. Handle is called for each connection, in a goroutine of its own.
 type Server struct {
 	Allowed func(uid int) bool
-	Most    int                                        // Connections at once; further ones wait.
-	Handle  func(ctx context.Context, c *net.UnixConn) // It need not close the connection.
+	Most    int                                        // Maximum number of connections at once; others wait.
+	Handle  func(ctx context.Context, c *net.UnixConn) // The server closes the connection after Handle returns.
 	Log     *slog.Logger
 }
 
-// Serve serves l until ctx ends, which closes l and all connections.
+// Serve accepts connections on l until ctx ends. Then it closes l and all connections, and waits until all
+// calls of Handle have returned.
 func (s Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
@@ -51,7 +55,7 @@ func (s Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // Most likely the process has no free descriptor; closing connections will free some.
+		if err != nil { // Most likely no descriptor is free: wait for one.
 			s.Log.Error("can't accept a connection", "error", err.Error())
 			select {
 			case <-time.After(50 * time.Millisecond):

@@ -1,5 +1,6 @@
-// Package account finds the accounts and their users and domains: in TOML files of a directory, in a cPanel
-// server's own files, or among the system's users. It decides nothing about calls.
+// Package account finds the accounts of a host with their users and domains. The sources are TOML files in a
+// directory, a cPanel server's own files, and the system's users. The package does not decide which calls an
+// account may make.
 package account
 
 import (
@@ -15,11 +16,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrUnknown is returned for a name or a uid without an account.
+// ErrUnknown is returned if no account has the given name, uid or domain.
 var ErrUnknown = errors.New("account: unknown")
 
-// Self returns the account of the running user. Its domains are the directories of ~/etc, if there are any.
-// It is for personal mode only, because it reads the home.
+// Self returns an account for the user that runs this process. Its domains are the names of the directories
+// in ~/etc that contain a dot, such as ~/etc/example.com. Self is for personal mode only, because it reads
+// the home of the account.
 func Self() (protocol.Account, error) {
 	u, err := user.Current()
 	if err != nil {
@@ -38,10 +40,11 @@ func Self() (protocol.Account, error) {
 	return a, nil
 }
 
-// lookup finds a system user: name, uid, gid and home.
+// lookup returns the system user called name as an account with only a name, uid, gid and home.
 type lookup func(name string) (protocol.Account, error)
 
-// systemUser asks the system, which may keep its users in any database.
+// systemUser looks up the user called name in the system's user database, which may be any database that the
+// system is configured to use.
 func systemUser(name string) (protocol.Account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -50,14 +53,14 @@ func systemUser(name string) (protocol.Account, error) {
 	return ofUser(u)
 }
 
-// SystemUser returns a system user as an account without domains.
+// SystemUser returns the system user called name as an account without domains.
 func SystemUser(name string) (protocol.Account, error) { return systemUser(name) }
 
-// passwdFile is the system's file of users.
+// passwdFile is the path of the file that lists the system's local users.
 const passwdFile = "/etc/passwd"
 
-// passwdUsers reads the system's file of users once, for callers that need many. It returns a lookup, which
-// asks the system for users that are not in the file, and all users of the file.
+// passwdUsers reads /etc/passwd once, for callers that look up many users. It returns a lookup function and
+// all users in the file. The lookup function asks the system only for users that are not in the file.
 func passwdUsers() (lookup, []protocol.Account, error) {
 	known := make(map[string]protocol.Account)
 	var all []protocol.Account
@@ -101,7 +104,8 @@ func ofUser(u *user.User) (protocol.Account, error) {
 	return protocol.Account{Name: u.Username, UID: uid, GID: gid, Home: u.HomeDir}, nil
 }
 
-// ValidName reports whether a name is safe as a file name and in a log line.
+// ValidName reports whether name is a valid account name: at most 64 characters that are safe in file names
+// and in log lines.
 func ValidName(name string) bool {
 	if name == "" || len(name) > 64 || name[0] == '-' || name[0] == '.' {
 		return false

@@ -15,25 +15,26 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// UsersFile is the content of a cPanel server's /var/cpanel/users/NAME.
+// UsersFile is the content of the file /var/cpanel/users/NAME of a cPanel server.
 type UsersFile struct {
-	Domains   []string // The main domain first.
+	Domains   []string // The main domain is the first.
 	Data      map[string]string
 	Suspended bool
 }
 
-// kept are the keys of a users file that programs use.
+// kept lists the keys of a users file that are stored in UsersFile.Data. Other keys are ignored, apart from
+// the keys for domains and for the suspension.
 var kept = []string{
 	"PLAN", "OWNER", "RS", "LOCALE", "LANG", "CONTACTEMAIL", "CONTACTEMAIL2", "IP", "STARTDATE", "FEATURELIST",
 	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT",
 }
 
-// maxUsersFile limits a users file, in bytes. /etc/userdomains, which covers all accounts, may be 64 times as
-// large.
+// maxUsersFile is the maximum size of a users file, in bytes. The file /etc/userdomains lists the domains of
+// all accounts and may be 64 times as large.
 const maxUsersFile = 1 << 20
 
-// ParseUsers reads a users file with lines KEY=value. The main domain is DNS, further domains are DNS1, DNS2
-// and so on.
+// ParseUsers parses a users file, which consists of lines KEY=value. The key DNS contains the main domain;
+// the keys DNS1, DNS2 and so on contain further domains.
 func ParseUsers(r io.Reader) (UsersFile, error) {
 	a := UsersFile{Data: make(map[string]string)}
 	text, err := readBounded(r, maxUsersFile, "the users file")
@@ -49,7 +50,7 @@ func ParseUsers(r io.Reader) (UsersFile, error) {
 			continue
 		}
 		switch number, isDNS := strings.CutPrefix(key, "DNS"); {
-		case isDNS && strings.HasPrefix(value, "*."): // All names below a domain: it serves a web site and has no mailbox.
+		case isDNS && strings.HasPrefix(value, "*."): // Wildcards are for web sites only; they have no mailboxes.
 		case key == "DNS":
 			a.Domains = append(a.Domains, lower(value))
 		case isDNS:
@@ -84,18 +85,18 @@ func readBounded(r io.Reader, most int64, what string) ([]byte, error) {
 	return text, nil
 }
 
-// cpanel is a cPanel server's own files as a source: a users file for each account, and userdomains, which
-// assigns each domain to a user. An account has the domains of both files. If userdomains assigns a domain to
-// another user, the account does not have it, even if its users file names it.
+// cpanel is a source that reads a cPanel server's own files: a users file for each account, and the file
+// userdomains, which assigns each domain to a user. An account has all domains that its users file or
+// userdomains assigns to it. If the two files disagree about a domain, userdomains decides.
 type cpanel struct {
-	users       string // /var/cpanel/users
-	userdomains string // /etc/userdomains; "" means that only the users files count.
+	users       string // The path of /var/cpanel/users.
+	userdomains string // The path of /etc/userdomains; "" means no such file is used.
 }
 
-// notUsers are files in the users directory that belong to no account.
+// notUsers lists the files in the directory of users files that do not belong to an account.
 var notUsers = []string{"system", "root", "nobody", "cpanel"}
 
-// all implements source.
+// all implements source: it reads all users files.
 func (c cpanel) all(lookup lookup) (r reading, err error) {
 	entries, err := os.ReadDir(c.users)
 	if err != nil {
@@ -105,7 +106,7 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 	if c.userdomains != "" {
 		var twice []string
 		if owners, lists, twice, err = readUserDomains(c.userdomains); err != nil {
-			return r, err // Without it nobody knows to which account a domain belongs.
+			return r, err // Without userdomains the owners of domains are unknown.
 		}
 		for _, domain := range twice {
 			r.errs = append(r.errs, fmt.Errorf("%s: the domain %.80q has two owners, and so none", c.userdomains, domain))
@@ -152,7 +153,7 @@ func (c cpanel) read(name string, lookup lookup, owners map[string]string, more 
 	return a, nil
 }
 
-// watched implements source.
+// watched implements source: it returns the directory of users files and the file userdomains.
 func (c cpanel) watched() []string {
 	if c.userdomains == "" {
 		return []string{c.users}
@@ -160,8 +161,9 @@ func (c cpanel) watched() []string {
 	return []string{c.users, c.userdomains}
 }
 
-// readUserDomains reads lines "domain: user". If a domain has two users, it is returned in twice, and its
-// owner is "".
+// readUserDomains reads the file at path, which consists of lines "domain: user". owners maps each domain to
+// its user, and lists maps each user to its domains. If the file assigns a domain to two users, owners maps
+// the domain to "", and twice contains the domain.
 func readUserDomains(path string) (owners map[string]string, lists map[string][]string, twice []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {

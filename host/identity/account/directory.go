@@ -15,63 +15,64 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrShared is returned if several accounts have the same user.
+// ErrShared is returned if several accounts have the given uid.
 var ErrShared = errors.New("account: shared user")
 
-// ErrSuspended is returned for a suspended account.
+// ErrSuspended is returned if the account is suspended.
 var ErrSuspended = errors.New("account: suspended")
 
-// Sources are the places that accounts come from. If several have an account of the same name, the first
-// counts.
+// Sources configures where accounts come from. If several sources define an account with the same name, the
+// first source is used, in the order of the fields.
 type Sources struct {
 	Files       string // Directory of TOML files; "" means none.
-	CPanelUsers string // A cPanel server's /var/cpanel/users; "" means none.
-	UserDomains string // A cPanel server's /etc/userdomains; "" means that only the users files count.
-	SystemFrom  int    // System users with this uid or a higher one are accounts without domains; 0 means none.
-	Owners      string // The file in which the host remembers to which account each domain belonged; "" means none.
+	CPanelUsers string // Path of a cPanel server's /var/cpanel/users; "" means none.
+	UserDomains string // Path of a cPanel server's /etc/userdomains; "" means none.
+	SystemFrom  int    // Lowest uid of system users that are accounts; 0: none are.
+	Owners      string // File with the last known owner of each domain; "" means none.
 }
 
-// source is a source of accounts.
+// source is a place that accounts come from. It must be comparable, because Directory uses it as a key of a
+// map.
 type source interface {
-	all(lookup) (reading, error) // The error means that the whole source can't be read.
-	watched() []string           // Files and directories that the source depends on.
+	all(lookup) (reading, error) // Reads all accounts; the error means nothing could be read.
+	watched() []string           // The paths of the source: first a directory, then files.
 }
 
-// reading is the content of a source.
+// reading is the result of reading a source.
 type reading struct {
 	accounts []protocol.Account
-	names    []string // Accounts that exist but can't be read.
-	errs     []error  // Why they can't be read, and other problems.
+	names    []string // Names of accounts that exist but can't be read.
+	errs     []error  // Why these accounts can't be read, and other problems.
 }
 
 func (r *reading) broken(name string, err error) {
 	r.names, r.errs = append(r.names, name), append(r.errs, err)
 }
 
-// Directory holds all accounts of a host, as of the last Reload.
+// Directory contains all accounts of a host, as of the last call of Reload. It is safe for concurrent use.
 type Directory struct {
 	sources    []source
 	system     int
 	ownersFile string
 
 	reloading sync.Mutex
-	last      map[source]reading // The last content of each source that could be read.
-	loaded    bool               // The file of owners was read.
-	saved     map[string]string  // The content of the file of owners.
+	last      map[source]reading // Result of the last successful reading of each source.
+	loaded    bool               // Reload has tried to read the file of owners.
+	saved     map[string]string  // Content of the file of owners.
 
 	mu        sync.RWMutex
 	byName    map[string]protocol.Account
 	byUID     map[int][]string
-	owners    map[string]string   // The account of each domain.
-	contested map[string][]string // The accounts that claim a domain, if there are several.
-	taken     map[string]bool     // Names in any source, readable or not.
-	// unread is the last known state of accounts that can't be read now.
+	owners    map[string]string   // Maps each domain to the name of its account.
+	contested map[string][]string // Domains that several accounts claim, with these accounts.
+	taken     map[string]bool     // Names that any source contains, readable or not.
+	// unread contains the last known state of each account that can't be read now.
 	unread map[string]protocol.Account
-	// incomplete means that a source, or the file of owners, could not be read.
+	// incomplete means that a source or the file of owners could not be read in the last Reload.
 	incomplete bool
 }
 
-// list returns the sources in their order.
+// list returns the configured sources, the one with the highest priority first.
 func (s Sources) list() []source {
 	var all []source
 	if s.Files != "" {
@@ -83,7 +84,8 @@ func (s Sources) list() []source {
 	return all
 }
 
-// ByName returns a single account, for tools that need no other.
+// ByName reads the account called name, without reading all accounts if possible. It is for tools that need a
+// single account. A suspended account is returned without an error.
 func (s Sources) ByName(name string) (protocol.Account, error) {
 	if s.Files != "" {
 		if a, err := NewDir(s.Files, false).ByName(name); !errors.Is(err, ErrUnknown) {
@@ -99,20 +101,22 @@ func (s Sources) ByName(name string) (protocol.Account, error) {
 		err = errors.Join(append([]error{err}, broken...)...)
 	}
 	if errors.Is(err, ErrSuspended) {
-		return a, nil // As with Dir.ByName, the caller checks Suspended.
+		return a, nil // As with Dir.ByName, the caller must check Suspended.
 	}
 	return a, err
 }
 
-// NewDirectory returns a directory that is empty until Reload.
+// NewDirectory returns a directory for the given sources. It contains no accounts until Reload is called.
 func NewDirectory(s Sources) *Directory {
 	return &Directory{sources: s.list(), system: s.SystemFrom, ownersFile: s.Owners, last: make(map[source]reading)}
 }
 
-// Reload reads all sources. It returns the names of accounts that were removed, were suspended or changed
-// their user, and the errors. If a source can't be read at all, its last content stays. If an account can't
-// be read, it can't be used, and no later source can provide it; once it is readable again, it is reported as
-// ended if it was removed or changed its user.
+// Reload reads all sources again. ended contains the names of accounts that must lose their sessions and workers,
+// because the accounts were removed, were suspended, became unreadable or changed their uid or gid. broken
+// contains the problems that were found. If a whole source can't be read, Reload uses the last content of
+// that source. If a single account can't be read, the account can't be used, and no later source can define
+// an account with its name. If that account is removed later, or is readable again with such a change, ended
+// contains its name again.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
@@ -121,7 +125,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("accounts: %w: all stays as it was", err)}
 	}
-	failed := false // Some accounts are not known.
+	failed := false // A source or the file of owners could not be read.
 	if !d.loaded {
 		if d.saved, err = loadOwners(d.ownersFile); err != nil {
 			broken, failed = append(broken, err), true
@@ -183,12 +187,14 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	return ended, broken
 }
 
-// changed reports whether the sessions, tokens and workers of an account must end.
+// changed reports whether the sessions and workers of an account must end, because the account was suspended
+// or changed its uid or gid.
 func changed(old, now protocol.Account) bool {
 	return now.Suspended && !old.Suspended || now.UID != old.UID || now.GID != old.GID
 }
 
-// ByName returns the account with a name, or ErrUnknown, or ErrSuspended together with the account.
+// ByName returns the account called name. It returns ErrUnknown if there is no such account. If the account
+// is suspended, it returns the account together with ErrSuspended.
 func (d *Directory) ByName(name string) (protocol.Account, error) {
 	d.mu.RLock()
 	a, ok := d.byName[name]
@@ -202,8 +208,8 @@ func (d *Directory) ByName(name string) (protocol.Account, error) {
 	return a, nil
 }
 
-// ByUID returns the account of a uid, or ErrUnknown, or ErrSuspended. If several accounts have the uid, it
-// returns ErrShared, because nobody can tell which is meant.
+// ByUID returns the account with the given uid. Its errors are those of ByName. If several accounts have the
+// uid, it returns ErrShared, because the uid does not tell which of the accounts is meant.
 func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	d.mu.RLock()
 	names := d.byUID[uid]
@@ -217,8 +223,9 @@ func (d *Directory) ByUID(uid int) (protocol.Account, error) {
 	return protocol.Account{}, fmt.Errorf("%w: accounts %s and %s share uid %d", ErrShared, names[0], names[1], uid)
 }
 
-// ByDomain returns the account of a domain, like ByName. If the account can't be read, the error is not
-// ErrUnknown, because the domain has an owner.
+// ByDomain returns the account that owns domain. Its errors are those of ByName. If the owner can't be read,
+// or if several accounts claim the domain and none owns it, the error is not ErrUnknown, because the domain
+// belongs to some account of the host.
 func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	d.mu.RLock()
 	name, ok := d.owners[domain]
@@ -237,7 +244,7 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	return a, err
 }
 
-// Unreadable reports whether a source has an account of that name that can't be read.
+// Unreadable reports whether a source contains an account called name that can't be read.
 func (d *Directory) Unreadable(name string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -259,7 +266,7 @@ func (d *Directory) unreadable() []string {
 	return out
 }
 
-// claimants returns the accounts that have or claim a domain.
+// claimants returns the names of all accounts that own or claim domain.
 func (d *Directory) claimants(domain string) []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -272,14 +279,14 @@ func (d *Directory) claimants(domain string) []string {
 	return nil
 }
 
-// Owner returns the account that has a domain, or "".
+// Owner returns the name of the account that owns domain, or "".
 func (d *Directory) Owner(domain string) string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.owners[domain]
 }
 
-// Names returns the names of all accounts in order.
+// Names returns the names of all readable accounts, sorted.
 func (d *Directory) Names() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -291,15 +298,16 @@ func (d *Directory) Names() []string {
 	return names
 }
 
-// settle is how long the sources must stay unchanged before they are read, because programs write them in
-// several steps; latest is the longest such wait. again is the interval of reading without a change.
+// Programs often change the sources in several steps, so Watch waits until no change has happened for settle.
+// While changes continue, this wait is not extended any more after latest. again is the interval at which the
+// sources are also read without any observed change.
 const (
 	settle = 100 * time.Millisecond
 	latest = 500 * time.Millisecond
 	again  = time.Minute
 )
 
-// Watch calls changed after each change of the sources, until ctx ends.
+// Watch calls changed once at the start, after each change of the sources and every minute, until ctx ends.
 func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -308,16 +316,17 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	defer func() { _ = watcher.Close() }()
 	files := make(map[string]bool)
 	dirs := make(map[string]bool)
-	// Accounts without their own uids depend on the system's file.
+	// Accounts can take their uid, gid and home from /etc/passwd, so this file is watched, too.
 	files[passwdFile], dirs[filepath.Dir(passwdFile)] = true, false
 	for _, s := range d.sources {
 		for i, path := range s.watched() {
-			path = filepath.Clean(path) // As events name it.
+			path = filepath.Clean(path) // fsnotify reports clean paths in its events.
 			if i == 0 {
 				dirs[path] = true
 				continue
 			}
-			// A file is replaced by a rename, so its directory is watched.
+			// Programs replace a file by a rename, which ends a watch on the file. So the file's directory is
+			// watched.
 			files[path] = true
 			dirs[filepath.Dir(path)] = dirs[filepath.Dir(path)] || false
 		}
@@ -327,14 +336,14 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 			return fmt.Errorf("watch %s: %w", dir, err)
 		}
 	}
-	changed() // Changes before the watch began.
-	// Some changes cause no event, such as a replaced directory, so the sources are also read from time to
-	// time.
+	changed() // The sources may have changed before the watch began.
+	// Some changes cause no event, for example if a watched directory is replaced. So changed is also called
+	// at regular intervals.
 	anyway := time.NewTicker(again)
 	defer anyway.Stop()
 	still := time.NewTimer(time.Hour)
 	still.Stop()
-	var first time.Time // When the first unseen change happened: reading can't be put off for ever.
+	var first time.Time // Time of the first change that changed was not called for.
 	note := func() {
 		if first.IsZero() {
 			first = time.Now()
@@ -355,7 +364,7 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 				note()
 			}
 		case <-watcher.Errors:
-			note() // Events were lost, so the sources must be read.
+			note() // Events may have been lost, so read the sources.
 		case <-anyway.C:
 			changed()
 		case <-still.C:

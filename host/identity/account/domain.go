@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	maxDomain = 253 // Bytes of a domain.
-	maxLabel  = 63  // Bytes of a label.
+	maxDomain = 253 // Maximum length of a domain, in bytes.
+	maxLabel  = 63  // Maximum length of a label, in bytes.
 )
 
-// errNotDomain is returned for a text that is not a valid domain.
+// errNotDomain is returned by ParseDomain if the text is not a valid domain.
 var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters in their DNS form, xn--…")
 
-// ParseDomain returns a domain in lower case, or an error if no account can have it. Domains become names of
-// directories and parts of the mail servers' configuration, so everything else is rejected: paths, patterns,
-// addresses, names with a single label.
+// ParseDomain returns the domain in text in lower case, or an error if text is not a domain that an account
+// may have. Domains become the names of directories and parts of the mail servers' configuration. So
+// ParseDomain rejects everything else, such as paths, patterns, addresses and names with a single label.
 func ParseDomain(text string) (string, error) {
 	domain := lower(text)
 	labels := strings.Split(domain, ".")
@@ -36,8 +36,9 @@ func ParseDomain(text string) (string, error) {
 	return domain, nil
 }
 
-// lower returns a text with the letters A to Z in lower case. It changes no other letters: the lower case of
-// some, such as the Kelvin sign, is a letter of domains.
+// lower converts only the ASCII letters A to Z to lower case. strings.ToLower would also convert some other
+// characters, such as the Kelvin sign, to ASCII letters, so that an invalid domain would become a valid
+// domain.
 func lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -47,7 +48,8 @@ func lower(text string) string {
 	}, text)
 }
 
-// isLabel reports whether a lower-case label consists of letters, digits and inner hyphens.
+// isLabel reports whether label is a valid label of a domain: lower-case letters, digits, and hyphens that
+// are neither at its start nor at its end.
 func isLabel(label string) bool {
 	if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
 		return false
@@ -60,8 +62,8 @@ func isLabel(label string) bool {
 	return true
 }
 
-// ASCIIDomain returns a domain in lower case and in its ASCII form. This is the spelling of domains
-// everywhere in the host.
+// ASCIIDomain returns domain in lower case and in its ASCII form (xn--...). The host uses this form of
+// domains everywhere.
 func ASCIIDomain(domain string) string {
 	if out, err := idna.Lookup.ToASCII(domain); err == nil {
 		return out

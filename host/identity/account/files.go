@@ -13,35 +13,38 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// File is the TOML file of an account. Its name, without .toml, is the account's name.
+// File is the content of an account's TOML file. The file's name without .toml is the account's name.
 type File struct {
-	User    string   `toml:"user,omitempty"` // The system user; "" means the account's name.
-	UID     *int     `toml:"uid,omitempty"`  // Instead of the system user's.
-	GID     *int     `toml:"gid,omitempty"`  // Instead of the system user's.
-	Home    string   `toml:"home,omitempty"` // "" means the system user's home. Relative to the parent directory of the file's directory.
-	Domains []string `toml:"domains"`        // The main domain first.
-	// Suspended accounts can't make calls.
+	User    string   `toml:"user,omitempty"` // System user; "" means the account's name.
+	UID     *int     `toml:"uid,omitempty"`  // Overrides the uid of the system user.
+	GID     *int     `toml:"gid,omitempty"`  // Overrides the gid of the system user.
+	Home    string   `toml:"home,omitempty"` // Overrides the home; relative to the parent of Dir's path.
+	Domains []string `toml:"domains"`        // The main domain is the first.
+	// Suspended means that the account can't make calls.
 	Suspended bool `toml:"suspended,omitempty"`
-	// Features are the account's features. Without the key, the account has all features.
+	// Features lists the features that the account may use. If the key is missing, the account may use all
+	// features.
 	Features []string `toml:"features,omitempty"`
-	// Data are further facts for programs, with cPanel's upper-case keys: PLAN, OWNER, ...
+	// Data contains further facts about the account, for programs. The keys are cPanel's upper-case keys,
+	// such as PLAN and OWNER.
 	Data map[string]string `toml:"data,omitempty"`
 }
 
-// Dir is a directory of account files. Each call reads them again.
+// Dir is a directory of account files. Nothing is cached: each call reads the files again.
 type Dir struct {
 	path     string
 	personal bool
 	lookup   lookup
 }
 
-// NewDir returns the account files in path. In personal mode, an account's files belong to the host's own
-// user, whatever its name is.
+// NewDir returns a Dir for the directory at path. If personal is true, the files of an account belong to the
+// user that runs the host, whatever the name of the account is.
 func NewDir(path string, personal bool) *Dir {
 	return &Dir{path: path, personal: personal, lookup: systemUser}
 }
 
-// ByName returns the account with a name, or ErrUnknown.
+// ByName returns the account called name, or ErrUnknown if there is no such file. A suspended account is
+// returned without an error.
 func (d *Dir) ByName(name string) (protocol.Account, error) {
 	if !ValidName(name) {
 		return protocol.Account{}, fmt.Errorf("%w: name %.40q", ErrUnknown, name)
@@ -90,7 +93,8 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 	return a, nil
 }
 
-// owner returns uid, gid and home: from the file if it has them, otherwise from the system.
+// owner returns the account's uid, gid and home. It uses the values in f, and takes missing values from the
+// system user.
 func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) {
 	if f.UID != nil && f.GID != nil && f.Home != "" {
 		return *f.UID, *f.GID, f.Home, nil
@@ -115,7 +119,7 @@ func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) 
 	return uid, gid, home, nil
 }
 
-// Names returns the names of all accounts in order.
+// Names returns the names of all account files without .toml, sorted.
 func (d *Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -131,7 +135,7 @@ func (d *Dir) Names() ([]string, error) {
 	return names, nil
 }
 
-// all implements source.
+// all implements source: it reads all account files.
 func (d *Dir) all(lookup lookup) (r reading, err error) {
 	names, err := d.Names()
 	if err != nil {
@@ -140,7 +144,7 @@ func (d *Dir) all(lookup lookup) (r reading, err error) {
 	from := &Dir{path: d.path, personal: d.personal, lookup: lookup}
 	for _, name := range names {
 		switch a, err := from.ByName(name); {
-		case errors.Is(err, ErrUnknown): // It was removed meanwhile.
+		case errors.Is(err, ErrUnknown): // The file was removed after Names had listed it.
 		case err != nil:
 			r.broken(name, err)
 		default:
@@ -150,5 +154,5 @@ func (d *Dir) all(lookup lookup) (r reading, err error) {
 	return r, nil
 }
 
-// watched implements source.
+// watched implements source: it returns the directory.
 func (d *Dir) watched() []string { return []string{d.path} }

@@ -14,18 +14,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A new account must not take a domain from an account that has it, regardless of the names of the files and
-// of their authors. If several accounts claim a domain, it stays with the account that had it before, even
-// across a restart of the host and while that account's file can't be read. If no account had it before, no
-// account gets it until the files agree.
+// A new account must not get a domain that another account owns, whatever the names of their files are and
+// whoever wrote them. If several accounts claim a domain, the domain stays with the account that owned it
+// before. This also holds after a restart of the host, and while the file of the previous owner can't be
+// read. If no claimant owned the domain before, no account gets the domain until only one of them claims it.
 
-// index collects the accounts for a Directory.
+// index collects accounts and their claims to domains during a Reload, and then decides which account owns
+// each domain.
 type index struct {
 	byName map[string]protocol.Account
 	byUID  map[int][]string
-	taken  map[string]bool     // Names that no later source can provide.
-	claims map[string][]string // The accounts that claim a domain.
-	// The result of settle.
+	taken  map[string]bool     // Names that later sources can't define.
+	claims map[string][]string // Maps each domain to the accounts that claim it.
+	// owners and contested are the result of the method settle.
 	owners    map[string]string
 	contested map[string][]string
 }
@@ -37,7 +38,8 @@ func newIndex() *index {
 	}
 }
 
-// add adds an account and its claims, unless an earlier source has the name.
+// add adds the account a and its claims to domains. It ignores a if an earlier source contains an account
+// with the same name.
 func (x *index) add(a protocol.Account) (wrong []error) {
 	if x.taken[a.Name] {
 		return nil
@@ -61,8 +63,9 @@ func (x *index) add(a protocol.Account) (wrong []error) {
 	return wrong
 }
 
-// addUnreadable records an account with an unreadable file. It keeps its domains, so that its mail waits for
-// it.
+// addUnreadable records that the file of the account called name can't be read. The account still claims the
+// domains that it owned before, so that its mail waits instead of being rejected or going to another account.
+// before maps domains to their previous owners.
 func (x *index) addUnreadable(name string, before map[string]string) {
 	if x.taken[name] {
 		return
@@ -75,7 +78,8 @@ func (x *index) addUnreadable(name string, before map[string]string) {
 	}
 }
 
-// keepOwners keeps the domains of accounts that are missing because a source can't be read.
+// keepOwners keeps the domains of accounts that are missing because a source can't be read: these accounts
+// still claim the domains that they owned before.
 func (x *index) keepOwners(before map[string]string) {
 	for domain, owner := range before {
 		if _, known := x.byName[owner]; !known && !slices.Contains(x.claims[domain], owner) {
@@ -84,7 +88,8 @@ func (x *index) keepOwners(before map[string]string) {
 	}
 }
 
-// settle assigns each domain to an account. before has the owners until now.
+// settle decides which account owns each claimed domain. before maps domains to their previous owners. The
+// result contains an error for each domain that several accounts claim.
 func (x *index) settle(before map[string]string) (wrong []error) {
 	for _, domain := range slices.Sorted(maps.Keys(x.claims)) {
 		names := x.claims[domain]
@@ -116,12 +121,13 @@ func conflict(domain string, names []string, owner string) error {
 	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; it stays with %s, which had it before", domain, strings.Join(names, ", "), owner)
 }
 
-// history is the file in which a host remembers to which account each domain belonged.
+// history is the content of the file in which the host stores the last known owner of each domain.
 type history struct {
 	Domains map[string]string `json:"domains"`
 }
 
-// loadOwners returns the owners that a host saved at path; none if there is no such file.
+// loadOwners reads the file of owners at path and maps domains to accounts. If the file does not exist, the
+// map is empty.
 func loadOwners(path string) (map[string]string, error) {
 	if path == "" {
 		return nil, nil
@@ -140,8 +146,8 @@ func loadOwners(path string) (map[string]string, error) {
 	return h.Domains, nil
 }
 
-// SaveOwners writes the owners of domains to Sources.Owners if they changed. Only the host that serves the
-// accounts calls it; tools only read the file.
+// SaveOwners writes the owners of all domains to the file Sources.Owners if they have changed. Only the host
+// that serves the accounts may call SaveOwners; tools only read the file.
 func (d *Directory) SaveOwners() error {
 	if d.ownersFile == "" {
 		return nil
@@ -152,7 +158,7 @@ func (d *Directory) SaveOwners() error {
 	owners, incomplete := d.owners, d.incomplete
 	d.mu.RUnlock()
 	if incomplete {
-		return nil // The file has better data.
+		return nil // The last Reload was incomplete; the file has better data.
 	}
 	if maps.Equal(owners, d.saved) {
 		return nil

@@ -14,21 +14,25 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Registry registers accounts. Creating and importing an account both use it.
+// Registry registers new accounts, by writing their files. It is used for creating and for importing
+// accounts.
 type Registry struct {
-	Dir string // Directory of the accounts' files.
-	// Sources are all sources of the host, including Dir. It is zero in personal mode, which serves a single
-	// account.
+	Dir string // Directory of the accounts' TOML files.
+	// Sources are all sources of the host, including Dir. In personal mode, Sources is the zero value: there
+	// is only one account.
 	Sources Sources
-	// Credential rejects users that no account may have; nil in personal mode.
+	// Credential returns an error if no account may have the user of the given account. In personal mode it
+	// is nil.
 	Credential func(protocol.Account) error
-	// Served returns the accounts to which a running host assigns domains; nil if no host can be asked.
+	// Served asks the running host which accounts own the given domains, and maps domains to accounts. It is
+	// nil if no host can be asked.
 	Served func(domains []string) (map[string]string, error)
 }
 
-// Check returns f as it would be registered under name, or an error: for an invalid name or domain, a domain
-// of another account, or a user that no account may have. It also fails if an account's file can't be read,
-// because that account's domains are not known then.
+// Check returns f in the form in which it would be registered under name. It returns an error if the name or
+// a domain is not valid, if name is registered already, if a domain belongs to another account, or if the
+// account may not have its user. It also returns an error if the file of any account can't be read, because
+// the domains of that account are not known.
 func (r Registry) Check(name string, f File) (File, error) {
 	if !ValidName(name) {
 		return f, fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name)
@@ -47,7 +51,7 @@ func (r Registry) Check(name string, f File) (File, error) {
 		f.Domains[i] = domain
 	}
 	if r.Sources == (Sources{}) {
-		return f, nil // A single account is served, so there is no other account to protect.
+		return f, nil // The only account: there are no others to protect.
 	}
 	directory, err := r.read()
 	if err != nil {
@@ -59,7 +63,7 @@ func (r Registry) Check(name string, f File) (File, error) {
 	return f, r.checkDomains(directory, name, f.Domains)
 }
 
-// read returns all accounts, or an error if any of them can't be read.
+// read returns the directory of all accounts. It returns an error if a source or an account can't be read.
 func (r Registry) read() (*Directory, error) {
 	d := NewDirectory(r.Sources)
 	_, broken := d.Reload()
@@ -73,7 +77,8 @@ func (r Registry) read() (*Directory, error) {
 	return d, nil
 }
 
-// checkUser checks the user of an account in server mode.
+// checkUser returns an error if the account may not have its user, or if another account has the same uid. It
+// checks nothing if Credential is nil, as in personal mode.
 func (r Registry) checkUser(d *Directory, name string, f File) error {
 	if r.Credential == nil {
 		return nil
@@ -86,7 +91,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	}
 	a, err := d.ByUID(*f.UID)
 	switch {
-	case errors.Is(err, ErrUnknown), a.Name == name: // The account came from another source and gets a file now.
+	case errors.Is(err, ErrUnknown), a.Name == name: // Second case: another source has the account already.
 		return nil
 	case err == nil || errors.Is(err, ErrSuspended):
 		return fmt.Errorf("uid %d is the account %s's: neither could connect", *f.UID, a.Name)
@@ -94,7 +99,8 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	return err
 }
 
-// checkDomains fails if a domain belongs to another account, according to the files or to the running host.
+// checkDomains returns an error if another account owns or claims a domain, according to the sources or to
+// the running host.
 func (r Registry) checkDomains(d *Directory, name string, domains []string) error {
 	var taken []string
 	for _, domain := range domains {
@@ -121,7 +127,8 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 	return nil
 }
 
-// Register checks an account and writes its file, completely or not at all. comment is the file's first line.
+// Register checks a new account and writes its file atomically. The file begins with comment as a comment
+// line. Register returns the path of the file.
 func (r Registry) Register(name string, f File, comment string) (path string, err error) {
 	lock, err := r.lock()
 	if err != nil {
@@ -145,7 +152,8 @@ func (r Registry) Register(name string, f File, comment string) (path string, er
 
 func (r Registry) path(name string) string { return filepath.Join(r.Dir, name+".toml") }
 
-// lock serializes registrations, so that each sees the files of the others. It locks the directory.
+// lock locks the directory Dir until the returned file is closed. It serializes registrations, so that each
+// registration sees the files of all earlier registrations.
 func (r Registry) lock() (*os.File, error) {
 	f, err := os.Open(r.Dir)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package pam asks PAM for the passwords of the system's users. It runs a program of its own, so that PAM's
-// modules and their memory stay out of the host.
+// Package pam verifies the passwords of the system's users with PAM. It does so by running a separate
+// program, so that PAM's modules are not loaded into the host's process.
 package pam
 
 import (
@@ -16,28 +16,29 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Service is the name of PAM's configuration, /etc/pam.d/liveapid.
+// Service is the name of the PAM service. PAM's configuration for the service is /etc/pam.d/liveapid.
 const Service = "liveapid"
 
 const (
-	atOnce  = 8                // Programs at once. PAM delays failed attempts.
-	timeout = 20 * time.Second // Of a program.
+	atOnce  = 8                // Maximum number of programs at once; failed attempts are slow.
+	timeout = 20 * time.Second // Maximum run time of the program.
 )
 
-// Checker runs the program.
+// Checker verifies passwords by running the program that asks PAM. It is safe for concurrent use.
 type Checker struct {
 	path    string
 	slots   chan struct{}
-	longest atomic.Int64 // The longest time of a program that ended by itself, in nanoseconds.
+	longest atomic.Int64 // Longest run time of the program so far, in nanoseconds.
 }
 
-// Longest returns the longest time of a verification so far.
+// Longest returns the duration of the longest verification so far.
 func (c *Checker) Longest() time.Duration { return time.Duration(c.longest.Load()) }
 
-// New returns a checker that runs the program at path.
+// New returns a checker. path is the path of the program that asks PAM.
 func New(path string) *Checker { return &Checker{path: path, slots: make(chan struct{}, atOnce)} }
 
-// Verify reports whether a password belongs to a user. It returns an error if PAM could not decide.
+// Verify reports whether password is the password of the user called name. It returns an error if PAM could
+// not decide. If too many verifications are running, Verify waits until ctx ends.
 func (c *Checker) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -49,14 +50,16 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 		return false, nil
 	}
 	if name == "" {
-		name = "nobody's name" // PAM takes as long for an unknown user.
+		name = "nobody's name" // An unknown user, so that PAM takes the usual time.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.path)
 	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, "/"
 	cmd.Stdin = strings.NewReader(Service + "\x00" + name + "\x00" + password.Reveal() + "\x00")
-	// Processes of PAM's modules end with the program and keep no pipe open.
+	// PAM's modules may start processes. The program gets a process group of its own, so that these processes
+	// are killed with the program on a timeout. WaitDelay limits the wait for processes that keep a pipe
+	// open.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -76,7 +79,7 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return false, nil
 	case errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == 0:
-		return true, nil // The program has answered; only a child of it keeps the pipe open.
+		return true, nil // The program succeeded; a child of it kept the pipe open.
 	}
 	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(protocol.Clip(said.String(), protocol.MaxText)))
 }

@@ -11,12 +11,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The time of a verification must not tell whether a name has a password. A file may hold several kinds of
-// hashes, and some kinds take five times as long as others. So a name without a password is verified against
-// a hash of the slowest kind in the file, and Longest returns how long that takes.
+// The duration of a verification must not reveal whether a name has a password. A file may contain several
+// kinds of hashes, and verifying some kinds takes five times as long as others. So the password for a name
+// without a hash is compared with a hash of the slowest kind in the file. Longest returns the duration of the
+// slowest kind; no verification fails in a shorter time.
 
-// measure measures the kinds of hashes in the file if it has changed. It returns a hash of the slowest kind
-// that matches no password.
+// measure returns a hash of the slowest kind in the file. If the file has changed, measure first measures the
+// duration of each new kind. The hash may belong to a user of the file, so the caller must ignore whether a
+// password matches the hash.
 func (f *File) measure() (dummy string, err error) {
 	text, err := f.read()
 	if err != nil {
@@ -24,7 +26,7 @@ func (f *File) measure() (dummy string, err error) {
 	}
 	now := fileState{size: len(text), sum: sha256.Sum256(text), valid: true}
 	f.mu.Lock()
-	defer f.mu.Unlock() // Other verifications wait meanwhile, because they must not be answered sooner.
+	defer f.mu.Unlock() // Others wait: without the result they would fail too early.
 	if f.of == now {
 		return f.dummy, nil
 	}
@@ -48,8 +50,8 @@ func (f *File) measure() (dummy string, err error) {
 	return f.dummy, nil
 }
 
-// samples returns a hash of each kind in the file, with a new salt if possible. The result of comparing with
-// them is ignored. For an empty file it returns the kind that this program writes.
+// samples returns a hash of each kind in the file, keyed by kind. text is the content of the file. If the
+// file contains no supported hash, samples returns a new hash of the kind that Set writes.
 func (f *File) samples(text []byte) (map[string]string, error) {
 	out := make(map[string]string)
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -81,13 +83,14 @@ func (f *File) samples(text []byte) (map[string]string, error) {
 	return map[string]string{kindOf(hash): hash}, nil
 }
 
-// kindOf returns a hash's scheme and cost: the part before its salt.
+// kindOf returns the kind of a hash, which determines the duration of a verification: the scheme and the
+// cost, without the salt and the digest.
 func kindOf(hash string) string {
 	parts := strings.Split(hash, "$")
 	switch {
 	case len(parts) < 4:
 		return hash[:min(len(hash), 2)]
-	case strings.HasPrefix(parts[1], "2"): // The salt and the hash of bcrypt are a single word.
+	case strings.HasPrefix(parts[1], "2"): // In bcrypt, no $ separates the salt from the digest.
 		return strings.Join(parts[:3], "$")
 	}
 	return strings.Join(parts[:len(parts)-2], "$")

@@ -1,6 +1,6 @@
-// Package passwdfile verifies the passwords of accounts against a file of hashes: lines NAME:HASH with any
-// further fields, so that it can read /etc/shadow and the output of htpasswd -B. It knows no account and no
-// mailbox.
+// Package passwdfile verifies passwords against a file of hashes. The file consists of lines NAME:HASH, which
+// may have further fields, so the file may be /etc/shadow or the output of htpasswd -B. The package does not
+// depend on accounts or mailboxes.
 package passwdfile
 
 import (
@@ -31,33 +31,35 @@ import (
 )
 
 const (
-	// maxFile limits the file, and maxPassword a password, in bytes.
+	// maxFile is the maximum size of the file, and maxPassword the maximum length of a password, both in
+	// bytes.
 	maxFile     = 16 << 20
 	maxPassword = 512
-	// maxCost limits yescrypt's memory: 2^maxCost blocks of 128*r bytes.
+	// maxCost is the maximum cost of a yescrypt hash. A cost of n requires 2^n memory blocks of 128*r bytes.
 	maxCost = 16
 )
 
-// File is a file of hashes. Every call reads it again, so that a change takes effect at once.
+// File is a file of password hashes. Nothing is cached: each call reads the file again, so a change takes
+// effect at once. File is safe for concurrent use.
 type File struct {
 	path    string
 	decoder *crypt.Decoder
-	slots   chan struct{} // Verifications at once.
+	slots   chan struct{} // Semaphore for verifications that run at once.
 
 	mu    sync.Mutex
-	of    fileState                // The file state to which kinds and dummy belong.
-	kinds map[string]time.Duration // How long a verification of each kind in the file takes.
-	dummy string                   // A hash of the slowest kind.
+	of    fileState                // State of the file for which kinds and dummy are valid.
+	kinds map[string]time.Duration // Duration of a verification, by kind of hash.
+	dummy string                   // A hash of the slowest kind, for names without a hash.
 }
 
-// fileState identifies a content of the file.
+// fileState identifies a version of the file by its size and checksum.
 type fileState struct {
 	size  int
 	sum   [sha256.Size]byte
 	valid bool
 }
 
-// Open returns the file at path. If it does not exist, no name has a password.
+// Open returns a File for path. The file need not exist; then no name has a password.
 func Open(path string) (*File, error) {
 	decoder, err := crypt.NewDefaultDecoder()
 	if err != nil {
@@ -74,8 +76,9 @@ func newHasher() (algorithm.Hash, error) {
 	return h, nil
 }
 
-// Verify reports whether a password belongs to a name. A name without a password takes as long as a name with
-// one. Verify returns an error if the file can't be read.
+// Verify reports whether password is the password of name. A failed verification takes as long as the slowest
+// kind of hash in the file, whether or not name has a password. Verify returns an error if the file can't be
+// read or ctx ends.
 func (f *File) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	hash, err := f.hashOf(name, time.Now())
 	if err != nil {
@@ -92,13 +95,13 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 		return false, err
 	}
 	if !f.verifiable(hash) {
-		hash = "" // It is locked or of an unknown kind.
+		hash = "" // The account is locked, or the kind is not supported.
 	}
 	if password.Len() == 0 || password.Len() > maxPassword {
 		hash = ""
 	}
-	// The slot is held for the time of the slowest kind: otherwise the wait of others would tell which kind
-	// this hash was.
+	// A failed verification keeps its slot for the duration of the slowest kind. Otherwise the time that
+	// other verifications wait for a slot would reveal the kind of this hash.
 	start := time.Now()
 	ok := false
 	if hash == "" {
@@ -117,7 +120,8 @@ func (f *File) Verify(ctx context.Context, name string, password protocol.Secret
 	return ok, nil
 }
 
-// Longest implements the HTTPS API's Passwords. It returns how long the slowest kind in the file takes.
+// Longest returns the duration of a verification with the slowest kind of hash in the file. It implements
+// https.Passwords.
 func (f *File) Longest() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +132,7 @@ func (f *File) Longest() time.Duration {
 	return longest
 }
 
-// match verifies a password against a hash.
+// match reports whether hash is a hash of password.
 func (f *File) match(hash string, password protocol.Secret) bool {
 	if strings.HasPrefix(hash, "$y$") {
 		return verifyYescrypt(hash, password)
@@ -137,7 +141,7 @@ func (f *File) match(hash string, password protocol.Secret) bool {
 	return err == nil && digest.Match(password.Reveal())
 }
 
-// verifiable reports whether a hash is of a supported kind.
+// verifiable reports whether hash is of a supported kind and not locked.
 func (f *File) verifiable(hash string) bool {
 	if strings.HasPrefix(hash, "$y$") {
 		return yescryptSetting(hash)
@@ -149,7 +153,8 @@ func (f *File) verifiable(hash string) bool {
 	return err == nil
 }
 
-// Stamp returns a value that changes with a name's password, or "" if the name has none.
+// Stamp returns a value that changes when the password of name changes, or "" if name has no password. The
+// value does not reveal the hash.
 func (f *File) Stamp(name string) (string, error) {
 	hash, err := f.hashOf(name, time.Now())
 	if err != nil || hash == "" {
@@ -159,7 +164,8 @@ func (f *File) Stamp(name string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// yescryptSetting reports whether a hash of Debian's default kind needs a sane amount of memory.
+// yescryptSetting reports whether hash is a valid yescrypt hash, Debian's default kind, that does not require
+// too much memory.
 func yescryptSetting(hash string) bool {
 	parts := strings.Split(hash, "$")
 	if len(parts) != 5 {
@@ -171,11 +177,12 @@ func yescryptSetting(hash string) bool {
 
 func verifyYescrypt(hash string, password protocol.Secret) bool {
 	made, err := yescrypt.Hash([]byte(password.Reveal()), []byte(hash))
-	// An error means an unknown setting. Its text may quote the hash.
+	// An error means that the setting in the hash is not supported. The error is dropped, because its text
+	// may contain the hash.
 	return err == nil && subtle.ConstantTimeCompare(made, []byte(hash)) == 1
 }
 
-// Names returns the names in the file.
+// Names returns the names in the file at path, or none if the file does not exist.
 func Names(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -193,7 +200,8 @@ func Names(path string) ([]string, error) {
 	return names, nil
 }
 
-// own checks that Set may write a file.
+// own returns ErrForeign if Set must not write the file at path, because a line has more fields than a name
+// and a hash.
 func own(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -207,9 +215,10 @@ func own(path string) error {
 	return nil
 }
 
-// hashOf returns a name's hash, or "" if the name has none, or if it is locked or expired.
+// hashOf returns the hash of name, or "" if name has no line or its account has expired. The hash of a locked
+// account is returned as it is; verifiable rejects it.
 func (f *File) hashOf(name string, now time.Time) (string, error) {
-	text, err := f.read() // The file is read for an empty name, too, so that an error does not tell whether a name exists.
+	text, err := f.read() // Even for an empty name: errors must not depend on the name.
 	if err != nil {
 		return "", err
 	}
@@ -224,7 +233,7 @@ func (f *File) hashOf(name string, now time.Time) (string, error) {
 			continue
 		}
 		if len(fields) >= 8 && fields[7] != "" {
-			// shadow(5): the day on which the account expires.
+			// Field 8 of shadow(5) is the day on which the account expires, in days since 1970.
 			if day, err := strconv.ParseInt(fields[7], 10, 64); err != nil || now.Unix()/86400 >= day {
 				return "", nil
 			}
@@ -237,7 +246,8 @@ func (f *File) hashOf(name string, now time.Time) (string, error) {
 	return "", nil
 }
 
-// Check reports whether the file at path can be trusted. A missing file is empty.
+// Check returns an error if the file at path can't be trusted: it must be a regular file of at most maxFile
+// bytes that belongs to root or the host's user and that only its owner can write. A missing file is allowed.
 func Check(path string) error {
 	var st unix.Stat_t
 	err := unix.Stat(path, &st)
@@ -266,12 +276,12 @@ func (f *File) read() ([]byte, error) {
 	return text, nil
 }
 
-// ErrForeign is returned for a file that another program writes.
+// ErrForeign is returned by Set for a file that is managed by another program, such as /etc/shadow.
 var ErrForeign = errors.New("passwords: the file is another program's")
 
-// Set sets the password of a name; an empty password deletes the line. It reports whether the name had a
-// line. Files with more fields than a name and a hash, such as /etc/shadow, are rejected: the system has its
-// own tools for them.
+// Set sets the password of name in the file at path. If password is empty, Set deletes the line of name. was
+// reports whether the file contained a line of name. Set returns ErrForeign if a line has more fields than a
+// name and a hash, as in /etc/shadow: such files must be changed with the system's own tools.
 func Set(path, name string, password protocol.Secret) (was bool, err error) {
 	line := ""
 	if password.Len() > 0 {

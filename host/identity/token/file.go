@@ -17,7 +17,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// document is the file.
+// document is the JSON content of the file of tokens.
 type document struct {
 	Version int     `json:"version"`
 	Tokens  []Token `json:"tokens"`
@@ -25,7 +25,7 @@ type document struct {
 
 const maxFile = 64 << 20
 
-// stamp identifies the version of the file that was read.
+// stamp identifies a version of the file, so that load reads the file again only after a change.
 type stamp struct {
 	ino, size    uint64
 	mtime, ctime unix.Timespec
@@ -47,7 +47,7 @@ func stampOf(path string) (stamp, error) {
 	return stamp{ino: st.Ino, size: uint64(st.Size), mtime: st.Mtim, ctime: st.Ctim, there: true}, nil
 }
 
-// load reads the file if it has changed. The caller holds mu.
+// load reads the file of tokens if it has changed since the last call. The caller must hold mu.
 func (s *Store) load() error {
 	now, err := stampOf(s.path)
 	if err != nil {
@@ -71,7 +71,8 @@ func (s *Store) load() error {
 	return nil
 }
 
-// read reads the whole file, or returns an error.
+// read reads and validates the file at path. A single invalid token makes it return an error instead of any
+// tokens.
 func read(path string) ([]Token, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +81,7 @@ func read(path string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
-	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // For example, a repeated key.
+	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // Stricter than encoding/json: rejects repeated keys.
 		return nil, fmt.Errorf("tokens %s: it is broken: move it away to start with an empty file: %w", path, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -103,7 +104,8 @@ func read(path string) ([]Token, error) {
 	return d.Tokens, nil
 }
 
-// change rewrites the file. Only a single process does so at a time.
+// change calls edit with a copy of the tokens and writes the result to the file. A file lock serializes the
+// changes of several processes.
 func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,8 +124,8 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 	if err != nil {
 		return err
 	}
-	// cPanel keeps tokens until they are revoked. Three months after it has expired, nobody looks for a token
-	// any more.
+	// cPanel keeps expired tokens until they are revoked. Here, an expired token is deleted after 90 days,
+	// because nobody needs to see it in a list any more.
 	tokens = slices.DeleteFunc(tokens, func(t Token) bool { return t.Expires != 0 && time.Now().Unix() > t.Expires+90*86400 })
 	text, err := json.MarshalIndent(document{Version: 1, Tokens: tokens}, "", " ")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package token keeps the tokens with which programs call over HTTPS: the user, the permissions and the
-// expiry of each. Of the token itself it keeps only the SHA-256. The file is a JSON document that is replaced
-// as a whole. If it can't be read completely, no token is valid.
+// Package token stores the API tokens with which programs authenticate over HTTPS: the user, the permissions
+// and the expiry of each token. It stores only the SHA-256 of a token's secret. The file is a JSON document
+// that is always replaced as a whole. If any part of the file is invalid, no token is accepted.
 package token
 
 import (
@@ -16,33 +16,33 @@ import (
 	"time"
 )
 
-// Service is a service that accepts a token.
+// Service is a service of the HTTPS API that accepts tokens.
 type Service string
 
-// The services. Webmail users have no tokens.
+// The services that accept tokens. Webmail users have no tokens.
 const (
 	CPanel Service = "cpanel"
 	WHM    Service = "whm"
 )
 
-// Token is the record of a token.
+// Token is the stored data of a token. It does not contain the token's secret.
 type Token struct {
-	ID      string  `json:"id"` // Public; the token begins with it. "" for an access hash.
+	ID      string  `json:"id"` // First part of the token, not secret; "" for an access hash.
 	User    string  `json:"user"`
-	UID     int     `json:"uid"` // The user's uid when the token was created. If the uid changes, it is another user.
+	UID     int     `json:"uid"` // The uid at creation; another uid means another user.
 	Service Service `json:"service"`
-	Name    string  `json:"name"` // The user's name for the token.
+	Name    string  `json:"name"` // A name that the user chose for the token.
 	SHA256  string  `json:"sha256"`
-	Created int64   `json:"created"`           // Seconds since 1970.
-	Expires int64   `json:"expires,omitempty"` // 0 means never.
-	// Features are the features that the token may use; null means all features of the account.
+	Created int64   `json:"created"`           // Time of creation, in seconds since 1970.
+	Expires int64   `json:"expires,omitempty"` // Time of expiry, in seconds since 1970; 0 means never.
+	// Features lists the features that the token may use; null means all features of the account.
 	Features []string `json:"features"`
 }
 
-// Full reports whether a token may do everything that its user may do.
+// Full reports whether the token has all permissions of its user.
 func (t Token) Full() bool { return t.Features == nil }
 
-// Errors of a store.
+// Errors that the methods of Store return.
 var (
 	ErrExists  = errors.New("token: the name is taken")
 	ErrNone    = errors.New("token: no such token")
@@ -51,15 +51,16 @@ var (
 )
 
 const (
-	// MaxName limits the length of a name, and MaxEach the number of a user's tokens.
+	// MaxName is the maximum length of a token's name, in bytes. MaxEach is the maximum number of unexpired
+	// tokens per user and service.
 	MaxName = 50
 	MaxEach = 200
 
-	idLength     = 12 // From an alphabet of 32 letters and digits: 60 bits, to find the token.
-	secretLength = 52 // 260 bits.
+	idLength     = 12 // 60 bits in base 32; identifies the token.
+	secretLength = 52 // 260 bits in base 32; the secret part of the token.
 )
 
-// Store is the file of tokens.
+// Store is the file of tokens. It is safe for concurrent use, also by several processes.
 type Store struct {
 	path string
 
@@ -69,28 +70,29 @@ type Store struct {
 	byID   map[string]Token
 }
 
-// Open returns the store at path, which need not exist.
+// Open returns the store for the file at path. The file need not exist; then there are no tokens.
 func Open(path string) *Store { return &Store{path: path} }
 
-// Grant describes a new token.
+// Grant describes a token to be created.
 type Grant struct {
 	User     string
 	UID      int
 	Service  Service
 	Name     string
-	Expires  time.Time // Zero means never.
-	Features []string  // Nil means all.
+	Expires  time.Time // Zero means that the token never expires.
+	Features []string  // Nil means all features of the account.
 }
 
-// ValidName reports whether a token may have a name: cPanel's documentation allows letters, digits, - and _,
-// at most 50.
+// ValidName reports whether name is a valid name for a token. As in cPanel's documentation, a name consists
+// of at most 50 letters, digits, hyphens and underscores.
 func ValidName(name string) bool {
 	return name != "" && len(name) <= MaxName && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	})
 }
 
-// Create creates a token and returns it. It can't be shown again.
+// Create creates a token and stores it. It returns the text of the token, which can't be retrieved later, and
+// the stored data.
 func (s *Store) Create(g Grant) (string, Token, error) {
 	text := randomText(idLength + secretLength)
 	t := Token{ID: text[:idLength], SHA256: hashOf(text[idLength:])}
@@ -98,7 +100,7 @@ func (s *Store) Create(g Grant) (string, Token, error) {
 	return text, t, err
 }
 
-// AddAccessHash adds a legacy access hash, which was created elsewhere, as a user's token.
+// AddAccessHash stores hash as a token. hash is a legacy access hash of cPanel, which was created elsewhere.
 func (s *Store) AddAccessHash(hash string, g Grant) (Token, error) {
 	hash = normalHash(hash)
 	if !IsAccessHash(hash) {
@@ -137,7 +139,7 @@ func (s *Store) add(t Token, g Grant) (Token, error) {
 	return t, err
 }
 
-// List returns the tokens of a user, or all tokens if user is "".
+// List returns the tokens of user, or the tokens of all users if user is "".
 func (s *Store) List(user string) ([]Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,12 +155,13 @@ func (s *Store) List(user string) ([]Token, error) {
 	return own, nil
 }
 
-// owned reports whether a token belongs to a user with this uid.
+// owned reports whether t is a token for service and belongs to the user with this name and uid.
 func owned(t Token, user string, uid int, service Service) bool {
 	return t.User == user && t.UID == uid && t.Service == service
 }
 
-// Revoke revokes a token of a user.
+// Revoke deletes the token called name of the given user and service. It returns ErrNone if there is no such
+// token.
 func (s *Store) Revoke(user string, uid int, service Service, name string) error {
 	return s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
@@ -170,14 +173,14 @@ func (s *Store) Revoke(user string, uid int, service Service, name string) error
 	})
 }
 
-// RevokeUser revokes the tokens of a user that was removed or is another user now. It keeps tokens with the
-// uid keep; -1 keeps none.
+// RevokeUser deletes the tokens of a user name after its account was removed or was given to another user. It
+// does not delete the tokens that were created for the uid keep; -1 means that all tokens are deleted.
 func (s *Store) RevokeUser(user string, keep int) error {
 	err := s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
 		all = slices.DeleteFunc(all, func(t Token) bool { return t.User == user && t.UID != keep })
 		if len(all) == before {
-			return nil, ErrNone // There is nothing to write.
+			return nil, ErrNone // No token was deleted, so the file need not be written.
 		}
 		return all, nil
 	})
@@ -187,7 +190,8 @@ func (s *Store) RevokeUser(user string, keep int) error {
 	return err
 }
 
-// Rename renames a token of a user.
+// Rename changes the name of a token from name to to. It returns ErrNone if there is no such token, and
+// ErrExists if the user has a token called to.
 func (s *Store) Rename(user string, uid int, service Service, name, to string) error {
 	if !ValidName(to) {
 		return fmt.Errorf("%w: a name has letters, digits, - and _, at most %d", ErrInvalid, MaxName)
@@ -211,8 +215,9 @@ func (s *Store) Rename(user string, uid int, service Service, name, to string) e
 	})
 }
 
-// Find returns the token with a text for a user of a service, or ErrNone. It returns another error if the
-// store can't be read. The caller checks that the user still has the uid for which the token was created.
+// Find returns the token for the text that a client sent, if it is valid for the given user and service, and ErrNone
+// otherwise. Any other error means that the store can't be read. The caller must check that the user still
+// has the uid that is stored in the token.
 func (s *Store) Find(text, user string, service Service) (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +225,8 @@ func (s *Store) Find(text, user string, service Service) (Token, error) {
 		return Token{}, err
 	}
 	t, secret := s.candidate(text, user, service)
-	// A missing token is compared, too, so that the time does not tell the difference.
+	// The hashes are compared even if no token was found, so that the duration does not reveal whether the
+	// token's ID exists.
 	same := subtle.ConstantTimeCompare([]byte(hashOf(secret)), []byte(t.SHA256)) == 1
 	if !same || t.User != user || t.Service != service || t.Expires != 0 && time.Now().Unix() >= t.Expires {
 		return Token{}, ErrNone
@@ -228,7 +234,9 @@ func (s *Store) Find(text, user string, service Service) (Token, error) {
 	return t, nil
 }
 
-// candidate returns the token that text may be, and the part of text to compare.
+// candidate finds the token that text may belong to, by its ID or its access hash. It also returns the secret
+// part of text, which the caller must still compare with the token's SHA-256. If no token is found, it
+// returns a token that belongs to no user.
 func (s *Store) candidate(text, user string, service Service) (Token, string) {
 	none := Token{SHA256: hashOf("")}
 	if len(text) == idLength+secretLength {
@@ -250,7 +258,8 @@ func (s *Store) candidate(text, user string, service Service) (Token, string) {
 	return none, hash
 }
 
-// normalHash removes line feeds from an access hash, because some clients send them and some do not.
+// normalHash removes line breaks and spaces from an access hash, because some clients send them and some do
+// not.
 func normalHash(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\r' || r == ' ' {
@@ -260,8 +269,8 @@ func normalHash(text string) string {
 	}, text)
 }
 
-// IsAccessHash reports whether a text has the form of a legacy access hash: hexadecimal digits, of which
-// cPanel's has 928.
+// IsAccessHash reports whether text looks like a legacy access hash: an even number of hexadecimal digits,
+// from 128 to 4096. The access hashes of cPanel have 928.
 func IsAccessHash(text string) bool {
 	if len(text) < 128 || len(text) > 4096 || len(text)%2 != 0 {
 		return false
@@ -275,7 +284,7 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// randomText returns n random letters and digits of base 32.
+// randomText returns n random characters of the base 32 alphabet, from a cryptographically secure source.
 func randomText(n int) string {
 	var b strings.Builder
 	for b.Len() < n {

@@ -1,10 +1,11 @@
 // Package execas lets root start a program as another user: a worker (Spec), or a program that the user runs
-// (Program). It does so through a launcher process. If a child of a Go program changes its uid between fork
-// and exec, processes of that uid can stop it, and it stops its parent with it, because a thread waits for the
-// exec. A launcher, which was executed as root before it changed its uid, can stop nothing but itself.
+// (Program). The program is started by a launcher process. The launcher is needed because a Go program waits
+// in a thread until its child has called exec: if the child changed its uid between fork and exec, other
+// processes of that uid could stop the child, and the waiting parent with it. The launcher is executed as
+// root first and changes its uid afterwards, so a stopped launcher stops nothing else.
 //
-// The program that starts others calls Main first: it is its own launcher. The package knows no plugin and no
-// account.
+// A program that uses this package must call Main first, because the launcher is the same executable
+// (/proc/self/exe), started again. The package does not handle plugins or accounts.
 package execas
 
 import (
@@ -21,24 +22,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// name is the launcher's argument 0, by which Main recognizes it.
+// name is argument 0 of a worker's launcher, by which Main recognizes the launcher.
 const name = "liveapid-launch"
 
-// binaryFD is the launcher's descriptor of the program, the first after the standard streams.
+// binaryFD is the launcher's descriptor of the program to execute: the first one after the standard streams.
 const binaryFD = 3
 
-// Spec is a program to start as another user.
+// Spec describes a program, usually a worker, that is started as another user.
 type Spec struct {
-	Binary   *os.File // The opened program. Its path may name another file by now.
-	Args     []string // Its arguments, including its name.
-	Env      []string // Its whole environment.
-	UID, GID int      // The user that it gets; it has no further groups.
-	Files    uint64   // The limit of descriptors; 0 leaves it unchanged.
-	FileSize uint64   // The limit of each file that it writes, in bytes; 0 leaves it unchanged.
-	Cgroup   string   // Directory of a control group to enter first; "" means none.
+	Binary   *os.File // The open program; its path may meanwhile name another file.
+	Args     []string // The program's arguments, including its name.
+	Env      []string // The program's whole environment.
+	UID, GID int      // The program's user, without supplementary groups.
+	Files    uint64   // Maximum number of descriptors; 0 leaves the limit unchanged.
+	FileSize uint64   // Maximum bytes of each written file; 0: limit unchanged.
+	Cgroup   string   // Directory of the control group to enter; "" means none.
 }
 
-// Command returns the command that starts s. The program dies with the thread that starts it.
+// Command returns the command that starts s. The kernel kills the program when the OS thread that started the
+// command ends, so a Spawner should start the command.
 func Command(s Spec) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{
@@ -50,7 +52,8 @@ func Command(s Spec) *exec.Cmd {
 	return cmd
 }
 
-// Main runs the launcher if this process is one, and then does not return.
+// Main runs the launcher if this process was started as a launcher; in that case it does not return.
+// Otherwise it returns at once.
 func Main() {
 	if len(os.Args) >= 6 && os.Args[0] == programName {
 		_, _ = fmt.Fprintf(os.Stderr, "run: %s\n", programMain(os.Args[1:]))
@@ -59,7 +62,7 @@ func Main() {
 	if len(os.Args) < 8 || os.Args[0] != name {
 		return
 	}
-	runtime.LockOSThread() // Some settings apply to the current thread, which must be the one that executes.
+	runtime.LockOSThread() // Some settings apply only to the thread that calls execve.
 	err := prepareWorker(os.Args[1:7])
 	if err == nil {
 		err = execute(os.Args[7:])
@@ -68,7 +71,9 @@ func Main() {
 	os.Exit(127)
 }
 
-// prepareWorker limits the process and drops root's privileges, in the only possible order.
+// prepareWorker limits the launcher process and drops root's privileges. The order of the steps matters:
+// entering the control group needs root, and the signal for the host's end must be set after the change of
+// the uid.
 func prepareWorker(words []string) error {
 	var n [5]uint64
 	for i := range n {
@@ -99,7 +104,8 @@ func prepareWorker(words []string) error {
 	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
-	// Changing the uid cleared the signal that the process gets when the host ends.
+	// The change of the uid cleared the parent-death signal, which kills the process when the host ends, so
+	// set this signal again.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("die with the host: %w", err)
 	}
@@ -117,7 +123,7 @@ func limit(files, size uint64) error {
 		if l.value == 0 {
 			continue
 		}
-		// A worker's limit can't be higher than the host's.
+		// Never raise a worker's limit above the host's own limit.
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
 			return fmt.Errorf("limits: %w", err)
@@ -133,7 +139,7 @@ func limit(files, size uint64) error {
 	return nil
 }
 
-// execute replaces the launcher by the program.
+// execute replaces the launcher with the program. It returns only on failure.
 func execute(args []string) error {
 	argv, err := syscall.SlicePtrFromStrings(args)
 	if err != nil {

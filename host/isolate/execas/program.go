@@ -13,21 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// programName is argument 0 of a Program's launcher, by which Main recognizes it.
+// programName is argument 0 of a Program's launcher, by which Main recognizes the launcher.
 const programName = "liveapid-launch-program"
 
-// Program is a program that root runs for an account, in an environment like a login of the account. A worker
-// is a Spec and has less.
+// Program describes a program that root runs for an account, in an environment like that of a login of the
+// account. A worker is started with a Spec instead, which gives the process fewer rights.
 type Program struct {
-	Words    []string // The program and its arguments. The program is looked up in Env's PATH, as the account.
-	Env      []string // Its whole environment.
-	UID, GID int      // The user that it gets; it has no further groups.
-	Dir      string   // Its working directory if the account can enter it, otherwise Home, otherwise /.
+	Words    []string // Program and arguments. The account looks it up in Env's PATH.
+	Env      []string // The program's whole environment.
+	UID, GID int      // The program's user, without supplementary groups.
+	Dir      string   // Working directory. If the account can't enter it: Home, or /.
 	Home     string
 }
 
-// Command returns the command that starts p. The caller sets its standard streams, and gives it a session and
-// a terminal of its own; see package terminal.
+// Command returns the command that starts p, in a new session. The caller sets the standard streams of the
+// command and, if they are a terminal, gives the command a pseudo-terminal; see package terminal.
 func (p Program) Command() *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{programName, strconv.Itoa(p.UID), strconv.Itoa(p.GID), p.Dir, p.Home}, p.Words...)
@@ -36,8 +36,9 @@ func (p Program) Command() *exec.Cmd {
 	return cmd
 }
 
-// The highest limits of an account's program. Root's own may be unlimited: descriptors, processes, bytes of
-// locked memory and of message queues, signals, and priorities.
+// programLimits are the maximum resource limits of an account's program. The program would otherwise inherit
+// root's limits, which may be unlimited: descriptors, processes, bytes of locked memory and of message
+// queues, pending signals, stack, core files, and priorities.
 var programLimits = []struct {
 	what int
 	soft uint64
@@ -54,7 +55,7 @@ var programLimits = []struct {
 	{unix.RLIMIT_NICE, 0, 0},
 }
 
-// programMain replaces the launcher by the program. It returns only on failure.
+// programMain prepares the launcher process and replaces it with the program. It returns only on failure.
 func programMain(args []string) error {
 	runtime.LockOSThread()
 	uid, err1 := strconv.Atoi(args[0])
@@ -79,8 +80,8 @@ func programMain(args []string) error {
 	if err := dropPrivileges(uid, gid); err != nil {
 		return err
 	}
-	// This happens as the account: root's working directory may be below a directory that the account can't
-	// enter.
+	// The directory is entered after the privileges were dropped: root's working directory may be below a
+	// directory that the account can't enter.
 	for _, dir := range []string{args[2], args[3], "/"} {
 		if dir != "" && os.Chdir(dir) == nil {
 			break
@@ -94,8 +95,9 @@ func programMain(args []string) error {
 	return fmt.Errorf("execute %s: %w", words[0], syscall.Exec(path, words, os.Environ()))
 }
 
-// dropPrivileges drops all privileges of root, in the only possible order. The calling goroutine is locked to
-// its thread.
+// dropPrivileges drops all privileges of root. The order of the steps matters: after the change of the uid,
+// the process may no longer change its groups or raise its priority. The calling goroutine must be locked to
+// its thread, because some of the settings apply only to the current thread.
 func dropPrivileges(uid, gid int) error {
 	if err := ordinary(); err != nil {
 		return err
@@ -109,8 +111,9 @@ func dropPrivileges(uid, gid int) error {
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
 		return fmt.Errorf("uid: %w", err)
 	}
-	// A process has all rights to the keys in its session keyring, even to those of other users, so it gets a
-	// new one. If the system has no keyrings or forbids them, there is nothing to leave.
+	// A process may use all keys in its session keyring, even the keys of other users. So the process leaves
+	// the keyring of root's session and gets a new one. If the kernel has no keyrings or forbids their use
+	// (ENOSYS, EPERM), there is no keyring to leave.
 	_, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	if errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM {
 		return fmt.Errorf("a session keyring of its own: %w", errno)
@@ -118,8 +121,8 @@ func dropPrivileges(uid, gid int) error {
 	return nil
 }
 
-// ordinary resets the thread's scheduling to that of ordinary users: processor, disk, and the order in which
-// the kernel kills processes when memory runs out.
+// ordinary resets the scheduling of the thread to that of ordinary users: the processor and disk priorities,
+// and the protection from being killed when memory runs out.
 func ordinary() error {
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
 		return fmt.Errorf("scheduling: %w", err)
@@ -151,16 +154,16 @@ func lowerLimits() error {
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
 }
 
-// kernelAction is the kernel's struct sigaction on the architectures for which liveapid is built. Its zero
-// value is SIG_DFL.
+// kernelAction is the kernel's struct sigaction on the architectures for which liveapid is built. The zero
+// value means SIG_DFL.
 type kernelAction struct {
 	handler, flags, restorer uintptr
 	mask                     uint64
 }
 
-// resetSignals sets the default action of every ignored signal: a signal that root's shell ignores, for
-// example under nohup, would be ignored by the program, too. execve resets handled signals but not ignored
-// ones.
+// resetSignals sets the default action of every ignored signal. execve resets handled signals but not ignored
+// signals, so the program would otherwise ignore every signal that root's shell ignores, for example under
+// nohup.
 func resetSignals() error {
 	for _, number := range ignoredSignals() {
 		if err := defaultAction(number); err != nil {
@@ -170,7 +173,8 @@ func resetSignals() error {
 	return nil
 }
 
-// ignoredSignals returns the signals that the process ignores, from the kernel.
+// ignoredSignals returns the signals that the process ignores, as the kernel reports them in
+// /proc/self/status.
 func ignoredSignals() []int {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

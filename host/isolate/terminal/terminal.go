@@ -1,7 +1,8 @@
-// Package terminal runs a command without the terminal of its starter: a program of an account
-// that root runs. With root's terminal, the program could type into it (ioctl TIOCSTI), and would keep it
-// after root's command has ended. The command gets a session of its own. If a standard stream is a terminal,
-// the command gets a pseudo-terminal, and its bytes are relayed. The package knows no account.
+// Package terminal runs a command that root starts for an account, without giving it root's terminal. If the
+// program had root's terminal, it could type into that terminal (ioctl TIOCSTI), and would keep access to it
+// after root's command has ended. Therefore the command gets a session of its own. If a standard stream is a
+// terminal, the command gets a pseudo-terminal instead, and the package copies the bytes between both. The
+// package does not handle accounts.
 package terminal
 
 import (
@@ -22,11 +23,13 @@ import (
 // Streams are the standard streams of the process that starts the command.
 type Streams struct{ In, Out, Err *os.File }
 
-// drainTime is how long output of the command's children is relayed after the command has ended.
+// drainTime is the time for which the output of the command's children is still copied after the command has
+// ended.
 const drainTime = 200 * time.Millisecond
 
-// Run runs cmd with the streams until it ends. Terminals among the streams are replaced by a pseudo-terminal
-// that uid owns. started is called with the running process; the caller forwards signals to it.
+// Run runs cmd with the given standard streams and returns when cmd has ended. A pseudo-terminal that belongs
+// to uid replaces every stream that is a terminal. Run calls started once with the running process, so that
+// the caller can forward signals to it.
 func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -56,7 +59,7 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 	if err := slave.Chown(uid, -1); err != nil {
 		return errors.Join(fmt.Errorf("open a pseudo-terminal: %w", err), slave.Close())
 	}
-	_ = pty.InheritSize(ours[any], master) // A terminal without a size has none to inherit.
+	_ = pty.InheritSize(ours[any], master) // Fails for a terminal without a size, which is harmless.
 	if terminals[0] {
 		cmd.Stdin = slave
 	}
@@ -81,13 +84,14 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 	err = cmd.Wait()
 	select {
 	case <-relayed:
-	case <-time.After(drainTime): // A child of the command still holds the pseudo-terminal.
+	case <-time.After(drainTime): // A child of the command still uses the pseudo-terminal.
 	}
 	return err
 }
 
-// rawMode passes keys on unchanged; the pseudo-terminal interprets them. A command in the background leaves
-// the terminal as it is and reads nothing from it.
+// rawMode sets the terminal in to raw mode, so that all keys reach the pseudo-terminal, which interprets
+// them. is reports whether in is a terminal. If this process runs in the background, rawMode does not change
+// the terminal and returns false; the caller must then not read from it. restore resets the terminal.
 func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 	if !is {
 		return false, func() {}
@@ -101,19 +105,20 @@ func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 		return false, func() {}
 	}
 	return true, func() {
-		// Answers of the terminal to queries of the command must not reach the shell as typed text.
+		// The terminal's answers to queries of the command may arrive after its end. They must not reach the
+		// shell as typed text.
 		_ = unix.IoctlSetInt(int(in.Fd()), unix.TCFLSH, unix.TCIFLUSH)
 		_ = term.Restore(int(in.Fd()), state)
 	}
 }
 
-// relay copies bytes between the pseudo-terminal and the streams. The channel is closed when the command's
-// side is closed and all of its output was copied.
+// relay copies bytes between the pseudo-terminal and the streams. The returned channel is closed when all
+// processes have closed their side of the pseudo-terminal and all of their output was copied.
 func relay(master *os.File, input bool, terminals []bool, streams Streams) <-chan struct{} {
 	if input {
-		go func() { _, _ = io.Copy(master, streams.In) }() // It ends with this process, because the read can't be interrupted.
+		go func() { _, _ = io.Copy(master, streams.In) }() // Ends only with this process: the read can't be interrupted.
 	}
-	var to io.Writer = io.Discard // If the output is elsewhere, the pseudo-terminal shows only the echo of the input.
+	var to io.Writer = io.Discard // If no output is a terminal, only the input's echo is discarded.
 	if terminals[1] {
 		to = streams.Out
 	} else if terminals[2] {
@@ -122,12 +127,12 @@ func relay(master *os.File, input bool, terminals []bool, streams Streams) <-cha
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(to, master) // EIO marks the end of a pseudo-terminal.
+		_, _ = io.Copy(to, master) // Reading ends with EIO when the other side is closed.
 	}()
 	return done
 }
 
-// followSize copies each change of the terminal's size.
+// followSize copies the size of the terminal from to master after each change, until stop is called.
 func followSize(from, master *os.File) (stop func()) {
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, unix.SIGWINCH)

@@ -9,9 +9,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Chrome serves the module Chrome: the frame of a page, which the bindings' header and footer print. cPanel's
-// frame belongs to its theme. This frame is plain HTML that any style sheet can format, because a plugin's
-// page brings its own.
+// Chrome serves the module Chrome, which returns the frame of a page; the header and footer functions of the
+// bindings print it. In cPanel, the frame is part of cPanel's theme. This frame is plain HTML without a style
+// sheet, because the page of a plugin includes its own style sheet.
 type Chrome struct{}
 
 var _ host.Plugin = Chrome{}

@@ -1,4 +1,3 @@
-// Package builtin holds the modules that the host serves itself, because they touch no file of an account and
-// need no process of their own. A module that reads or writes files of an account is a plugin and does not
-// belong here.
+// Package builtin contains the modules that the host serves itself. They access no files of an account and
+// therefore need no process of their own. A module that reads or writes files of an account must be a plugin.
 package builtin

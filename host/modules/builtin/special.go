@@ -9,8 +9,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/cpvars"
 )
 
-// Special serves the requests that belong to no module of cPanel's: print, langprint, if and feature. Each is
-// a module with a single function of API 1 with the same name.
+// Special serves the requests that belong to none of cPanel's modules: print, langprint, if and feature. Each
+// of them is a module with a single API 1 function, which has the same name as the module.
 type Special struct{}
 
 var _ host.Plugin = Special{}
@@ -59,8 +59,8 @@ func flag(b bool) int64 {
 	return 0
 }
 
-// Variables returns the variables of an account's programs: facts about the account, and nothing of the
-// host's environment.
+// Variables returns a function that looks up the cPanel variables for programs of the account. All values are
+// facts about the account; nothing is taken from the host's environment.
 func Variables(a protocol.Account) cpvars.Lookup {
 	fact := func(key, fallback string) string {
 		if value, ok := a.Data[key]; ok {
@@ -88,7 +88,7 @@ func Variables(a protocol.Account) cpvars.Lookup {
 			return env[key]
 		}
 		if key != "" {
-			return "" // $FORM and $CONF: a session has no form, and the configuration is private.
+			return "" // Like $FORM and $CONF: no form here; the configuration is private.
 		}
 		return plain[name]
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Tokens serves the module Tokens: an account's own tokens for the HTTPS API. Functions, fields and rules
-// follow cPanel's documentation (UAPI, "API Token Management").
+// Tokens serves the module Tokens, by which an account manages its own tokens for the HTTPS API. Functions,
+// fields and rules follow cPanel's documentation (UAPI, "API Token Management").
 type Tokens struct{ Store *token.Store }
 
 var (
@@ -51,7 +51,7 @@ func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error
 	caller, call := r.Caller, r.Call
 	a := caller.Account
 	if caller.Features != nil && call.Func != "list" {
-		// Otherwise it could create a token that may do more than itself.
+		// Otherwise a limited token could create a token with more permissions than its own.
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't create or change tokens.")), nil
 	}
 	name, _ := call.Args.Named["name"].(string)
@@ -122,7 +122,8 @@ func (p Tokens) list(a protocol.Account) *protocol.Result {
 
 const noToken = "You have no API token with this name."
 
-// done returns the result of a change, or its error.
+// done returns the result of a change to the token called name. If err is not nil, the result is an error
+// message for the caller.
 func done(name string, err error) *protocol.Result {
 	fail := func(kind protocol.Kind, message string) *protocol.Result {
 		return protocol.Failed(protocol.NewError(kind, message))

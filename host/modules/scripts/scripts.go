@@ -1,6 +1,6 @@
 // Package scripts finds the modules that are written as scripts: the subdirectories of a modules directory
-// with a module.pl or module.php, and cPanel-style UAPI modules in its Cpanel/API. It returns how to start
-// each module and starts nothing itself.
+// that contain a module.pl or module.php, and the cPanel-style UAPI modules in the subdirectory Cpanel/API.
+// The package returns the command for each module; it does not start any module.
 package scripts
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/liveapid/liveapid/host/config/strictoml"
 )
 
-// Module is a script module.
+// Module describes a module that is written as a script.
 type Module struct {
 	Name     string         // The name that callers use.
 	Dir      string         // The directory in which the script starts.
-	Command  []string       // Program and arguments.
-	Env      []string       // In addition to a worker's own environment.
-	Settings map[string]any // The operator's settings, from the manifest.
+	Command  []string       // The program and its arguments.
+	Env      []string       // Added to the environment of every worker.
+	Settings map[string]any // The operator's settings, from module.toml.
 }
 
-// PluginSettings returns the settings of cmd/liveapi-script for the module.
+// PluginSettings returns the settings that the plugin cmd/liveapi-script needs to run the module.
 func (m Module) PluginSettings() map[string]any {
 	settings := map[string]any{"module": m.Name, "dir": m.Dir, "command": texts(m.Command), "env": texts(m.Env)}
 	if m.Settings != nil {
@@ -42,29 +42,31 @@ func texts(list []string) []any {
 	return out
 }
 
-// manifest is a directory's module.toml. All keys are optional.
+// manifest is the content of a module directory's module.toml. All keys are optional.
 type manifest struct {
 	Name     string         `toml:"name"`     // "" means the directory's name.
-	Command  []string       `toml:"command"`  // Empty means perl or php, by the script's name.
-	Settings map[string]any `toml:"settings"` // Passed to the script.
+	Command  []string       `toml:"command"`  // Empty: perl for module.pl, php for module.php.
+	Settings map[string]any `toml:"settings"` // Passed to the script unchanged.
 }
 
-// Finder searches a modules directory.
+// Finder finds the script modules in a modules directory.
 type Finder struct {
-	Dir      string // The modules directory, absolute.
-	Bindings string // The directory with perl/lib and php/module.php.
-	// Check reports whether a file or directory may be run for others; nil trusts all.
+	Dir      string // Absolute path of the modules directory.
+	Bindings string // Directory that contains perl/lib and php/module.php.
+	// Check returns an error if the file or directory is not safe to run for other users. A nil Check trusts
+	// all files.
 	Check func(path string) error
 }
 
-// Find returns the modules, and an error for each broken module, which does not affect the others. err means
-// that the directory itself can't be read.
+// Find returns the modules, and in broken an error for each module that can't be used; the other modules are
+// not affected. err is not nil if the modules directory itself can't be read.
 func (f Finder) Find() (modules []Module, broken []error, err error) {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
 	}
-	// Every script loads these. Without them there are no script modules, but the host has others to serve.
+	// Every script loads the bindings. If they fail the check, Find returns no modules, but err stays nil,
+	// because the host has modules of other kinds to serve.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, []error{fmt.Errorf("all modules: the libraries that they load: %w", err)}, nil
@@ -85,7 +87,8 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	for _, e := range entries {
 		path := filepath.Join(f.Dir, e.Name())
 		if e.Name() == "Cpanel" {
-			// Such a module may load any file in the modules directory.
+			// A cPanel-style module may load any file in the modules directory, so all of these files are
+			// checked.
 			if err := f.checkAll(f.Dir); err != nil {
 				broken = append(broken, fmt.Errorf("the modules in %s: %w", path, err))
 				continue
@@ -95,7 +98,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 			}
 			continue
 		}
-		// A link to a directory counts as a directory.
+		// os.Stat follows links, so a link to a directory counts as a directory.
 		if info, err := os.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
@@ -108,7 +111,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	return modules, broken, nil
 }
 
-// custom returns the files of the cPanel-style modules.
+// custom returns the paths of the cPanel-style modules (*.pm) in the subdirectory API of cpanel.
 func custom(cpanel string) []string {
 	var files []string
 	dir := filepath.Join(cpanel, "API")
@@ -133,7 +136,7 @@ func (f Finder) customModule(file string) Module {
 }
 
 func (f Finder) module(dir string) (Module, error) {
-	// This comes first: a directory that others can write is not even read.
+	// The check comes first, so that a directory that other users can write is not even read.
 	if err := f.checkAll(dir); err != nil {
 		return Module{}, err
 	}
@@ -158,10 +161,11 @@ func (f Finder) module(dir string) (Module, error) {
 	return out, err
 }
 
-// maxManifest limits a module.toml, in bytes.
+// maxManifest is the maximum size of a module.toml in bytes.
 const maxManifest = 64 << 10
 
-// readManifest reads a module.toml, which must be a regular file within the limit.
+// readManifest reads a module.toml. The file must be a regular file, not a link, and must not be larger than
+// maxManifest.
 func readManifest(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -178,7 +182,7 @@ func readManifest(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxManifest))
 }
 
-// command returns the command for a script without a command in its manifest.
+// command returns the default command for the script in dir, for a module without a command in its manifest.
 func (f Finder) command(dir string) (command []string, err error) {
 	for _, kind := range []struct {
 		script  string
@@ -202,7 +206,8 @@ func (f Finder) command(dir string) (command []string, err error) {
 	return command, nil
 }
 
-// checkAll checks every file in a module's directory, because a script may load any of them.
+// checkAll calls Check for dir and everything below it, because a script may load any of these files. It
+// returns the first error.
 func (f Finder) checkAll(dir string) error {
 	if f.Check == nil {
 		return nil

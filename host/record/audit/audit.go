@@ -1,6 +1,7 @@
-// Package audit writes the log of changes: the user, the origin, the change, the mailbox and the outcome. The
-// log is a file of JSON lines that only grows. Each line has the hash of the line before, so that a changed,
-// added or removed line is detected. It contains no secret, and the package knows no module.
+// Package audit writes the audit log, which records each change that a call makes: the user, the origin, the
+// function, its arguments and the outcome. The log is a file of JSON lines that is only appended to. Each
+// line contains the hash of the line before, so Verify detects lines that were changed, inserted or removed.
+// The log contains no secrets. The package does not depend on any module of the API.
 package audit
 
 import (
@@ -18,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record is a line of the log.
+// Record is a line of the audit log.
 type Record struct {
-	N        uint64            `json:"n"`    // Counts from 1, across files.
-	Time     time.Time         `json:"time"` // UTC.
+	N        uint64            `json:"n"`    // Number of the record, from 1; continues in new files.
+	Time     time.Time         `json:"time"` // Time of the record, in UTC.
 	Event    string            `json:"event"`
-	ID       string            `json:"id,omitempty"` // The call's id, as in the answer to the caller and in the other log.
+	ID       string            `json:"id,omitempty"` // ID of the call, as in the answer and the host's main log.
 	Account  string            `json:"account,omitempty"`
 	Role     string            `json:"role,omitempty"`
 	Door     string            `json:"door,omitempty"`
@@ -34,23 +35,23 @@ type Record struct {
 	Args     map[string]string `json:"args,omitempty"`
 	Result   string            `json:"result,omitempty"`
 	Reason   string            `json:"reason,omitempty"`
-	Prev     string            `json:"prev"` // The hash of the line before; zeros in the first line.
+	Prev     string            `json:"prev"` // SHA-256 of the line before; zeros in record 1.
 }
 
-// The events.
+// The values of Record.Event.
 const (
 	EventBegin  = "begin"  // A call that changes something is about to run.
 	EventEnd    = "end"    // The call has ended.
-	EventOpened = "opened" // A host opened the file.
-	EventCut    = "cut"    // An incomplete line, left by a power failure, was truncated.
+	EventOpened = "opened" // A host opened the log.
+	EventCut    = "cut"    // An incomplete last line (as by a crash) was truncated.
 )
 
-// maxLine limits a line, in bytes.
+// maxLine is the maximum length of a line, in bytes.
 const maxLine = 64 << 10
 
 var zeros = hex.EncodeToString(make([]byte, sha256.Size))
 
-// Log is an open audit log.
+// Log is an audit log that is open for writing. It is safe for concurrent use.
 type Log struct {
 	path string
 
@@ -58,10 +59,11 @@ type Log struct {
 	file *os.File
 	n    uint64
 	prev string
-	bad  error // Why the log can't be written any more.
+	bad  error // The error of the last write, until recover succeeds.
 }
 
-// Open opens or creates the log at path and locks it for this process.
+// Open opens the audit log at path, and creates the file if it does not exist. It locks the file: while the
+// log is open, no other process can open it for writing. An incomplete last line is truncated.
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, prev: zeros}
 	if err := l.open(); err != nil {
@@ -70,7 +72,8 @@ func Open(path string) (*Log, error) {
 	return l, nil
 }
 
-// open opens the file. The caller holds mu, or nobody else has l.
+// open opens the file, truncates an incomplete last line and writes the records for these events. The caller
+// must hold mu, except in Open, where no other goroutine has l yet.
 func (l *Log) open() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -105,13 +108,14 @@ func (l *Log) open() error {
 		err = l.write(Record{Event: EventOpened})
 	}
 	if err != nil {
-		_ = f.Close() // This also releases the lock.
+		_ = f.Close() // Closing the file also releases the lock.
 		l.file = nil
 	}
 	return err
 }
 
-// lastLine returns the last complete line, without its line feed, and the number of bytes after it.
+// lastLine returns the last complete line of f, without its line feed. cut is the number of bytes after that
+// line, which belong to an incomplete line.
 func lastLine(f *os.File) (line []byte, cut int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -139,8 +143,9 @@ func hashOf(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Append writes a record. When it returns, the kernel has the record, so that the end of this process loses
-// none; a failure of the machine may lose the last records.
+// Append writes a record. After Append has returned, a crash of this process does not lose the record,
+// because the kernel has it. A crash of the machine may lose the last records, because Append does not flush
+// them to disk.
 func (l *Log) Append(r Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,7 +177,7 @@ func (l *Log) write(r Record) error {
 	return nil
 }
 
-// recover truncates a partial line left by a failed write.
+// recover truncates an incomplete last line, which a failed write left.
 func (l *Log) recover() error {
 	_, cut, err := lastLine(l.file)
 	if err != nil {
@@ -188,7 +193,8 @@ func (l *Log) recover() error {
 	return nil
 }
 
-// Reopen opens the file again if the old file was moved away. The chain continues in the new file.
+// Reopen opens the log's path again if the file was moved away, as log rotation does. The chain of hashes
+// continues in the new file.
 func (l *Log) Reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -200,18 +206,18 @@ func (l *Log) Reopen() error {
 		return nil
 	}
 	if l.bad != nil {
-		l.bad = l.recover() // A partial line would stay in the old file.
+		l.bad = l.recover() // Otherwise the old file would keep an incomplete line.
 	}
 	old, n, prev, bad := l.file, l.n, l.prev, l.bad
 	l.file = nil
 	if err := l.open(); err != nil {
-		l.file, l.n, l.prev, l.bad = old, n, prev, bad // The old file is better than none.
+		l.file, l.n, l.prev, l.bad = old, n, prev, bad // The new file can't be used: continue with the old file.
 		return err
 	}
 	return errors.Join(old.Sync(), old.Close())
 }
 
-// Close closes the log.
+// Close flushes the log to disk and closes it. Closing a closed log has no effect.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,25 +8,26 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Observer records each call that changes something: before it runs, and its outcome afterwards. A call
-// without an outcome was interrupted; whether it took effect is unknown.
+// Observer writes two records to the audit log for each call that changes something: one before the call
+// runs, and one with its outcome. If the second record is missing, the call was interrupted, and it is
+// unknown whether the call took effect.
 type Observer struct {
 	Log    *Log
-	Errors *slog.Logger // Receives errors of writing an outcome.
+	Errors *slog.Logger // Receives the errors of records that End can't write.
 }
 
 var _ host.Observer = (*Observer)(nil)
 
-// Begin implements host.Observer.
+// Begin writes the record before the call. If it returns an error, the host does not run the call.
 func (o *Observer) Begin(e host.Event) error { return o.Log.Append(record(EventBegin, e)) }
 
-// End implements host.Observer.
+// End writes the record with the outcome of the call. It ignores calls that change nothing.
 func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 	if !e.Function.Changes {
 		return
 	}
 	r := record(EventEnd, e)
-	r.Args = nil // The first record has them.
+	r.Args = nil // The record of Begin contains the arguments.
 	r.Result = "ok"
 	if result.Err != nil {
 		r.Result, r.Reason = string(result.Err.Kind), protocol.Clip(result.Err.Message, maxRecordText)
@@ -36,7 +37,8 @@ func (o *Observer) End(e host.Event, result *protocol.Result, _ time.Duration) {
 	}
 }
 
-// maxRecordText limits each text of a record that a client chose, in bytes.
+// maxRecordText is the maximum length of each text in a record that comes from a client or a plugin, in
+// bytes.
 const maxRecordText = 300
 
 func record(event string, e host.Event) Record {

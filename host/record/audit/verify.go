@@ -9,20 +9,22 @@ import (
 	"io"
 )
 
-// ErrBroken is returned for a log that was changed after it was written.
+// ErrBroken is returned by Verify if the log is not what the host wrote: a line was changed, inserted,
+// removed or is incomplete.
 var ErrBroken = errors.New("audit: the chain is broken")
 
-// Chain is the state of a verified log.
+// Chain is the state of a verification. It carries over from one file of a log to the next.
 type Chain struct {
-	N       uint64 // The number of the last record.
-	Hash    string // The hash of the last line.
-	Records uint64 // The number of verified records.
+	N       uint64 // Number of the last verified record.
+	Hash    string // Hash of the last verified line.
+	Records uint64 // Number of records verified so far.
 	started bool
 }
 
-// Verify verifies a log from its first line to its last, or continues after an older file. The first line of
-// the oldest file that is kept is trusted. An incomplete last line has an error of its own; the host
-// truncates it when it next opens the log.
+// Verify verifies all lines of the log file in r. To verify a log of several files, call Verify for each file
+// with the same Chain, beginning with the oldest file. The first line of the oldest file is trusted, because
+// the file before may have been deleted. For an incomplete last line, the text of the error says so; the host
+// truncates such a line when it opens the log again.
 func (c *Chain) Verify(r io.Reader) error {
 	in := bufio.NewReaderSize(r, maxLine+1)
 	for {

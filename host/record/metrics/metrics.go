@@ -1,5 +1,5 @@
-// Package metrics counts the host's work in the form that Prometheus reads. It knows no plugin and no
-// session; it gets the numbers that it can't count as functions.
+// Package metrics collects the host's metrics and serves them to Prometheus. The package does not depend on
+// plugins or sessions: numbers that it can't count itself come from the functions in Sources.
 package metrics
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Metrics are the metrics of a host.
+// Metrics collects the metrics of a host. It implements host.Observer to count calls. It is safe for
+// concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 	calls    *prometheus.CounterVec
@@ -25,15 +26,16 @@ type Metrics struct {
 
 var _ host.Observer = (*Metrics)(nil)
 
-// Sources are functions that are called for each scrape.
+// Sources contains the functions that return current numbers. They are called for each scrape, so they must
+// be safe for concurrent use.
 type Sources struct {
 	Sessions func() int
-	Calls    func() int // In flight.
+	Calls    func() int // Returns the number of calls in flight.
 	Workers  func() []Workers
 	Accounts func() int
 }
 
-// Workers are the numbers of a plugin's workers.
+// Workers contains the numbers of a plugin, summed over its workers.
 type Workers struct {
 	Plugin                       string
 	Running                      int
@@ -41,7 +43,7 @@ type Workers struct {
 	Restarts, Hangs, MemoryKills uint64
 }
 
-// New returns metrics that are all zero.
+// New returns metrics with all counters at zero. All fields of s must be set.
 func New(s Sources) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -70,16 +72,16 @@ func New(s Sources) *Metrics {
 	return m
 }
 
-// Handler answers Prometheus.
+// Handler returns the HTTP handler for Prometheus' scrapes.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
 
-// Begin implements host.Observer.
+// Begin does nothing. It is required by host.Observer.
 func (m *Metrics) Begin(host.Event) error { return nil }
 
-// End implements host.Observer. Calls of unknown functions are counted together, because a client can send
-// any number of names.
+// End counts a call and its duration. Calls of unknown functions share the label "unknown": clients can send
+// any names, and each new label would occupy memory.
 func (m *Metrics) End(e host.Event, result *protocol.Result, took time.Duration) {
 	module, function, api, kind := "unknown", "unknown", "unknown", "ok"
 	if e.Function.Name != "" {
@@ -92,12 +94,12 @@ func (m *Metrics) End(e host.Event, result *protocol.Result, took time.Duration)
 	m.took.WithLabelValues(module).Observe(took.Seconds())
 }
 
-// Request counts a request to the HTTPS API.
+// Request counts a request to the HTTPS API and its duration.
 func (m *Metrics) Request(service string, status int, took time.Duration) {
 	m.requests.WithLabelValues(service, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// workers collects the numbers of the supervisors.
+// workers is a prometheus.Collector for the numbers of the plugins' workers.
 type workers struct{ read func() []Workers }
 
 var (

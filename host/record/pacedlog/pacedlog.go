@@ -1,5 +1,6 @@
-// Package pacedlog limits the rate of log lines, so that a client that connects again and again can't fill
-// the disk that the audit log needs. It does not change the text of lines or their destination.
+// Package pacedlog throttles log lines. Otherwise a client that connects again and again could fill the disk
+// with log lines, and the audit log needs that disk space. The package does not change the text of the lines
+// or where they are written.
 package pacedlog
 
 import (
@@ -11,13 +12,14 @@ import (
 )
 
 const (
-	perSecond = 10   // Lines with the same message.
-	burst     = 1000 // The burst: at the start of a server, all its accounts may have the same problem.
-	messages  = 1000 // Further messages share a limit, because some libraries put addresses into messages.
+	perSecond = 10   // Maximum rate of lines per second, for each message.
+	burst     = 1000 // At a start, all accounts may log the same problem at once.
+	messages  = 1000 // Messages with a limit of their own; all others share one.
 )
 
-// Handler is a slog.Handler that drops records if too many have the same message. The next record with that
-// message carries the number of dropped records, left_out_before.
+// Handler is a slog.Handler that drops records if too many records have the same message. The next record
+// with this message that is not dropped has the attribute left_out_before, the number of dropped records. It
+// is safe for concurrent use.
 type Handler struct {
 	next  slog.Handler
 	paces *paces
@@ -33,7 +35,7 @@ type pace struct {
 	left    int
 }
 
-// New returns a handler that passes records on to next.
+// New returns a handler that passes the records that it does not drop to next.
 func New(next slog.Handler) *Handler {
 	return &Handler{next: next, paces: &paces{byMessage: make(map[string]*pace)}}
 }
@@ -64,7 +66,8 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{next: h.next.WithGroup(name), paces: h.paces}
 }
 
-// take reports whether to pass a record on, and how many were dropped since the last with its message.
+// take reports whether record r is to be logged. left is the number of records with the same message that
+// were dropped since the last one that was logged.
 func (p *paces) take(r slog.Record) (left int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,22 +6,22 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Files are the parameters of a configuration for the store of files of one account.
+// Files contains the parameters of a configuration for a single account with the file store.
 type Files struct {
 	Account  string
 	Home     string
 	User     string // The system user that owns the mail.
 	UID, GID int
 	Domains  []string
-	Queue    string // Postfix's queue directory, for the sockets between the two; "" makes none.
+	Queue    string // Postfix's queue directory, for sockets; "" for no sockets.
 }
 
-// Dovecot returns the configuration for an account's files.
+// Dovecot returns Dovecot's configuration for an account's files.
 //
-// The account can write the file with the hashes, and with it everything that Dovecot reads from there: names
-// of users, settings, plugins to load. So every Dovecot process that reads that file or serves a user runs as
-// the account's own user from its start, never as root. The configuration sets uid, gid and home, and the
-// fields that could make one user another.
+// The account can write the file with the hashes, and therefore can change everything that Dovecot reads from
+// that file: user names, settings, plugins to load. So every Dovecot process that reads the file or serves a
+// user runs as the account's own user from its start, and never as root. The configuration overrides uid, gid
+// and home, and the fields with which the file could turn one user into another.
 func (f Files) Dovecot() ([]File, error) {
 	if f.UID == 0 {
 		return nil, errRoot
@@ -38,11 +38,12 @@ func (f Files) Dovecot() ([]File, error) {
 	return []File{{Name: dovecotName, Text: text}}, err
 }
 
-// Postfix returns the configuration for an account's files. Postfix reads none of them: Dovecot tells it which
-// mailboxes exist, and rejects mail to those that get none.
+// Postfix returns Postfix's configuration for an account's files. Postfix does not read those files: it asks
+// Dovecot which mailboxes exist, and Dovecot rejects mail to mailboxes that may not receive mail.
 func (f Files) Postfix() ([]File, error) {
 	for _, d := range f.Domains {
-		// Postfix's list may also hold names of files and tables, patterns and exceptions.
+		// Postfix also accepts names of files and tables, patterns and exceptions in this list, so only valid
+		// domains are written.
 		if err := store.CheckDomain(d); err != nil {
 			return nil, fmt.Errorf("domain %.80q %w, and can't be used in Postfix's list of domains", d, err)
 		}

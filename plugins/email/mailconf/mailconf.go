@@ -1,6 +1,6 @@
-// Package mailconf writes the configuration with which Dovecot 2.3 and Postfix serve the mailboxes of a store.
-// The texts are the templates in the directory templates, a few for each kind of store. The package returns
-// texts; it reads and writes no file.
+// Package mailconf generates the configuration with which Dovecot 2.3 and Postfix serve the mailboxes of a
+// store. The texts come from the embedded directory templates, which contains a few templates for each kind
+// of store. The package only returns texts; it does not read or write files.
 package mailconf
 
 import (
@@ -11,11 +11,11 @@ import (
 	"text/template"
 )
 
-// File is one file of a configuration.
+// File is a file of the generated configuration.
 type File struct {
 	Name, Text string
-	Secret     bool   // It holds a password.
-	Group      string // The group that may read a secret file; "" means none.
+	Secret     bool   // The file contains a password.
+	Group      string // The group that may read the secret file; "" for no group.
 }
 
 const (
@@ -29,7 +29,7 @@ const (
 //go:embed templates
 var templates embed.FS
 
-// render returns a template's text with the given values.
+// render executes the template called name with the given values.
 func render(name string, values any) (string, error) {
 	t := template.New(name).Funcs(template.FuncMap{"join": strings.Join})
 	if _, err := t.ParseFS(templates, "templates/common.tmpl", "templates/"+name); err != nil {
@@ -42,7 +42,8 @@ func render(name string, values any) (string, error) {
 	return b.String(), nil
 }
 
-// checkPath rejects paths that would need quoting in a configuration file.
+// checkPath rejects a path that would need quoting in a configuration file. name describes the path in the
+// error message.
 func checkPath(name, path string) error {
 	if path == "" || strings.ContainsAny(path, " \t\r\n#%$\"'{}\\") {
 		return fmt.Errorf("%s: %q can't be used in Dovecot's configuration; it may contain no spaces and none of # %% $ \" ' { } \\", name, path)

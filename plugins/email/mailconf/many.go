@@ -2,16 +2,16 @@ package mailconf
 
 import "strings"
 
-// Many are the parameters of a configuration for the store of files of many accounts. Dovecot asks the host
-// for each mailbox, and reads no file that an account can write.
+// Many contains the parameters of a configuration for many accounts with the file store. Dovecot asks the
+// host about each mailbox, and does not read any file that an account can write.
 type Many struct {
-	Socket  string   // The host's mail_door.
-	Dir     string   // The directory for the files.
-	Domains []string // Of all accounts.
-	Queue   string   // Postfix's queue directory; "" makes no sockets for it.
+	Socket  string   // The socket of the host's mail_door.
+	Dir     string   // The directory where the generated files will be installed.
+	Domains []string // The domains of all accounts.
+	Queue   string   // Postfix's queue directory, for sockets; "" for no sockets.
 }
 
-// Dovecot returns the configuration.
+// Dovecot returns Dovecot's configuration for all accounts.
 func (m Many) Dovecot() ([]File, error) {
 	for name, path := range map[string]string{"mail_door": m.Socket, "the files' directory": m.Dir} {
 		if err := checkPath(name, path); err != nil {
@@ -33,7 +33,7 @@ func (m Many) Dovecot() ([]File, error) {
 	return []File{{Name: dovecotName, Text: main}, {Name: dovecotManyName, Text: dict}}, err
 }
 
-// Postfix returns the configuration with the domains of today's accounts.
+// Postfix returns Postfix's configuration with the current domains of all accounts.
 func (m Many) Postfix() ([]File, error) {
 	return Files{Account: "all", Domains: m.Domains}.Postfix()
 }

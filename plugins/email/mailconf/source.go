@@ -14,14 +14,14 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 )
 
-// source is a database's address in parts.
+// source contains the parts of a database's address.
 type source struct {
 	host, port, user, password, name string
-	tls                              map[string]string // libpq's options.
+	tls                              map[string]string // TLS options, with libpq's names.
 }
 
-// sslOptions returns the options of a PostgreSQL address that are about TLS, which must not get
-// lost on the way; with others it may not know, it would.
+// sslOptions returns the TLS options of a PostgreSQL address that the configurations of Dovecot and Postfix
+// can contain. It returns an error for other known TLS options, because they would be lost without a warning.
 func sslOptions(dsn string) (map[string]string, error) {
 	given := make(map[string]string)
 	if u, err := url.Parse(dsn); err == nil && strings.HasPrefix(u.Scheme, "postgres") {
@@ -88,7 +88,7 @@ func (s SQL) source() (source, error) {
 	return out, nil
 }
 
-// connect is Dovecot's line for the database.
+// connect returns the name of Dovecot's database driver and Dovecot's setting connect for the database.
 func (s SQL) connect() (driver, line string, err error) {
 	src, err := s.source()
 	if err != nil {

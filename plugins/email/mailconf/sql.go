@@ -7,26 +7,26 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 )
 
-// SQL are the parameters of a configuration for a database.
+// SQL contains the parameters of a configuration for a database store.
 type SQL struct {
 	Driver   sqlstore.Driver
-	Database string // Its address, as sqlstore takes it.
-	Dir      string // The directory for the files.
-	Mail     string // The directory of the mail.
+	Database string // The database's address, in the form that sqlstore accepts.
+	Dir      string // The directory where the generated files will be installed.
+	Mail     string // The directory that contains the mail.
 	Owner    string // The user that owns the mail.
 	UID, GID int
-	Queue    string // Postfix's queue directory; "" makes no sockets for it.
-	Mask     bool   // Show the database's password as stars.
+	Queue    string // Postfix's queue directory, for sockets; "" for no sockets.
+	Mask     bool   // Replace the database's password by stars.
 }
 
-// dovecotValues are the values of Dovecot's templates.
+// dovecotValues contains the values that Dovecot's templates use.
 type dovecotValues struct {
 	SQL
 	Name, QueriesName, DictName string
 	DovecotDriver, Connect      string
 }
 
-// Dovecot returns the configuration for a database.
+// Dovecot returns Dovecot's configuration for a database.
 func (s SQL) Dovecot() ([]File, error) {
 	if s.UID == 0 {
 		return nil, errRoot
@@ -54,7 +54,7 @@ func (s SQL) Dovecot() ([]File, error) {
 	return files, nil
 }
 
-// Postfix returns the configuration for a database.
+// Postfix returns Postfix's configuration for a database.
 func (s SQL) Postfix() ([]File, error) {
 	if err := checkPath("the files' directory", s.Dir); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s SQL) Postfix() ([]File, error) {
 	return files, nil
 }
 
-// postfixHosts returns Postfix's parameter hosts for a database.
+// postfixHosts returns the value of Postfix's parameter hosts for a database.
 func postfixHosts(driver string, src source) string {
 	hosts := src.host
 	if src.port != "" {
@@ -100,7 +100,7 @@ func postfixHosts(driver string, src source) string {
 		}
 		return hosts
 	}
-	// A URI, because a bare host can't name a port.
+	// For PostgreSQL, Postfix needs a URI, because a host name without a URI can't include a port.
 	query := make(url.Values)
 	for name, value := range src.tls {
 		query.Set(name, value)

@@ -1,6 +1,6 @@
-// Package password hashes passwords for a mail store and verifies them: the schemes SHA512-CRYPT, BLF-CRYPT
-// and ARGON2ID, as Dovecot reads them. All cryptography comes from go-crypt. The package knows no mailbox and
-// no file.
+// Package password hashes passwords for a mail store and verifies them. It creates hashes of the schemes
+// SHA512-CRYPT, BLF-CRYPT and ARGON2ID, in the form that Dovecot reads. All cryptography comes from go-crypt.
+// The package does not access mailboxes or files.
 package password
 
 import (
@@ -19,46 +19,48 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Scheme is a way of hashing, with Dovecot's name.
+// Scheme is Dovecot's name of a hashing method.
 type Scheme string
 
-// The schemes of new hashes.
+// The schemes that are available for new hashes.
 const (
-	SHA512Crypt Scheme = "SHA512-CRYPT" // cPanel's own.
+	SHA512Crypt Scheme = "SHA512-CRYPT" // The scheme that cPanel uses.
 	BlfCrypt    Scheme = "BLF-CRYPT"
 	Argon2ID    Scheme = "ARGON2ID"
 )
 
 const (
-	// MaxBytes limits a password. libxcrypt, with which Dovecot verifies, rejects 512 bytes and more, so such
-	// a mailbox could never log in.
+	// MaxBytes is the maximum length of a password, in bytes. Dovecot verifies passwords with libxcrypt,
+	// which rejects 512 bytes and more, so nobody could log in with such a password.
 	MaxBytes = 256
-	// maxBcrypt is the number of bytes that bcrypt compares, without the NUL at the end. With longer
-	// passwords, every password with the same first 72 bytes could log in.
+	// maxBcrypt is the maximum length of a password for bcrypt, in bytes. bcrypt compares only the first 72
+	// bytes, including the NUL at the end. With a longer password, every other password with the same first
+	// 72 bytes could log in, too.
 	maxBcrypt = 71
 
-	shaRounds   = 5000 // The default of crypt(3) if a hash names no rounds.
+	shaRounds   = 5000 // The default of crypt(3) for a hash without rounds.
 	bcryptCost  = 10
-	argonMemory = 64 << 10 // KiB.
+	argonMemory = 64 << 10 // In KiB.
 	argonTime   = 3
 	argonLanes  = 1
 )
 
-// Hasher hashes with a scheme.
+// Hasher hashes new passwords with a scheme. Its methods may be called concurrently.
 type Hasher struct {
 	scheme Scheme
 	prefix string
 	hash   algorithm.Hash
-	slots  chan struct{} // Hashes at once.
+	slots  chan struct{} // A semaphore: its capacity limits concurrent hashing.
 }
 
-// NewHasher returns a hasher; "" means SHA512-CRYPT.
+// NewHasher returns a hasher for the given scheme; "" means SHA512-CRYPT.
 func NewHasher(scheme Scheme) (*Hasher, error) {
 	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.NumCPU())}
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:
-		// Without a prefix, as in cPanel's files: every program that reads them knows crypt(3).
+		// These hashes get no scheme prefix, as in cPanel's files, because every program that reads those
+		// files supports crypt(3).
 		h.scheme = SHA512Crypt
 		h.hash, err = shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(shaRounds))
 	case BlfCrypt:
@@ -76,7 +78,8 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 	return h, nil
 }
 
-// Check returns an error for the caller if password can't be stored so that exactly this password logs in.
+// Check rejects a password that could not log in later, or that would share its hash with other passwords.
+// The error is meant for the caller.
 func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	text := password.Reveal()
 	most := MaxBytes
@@ -93,8 +96,9 @@ func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	return nil
 }
 
-// Hash returns the stored form of password. As many run at once as there are processors; ARGON2ID, which
-// needs much memory, runs alone. Others wait, until ctx ends.
+// Hash returns the hash of password in the form to store. It hashes as many passwords at the same time as
+// there are processors, but only one at a time with ARGON2ID, which needs much memory. Further calls wait
+// until ctx ends.
 func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, error) {
 	select {
 	case h.slots <- struct{}{}:

@@ -15,27 +15,29 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The owner of a store can write any hash into it, and the hash names the cost of its verification. These are
-// the highest costs that are accepted. A bcrypt hash with cost 31 would take more than an hour.
+// Whoever owns a store can write any hash into it, and the hash determines the cost of verifying it. These
+// limits are the highest costs that are accepted. Without them, a bcrypt hash with cost 31 would take more
+// than an hour.
 const (
-	maxStored      = 512     // Bytes of a stored hash.
+	maxStored      = 512     // Maximum length of a stored hash, in bytes.
 	maxShaRounds   = 100_000 //
 	maxBcryptCost  = 12
-	maxArgonMemory = 64 << 10 // KiB.
+	maxArgonMemory = 64 << 10 // In KiB.
 	maxArgonTime   = 3
 	maxArgonLanes  = 4
 )
 
-// Errors of Verify.
+// Errors of Verify and Accept.
 var (
 	ErrScheme = errors.New("password: a hash of a kind that can't be verified")
 	ErrCost   = errors.New("password: the cost of the hash is over the limit")
 )
 
-// kind is a family of hashes: the pattern of its cost and its decoder.
+// kind is a family of hashes: a pattern that matches them and captures their costs, the limits of these
+// costs, and the decoder.
 type kind struct {
-	pattern *regexp.Regexp // Its groups are the costs.
-	limits  []int          // For each group; an empty group is accepted.
+	pattern *regexp.Regexp // Each group captures a cost.
+	limits  []int          // The limit of each group; an empty group passes.
 	decode  func(string) (algorithm.Digest, error)
 }
 
@@ -50,15 +52,15 @@ func kinds() []kind {
 	}
 }
 
-// Verifier verifies passwords against stored hashes of every kind that Dovecot's CRYPT and ARGON2ID schemes
-// read.
+// Verifier verifies passwords against stored hashes: SHA-512 and SHA-256 crypt, bcrypt, MD5 crypt and
+// Argon2id, with or without Dovecot's scheme prefix.
 type Verifier struct{ kinds []kind }
 
 // NewVerifier returns a verifier.
 func NewVerifier() *Verifier { return &Verifier{kinds: kinds()} }
 
-// Verify reports whether password matches a stored hash. It returns an error if the hash is of an unknown
-// kind or too expensive.
+// Verify reports whether password matches the hash stored. It returns ErrScheme if the kind of the hash is
+// unknown, and ErrCost if verifying it would be too expensive.
 func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error) {
 	hash, err := unwrap(stored)
 	if err != nil {
@@ -74,7 +76,8 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 	return digest.MatchAdvanced(password.Reveal())
 }
 
-// Accept returns the stored form of a hash from elsewhere, or an error if it can't be stored.
+// Accept validates a hash that was created elsewhere and returns the form to store, or an error if Verify
+// would reject the hash.
 func (v *Verifier) Accept(stored string) (string, error) {
 	hash, err := unwrap(stored)
 	if err != nil {
@@ -87,12 +90,13 @@ func (v *Verifier) Accept(stored string) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(stored, "$argon2") {
-		return "{" + string(Argon2ID) + "}" + stored, nil // Dovecot reads it only with this scheme.
+		return "{" + string(Argon2ID) + "}" + stored, nil // Dovecot reads Argon2 hashes only with this prefix.
 	}
 	return stored, nil
 }
 
-// digest decodes a hash of a known kind and an acceptable cost.
+// digest decodes a hash. It returns an error if the kind of the hash is unknown or its cost is over the
+// limit.
 func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 	for _, k := range v.kinds {
 		groups := k.pattern.FindStringSubmatch(hash)
@@ -106,15 +110,15 @@ func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 		}
 		digest, err := k.decode(hash)
 		if err != nil {
-			return nil, ErrScheme // The decoder's error may quote the hash, and this error is logged.
+			return nil, ErrScheme // The decoder's error may quote the hash and would be logged.
 		}
 		return digest, nil
 	}
 	return nil, ErrScheme
 }
 
-// unwrap removes the scheme from a stored hash. Dovecot reads argon2 hashes only with their own scheme, and
-// reads nothing else with it.
+// unwrap removes the scheme prefix from a stored hash. Like Dovecot, it accepts an Argon2 hash after
+// {ARGON2ID} only, and no other hash after that prefix.
 func unwrap(stored string) (string, error) {
 	rest, ok := strings.CutPrefix(stored, "{")
 	if !ok {

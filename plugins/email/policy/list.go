@@ -15,18 +15,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrList is returned if the list of stolen passwords can't be read.
+// ErrList is returned if the list of stolen passwords can't be read or has the wrong format.
 var ErrList = errors.New("policy: the list of breached passwords")
 
-// hexLen is the length of a SHA-1 in hexadecimal digits.
+// hexLen is the number of hexadecimal digits of a SHA-1 hash.
 const hexLen = 2 * sha1.Size
 
-// List is a file of stolen passwords as Have I Been Pwned offers it for download: a line for each password
-// with its SHA-1 in hexadecimal digits, optionally followed by a colon and a count, in order. It is searched
-// on disk, because it may be large.
+// List is a file of stolen passwords, in the format that Have I Been Pwned offers for download: sorted lines,
+// each with the SHA-1 hash of a password in hexadecimal digits, optionally followed by a colon and a count.
+// The file may be large, so it is searched on disk and not loaded.
 type List struct{ path string }
 
-// OpenList opens the list at path. It checks the form of the list once.
+// OpenList returns the list at path. It checks that the file can be read and that its first line has the
+// right format; it does not keep the file open.
 func OpenList(path string) (*List, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,7 +44,8 @@ func OpenList(path string) (*List, error) {
 	return &List{path: path}, nil
 }
 
-// digest returns the digits of a line, in capitals.
+// digest returns the hexadecimal digits of a line in upper case; ok is false if the line does not begin with
+// a SHA-1 hash.
 func digest(line []byte) (string, bool) {
 	hash, _, _ := strings.Cut(strings.TrimSpace(string(line)), ":")
 	if len(hash) != hexLen {
@@ -55,7 +57,7 @@ func digest(line []byte) (string, bool) {
 	return strings.ToUpper(hash), true
 }
 
-// Has reports whether a password is in the list.
+// Has reports whether the list contains password. It uses a binary search over the byte offsets of the file.
 func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) {
 	sum := sha1.Sum([]byte(password.Reveal())) //nolint:gosec // As above.
 	want := strings.ToUpper(hex.EncodeToString(sum[:]))
@@ -68,7 +70,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	// The line, if it exists, begins at or after low and before high.
+	// If the list contains the line, the line begins at or after low and before high.
 	low, high := int64(0), info.Size()
 	for low < high {
 		if err := ctx.Err(); err != nil {
@@ -80,7 +82,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 			return false, err
 		}
 		if start >= high || line == nil {
-			// No line begins between the two, so the search continues before middle.
+			// No line begins between middle and high, so the search continues before middle.
 			high = middle
 			continue
 		}
@@ -100,7 +102,8 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	return false, nil
 }
 
-// lineFrom returns the first line that begins at or after an offset, and the offset of its beginning.
+// lineFrom returns the first line that begins at or after offset, and the offset where that line begins. The
+// line is nil if there is none.
 func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	const longest = 128
 	from := max(offset-1, 0)
@@ -114,7 +117,7 @@ func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	if offset > 0 {
 		end := bytes.IndexByte(buf, '\n')
 		if end < 0 {
-			return offset, nil, nil // The last line begins earlier.
+			return offset, nil, nil // No line begins at or after offset.
 		}
 		start = end + 1
 	}

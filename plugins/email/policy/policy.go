@@ -1,5 +1,5 @@
-// Package policy decides whether a password is good enough, by a strength from 0 to 100, which zxcvbn
-// estimates, and by a list of stolen passwords. It keeps no password and knows no mailbox.
+// Package policy decides whether a password is acceptable, by its strength from 0 to 100, which zxcvbn
+// estimates, and by a list of stolen passwords. It stores no passwords and does not access mailboxes.
 package policy
 
 import (
@@ -14,17 +14,18 @@ import (
 )
 
 const (
-	// DefaultRequired is the strength that an installation requires, like current cPanel servers.
+	// DefaultRequired is the strength that passwords need by default, as on current cPanel servers.
 	DefaultRequired = 65
-	// maxEstimated limits the part of a password that is estimated, in bytes. The time grows with the cube of
-	// the length, and the rest can only make the password better.
+	// maxEstimated is the number of bytes of a password that are estimated; the rest is ignored. The time to
+	// estimate grows with the cube of the length, and the rest can only make the password stronger.
 	maxEstimated = 64
-	// perDigit is the strength of a decimal digit of guesses: a password that needs 10^12.5 guesses has 100.
+	// perDigit converts the number of guesses that a password needs into its strength: each factor of 10 adds
+	// 8, so a password that needs 10^12.5 guesses has the strength 100.
 	perDigit = 8
 )
 
-// Strength estimates a password, from 0 to 100. hints are words that are easy to guess for it: the mailbox's
-// name, the domain.
+// Strength estimates the strength of password, from 0 to 100. hints are words that an attacker would try
+// first for this password, such as the mailbox's name and domain.
 func Strength(password protocol.Secret, hints ...string) int {
 	text := password.Reveal()
 	if text == "" {
@@ -40,19 +41,20 @@ func Strength(password protocol.Secret, hints ...string) int {
 	return int(min(100, math.Floor(perDigit*math.Log10(guesses))))
 }
 
-// Policy is a set of requirements for passwords.
+// Policy contains the requirements for new passwords.
 type Policy struct {
 	required int
 	breached *List // Nil if there is no list.
 }
 
-// New returns a policy. required is the lowest strength, 0 for none; breached may be nil.
+// New returns a policy. required is the minimum strength, 0 for none; breached is the list of stolen
+// passwords and may be nil.
 func New(required int, breached *List) *Policy {
 	return &Policy{required: required, breached: breached}
 }
 
-// Required returns the lowest strength of an account's passwords. The key REQUIRED_STRENGTH in the data of
-// the account's file overrides the default.
+// Required returns the minimum strength for passwords of the account. The key REQUIRED_STRENGTH in the
+// account's data overrides the default.
 func (p *Policy) Required(account protocol.Account) int {
 	if n, err := strconv.Atoi(account.Data["REQUIRED_STRENGTH"]); err == nil && n >= 0 && n <= 100 {
 		return n
@@ -60,11 +62,13 @@ func (p *Policy) Required(account protocol.Account) int {
 	return p.required
 }
 
-// Check rejects a password that is too weak or that was stolen.
+// Check rejects a password that is too weak or that is in the list of stolen passwords. It returns ErrList if
+// the list can't be read.
 func (p *Policy) Check(ctx context.Context, account protocol.Account, password protocol.Secret, hints ...string) error {
 	required := p.Required(account)
 	if required > 0 && Strength(password, hints...) < required {
-		// Clients look for "the password you selected cannot be used".
+		// Clients search the message for "the password you selected cannot be used", so these words must
+		// stay.
 		return protocol.NewError(protocol.KindInvalid,
 			"Sorry, the password you selected cannot be used because it is too weak. Choose a password with a strength rating of "+strconv.Itoa(required)+" or higher.")
 	}
@@ -73,7 +77,8 @@ func (p *Policy) Check(ctx context.Context, account protocol.Account, password p
 	}
 	known, err := p.breached.Has(ctx, password)
 	if err != nil {
-		// A list that can't be read must not keep people from changing a password.
+		// The caller recognizes ErrList and accepts the password: if the list can't be read, people must
+		// still be able to change a password.
 		return fmt.Errorf("%w: %w", ErrList, err)
 	}
 	if known {

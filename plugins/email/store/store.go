@@ -1,5 +1,6 @@
-// Package store defines the mail stores for the Email module, and addresses. The stores themselves are in its
-// subpackages. It knows no API and no password in clear text.
+// Package store defines the interface of the Email module's mail stores, their errors, and mailbox addresses.
+// The stores themselves are in its subpackages. The package does not depend on the API, and does not handle
+// passwords in clear text.
 package store
 
 import (
@@ -12,28 +13,30 @@ import (
 	"time"
 )
 
-// Errors of a store, for errors.Is.
+// Errors that stores return; compare them with errors.Is.
 var (
 	ErrNoMailbox = errors.New("store: no such mailbox")
 	ErrExists    = errors.New("store: the mailbox exists already")
 	ErrBusy      = errors.New("store: locked by another program for too long")
 	ErrFull      = errors.New("store: no space left")
 	ErrReadOnly  = errors.New("store: may not be written")
-	// ErrUnsafe is returned if a store's files are not as they should be: a link, another owner, two lines
-	// for a mailbox. Nothing was changed.
+	// ErrUnsafe is returned if a store refuses to work: a value is not valid, or the store's files are not in
+	// the expected state, for example a link, a file of another owner, or two lines for a mailbox. Nothing
+	// was changed.
 	ErrUnsafe = errors.New("store: refused")
-	// ErrSuspended is returned for a mailbox of a suspended account; its password can't be changed.
+	// ErrSuspended is returned for a mailbox of a suspended account, if its password should be changed or its
+	// login released.
 	ErrSuspended = errors.New("store: the account is suspended")
-	// ErrPartly is returned if a change was made, but the mail's directory could not be adapted.
+	// ErrPartly is returned if the change was made, but the mailbox's mail directory could not be updated.
 	ErrPartly = errors.New("store: made, but not in the mail's directory")
-	// ErrAway is returned if a store can't be reached at the moment. Nothing was changed.
+	// ErrAway is returned if the store can't be reached at the moment, for example because the database is
+	// down. Nothing was changed.
 	ErrAway = errors.New("store: can't be reached")
-	// ErrUnknown is returned if the outcome of a change is unknown. The change was made completely or not at
-	// all.
+	// ErrUnknown is returned if it is not known whether a change was made.
 	ErrUnknown = errors.New("store: outcome not known")
 )
 
-// Known reports whether an error is an error of this package.
+// Known reports whether err is, or wraps, an error of this package.
 func Known(err error) bool {
 	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrPartly, ErrAway, ErrUnknown} {
 		if errors.Is(err, known) {
@@ -43,14 +46,14 @@ func Known(err error) bool {
 	return false
 }
 
-// Address is the address of a mailbox. Create it with NewAddress. The parts of a valid address are safe in a
-// file's name and in a line of a store.
+// Address is the address of a mailbox. Use NewAddress to create one: it ensures that both parts are safe as a
+// file name and in a line of a store's file.
 type Address struct {
 	Localpart string
 	Domain    string
 }
 
-// String returns localpart@domain.
+// String returns the address as localpart@domain.
 func (a Address) String() string { return a.Localpart + "@" + a.Domain }
 
 const (
@@ -58,8 +61,8 @@ const (
 	maxDomain    = 253
 )
 
-// NewAddress validates both parts and returns them in lower case, as Dovecot looks them up. The error names
-// the part.
+// NewAddress validates both parts and converts them to lower case, as Dovecot does for a lookup. An error
+// names the part that is not valid.
 func NewAddress(localpart, domain string) (Address, error) {
 	a := Address{Localpart: Lower(localpart), Domain: Lower(domain)}
 	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&~"); err != nil {
@@ -71,7 +74,7 @@ func NewAddress(localpart, domain string) (Address, error) {
 	return a, nil
 }
 
-// CheckDomain returns an error if a text is not a domain in lower case.
+// CheckDomain returns an error if domain is not a valid domain with two or more labels in lower case.
 func CheckDomain(domain string) error {
 	if err := checkPart(domain, maxDomain, ".-"); err != nil {
 		return err
@@ -82,8 +85,8 @@ func CheckDomain(domain string) error {
 	return nil
 }
 
-// Lower returns s with the letters A to Z in lower case. Unicode's rules would also turn the Kelvin sign into
-// a k, and so into another mailbox's name.
+// Lower returns s with the letters A to Z in lower case. It does not use Unicode's rules, which also convert
+// the Kelvin sign to a k, so that one mailbox's name could become another's.
 func Lower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -93,8 +96,9 @@ func Lower(s string) string {
 	}, s)
 }
 
-// checkPart validates a part: letters, digits and the given marks, without a dot at an end or two dots in a
-// row, and without '-' or '#' at the beginning.
+// checkPart validates a part of an address. A part consists of lower-case letters, digits and the given
+// marks. It must not begin with '.', '-' or '#', end with a dot, or contain two dots in a row. most is its
+// maximum length in bytes.
 func checkPart(s string, most int, marks string) error {
 	switch {
 	case s == "":
@@ -114,39 +118,39 @@ func checkPart(s string, most int, marks string) error {
 	return nil
 }
 
-// Suspension are the things that a mailbox may not do. Flags may be combined.
+// Suspension is a set of flags: each flag is something that a mailbox may not do.
 type Suspension uint8
 
-// The suspensions.
+// The flags of a Suspension.
 const (
-	Login    Suspension = 1 << iota // No login.
-	Incoming                        // No incoming mail.
-	Outgoing                        // No sending.
-	Hold                            // Sent mail stays in the queue.
+	Login    Suspension = 1 << iota // Nobody can log in.
+	Incoming                        // The mailbox receives no mail.
+	Outgoing                        // The mailbox can't send mail.
+	Hold                            // Mail that the mailbox sends is held in the queue.
 )
 
-// Has reports whether s contains a flag.
+// Has reports whether s contains flag, or one of the flags if flag combines several.
 func (s Suspension) Has(flag Suspension) bool { return s&flag != 0 }
 
-// Mailbox is a mailbox without its hash.
+// Mailbox contains the data of a mailbox, without its password hash.
 type Mailbox struct {
 	Address
-	Quota     int64 // Bytes; 0 means no limit.
+	Quota     int64 // In bytes; 0 means no limit.
 	Suspended Suspension
 }
 
-// Sort sorts mailboxes by local part, as bytes.
+// Sort sorts mailboxes by the bytes of their local parts.
 func Sort(list []Mailbox) {
 	slices.SortFunc(list, func(a, b Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
 }
 
-// Entry is a mailbox to create, with its hash.
+// Entry is a mailbox to create, together with its password hash.
 type Entry struct {
 	Mailbox
-	Hash string // "" means no hash; the login is suspended then.
+	Hash string // May be "" only if the login is suspended.
 }
 
-// Check rejects entries that no store accepts.
+// Check returns an error if no store accepts the entry.
 func (e Entry) Check() error {
 	if e.Quota < 0 {
 		return fmt.Errorf("%w: a quota of %d bytes", ErrUnsafe, e.Quota)
@@ -157,7 +161,8 @@ func (e Entry) Check() error {
 	return CheckHash(e.Hash)
 }
 
-// CheckHash rejects hashes that would break the line of a store's file.
+// CheckHash returns an error if hash is empty, too long, or contains a character that would break a line of a
+// store's file.
 func CheckHash(hash string) error {
 	if hash == "" || len(hash) > MaxHash {
 		return fmt.Errorf("%w: a hash of %d bytes", ErrUnsafe, len(hash))
@@ -170,57 +175,61 @@ func CheckHash(hash string) error {
 	return nil
 }
 
-// MaxHash limits a hash, in bytes, to the column of the usual schema.
+// MaxHash is the maximum length of a hash, in bytes. The column in the usual database schema is not longer.
 const MaxHash = 250
 
-// Usage is the size of a mailbox's mail.
+// Usage is the number and total size of the messages in a mailbox.
 type Usage struct {
 	Bytes    int64
 	Messages int64
-	Modified time.Time // Of the last change; zero if there was none.
+	Modified time.Time // Time of the last change; zero if it is not known.
 }
 
-// Keep tells what a deletion leaves.
+// Keep selects what a deletion does not remove.
 type Keep struct {
-	Mail  bool // The mail.
-	Quota bool // The quota.
+	Mail  bool // Keep the mail.
+	Quota bool // Keep the quota.
 }
 
-// PasswordStore keeps the hashes of mailboxes. Changing and verifying a password needs nothing else.
+// PasswordStore stores the password hashes of mailboxes. It is the part of a Store that changing and
+// verifying a password needs.
 type PasswordStore interface {
-	// SetHash replaces a mailbox's hash. A suspended login stays suspended.
+	// SetHash replaces the password hash of a mailbox. A suspended login stays suspended.
 	SetHash(ctx context.Context, box Address, hash string) error
-	// Hash returns a mailbox's hash and whether its login is suspended. A mailbox without a hash has "" and a
-	// suspended login.
+	// Hash returns the password hash of a mailbox, and whether its login is suspended. If the mailbox has no
+	// hash, hash is "" and suspended is true.
 	Hash(ctx context.Context, box Address) (hash string, suspended bool, err error)
 }
 
-// Importer creates many mailboxes of a domain together: all of them or none.
+// Importer is implemented by stores that can create many mailboxes of a domain together: either all of them
+// are created, or none.
 type Importer interface {
 	Import(ctx context.Context, entries []Entry) error
 }
 
-// Store keeps an account's mailboxes. Its methods may be called concurrently. Each change is made completely
-// or not at all, and is on disk when the method returns.
+// Store keeps the mailboxes of an account. Its methods may be called concurrently. Each change is made
+// completely or not at all, and is on disk when the method returns without an error. ErrPartly and ErrUnknown
+// describe the exceptions.
 type Store interface {
 	PasswordStore
-	// List returns a domain's mailboxes by local part. An unknown domain has none.
+	// List returns the mailboxes of a domain, sorted by local part. The list of an unknown domain is empty.
 	List(ctx context.Context, domain string) ([]Mailbox, error)
-	// Mailbox returns a mailbox.
+	// Mailbox returns the data of a mailbox, or ErrNoMailbox.
 	Mailbox(ctx context.Context, box Address) (Mailbox, error)
-	// Create adds a mailbox with a hash and a directory for its mail. It returns ErrExists if the mailbox
-	// exists.
+	// Create adds a mailbox with its password hash. It returns ErrExists if the mailbox already exists. A
+	// store of files also makes the directory for the mail.
 	Create(ctx context.Context, box Mailbox, hash string) error
-	// Delete removes a mailbox.
+	// Delete removes a mailbox, and its mail and quota except as keep says. A store that does not have the
+	// mail leaves it on the mail server.
 	Delete(ctx context.Context, box Address, keep Keep) error
-	// SetQuota sets a mailbox's quota in bytes; 0 means no limit.
+	// SetQuota sets the quota of a mailbox in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error
-	// Suspend sets or clears flags of a mailbox.
+	// Suspend sets (on is true) or clears the given flags of a mailbox. Other flags stay as they are.
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
-	// Usage measures a mailbox's mail.
+	// Usage returns the number and size of the messages in a mailbox.
 	Usage(ctx context.Context, box Address) (Usage, error)
-	// Recount measures a mailbox's mail again, if the store keeps the result.
+	// Recount measures the mail of a mailbox again, if the store maintains the result itself.
 	Recount(ctx context.Context, box Address) error
-	// MainUsage measures the mail of the account's own mailbox, which is not in the store.
+	// MainUsage returns the size of the mail in the account's own mailbox, which is not in the store.
 	MainUsage(ctx context.Context) (Usage, error)
 }

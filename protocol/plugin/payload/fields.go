@@ -6,8 +6,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// fields reads a decoded map. A field that is absent or has another type is zero: the other side may be
-// newer, older or hostile, and must not cause a panic.
+// fields is a decoded map. Its methods return the zero value if a field is absent or has the wrong type: the
+// other side may be newer, older or hostile, and its message must never cause a panic.
 type fields map[string]any
 
 func decodeFields(doc []byte) (fields, error) {

@@ -10,21 +10,21 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Request is a call on its way to a plugin.
+// Request is a call as the host sends it to a plugin, with the account and the role of the caller.
 type Request struct {
-	ID      string // The call's id, for logs on both sides.
+	ID      string // The id of the call in the logs of host and plugin.
 	Call    protocol.Call
 	Account protocol.Account
 	Role    protocol.Role
-	Mailbox string // The address of the mailbox user; "" for other roles.
-	// Stage is the part of the function to run, Input the result of the stage before, and Warnings its
-	// warnings.
+	Mailbox string // The mailbox's address; "" unless Role is RoleMailbox.
+	// Stage is the stage of the function to run. Input is the data that the previous stage returned, and
+	// Warnings are the warnings of that stage.
 	Stage    protocol.Stage
 	Input    any
 	Warnings []string
 }
 
-// EncodeRequest returns the document of r.
+// EncodeRequest encodes r as a MessagePack document.
 func EncodeRequest(r Request) ([]byte, error) {
 	account := map[string]any{
 		"name": r.Account.Name, "uid": r.Account.UID, "gid": r.Account.GID,
@@ -53,7 +53,7 @@ func EncodeRequest(r Request) ([]byte, error) {
 	return Encode(document)
 }
 
-// DecodeRequest decodes a document of EncodeRequest.
+// DecodeRequest decodes a document that EncodeRequest wrote.
 func DecodeRequest(doc []byte) (Request, error) {
 	f, err := decodeFields(doc)
 	if err != nil {
@@ -62,7 +62,7 @@ func DecodeRequest(doc []byte) (Request, error) {
 	account := f.object("account")
 	features := account.texts("features")
 	if account["features"] != nil && features == nil {
-		features = []string{} // It has no features, which does not mean all.
+		features = []string{} // No features. Nil would mean all features.
 	}
 	var data map[string]string
 	for key, value := range account.object("data") {
@@ -88,7 +88,8 @@ func DecodeRequest(doc []byte) (Request, error) {
 	}, nil
 }
 
-// EncodeResult returns the document of r. A failure contains only its public text.
+// EncodeResult encodes r as a MessagePack document. Of a failure, the document contains only the kind and the
+// public message, never the private cause.
 func EncodeResult(r *protocol.Result) ([]byte, error) {
 	if r.Err != nil {
 		return EncodeError(r.Err)
@@ -101,13 +102,13 @@ func EncodeResult(r *protocol.Result) ([]byte, error) {
 	})
 }
 
-// EncodeError returns the document of a failure.
+// EncodeError encodes a failure as a MessagePack document, without the private cause.
 func EncodeError(e *protocol.Error) ([]byte, error) {
 	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
 }
 
-// DecodeResult decodes a document of EncodeResult. A kind that plugins may not use becomes KindInternal: only
-// the host knows modules and frames.
+// DecodeResult decodes a document that EncodeResult wrote. It replaces the kinds that a plugin must not use
+// by KindInternal, such as KindNoModule, which only the host can determine.
 func DecodeResult(doc []byte) (*protocol.Result, error) {
 	f, err := decodeFieldsOf(doc, protocol.MaxResultNodes)
 	if err != nil {
@@ -133,7 +134,7 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 	}, nil
 }
 
-// EncodeModules returns the answer to Describe.
+// EncodeModules encodes the descriptions of a plugin's modules, as the answer to the gRPC method Describe.
 func EncodeModules(modules []protocol.Module) ([]byte, error) {
 	list := make([]any, 0, len(modules))
 	for _, m := range modules {
@@ -169,7 +170,8 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	}
 }
 
-// DecodeModules decodes and validates the answer to Describe.
+// DecodeModules decodes the answer to the gRPC method Describe and validates the descriptions. It returns an
+// error if the plugin rejected its settings.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	if len(doc) > protocol.MaxDescription {
 		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are accepted", ErrPayload, len(doc), protocol.MaxDescription)
@@ -186,7 +188,8 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 		module := protocol.Module{Name: m.text("name"), Help: m.text("help"), HelperSettings: m.texts("helper_settings")}
 		for _, fn := range m.objects("functions") {
 			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
-				// A restriction that can't be read must not be dropped.
+				// The feature restricts the accounts that may call the function. An invalid value is an error, because
+				// ignoring it would remove the restriction.
 				return nil, fmt.Errorf("%w: function %.40q: its feature is not a text", ErrPayload, fn.text("name"))
 			}
 			module.Functions = append(module.Functions, decodeFunction(fn))
@@ -217,23 +220,24 @@ func decodeFunction(f fields) protocol.Function {
 	return fn
 }
 
-// EncodeSettings returns the request of Describe.
+// EncodeSettings encodes a plugin's settings, as the request of the gRPC method Describe.
 func EncodeSettings(settings map[string]any) ([]byte, error) {
 	return Encode(map[string]any{"settings": settings})
 }
 
-// DecodeSettings decodes a document of EncodeSettings.
+// DecodeSettings decodes a document that EncodeSettings wrote.
 func DecodeSettings(doc []byte) (map[string]any, error) {
 	f, err := decodeFields(doc)
 	return f.object("settings"), err
 }
 
-// AccountOf returns the account of a request, with only its name and uid.
+// AccountOf returns the account in an encoded Request, with only Name and UID set. It is cheaper than
+// DecodeRequest.
 func AccountOf(doc []byte) (protocol.Account, error) {
 	if err := Walk(doc); err != nil {
 		return protocol.Account{}, err
 	}
-	// Query skips the other fields without decoding them.
+	// Query finds the account and skips the other fields without decoding them.
 	found, err := msgpack.NewDecoder(bytes.NewReader(doc)).Query("account")
 	if err != nil || len(found) != 1 {
 		return protocol.Account{}, fmt.Errorf("%w: the request names no account", ErrPayload)

@@ -1,6 +1,6 @@
-// Package payload is the MessagePack codec of the plugin boundary: it encodes and decodes values, calls,
-// results and descriptions. Both sides walk every document before they decode it. It knows no gRPC and no
-// process.
+// Package payload is the MessagePack codec for messages between host and plugin: it encodes and decodes
+// values, calls, results and descriptions. Every document is checked by Walk before it is decoded, on both
+// sides. The package does not depend on gRPC or on processes.
 package payload
 
 import (
@@ -15,8 +15,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Encode returns the document of value. In addition to the values of protocol.Result, it accepts
-// protocol.Number (as text), protocol.Secret (as bin), int, []string and []map[string]any.
+// Encode encodes value as a MessagePack document. It accepts the types of a protocol.Result and also
+// protocol.Number (sent as text), protocol.Secret (sent as bin, the type for bytes), []byte, int, []string
+// and []map[string]any.
 func Encode(value any) ([]byte, error) {
 	var buf bytes.Buffer
 	if err := encode(msgpack.NewEncoder(&buf), value); err != nil {
@@ -57,7 +58,7 @@ func encode(enc *msgpack.Encoder, value any) error {
 		if err := enc.EncodeMapLen(len(v)); err != nil {
 			return err
 		}
-		for _, key := range slices.Sorted(maps.Keys(v)) { // Sorted, so that equal values have equal documents.
+		for _, key := range slices.Sorted(maps.Keys(v)) { // Sorted: equal values give equal documents.
 			if err := encodeText(enc, key); err != nil {
 				return err
 			}
@@ -82,7 +83,8 @@ func encodeList[T any](enc *msgpack.Encoder, list []T) error {
 	return nil
 }
 
-// encodeText writes str only if every language can read it as such.
+// encodeText writes s as str, the MessagePack type for text, if s is valid UTF-8, and otherwise as bin, the
+// type for bytes. Some languages can't decode a str that is not UTF-8.
 func encodeText(enc *msgpack.Encoder, s string) error {
 	if utf8.ValidString(s) {
 		return enc.EncodeString(s)
@@ -90,11 +92,11 @@ func encodeText(enc *msgpack.Encoder, s string) error {
 	return enc.EncodeBytes([]byte(s))
 }
 
-// Decode walks doc and returns its value: nil, bool, int64, uint64, float64, string (for str and bin), []any
-// or map[string]any.
+// Decode checks doc with Walk and decodes it. The types of the values are nil, bool, int64, uint64, float64,
+// string, []any and map[string]any. Both str and bin become string.
 func Decode(doc []byte) (any, error) { return DecodeNodes(doc, protocol.MaxNodes) }
 
-// DecodeNodes is Decode with another limit for the number of values.
+// DecodeNodes is Decode with most as the maximum number of values.
 func DecodeNodes(doc []byte, most int) (any, error) {
 	if err := WalkNodes(doc, most); err != nil {
 		return nil, err
@@ -109,7 +111,8 @@ func DecodeNodes(doc []byte, most int) (any, error) {
 	return texts(value), nil
 }
 
-// decodeMap accepts bin for keys as well as str.
+// decodeMap decodes a map with keys of type str or bin, and rejects repeated keys. Any other key type is an
+// error.
 func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 	n, err := dec.DecodeMapLen()
 	if err != nil {
@@ -126,7 +129,7 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 			return nil, fmt.Errorf("a key of type %T is not a text", key)
 		}
 		if _, twice := object[name]; twice {
-			// Different readers could use the first and the last value.
+			// A reader could use the first value and another reader the last, so a repeated key is rejected.
 			return nil, fmt.Errorf("the key %.40q is repeated", name)
 		}
 		if object[name], err = dec.DecodeInterfaceLoose(); err != nil {
@@ -136,7 +139,7 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 	return object, nil
 }
 
-// texts turns []byte into string at all levels.
+// texts replaces []byte by string, also inside lists and maps.
 func texts(value any) any {
 	switch v := value.(type) {
 	case []byte:

@@ -8,16 +8,18 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A long list of records with the same fields is sent as a table, with the names of the fields once:
-// {"columns": ["email", ...], "rows": [["a@example.com", ...], ...]}. It is about a third as long.
+// A long list of records with the same fields is sent as a table, in which the names of the fields appear
+// only once: {"columns": ["email", ...], "rows": [["a@example.com", ...], ...]}. Such a document has about a
+// third of the size.
 
-// tableFrom is the number of records from which a table is used.
+// tableFrom is the minimum number of records for which a table is used.
 const tableFrom = 64
 
-// maxColumn limits a column's name, in bytes.
+// maxColumn is the maximum length of the name of a column, in bytes.
 const maxColumn = 256
 
-// tableOf returns data as a table if it is a list of such records.
+// tableOf returns data as a table. It returns false if data is not a list of at least tableFrom records with
+// the same fields.
 func tableOf(data any) (map[string]any, bool) {
 	list, ok := data.([]any)
 	if !ok || len(list) < tableFrom {
@@ -47,12 +49,12 @@ func tableOf(data any) (map[string]any, bool) {
 	return map[string]any{"columns": columns, "rows": rows}, true
 }
 
-// recordsOf returns the list in a table.
+// recordsOf converts a table back to a list of records. It reuses the memory of the table.
 func recordsOf(table fields) ([]any, error) {
 	columns := table.texts("columns")
 	rows, _ := table["rows"].([]any)
-	// Each name is sent once and repeated for each row, so a short document could need more memory than there
-	// is.
+	// Each name is sent once but applies to every row, and later encodings repeat it in every record. Without
+	// this limit, a short document could grow to more memory than the machine has.
 	names := 0
 	for _, name := range columns {
 		if len(name) > maxColumn {
@@ -75,7 +77,7 @@ func recordsOf(table fields) ([]any, error) {
 		for j, name := range columns {
 			record[name] = row[j]
 		}
-		rows[i] = record // The record replaces the row in place.
+		rows[i] = record // The record replaces the row.
 	}
 	return rows, nil
 }

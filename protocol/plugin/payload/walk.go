@@ -8,24 +8,25 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// ErrPayload is returned for a document that Walk rejects.
+// ErrPayload is wrapped by the errors for a document that Walk rejects or that can't be decoded.
 var ErrPayload = errors.New("payload: bad MessagePack")
 
-// Walk checks a document before it is decoded: every claimed size must fit the remaining bytes, and the depth
-// and the number of values are limited. Without it, 20 bytes that claim 2^31 elements would end the process
-// that decodes them (msgpack 5.4.1). It allocates nothing and does not recurse.
+// Walk checks a document before it is decoded: each claimed size must fit into the remaining bytes, and the
+// depth and the number of values must be within the limits. Without this check, 20 bytes that claim 2^31
+// elements would crash the process that decodes them (seen with msgpack 5.4.1). Walk allocates no memory and
+// does not recurse.
 func Walk(doc []byte) error { return WalkNodes(doc, protocol.MaxNodes) }
 
-// WalkNodes is Walk with another limit for the number of values.
+// WalkNodes is Walk with most as the maximum number of values.
 func WalkNodes(doc []byte, most int) error {
 	_, err := Count(doc, most)
 	return err
 }
 
-// Count is WalkNodes, and returns the number of values in the document.
+// Count checks a document like WalkNodes, and also returns the number of values in the document.
 func Count(doc []byte, most int) (nodes int, err error) {
 	var (
-		left  [protocol.MaxDepth + 1]int64 // Values still to come, by depth.
+		left  [protocol.MaxDepth + 1]int64 // Values that are still expected, for each depth.
 		depth int
 		at    int64
 		end   = int64(len(doc))
@@ -67,7 +68,8 @@ func Count(doc []byte, most int) (nodes int, err error) {
 	}
 }
 
-// header returns the number of bytes of a value's head and its own text, and the number of values inside it.
+// header parses the start of a value. size is the length of its type, count and own text or bytes; children
+// is the number of values directly inside it, for a map both keys and values.
 func header(b []byte) (size, children int64, err error) {
 	if len(b) == 0 {
 		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
@@ -76,30 +78,30 @@ func header(b []byte) (size, children int64, err error) {
 	case c <= 0x7f || c >= 0xe0: // Small integers.
 		return 1, 0, nil
 	case c <= 0x8f:
-		return 1, 2 * int64(c&0x0f), nil // Map.
+		return 1, 2 * int64(c&0x0f), nil // Map with up to 15 pairs.
 	case c <= 0x9f:
-		return 1, int64(c & 0x0f), nil // Array.
+		return 1, int64(c & 0x0f), nil // Array with up to 15 elements.
 	case c <= 0xbf:
-		return 1 + int64(c&0x1f), 0, nil // Text.
+		return 1 + int64(c&0x1f), 0, nil // Text with up to 31 bytes.
 	case c == 0xc0 || c == 0xc2 || c == 0xc3:
 		return 1, 0, nil // Nil, false, true.
 	case c == 0xca:
 		return 5, 0, nil
 	case c == 0xcb:
 		return 9, 0, nil
-	case c >= 0xcc && c <= 0xcf: // Unsigned with 1, 2, 4, 8 bytes.
+	case c >= 0xcc && c <= 0xcf: // Unsigned integers of 1, 2, 4 or 8 bytes.
 		return 1 + 1<<(c-0xcc), 0, nil
-	case c >= 0xd0 && c <= 0xd3: // Signed, likewise.
+	case c >= 0xd0 && c <= 0xd3: // Signed integers of 1, 2, 4 or 8 bytes.
 		return 1 + 1<<(c-0xd0), 0, nil
-	case c >= 0xc4 && c <= 0xc6: // Bytes with a length of 1, 2, 4 bytes.
+	case c >= 0xc4 && c <= 0xc6: // Bytes, with a length field of 1, 2 or 4 bytes.
 		return sized(b, 1<<(c-0xc4), 1)
-	case c >= 0xd9 && c <= 0xdb: // Text, likewise.
+	case c >= 0xd9 && c <= 0xdb: // Text, with a length field of 1, 2 or 4 bytes.
 		return sized(b, 1<<(c-0xd9), 1)
-	case c == 0xdc || c == 0xdd: // Arrays with a count of 2, 4 bytes.
+	case c == 0xdc || c == 0xdd: // Arrays, with a count field of 2 or 4 bytes.
 		return counted(b, 2<<(c-0xdc), 1)
-	case c == 0xde || c == 0xdf: // Maps, likewise.
+	case c == 0xde || c == 0xdf: // Maps, with a count field of 2 or 4 bytes.
 		return counted(b, 2<<(c-0xde), 2)
-	default: // 0xc1 and the ext types.
+	default: // 0xc1, which is unused, and extension types.
 		return 0, 0, fmt.Errorf("%w: type 0x%02x is not allowed", ErrPayload, c)
 	}
 }
@@ -114,7 +116,7 @@ func counted(b []byte, width, each int64) (int64, int64, error) {
 	return 1 + width, n * each, err
 }
 
-// number reads a big-endian count after the type byte.
+// number reads the length or count of width bytes that follows the type byte, in big-endian order.
 func number(b []byte, width int64) (int64, error) {
 	if int64(len(b)) < 1+width {
 		return 0, fmt.Errorf("%w: it ends early", ErrPayload)

@@ -1,6 +1,6 @@
-// Package cert provides a TLS server's certificate: the configured files, or a self-signed certificate that
-// it creates on first use. If other programs (certbot, lego, acme.sh) renew the files, it uses the new ones
-// without a restart.
+// Package cert provides the certificate of a TLS server. The certificate comes from configured files, or is a
+// self-signed certificate that the package creates on first use. If another program (certbot, lego, acme.sh)
+// renews the files, the package loads the new files without a restart.
 package cert
 
 import (
@@ -28,19 +28,21 @@ import (
 )
 
 const (
-	// lifetime is the validity of a self-signed certificate. It is replaced when a tenth is left.
+	// lifetime is the validity of a self-signed certificate. SelfSigned replaces the certificate when less
+	// than a tenth of it is left.
 	lifetime = 825 * 24 * time.Hour
-	// look is the shortest time between two checks of the files.
+	// look is the minimum time between two checks whether the files have changed.
 	look = time.Second
 )
 
 // SelfSignedFile is the file name of the self-signed certificate.
 const SelfSignedFile = "self-signed.crt"
 
-// Source provides the certificate.
+// Source provides a TLS certificate and reloads it when its files change. Get and Names may be called
+// concurrently.
 type Source struct {
 	certificate, key string
-	own              bool // The certificate is self-signed.
+	own              bool // Whether the certificate is self-signed.
 	log              *slog.Logger
 
 	mu     sync.Mutex
@@ -55,14 +57,15 @@ type stamp struct {
 	mtime, ctim unix.Timespec
 }
 
-// Files returns a source with a certificate and a key in two PEM files.
+// Files returns a source that reads the certificate and its key from two PEM files.
 func Files(certificate, key string, log *slog.Logger) (*Source, error) {
 	s := &Source{certificate: certificate, key: key, log: log}
 	return s, s.reload()
 }
 
 // SelfSigned returns a source with a self-signed certificate in dir. It creates the certificate if it is
-// missing or expires soon. hosts are further names for it.
+// missing or expires soon; see lifetime. The certificate is valid for the host's name, for localhost and for
+// hosts.
 func SelfSigned(dir string, hosts []string, log *slog.Logger) (*Source, error) {
 	s := &Source{certificate: filepath.Join(dir, SelfSignedFile), key: filepath.Join(dir, "self-signed.key"), own: true, log: log}
 	err := s.reload()
@@ -105,14 +108,16 @@ func create(certificate, key string, hosts []string) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	// The key is written first: a certificate without its key would be read as broken.
+	// The key is written before the certificate. If the process stopped between the two, a certificate
+	// without its key would look like damaged files at the next start.
 	if err := atomicfile.Write(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
 		return err
 	}
 	return atomicfile.Write(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
-// reload reads the files. The caller holds mu, or nobody else has s.
+// reload loads the files if they have changed since the last load. The caller holds mu, unless no other
+// goroutine can use s yet.
 func (s *Source) reload() error {
 	var stamps [2]stamp
 	for i, path := range []string{s.certificate, s.key} {
@@ -136,8 +141,9 @@ func (s *Source) reload() error {
 	return nil
 }
 
-// Get is tls.Config's GetCertificate. If the files can't be read because they are being replaced, it returns
-// the last certificate.
+// Get returns the current certificate; it is meant for tls.Config.GetCertificate. If the changed files can't
+// be loaded, for example because a program is replacing them at the moment, Get returns the last certificate
+// that was loaded.
 func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +156,7 @@ func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.loaded, nil
 }
 
-// Names returns the names for which the certificate is valid.
+// Names returns the DNS names for which the certificate is valid.
 func (s *Source) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

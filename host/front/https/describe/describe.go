@@ -1,5 +1,5 @@
-// Package describe turns the modules' descriptions into documents for people and programs: the OpenAPI
-// document, the list for the API Shell, and the pages of the reference.
+// Package describe converts the modules' descriptions into documents for people and programs: the OpenAPI
+// document, the list of functions for the API Shell, and the pages of the API reference.
 package describe
 
 import (
@@ -10,8 +10,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// For returns the modules with the functions that a caller may call. If several modules have the same name,
-// it returns the first, which is the one that is called.
+// For returns the given modules, each with only the functions that caller may call. Modules without such a
+// function are left out. If several modules have the same name, only the first is returned, because calls go
+// to the first.
 func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 	var out []protocol.Module
 	seen := make(map[string]bool)
@@ -28,7 +29,7 @@ func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 			}
 		}
 		if len(own.Functions) == 0 || len(m.Name) == 0 || m.Name[0] < 'A' || m.Name[0] > 'Z' {
-			continue // The special requests, such as print, can't be made over HTTP.
+			continue // Special modules such as print can't be called over HTTP.
 		}
 		slices.SortFunc(own.Functions, func(a, b protocol.Function) int {
 			return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.API, b.API))
@@ -39,7 +40,7 @@ func For(modules []protocol.Module, caller protocol.Caller) []protocol.Module {
 	return out
 }
 
-// Function is a function in the API Shell's list.
+// Function describes a function in the list for the API Shell, which is served as /functions.json.
 type Function struct {
 	API     int     `json:"api"`
 	Module  string  `json:"module"`
@@ -51,7 +52,7 @@ type Function struct {
 	Params  []Param `json:"params"`
 }
 
-// Param is a parameter.
+// Param describes a parameter of a Function.
 type Param struct {
 	Name     string        `json:"name"`
 	Type     protocol.Type `json:"type"`
@@ -59,7 +60,7 @@ type Param struct {
 	Help     string        `json:"help"`
 }
 
-// Functions lists the functions of all modules.
+// Functions returns the functions of all given modules, for the API Shell.
 func Functions(modules []protocol.Module) []Function {
 	out := []Function{}
 	for _, m := range modules {
@@ -78,19 +79,19 @@ func functionOf(m protocol.Module, f protocol.Function) Function {
 	return Function{int(f.API), m.Name, f.Name, f.Help, f.Returns, f.Changes, f.Open, params}
 }
 
-// Page is a module in the reference.
+// Page describes a module in the API reference.
 type Page struct {
 	Name, Help string
 	Functions  []Entry
 }
 
-// Entry is a function in the reference.
+// Entry describes a function in the API reference.
 type Entry struct {
 	Function
 	APIName, Anchor string
 }
 
-// Pages returns the modules of the reference.
+// Pages converts the given modules to pages of the API reference.
 func Pages(modules []protocol.Module) []Page {
 	var out []Page
 	for _, m := range modules {

@@ -10,21 +10,23 @@ import (
 
 type object = map[string]any
 
-// Port is the port that a document describes.
+// Port describes the port for which an OpenAPI document is made.
 type Port struct {
-	Scheme string // The scheme of the header with a token; "" if the port accepts no tokens.
-	// Account means that calls name their account. It is true for WHM's port, which has no /execute.
+	Scheme string // Authorization scheme for tokens; "" if none are accepted.
+	// Account means that each call must name an account. It is true only for WHM's port, which does not serve
+	// /execute.
 	Account   bool
 	Functions []protocol.Function // The port's own functions, at /json-api/NAME.
-	Missing   []string            // Modules that can't be described at the moment.
+	Missing   []string            // Modules that can't be described now, for the text.
 }
 
-// path is the path of all functions that are called by parameters. It is a single path, because a path in
-// OpenAPI has no query.
+// path is the path of all functions that are selected by parameters and not by the path. They share one
+// OpenAPI path, because a path in OpenAPI can't contain a query.
 const path = "/json-api/cpanel"
 
-// OpenAPI returns the OpenAPI 3.1 document of the UAPI functions, each under /execute, and of API 2's
-// functions under /json-api/cpanel. version is the API level.
+// OpenAPI returns an OpenAPI 3.1 document of the given modules and of the port's own functions. UAPI
+// functions have paths under /execute, or under /json-api/cpanel if port.Account is set. API 2 functions are
+// always under /json-api/cpanel. version is the API level.
 func OpenAPI(modules []protocol.Module, port Port, version string) map[string]any {
 	paths, schemas := object{}, schemas()
 	tags := []any{}
@@ -72,12 +74,13 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 	}
 }
 
-// named are the functions that are called by parameters on the same path.
+// named collects the functions that are selected by parameters, because they are all described under the same
+// path.
 type named struct {
 	account bool
-	all     []any // References to their schemas.
+	all     []any // References to the functions' schemas.
 	apis    []any
-	// Modules and functions that change nothing, which GET may call, too.
+	// Names of the modules and functions that change nothing, so that they may be called with GET, too.
 	modules, functions []any
 }
 
@@ -88,7 +91,8 @@ func addNew(list []any, value any) []any {
 	return append(list, value)
 }
 
-// add describes a function as one of the forms that the path accepts.
+// add adds a function. Its parameters become one of the alternative schemas (oneOf) of the path's request
+// body.
 func (n *named) add(module string, f protocol.Function, schemas object) {
 	api := strconv.Itoa(int(f.API))
 	fields, required := object{}, []any{}
@@ -100,7 +104,7 @@ func (n *named) add(module string, f protocol.Function, schemas object) {
 		fields[p[0]] = object{"type": "string", "const": p[1]}
 		required = append(required, p[0])
 	}
-	name := module + "." + f.Name + "." + api // The name of a module has no dot.
+	name := module + "." + f.Name + "." + api // Unique, because module names contain no dot.
 	body := bodyOf(f, fields, required)
 	body["title"], body["description"] = module+"::"+f.Name, f.Help
 	schemas[name] = body
@@ -111,7 +115,8 @@ func (n *named) add(module string, f protocol.Function, schemas object) {
 	}
 }
 
-// methods describes the path.
+// methods returns the OpenAPI description of the path: POST for all functions, and GET if any function
+// changes nothing.
 func (n *named) methods() object {
 	answers := []any{}
 	for _, api := range n.apis {
@@ -139,7 +144,7 @@ func (n *named) methods() object {
 	return out
 }
 
-// further describes arguments with any names.
+// further describes arguments with arbitrary names, as an OpenAPI query parameter.
 func further() object {
 	return object{
 		"name": "arguments", "in": "query", "style": "form", "explode": true, "description": "The function's own arguments, by their names.",
@@ -147,7 +152,7 @@ func further() object {
 	}
 }
 
-// own describes a function of the port itself.
+// own describes one of the port's own functions: POST, and GET if the function changes nothing.
 func own(f protocol.Function) object {
 	version := object{"name": "api.version", "in": "query", "required": true, "schema": object{"type": "integer", "const": 1}}
 	post := operation("whm_"+f.Name+"_post", "WHM", f.Help, f.Returns, object{"type": "object"})
@@ -177,7 +182,8 @@ func operation(id, tag, summary, description string, answer object) object {
 	}
 }
 
-// bodyOf describes a function's arguments as a form, in addition to the given fields.
+// bodyOf returns the schema of a request body. The body contains the function's arguments and the given
+// fields; required lists the names of the required fields.
 func bodyOf(f protocol.Function, fields object, required []any) object {
 	for _, p := range f.Params {
 		schema := schemaOf(p)
@@ -208,7 +214,8 @@ func bodies(schema object, required bool) object {
 	}}
 }
 
-// methods describes a function with a path of its own: GET if it changes nothing, and POST.
+// methods describes a UAPI function, which has its own path: POST, and GET if the function may be called by a
+// URL.
 func methods(module string, f protocol.Function) object {
 	answer := object{"$ref": "#/components/schemas/Result"}
 	id := module + "." + f.Name + ".uapi"
@@ -224,7 +231,8 @@ func methods(module string, f protocol.Function) object {
 	return out
 }
 
-// readsOnly reports whether a function may be called by a URL.
+// readsOnly reports whether a function may be called by a URL: it changes nothing, accepts only known
+// parameters, and none of them is a secret.
 func readsOnly(f protocol.Function) bool { return !f.Changes && !f.Open && !hasSecret(f) }
 
 func hasSecret(f protocol.Function) bool {

@@ -1,8 +1,10 @@
-// Package head checks the headers of requests on an HTTP/1 connection before net/http reads them. It rejects
-// requests that two readers could delimit differently (two lengths, an invalid length, folded header lines, chunks
-// in HTTP/1.0), and closes the connection. net/http accepts some of them: with a Content-Length and a
-// Transfer-Encoding it uses the latter and hides the former, and a proxy in front that uses the former would take
-// a part of the body for another client's request. The package does not depend on any API.
+// Package head checks the headers of requests on an HTTP/1 connection before net/http reads them. If two
+// programs could disagree about where a request ends, the package rejects the request and closes the
+// connection. Such requests have two lengths, an invalid length, folded header lines, or chunks in HTTP/1.0.
+// net/http accepts some of them: if a request has both Content-Length and Transfer-Encoding, net/http uses
+// only Transfer-Encoding and removes Content-Length. A proxy in front of the server that uses Content-Length
+// would then treat a part of the body as the next client's request (request smuggling). The package does not
+// depend on any API.
 package head
 
 import (
@@ -15,16 +17,16 @@ import (
 	"time"
 )
 
-// Errors of a Watcher.
+// Errors of Watcher.Feed.
 var (
 	// ErrTwoLengths is returned for a request with both Content-Length and Transfer-Encoding.
 	ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
-	// ErrLength is returned for a request with an unclear end, or that different readers would read in
-	// different ways.
+	// ErrLength is returned for a request if its end is not clear, or if different programs could find
+	// different ends.
 	ErrLength = errors.New("head: the end of a request is not clear")
 )
 
-// refusals are the answers to such requests.
+// refusals are the texts of the answers to rejected requests.
 var refusals = map[error]string{
 	ErrTwoLengths: "The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n",
 	ErrLength:     "The end of the request is not clear: its headers must not be folded, and it must have a number as its length, or the encoding chunked with HTTP/1.1.\n",
@@ -32,21 +34,21 @@ var refusals = map[error]string{
 
 const refusalHead = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
-// refusalTime is how long writing such an answer may take.
+// refusalTime is the maximum time for writing the answer to a rejected request.
 const refusalTime = time.Second
 
-// Conn is a connection with a Watcher.
+// Conn is a net.Conn that checks everything that is read from it with a Watcher.
 type Conn struct {
 	net.Conn
 	watch Watcher
 	err   error
 }
 
-// New returns a connection that checks everything that is read from c.
+// New returns a Conn that reads from c and checks what it reads.
 func New(c net.Conn) *Conn { return &Conn{Conn: c} }
 
-// Read implements net.Conn. If a request is rejected, Read answers it and ends the stream before net/http
-// sees the end of its head.
+// Read implements net.Conn. If a request is rejected, Read itself writes the answer and returns an error. So
+// net/http never receives the end of the request's head, and does not serve the request.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -61,7 +63,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite is for net/http, which uses it to send an answer before the request's end.
+// CloseWrite closes the writing side of the connection. net/http calls it when it closes a connection before
+// it has read the whole request, so that the client can still read the answer.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -69,19 +72,19 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// maxLine limits the part of a line that is kept, in bytes. Header names are shorter, and net/http rejects
-// longer heads.
+// maxLine is the maximum number of bytes of a line that are stored. It is enough for the header names that
+// matter and the HTTP version. net/http limits the length of the whole head.
 const maxLine = 256
 
-// Watcher follows the requests of a connection: heads, and bodies by their lengths. Its zero value expects a
-// head.
+// Watcher parses the requests on a connection far enough to find where each head and each body ends. The zero
+// value expects a head.
 type Watcher struct {
 	state   state
-	line    []byte // The first bytes of the current line, at most maxLine.
-	started bool   // The head has a line.
-	left    int64  // Bytes of the body or the chunk that are still to come.
-	length  int64  // The head's Content-Length.
-	old     bool   // The request uses HTTP/1.0.
+	line    []byte // At most maxLine bytes of the current line; see keep.
+	started bool   // The request line has been read.
+	left    int64  // Bytes of the body or chunk that are still missing.
+	length  int64  // Value of Content-Length, if two[contentLength].
+	old     bool   // The request line does not end with HTTP/1.1.
 	two     [2]bool
 }
 
@@ -96,13 +99,15 @@ const (
 	inTrailer
 )
 
-// The headers that specify the end of a body, as indexes of Watcher.two.
+// The headers that determine the end of a body. The values are indexes of Watcher.two, which stores whether
+// the request has the header.
 const (
 	contentLength    = 0
 	transferEncoding = 1
 )
 
-// Feed takes the next bytes of the connection. After an error, the rest of the stream has no meaning.
+// Feed processes the next bytes of the connection. After Feed has returned an error, the caller must not call
+// it again.
 func (w *Watcher) Feed(b []byte) error {
 	for len(b) > 0 {
 		if w.state == inBody || w.state == inChunk {
@@ -133,7 +138,8 @@ func (w *Watcher) Feed(b []byte) error {
 	return nil
 }
 
-// keep keeps the beginning of a line. Of a request line it also keeps the end, which has the version.
+// keep appends part to the stored line, up to maxLine bytes in total. It stores the beginning of a line, but
+// the end of a request line, because the request line ends with the HTTP version.
 func (w *Watcher) keep(part []byte) {
 	if w.state != inHead || w.started {
 		w.line = append(w.line, part[:min(len(part), maxLine-len(w.line))]...)
@@ -145,7 +151,7 @@ func (w *Watcher) keep(part []byte) {
 	}
 }
 
-// next leaves a body or a chunk that was read completely.
+// next sets the state after the last byte of a body or a chunk.
 func (w *Watcher) next() {
 	if w.state == inChunk {
 		w.state = inChunkEnd
@@ -154,7 +160,7 @@ func (w *Watcher) next() {
 	*w = Watcher{line: w.line}
 }
 
-// take processes a line without its end.
+// take processes a complete line, without its line break.
 func (w *Watcher) take(line string) error {
 	switch w.state {
 	case inHead:
@@ -180,7 +186,7 @@ func (w *Watcher) take(line string) error {
 	return nil
 }
 
-// header processes a line of a head.
+// header processes one line of a head; "" is the blank line that ends the head.
 func (w *Watcher) header(line string) error {
 	if line == "" {
 		if !w.started {
@@ -193,7 +199,7 @@ func (w *Watcher) header(line string) error {
 		return nil
 	}
 	if line[0] == ' ' || line[0] == '\t' {
-		return ErrLength // Some readers would treat the line as a continuation of the header before it.
+		return ErrLength // A folded line: some programs append it to the header above.
 	}
 	name, value, _ := strings.Cut(line, ":")
 	switch name = strings.TrimSpace(name); {
@@ -214,7 +220,7 @@ func (w *Watcher) endOfHead() error {
 	case w.two[contentLength] && w.two[transferEncoding]:
 		return ErrTwoLengths
 	case w.two[transferEncoding] && w.old:
-		return ErrLength // Some readers accept this spelling, and some do not.
+		return ErrLength // HTTP/1.0 has no chunks; some programs accept them.
 	case w.two[transferEncoding]:
 		w.state = inChunkSize
 	case w.length > 0:

@@ -10,34 +10,38 @@ import (
 	"time"
 )
 
-// Limits of sessions.
+// Limits of sessions: idleTime is the maximum time between two requests, longestTime the maximum time from
+// the sign-in, and the others are maximum numbers of sessions.
 const (
 	idleTime    = 30 * time.Minute
 	longestTime = 12 * time.Hour
 	maxSessions = 10_000
-	maxEach     = 32  // Of one user. The session that was used longest ago ends.
+	maxEach     = 32  // Of one user. If it is reached, the least recently used ends.
 	maxAccount  = 512 // Of one account, including its mailbox users.
 )
 
-// Session is a browser that is signed in.
+// Session is a signed-in browser. A request must prove it with two values: the secret in the cookie, and the
+// token in the path.
 type Session struct {
 	Service string
 	User    string // An account, root, or a mailbox's address.
 	Account string // The name of the user's account; "" for root.
 	UID     int    // The account's uid at sign-in.
-	Stamp   string // The stamp of the password at sign-in. If the password changes, the session ends.
-	Token   string // cpsess and ten digits, which every call must name.
-	// From is the client that signed in. A browser sends its cookie to every port of a host name, so a
-	// program on another port can obtain the cookie; but that program connects from elsewhere.
+	Stamp   string // The password's stamp at sign-in; a new stamp ends the session.
+	Token   string // cpsess and ten digits; part of the path of each call.
+	// From is the client that signed in; the session is valid only for this client. Reason: a browser sends
+	// its cookie to every port of a host name, so a program on another port of the same host can obtain the
+	// cookie. But requests of such a program come from another client.
 	From string
 
-	wrong   int // Calls with the cookie and a wrong token.
+	wrong   int // Number of calls with the cookie but a wrong token.
 	id      [sha256.Size]byte
 	created time.Time
 	used    time.Time
 }
 
-// Sessions are the browsers that are signed in. They are kept in memory only.
+// Sessions stores the sessions of all signed-in browsers, in memory only. Its methods may be called
+// concurrently.
 type Sessions struct {
 	now func() time.Time
 
@@ -45,12 +49,13 @@ type Sessions struct {
 	byID map[[sha256.Size]byte]*Session
 }
 
-// NewSessions returns an empty set.
+// NewSessions returns an empty Sessions.
 func NewSessions() *Sessions {
 	return &Sessions{now: time.Now, byID: make(map[[sha256.Size]byte]*Session)}
 }
 
-// Begin signs a user in. It returns the secret for the browser's cookie, and the session with its token.
+// Begin starts a session for a user that has signed in. It returns the secret for the browser's cookie, and
+// the session with its new token. Only the secret's hash is stored.
 func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	secret = rand.Text() + rand.Text() // 260 bits.
 	session.id = sha256.Sum256([]byte(secret))
@@ -64,15 +69,16 @@ func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	return secret, session
 }
 
-// newToken returns cpsess and ten random digits.
+// newToken returns a session token: cpsess and ten random digits.
 func newToken() string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // It never fails.
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never returns an error.
 	return fmt.Sprintf("cpsess%010d", binary.BigEndian.Uint64(b[:])%10_000_000_000)
 }
 
-// makeRoom removes expired sessions. If the user, the account or the whole set still has too many, it also
-// removes the sessions that were used longest ago. The caller holds mu.
+// makeRoom removes expired sessions. If the user, the account or the whole set still has its maximum number
+// of sessions, makeRoom also removes the least recently used session of that user, account or set. The caller
+// holds mu.
 func (s *Sessions) makeRoom(next Session) {
 	var oldest [3]*Session
 	var count [3]int
@@ -105,11 +111,12 @@ func (s *Sessions) over(session *Session) bool {
 	return now.Sub(session.used) > idleTime || now.Sub(session.created) > longestTime
 }
 
-// maxWrong is the number of wrong tokens with a valid cookie after which the session ends: somebody is
-// guessing.
+// maxWrong is the number of calls with a valid cookie but a wrong token that end the session. Somebody may
+// have stolen the cookie and be guessing the token.
 const maxWrong = 20
 
-// Wrong records a call with a session's cookie and a wrong token.
+// Wrong records a call with the session's cookie but a wrong token. After maxWrong such calls, it ends the
+// session.
 func (s *Sessions) Wrong(session Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +127,8 @@ func (s *Sessions) Wrong(session Session) {
 	}
 }
 
-// Find returns the session of a secret for a service, if it comes from the client that signed in. If another
-// client sends the secret, it was stolen, and the session ends.
+// Find returns the session that has the given secret, if it is valid for service and from. If the request
+// comes from another client than the sign-in, the secret may have been stolen, so Find ends the session.
 func (s *Sessions) Find(secret, service, from string) (Session, bool) {
 	id := sha256.Sum256([]byte(secret))
 	s.mu.Lock()
@@ -138,24 +145,24 @@ func (s *Sessions) Find(secret, service, from string) (Session, bool) {
 	return *session, true
 }
 
-// Has reports whether a token is the session's.
+// Has reports whether token is the session's token. The comparison takes constant time.
 func (s Session) Has(token string) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Token), []byte(token)) == 1
 }
 
-// End signs a session out.
+// End ends the given session.
 func (s *Sessions) End(session Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, session.id)
 }
 
-// EndAccount signs out all users of an account, including its mailbox users.
+// EndAccount ends the sessions of all users of the account called name, including its mailbox users.
 func (s *Sessions) EndAccount(name string) {
 	s.endIf(func(session *Session) bool { return session.Account == name })
 }
 
-// EndUser signs a user of a service out everywhere except in one session.
+// EndUser ends all sessions of the given user of a service, except the session but.
 func (s *Sessions) EndUser(service, user string, but Session) {
 	s.endIf(func(session *Session) bool {
 		return session.Service == service && session.User == user && session.id != but.id
@@ -172,7 +179,7 @@ func (s *Sessions) endIf(ends func(*Session) bool) {
 	}
 }
 
-// Count returns the number of sessions.
+// Count returns the number of stored sessions, including expired sessions that were not removed yet.
 func (s *Sessions) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,38 +5,39 @@ import (
 	"time"
 )
 
-// table keeps failures by key. Its size is limited: if it is full, the entry with the oldest failure is
-// evicted.
+// table counts failures by key. It contains at most maxKeys entries: when it is full, the entry with the
+// oldest failure is evicted. The owner's mutex guards it.
 type table struct {
 	now     func() time.Time
 	entries map[string]*list.Element
-	order   *list.List // Of *failures, the latest last.
-	// keep protects entries that still make a client wait from eviction. If all entries are protected,
-	// further keys share an overflow entry for each rule, so that filling the table does not make guessing
-	// possible.
+	order   *list.List // Of *failures; the entry with the latest failure is last.
+	// If keep is set, an entry with an unfinished wait is never evicted. If all entries are protected in
+	// this way, further keys with the same rule share one overflow entry. So an attacker can't escape the
+	// waits by filling the table.
 	keep     bool
 	overflow map[rule]*failures
 }
 
-// failures are the failures of one key.
+// failures is the entry of one key.
 type failures struct {
 	key   string
 	count int
 	last  time.Time
-	until time.Time // The end of the wait.
+	until time.Time // When the wait ends.
 }
 
 func newTable(now func() time.Time, keep bool) *table {
 	return &table{now: now, entries: make(map[string]*list.Element), order: list.New(), keep: keep, overflow: make(map[rule]*failures)}
 }
 
-// has reports whether a key has an entry of its own.
+// has reports whether the table contains an entry for k itself, not only an overflow entry.
 func (t *table) has(k key) bool {
 	_, ok := t.entries[k.name]
 	return ok
 }
 
-// find returns the entry of a key, or the overflow entry if it is in force, or nil.
+// find returns the entry of k. If k has no entry, find returns the overflow entry if its wait has not ended,
+// and otherwise nil.
 func (t *table) find(k key) *failures {
 	if e, ok := t.entries[k.name]; ok {
 		return e.Value.(*failures)
@@ -47,7 +48,7 @@ func (t *table) find(k key) *failures {
 	return nil
 }
 
-// wait returns how long attempts with a key must wait.
+// wait returns how long an attempt with the key k must still wait.
 func (t *table) wait(k key) time.Duration {
 	if f := t.find(k); f != nil {
 		return max(0, f.until.Sub(t.now()))
@@ -55,7 +56,7 @@ func (t *table) wait(k key) time.Duration {
 	return 0
 }
 
-// failed returns the number of recent failures of a key.
+// failed returns the number of failures of k, or 0 if the last failure is older than forgetAfter.
 func (t *table) failed(k key) int {
 	if f := t.find(k); f != nil && t.now().Sub(f.last) <= forgetAfter {
 		return f.count
@@ -69,7 +70,7 @@ func (t *table) forget(name string) {
 	}
 }
 
-// count records a failure.
+// count records a failure of k. If k has had more failures than its rule allows, a wait begins.
 func (t *table) count(k key) {
 	f := t.note(k)
 	if t.now().Sub(f.last) > forgetAfter {
@@ -86,8 +87,9 @@ func (t *table) count(k key) {
 	}
 }
 
-// note returns the entry of a key and marks it as the latest. It creates the entry if necessary, and returns
-// the overflow entry if there is no room.
+// note returns the entry for a new failure of k, and moves it to the end of the order. If k has no entry,
+// note creates one. If the table is full and nothing can be evicted, it returns the overflow entry of k's
+// rule.
 func (t *table) note(k key) *failures {
 	if e, ok := t.entries[k.name]; ok {
 		t.order.MoveToBack(e)
@@ -106,7 +108,8 @@ func (t *table) note(k key) *failures {
 	return f
 }
 
-// evict removes an entry, and reports whether it could.
+// evict removes the entry with the oldest failure that is not protected by keep. It returns false if all
+// entries are protected.
 func (t *table) evict() bool {
 	for e := t.order.Front(); e != nil; e = e.Next() {
 		if f := e.Value.(*failures); !t.keep || !f.until.After(t.now()) {

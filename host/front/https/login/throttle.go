@@ -1,5 +1,5 @@
-// Package login throttles sign-in attempts and keeps the sessions of browsers. It verifies no password and
-// knows nothing about HTTP requests.
+// Package login throttles sign-in attempts and stores the sessions of browsers. It does not verify passwords,
+// and does not depend on HTTP.
 package login
 
 import (
@@ -16,83 +16,89 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Limits of a throttle.
+// Limits of a Throttle.
 const (
-	firstWait   = time.Second // The wait doubles with each further failure.
-	forgetAfter = time.Hour   // A failure is forgotten after this time.
-	maxKeys     = 20_000      // The number of entries in a table.
-	maxKnown    = 64          // Clients that are known for one name. The client that proved the password longest ago is forgotten first.
+	firstWait   = time.Second // The first wait. Each further failure doubles the wait.
+	forgetAfter = time.Hour   // If a key has no failure for this time, its count restarts.
+	maxKeys     = 20_000      // Maximum number of entries in a table.
+	maxKnown    = 64          // Maximum known clients per account; the oldest is removed.
 )
 
-// rule is how failures of one kind are counted: the number of free failures, and the longest wait.
+// rule defines how the failures of a key are counted: free is the number of failures without a wait, and most
+// is the maximum wait.
 type rule struct {
 	free int
 	most time.Duration
 }
 
 var (
-	// One account from one client; and one client with any account.
+	// ofBoth applies to one account from one client, and ofClient to one client with any accounts.
 	ofBoth   = rule{5, 5 * time.Minute}
 	ofClient = rule{20, 5 * time.Minute}
-	// One account from anywhere. Its waits are short, because otherwise strangers could lock the owner out.
+	// ofAccount applies to one account from all clients together. Its waits are short, because otherwise
+	// strangers could lock out the owner.
 	ofAccount = rule{30, 30 * time.Second}
-	// One account from a client that serves many people.
+	// ofMany applies instead of ofBoth if the client serves many people.
 	ofMany = rule{5, 30 * time.Second}
 )
 
 const (
-	// longestTurn is how long an attempt waits in the queue.
+	// longestTurn is the maximum time that an attempt waits in the queue.
 	longestTurn = 10 * time.Second
-	// knownFor is how long a client stays known after it proved an account's password. A known client does
-	// not wait because of failures from elsewhere.
+	// knownFor is how long a client stays known for an account after a sign-in with the right password. A
+	// known client does not wait because of other clients' failures.
 	knownFor = 24 * time.Hour
 )
 
-// ErrBusy is returned if a sign-in attempt times out in the queue.
+// ErrBusy is returned by Try if an attempt has waited in the queue for longestTurn.
 var ErrBusy = errors.New("login: too many attempts are waiting")
 
-// Client is the origin of an attempt.
+// Client is the origin of a sign-in attempt. Key is the name under which its failures are counted.
 type Client struct {
 	Key string
-	// Many marks a client that serves many people, such as a webmail program on this machine. Failures with
-	// one name are counted, but failures with different names are not added up.
+	// Many marks a client that serves many people, such as a webmail program on this machine. For such a
+	// client, failures are counted for each account name separately and not for the client as a whole.
 	Many bool
 }
 
-// Who describes a sign-in attempt.
+// Who describes a sign-in attempt: the service, the name that was entered, and the client.
 type Who struct {
 	Service, Name string
 	From          Client
-	// Unknown means that the name does not exist. Entries for such names may be evicted, because there is no
-	// password to guess. A client can't learn from its wait whether a name exists.
+	// Unknown means that the name does not exist. The failures of all unknown names of a client share one
+	// entry, because no password can be guessed there; see Throttle. The wait that a client is told does not
+	// reveal whether a name exists.
 	Unknown bool
 }
 
-// Throttle delays sign-in attempts after failures, by the account that is named, whether it exists or not,
-// and by the client. It is for the network only: the host's own socket is never throttled.
+// Throttle delays sign-in attempts after failures. It counts failures by account name, whether or not the
+// account exists, and by client. It is used only for the network: the host's own socket is never throttled.
+// Its methods may be called concurrently.
 //
-// An entry that still makes a client wait is never evicted; otherwise an attacker could fill the table and go
-// on guessing. So only existing names have entries of their own there, and all other names of a client share
-// one. The wait that a client is told comes from a second table, in which all names are treated alike and the
-// oldest entry is evicted first.
+// Two tables count the failures. The table binding decides how long attempts wait. It never evicts an entry
+// whose wait has not ended, because otherwise an attacker could fill the table to remove the entry and go on
+// guessing. So that the table is not filled with invented names, only existing names have entries of their
+// own in binding; all other names of a client share one entry. The table hints determines the wait that a
+// client is told. It treats existing and unknown names alike, and evicts the oldest entry when it is full.
 type Throttle struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	binding *table                          // Decides how long attempts wait.
-	hints   *table                          // The waits that clients are told, for every name; see Hint.
-	known   map[string]map[string]time.Time // By account: the clients that proved its password, and when.
+	binding *table                          // Decides how long attempts wait; never evicts active waits.
+	hints   *table                          // The waits that clients are told, for any name; see Hint.
+	known   map[string]map[string]time.Time // By account: known clients, and their last sign-in.
 	trying  map[string]int
-	waiting map[string]*list.List // By account: of *waiter, in order of arrival.
+	waiting map[string]*list.List // By account: a queue of *waiter, in order of arrival.
 }
 
-// waiter is an attempt in the queue.
+// waiter is a sign-in attempt that waits in the queue. look receives a value when the attempt may be able to
+// run.
 type waiter struct {
 	keys keys
 	look chan struct{}
 }
 
-// NewThrottle returns a throttle without failures.
+// NewThrottle returns a Throttle that has not recorded any failures.
 func NewThrottle() *Throttle {
 	t := &Throttle{now: time.Now, known: make(map[string]map[string]time.Time), trying: make(map[string]int), waiting: make(map[string]*list.List)}
 	clock := func() time.Time { return t.now() }
@@ -100,7 +106,8 @@ func NewThrottle() *Throttle {
 	return t
 }
 
-// Canonical returns the spelling of a name under which its failures are counted.
+// Canonical returns the form of a user name under which its failures are counted: normalized (NFKC), without
+// regard to case or surrounding spaces, and truncated.
 func Canonical(name string) string {
 	if len(name) > 320 {
 		name = name[:320]
@@ -108,7 +115,8 @@ func Canonical(name string) string {
 	return cases.Fold().String(norm.NFKC.String(strings.TrimSpace(strings.ToValidUTF8(name, "?"))))
 }
 
-// Source returns the origin of a client: its address, or for IPv6 the network of one customer.
+// Source returns the part of an IP address that identifies a client: an IPv4 address itself, or the /64
+// network of an IPv6 address, because a customer usually has a whole network.
 func Source(address netip.Addr) string {
 	address = address.Unmap()
 	if address.Is6() {
@@ -119,18 +127,18 @@ func Source(address netip.Addr) string {
 	return address.String()
 }
 
-// key is a key under which an attempt is counted.
+// key is a name under which failures are counted, with the rule for counting.
 type key struct {
 	name string
 	rule rule
 }
 
-// keys are all keys of an attempt: the account together with the client, the account, and the client. The
-// last is missing if the client serves many people.
+// keys are the keys of one attempt: both is the account together with the client, account is the account with
+// all clients, and client is the client with all accounts. client is nil if the client serves many people.
 type keys struct {
 	both, account key
 	client        *key
-	from          string // The client, as in known.
+	from          string // The client's name, as in Throttle.known.
 	unknown       bool
 }
 
@@ -148,10 +156,10 @@ func keysOf(w Who) keys {
 	return k
 }
 
-// shared returns the key for the failures of all unknown names of a client.
+// shared returns the key that all unknown names of a client share in the binding table.
 func (k keys) shared() key { return key{"unknown " + k.from, ofAccount} }
 
-// stored returns the keys of an attempt in the binding table.
+// stored returns the keys under which a failure of the attempt is counted in the binding table.
 func (k keys) stored() []key {
 	all := []key{k.both, k.account}
 	if k.unknown {
@@ -163,8 +171,9 @@ func (k keys) stored() []key {
 	return all
 }
 
-// counting returns the keys that can delay an attempt. A client that proved the account's password within a
-// day does not wait because of failures from elsewhere. The caller holds mu.
+// counting returns the keys of the binding table that can delay the attempt. For a known client, the key of
+// the account with all clients is left out, because other clients' failures must not delay a known client.
+// The caller holds mu.
 func (t *Throttle) counting(k keys) []key {
 	all := k.stored()
 	if t.isKnown(k) {
@@ -173,27 +182,28 @@ func (t *Throttle) counting(k keys) []key {
 	return all
 }
 
-// isKnown reports whether a client proved the account's password within a day. The caller holds mu.
+// isKnown reports whether the client has signed in to the account within knownFor. The caller holds mu.
 func (t *Throttle) isKnown(k keys) bool {
 	at, ok := t.known[k.account.name][k.from]
 	return ok && !k.unknown && t.now().Sub(at) < knownFor
 }
 
-// Outcome is the result of an attempt.
+// Outcome is the result of a sign-in attempt.
 type Outcome int
 
 // The outcomes.
 const (
-	Undecided  Outcome = iota // The password could not be verified. The attempt does not count.
+	Undecided  Outcome = iota // Could not be verified; the attempt does not count.
 	Failed                    // The name exists, and the password is wrong.
 	NoSuchName                // The name does not exist.
 	Succeeded
 )
 
-// Try admits an attempt to prove an account's password. If wait is greater than 0, the attempt must be put
-// off for that long. Otherwise the caller verifies the password and reports the outcome to done. Only as many
-// attempts run at once as failures are left before a wait begins, so that parallel guesses gain nothing;
-// further attempts wait in order of arrival. The error is ctx's or ErrBusy.
+// Try asks for permission to verify a password. If wait is greater than 0, the caller must reject the
+// attempt; the client may try again after wait. Otherwise the caller verifies the password and then must call
+// done with the outcome. The number of attempts that run at once is limited to the number of failures that
+// are left before a wait begins; otherwise parallel guesses would get around the wait. Further attempts wait
+// in order of arrival. The error is the cause for which ctx ended, or ErrBusy.
 func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done func(Outcome), err error) {
 	k := keysOf(who)
 	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, ErrBusy)
@@ -213,7 +223,7 @@ func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done f
 		if queue.Len() == 0 && t.waiting[account] == queue {
 			delete(t.waiting, account)
 		}
-		t.wake() // There may be room for the next attempt, too.
+		t.wake() // The next attempt in the queue may be able to run now.
 	}()
 	for {
 		if wait = t.wait(k); wait > 0 {
@@ -239,8 +249,8 @@ func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done f
 	return 0, func(o Outcome) { t.over(k, o) }, nil
 }
 
-// turns returns the keys for which only a few attempts may run at once. They are the same for existing and
-// unknown names; otherwise the order of answers would tell them apart.
+// turns returns the keys that limit how many attempts run at once. Existing and unknown names have the same
+// keys here; otherwise the order of the answers would reveal whether a name exists.
 func (k keys) turns() []key {
 	all := []key{k.both, k.account}
 	if k.client != nil {
@@ -249,15 +259,16 @@ func (k keys) turns() []key {
 	return all
 }
 
-// next returns the first attempt of a queue that may run. If a client has all its attempts running, it blocks
-// only itself. The caller holds mu.
+// next returns the first attempt in the queue that may run now, or nil. It skips attempts that have reached a
+// limit, so a client with its maximum number of running attempts does not block other clients. The caller
+// holds mu.
 func (t *Throttle) next(queue *list.List) *list.Element {
 	for e := queue.Front(); e != nil; e = e.Next() {
 		k := e.Value.(*waiter).keys
 		full := false
 		for _, turn := range k.turns() {
 			if turn == k.account && t.isKnown(k) {
-				continue // A known client does not wait for attempts from elsewhere.
+				continue // Other clients' attempts don't delay a known client.
 			}
 			failed := max(t.binding.failed(turn), t.hints.failed(turn))
 			full = full || t.trying[turn.name] >= max(1, turn.rule.free-failed)
@@ -269,19 +280,19 @@ func (t *Throttle) next(queue *list.List) *list.Element {
 	return nil
 }
 
-// wake wakes the attempts that may run. The caller holds mu.
+// wake notifies the first attempt of each queue that may run now. The caller holds mu.
 func (t *Throttle) wake() {
 	for _, queue := range t.waiting {
 		if e := t.next(queue); e != nil {
 			select {
 			case e.Value.(*waiter).look <- struct{}{}:
-			default: // It was woken already.
+			default: // It was already notified.
 			}
 		}
 	}
 }
 
-// over records the outcome of an attempt.
+// over records the outcome of an attempt that has ended.
 func (t *Throttle) over(k keys, o Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -298,8 +309,9 @@ func (t *Throttle) over(k keys, o Outcome) {
 		}
 		t.hints.count(k.both)
 	case Succeeded:
-		// Failures with this account's name are forgotten. Failures of the same client with other names are
-		// not: the owner of one account must not use it to guess at others.
+		// A success deletes the failures of this account. It does not delete the client's failures with other
+		// names; otherwise the owner of one account could sign in to it again and again in order to guess
+		// other accounts' passwords without a wait.
 		t.binding.forget(k.both.name)
 		t.binding.forget(k.account.name)
 		t.hints.forget(k.both.name)
@@ -308,8 +320,8 @@ func (t *Throttle) over(k keys, o Outcome) {
 	t.wake()
 }
 
-// prove records that a client proved an account's password. Only the owner of a password can create these
-// entries, and each account has few of them. The caller holds mu.
+// prove records that the client has signed in to the account. Only a client with the password can create
+// these entries, and there are at most maxKnown of them for each account. The caller holds mu.
 func (t *Throttle) prove(k keys) {
 	clients := t.known[k.account.name]
 	if clients == nil {
@@ -340,28 +352,29 @@ func (t *Throttle) prove(k keys) {
 	}
 }
 
-// wait returns how long an attempt must be put off. The caller holds mu.
+// wait returns how long an attempt must still wait, or 0. The caller holds mu.
 func (t *Throttle) wait(k keys) time.Duration {
 	wait := t.hints.wait(k.both)
 	own := t.isKnown(k)
 	for _, stored := range t.counting(k) {
 		if own && !t.binding.has(stored) {
-			continue // The overflow entry is for strangers.
+			continue // The overflow entry does not apply to known clients.
 		}
 		wait = max(wait, t.binding.wait(stored))
 	}
 	return wait
 }
 
-// Wait returns how long an attempt must be put off, or 0.
+// Wait returns how long an attempt by who must still wait, or 0. It does not count as an attempt.
 func (t *Throttle) Wait(who Who) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keysOf(who))
 }
 
-// Hint returns the wait that a client may be told: it depends on the client's own failures, with this name
-// and with all names. It does not reveal that others make the account wait, or whether the account exists.
+// Hint returns the wait that the client may be told. It depends only on the client's own failures, with this
+// name and with all names. So it reveals neither that other clients make the account wait, nor whether the
+// account exists.
 func (t *Throttle) Hint(who Who) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -373,7 +386,7 @@ func (t *Throttle) Hint(who Who) time.Duration {
 	return wait
 }
 
-// Size returns the number of remembered failures.
+// Size returns the number of entries in both tables.
 func (t *Throttle) Size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

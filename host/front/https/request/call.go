@@ -8,13 +8,14 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Call is the call of a request.
+// Call is a call that was parsed from a request.
 type Call struct {
-	User string // The account that it names, or "".
+	User string // The account that the call names, or "".
 	protocol.Call
 }
 
-// The names of /json-api/cpanel's own parameters. Real clients mix them on both paths.
+// The parameters that select the function at /json-api/cpanel and /xml-api/cpanel. Each has several names.
+// Real clients use all of these names with both paths.
 var (
 	userNames    = []string{"cpanel_jsonapi_user", "cpanel_xmlapi_user"}
 	versionNames = []string{"cpanel_jsonapi_apiversion", "cpanel_jsonapi_version", "cpanel_jsonapi_funcversion", "cpanel_xmlapi_apiversion", "cpanel_xmlapi_version"}
@@ -22,11 +23,11 @@ var (
 	funcNames    = []string{"cpanel_jsonapi_func", "cpanel_xmlapi_func"}
 )
 
-// maxPositional limits the number of API 1's arguments.
+// maxPositional is the maximum number of positional arguments of an API 1 call.
 const maxPositional = 64
 
-// Take removes a parameter that has one of several names and returns its value without quotes. Two different
-// values are an error.
+// Take removes the parameters with the given names, which are aliases of each other. It returns their value
+// without surrounding quotes, or "" if none is present. If they have different values, Take returns an error.
 func (v Values) Take(names ...string) (value string, err *Error) {
 	found := false
 	for _, name := range names {
@@ -55,7 +56,7 @@ func unquote(text string) string {
 	return text
 }
 
-// Named returns the parameters as a function's arguments. A repeated name becomes a list.
+// Named returns the parameters as named arguments of a function. A repeated parameter becomes a list.
 func (v Values) Named() map[string]any {
 	named := make(map[string]any, len(v))
 	for name, values := range v {
@@ -68,9 +69,10 @@ func (v Values) Named() map[string]any {
 	return named
 }
 
-// Of returns the call for a path of kind Execute or CPanel and its parameters. If it fails, it returns the
-// parts that it recognized together with the error. bareUser means that a parameter user names the account if
-// no other parameter does, as in requests of WHM's clients; otherwise user belongs to the function.
+// Of converts the path p, which must be of kind Execute or CPanel, and the parameters v to a call. If Of
+// fails, the call contains the parts that could be parsed, for the error's envelope. If bareUser is set and
+// no other parameter names the account, the parameter "user" names it, as in requests of WHM's clients.
+// Otherwise "user" is an argument of the function.
 func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	if p.Kind == Execute {
 		return Call{Call: protocol.Call{
@@ -80,7 +82,7 @@ func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	return ofCPanel(p, v, bareUser)
 }
 
-// ofCPanel returns the call of /json-api/cpanel or /xml-api/cpanel for its parameters.
+// ofCPanel is Of for the paths /json-api/cpanel and /xml-api/cpanel.
 func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	c := Call{Call: protocol.Call{API: protocol.API2, Quoted: true}}
 	if p.XML {
@@ -99,7 +101,7 @@ func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	if c.User = take(userNames...); c.User == "" && bareUser {
 		c.User = take("user")
 	}
-	_ = take("api.version") // It selects an outer envelope, which does not exist here.
+	_ = take("api.version") // Selects an outer envelope, which is not implemented.
 	if version != "" {
 		api, err := protocol.ParseAPI(version)
 		if err != nil {
@@ -134,7 +136,8 @@ func first(a, b *Error) *Error {
 	return b
 }
 
-// positional returns API 1's arguments arg-0, arg-1, ... in order.
+// positional returns the arguments of an API 1 call, which are called arg-0, arg-1 and so on, in the order of
+// their numbers. Missing numbers become nil.
 func (v Values) positional() ([]any, *Error) {
 	var list []any
 	for name, values := range v {
@@ -157,7 +160,7 @@ func (v Values) positional() ([]any, *Error) {
 	return list, nil
 }
 
-// Method reports whether a method is allowed at all.
+// Method reports whether the server accepts the HTTP method for any path.
 func Method(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }

@@ -2,35 +2,36 @@ package request
 
 import "strings"
 
-// Kind is the kind of a path.
+// Kind is the kind of a request's path.
 type Kind int
 
 // The kinds.
 const (
 	Unknown  Kind = iota
 	Execute       // /execute/Module/function: UAPI.
-	CPanel        // /json-api/cpanel and its XML form: any API, by parameters.
-	Function      // /json-api/NAME and its XML form: a function of WHM's own API.
-	Login         // /login, for people and programs.
+	CPanel        // /json-api/cpanel or /xml-api/cpanel; parameters select.
+	Function      // /json-api/NAME or /xml-api/NAME: WHM's own API.
+	Login         // /login, for browsers and programs.
 	Logout        // /logout
-	Page          // Any other path: pages and their files.
+	Page          // Any other valid path: pages and their files.
 )
 
-// Path is a parsed path.
+// Path is the result of parsing a request's path.
 type Path struct {
 	Kind    Kind
-	Session string // The session's token, cpsess and ten digits, or "".
-	XML     bool   // The answer is XML.
-	Module  string // For Execute.
-	Func    string // For Execute and Function.
-	Page    string // For Login, Logout and Page: the path without the session's token.
+	Session string // The session's token (cpsess, ten digits), or "".
+	XML     bool   // The client expects XML.
+	Module  string // The module; only for Execute.
+	Func    string // The function; only for Execute and Function.
+	Page    string // Login, Logout, Page: the path without the token.
 }
 
-// maxPath limits a path, in bytes.
+// maxPath is the maximum length of a path in bytes.
 const maxPath = 512
 
-// ParsePath parses the path of a request as it was sent, without its query. Everything that could be read in
-// two ways (escapes, doubled slashes, dots) is unknown; no valid path has it.
+// ParsePath parses the path of a request exactly as the client sent it, without the query. If two programs
+// could interpret the path differently, because it contains an escape, a doubled slash or a part that begins
+// with a dot, the kind of the result is Unknown. No valid path contains these.
 func ParsePath(raw string) Path {
 	if !isPlain(raw) {
 		return Path{}
@@ -71,7 +72,7 @@ func ParsePath(raw string) Path {
 	return p
 }
 
-// isPlain reports whether a path can be read in a single way.
+// isPlain reports whether path can be interpreted in only one way.
 func isPlain(path string) bool {
 	if len(path) == 0 || len(path) > maxPath || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/.") {
 		return false
@@ -98,7 +99,7 @@ func isSession(part string) bool {
 	return true
 }
 
-// isName reports whether a part of a path can be the name of a module or a function.
+// isName reports whether s can be the name of a module or a function.
 func isName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false

@@ -18,14 +18,15 @@ import (
 )
 
 const (
-	// MaxBody limits a request's body, in bytes, both compressed and decompressed.
+	// MaxBody is the maximum size of a request's body in bytes, both before and after decompression.
 	MaxBody = 1 << 20
-	// maxValues limits the number of values in a request, and maxName the length of a name in bytes.
+	// maxValues is the maximum number of values in a request, and maxName the maximum length of a parameter's
+	// name in bytes.
 	maxValues = 1000
 	maxName   = 256
 )
 
-// Error is the reason why a request can't be read: the status and the message for the client.
+// Error means that a request can't be parsed. It contains the HTTP status and the message for the client.
 type Error struct {
 	Status  int
 	Message string
@@ -37,12 +38,13 @@ func bad(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
-// Values are the parameters of a request: each name with its values in order, those of the query first. A
-// value is a string, byte for byte, or a value of a JSON body.
+// Values are the parameters of a request. Each name has a list of values: first those of the query, then
+// those of the body, in the order of the request. A value is a string exactly as the client sent it, after
+// decoding, or any value from a JSON body.
 type Values map[string][]any
 
-// Read reads the parameters of a request. If it fails, it returns the parameters that it could read together
-// with the error.
+// Read reads the parameters from the query and the body of a request. If it fails, it returns the parameters
+// that it could read, together with the error.
 func Read(r *http.Request) (Values, *Error) {
 	v := make(Values)
 	if err := v.addForm(r.URL.RawQuery); err != nil {
@@ -51,7 +53,8 @@ func Read(r *http.Request) (Values, *Error) {
 	return v.addBody(r, MaxBody)
 }
 
-// ReadBody is Read without the query. limit is the size of the body in bytes.
+// ReadBody is like Read, but ignores the query. most is the maximum size of the body in bytes, before and
+// after decompression.
 func ReadBody(r *http.Request, most int64) (Values, *Error) { return make(Values).addBody(r, most) }
 
 func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
@@ -68,13 +71,14 @@ func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
 	case r.Header.Get("Content-Type") != "" && parseErr != nil && !errors.Is(parseErr, mime.ErrInvalidMediaParameter):
 		return v, &Error{http.StatusUnsupportedMediaType, "The Content-Type header can't be read."}
 	case kind == "", kind == "application/x-www-form-urlencoded", kind == "application/octet-stream", kind == "text/plain":
-		// A published Perl client labels its forms octet-stream.
+		// A published Perl client sends forms with the type application/octet-stream.
 		return v, v.addForm(string(body))
 	}
 	return v, &Error{http.StatusUnsupportedMediaType, "The body must be a form (application/x-www-form-urlencoded or multipart/form-data) or JSON (application/json)."}
 }
 
-// readBody reads and decompresses the whole body, within the limit.
+// readBody reads the whole body and decompresses it. most is the maximum size in bytes, before and after
+// decompression.
 func readBody(r *http.Request, most int64) ([]byte, *Error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -109,7 +113,8 @@ func bodyError(err error) *Error {
 	return bad("The request's body can't be read to its end.")
 }
 
-// add adds a value.
+// add adds a value to the parameter called name, or returns an error if the name, the value or the number of
+// values is not allowed.
 func (v Values) add(name string, value any) *Error {
 	text, isText := value.(string)
 	switch {
@@ -131,8 +136,8 @@ func (v Values) count() (n int) {
 	return n
 }
 
-// addForm reads NAME=VALUE&NAME=VALUE. A malformed escape is an error: another program may read it in another
-// way, and the password would not be the one that was typed.
+// addForm adds the parameters of a form: NAME=VALUE&NAME=VALUE. It rejects malformed escapes: different
+// programs decode them differently, so a password could become another one than the user typed.
 func (v Values) addForm(text string) *Error {
 	for text != "" {
 		var pair string
@@ -156,7 +161,7 @@ func (v Values) addForm(text string) *Error {
 	return nil
 }
 
-// unescape decodes + and %XX. ok is false if a % is not part of an escape.
+// unescape decodes + and %XX. ok is false if a % is not followed by two hexadecimal digits.
 func unescape(s string) (_ string, ok bool) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, true
@@ -183,7 +188,7 @@ func unescape(s string) (_ string, ok bool) {
 	return b.String(), true
 }
 
-// addJSON reads an object of parameters.
+// addJSON adds the parameters of a body that is a JSON object.
 func (v Values) addJSON(body []byte) *Error {
 	value, err := strictjson.Decode(body)
 	if err != nil {
@@ -234,5 +239,5 @@ func (v Values) addMultipart(body []byte, boundary string) *Error {
 	}
 }
 
-// maxShownName limits an argument's name in an error message, in bytes.
+// maxShownName is the maximum length in bytes of a parameter's name in an error message.
 const maxShownName = 64

@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// flagFiles are the files with a line for each suspended mailbox. A suspended login has a mark in front of
-// its hash instead. Programs that deliver and send mail read these files.
+// flagFiles are the files that contain a line for each mailbox with the suspension. Programs that deliver and
+// send mail read these files. A suspended login has no such file: it is a mark in front of the hash.
 var flagFiles = []struct {
 	flag store.Suspension
 	name string
@@ -19,10 +19,11 @@ var flagFiles = []struct {
 	{store.Hold, "hold_outgoing"},
 }
 
-// loginMark in front of a hash suspends the login.
+// loginMark suspends the login when it precedes the hash.
 const loginMark = "!"
 
-// apply makes changes of the same kind. A change that fails gets its err, and does not affect the others.
+// apply makes a batch of changes, which are all of the same kind. A change that fails stores its error in err
+// and does not affect the others. The returned error concerns the whole batch.
 func (t *tx) apply(domain string, batch []*change) error {
 	switch batch[0].kind {
 	case setHash:
@@ -41,7 +42,7 @@ func (t *tx) apply(domain string, batch []*change) error {
 func (t *tx) setHashes(batch []*change) error {
 	hashes := make(map[string]string, len(batch))
 	for _, c := range batch {
-		hashes[c.localpart] = c.hash // Of two changes to a mailbox the later counts.
+		hashes[c.localpart] = c.hash // The later of two changes to a mailbox wins.
 	}
 	shadow, err := t.load(shadowName)
 	if err != nil {
@@ -55,7 +56,7 @@ func (t *tx) setHashes(batch []*change) error {
 	return t.commit(shadowName)
 }
 
-// loadAll reads all files of mailboxes.
+// loadAll reads all files that contain lines for mailboxes. The flag files are only in t.files.
 func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
 	for _, f := range flagFiles {
 		if _, err := t.load(f.name); err != nil {
@@ -72,13 +73,13 @@ func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
 	return passwd, shadow, quota, err
 }
 
-// exists reports whether a mailbox is in passwd or shadow.
+// exists reports whether passwd or shadow contains a line for localpart.
 func exists(passwd, shadow *txFile, localpart string) bool {
 	return hasLine(shadow.content, localpart) || hasLine(passwd.content, localpart)
 }
 
-// create adds mailboxes. The line in shadow, with which a mailbox can be used, is written after everything
-// else.
+// create adds mailboxes. A mailbox can be used as soon as shadow contains its line, so shadow is written
+// after the files with the quota and the flags.
 func (t *tx) create(domain string, batch []*change) error {
 	passwd, shadow, quota, err := t.loadAll()
 	if err != nil {
@@ -91,7 +92,7 @@ func (t *tx) create(domain string, batch []*change) error {
 		}
 	}
 	taken := newNames(shadow.content, passwd.content)
-	left := make(map[string]bool) // From deleted mailboxes with these names.
+	left := make(map[string]bool) // Deleted mailboxes of these names may have left lines.
 	var lines newLines
 	for _, c := range batch {
 		if name, ok := taken.any(c.entries); ok {
@@ -129,7 +130,7 @@ func (t *tx) create(domain string, batch []*change) error {
 	return nil
 }
 
-// newLines are the lines of new mailboxes, by file.
+// newLines collects the lines to add for new mailboxes, by file.
 type newLines struct {
 	passwd, shadow, quota []string
 	flags                 [3][]string
@@ -154,7 +155,7 @@ func (l *newLines) add(s *Store, domain string, e store.Entry) {
 	}
 }
 
-// delete removes mailboxes. A mailbox is gone when its line in shadow is gone.
+// delete removes mailboxes. A mailbox can't be used any more as soon as shadow has no line for it.
 func (t *tx) delete(domain string, batch []*change) error {
 	passwd, shadow, quota, err := t.loadAll()
 	if err != nil {
@@ -181,7 +182,8 @@ func (t *tx) delete(domain string, batch []*change) error {
 	if err := t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName); err != nil {
 		return err
 	}
-	// This is still under the lock: without it, the directory could belong to a new mailbox of this name.
+	// The directories are moved while the lock is still held. After the release, a new mailbox of the same
+	// name could already use the directory.
 	for _, c := range batch {
 		if c.err == nil && !c.keep.Mail {
 			if err := t.s.moveAway(domain, c.localpart); err != nil {
@@ -238,7 +240,7 @@ func (t *tx) suspend(batch []*change) error {
 	return t.commit(shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name)
 }
 
-// setFlags sets or clears the flags that are lines of files.
+// setFlags sets or clears the suspensions that are stored as lines of the flag files.
 func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 	for _, f := range flagFiles {
 		if !flags.Has(f.flag) {
@@ -254,21 +256,21 @@ func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 	}
 }
 
-// markLogin adds or removes the mark in front of a hash that suspends the login.
+// markLogin suspends or releases the login: it adds or removes the mark in front of the hash.
 func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	e, err := find(shadow.content, localpart)
 	switch {
 	case err != nil && !hasLine(shadow.content, localpart):
-		return nil // It has no password, so nobody can log in anyway.
+		return nil // Without a password nobody can log in anyway.
 	case err != nil:
 		return err
 	case strings.Contains(e.marker, lockedMark):
 		if on {
-			return nil // The account is suspended, and with it the login.
+			return nil // The login is suspended together with the account.
 		}
 		return store.ErrSuspended
 	case on == (e.marker != ""), !on && e.hash == "":
-		return nil // It is active already; or it has no password, and an empty hash must not be stored.
+		return nil // Nothing to change; or no hash, and "" must not be stored.
 	}
 	mark := ""
 	if on {

@@ -9,7 +9,8 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// List implements store.Store. It needs no lock, because each file is replaced as a whole.
+// List implements store.Store. It needs no lock, because a file is never changed in place, but replaced by a
+// new file.
 func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
@@ -24,7 +25,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	add := func(name []byte) *store.Mailbox {
 		b := box(name)
 		if b == nil {
-			// A name that is not valid can't be used in a call, so it is not listed.
+			// A mailbox with an invalid name is not listed, because no call could use that name.
 			if a, err := store.NewAddress(string(name), domain); err == nil && a.Localpart == string(name) {
 				b = &store.Mailbox{Address: a}
 				boxes[a.Localpart] = b
@@ -34,7 +35,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	}
 	if err := s.eachLineOf(dir, passwdName, func(name, _ []byte) {
 		if b := add(name); b != nil {
-			b.Suspended |= store.Login // Until a password is set.
+			b.Suspended |= store.Login // Reset below if shadow has a hash.
 		}
 	}); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	return list, nil
 }
 
-// eachLineOf calls do with the first two fields of each line of a file.
+// eachLineOf calls do with the first two fields of each line of the file called name.
 func (s *Store) eachLineOf(dir *os.File, name string, do func(name, value []byte)) error {
 	content, err := s.read(dir, name)
 	eachLine(content, do)
@@ -117,7 +118,7 @@ func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) erro
 	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
 }
 
-// Import implements store.Importer. The mailboxes must be of one domain.
+// Import implements store.Importer. All mailboxes must belong to the same domain.
 func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -134,13 +135,15 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 	return s.make(ctx, entries[0].Domain, c)
 }
 
-// Delete implements store.Store. The mail is removed when the mailbox is gone.
+// Delete implements store.Store. The mail is removed after the mailbox was deleted, when the lock is no
+// longer held.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
 	err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keep: keep})
 	if err != nil || keep.Mail {
 		return err
 	}
-	// The mail was moved away with the change; a new mailbox of this name has a new directory.
+	// The change has already moved the mail to the trash, so a new mailbox of the same name has a new
+	// directory.
 	if err := s.emptyTrash(box.Domain); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrPartly, err)
 	}
@@ -160,7 +163,8 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 	return s.make(ctx, box.Domain, &change{kind: suspend, localpart: box.Localpart, flags: flags, on: on})
 }
 
-// Hashes returns the hashes of a domain's mailboxes, by local part.
+// Hashes returns the hashes of all mailboxes of a domain, by local part and without the mark of a suspended
+// login.
 func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
@@ -172,7 +176,7 @@ func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, err
 	defer func() { _ = dir.Close() }()
 	hashes := make(map[string]string)
 	err = s.eachLineOf(dir, shadowName, func(name, field []byte) {
-		if _, twice := hashes[string(name)]; !twice { // Dovecot uses the first line.
+		if _, twice := hashes[string(name)]; !twice { // Like Dovecot, use the first of two lines.
 			_, hashes[string(name)] = splitMarker(string(field))
 		}
 	})

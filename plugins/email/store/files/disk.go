@@ -10,24 +10,24 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// disk is the file system as commit uses it, a method for each system call, so that tests can make each of
-// them fail and check their order.
+// disk contains the file system operations that commit uses, with a method for each system call. Tests
+// replace it to make each call fail and to check the order of the calls.
 type disk interface {
 	create(dir *os.File, name string) (*os.File, error)
 	write(f *os.File, content []byte) error
 	chown(f *os.File, uid, gid int) error
 	chmod(f *os.File, mode uint32) error
-	setACL(f *os.File, acl []byte) error // If acl is nil, the file gets no ACL.
+	setACL(f *os.File, acl []byte) error // If acl is nil, the file's ACL is removed.
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
-	syncDir(dir, within *os.File) error // within is an open file on the directory's file system.
+	syncDir(dir, within *os.File) error // within is an open file on the same file system.
 	unlink(dir *os.File, name string) error
 }
 
 const aclName = "system.posix_acl_access"
 
-// osDisk is the real file system.
+// osDisk implements disk with the real file system.
 type osDisk struct{}
 
 var _ disk = osDisk{}
@@ -56,7 +56,7 @@ func (osDisk) setACL(f *os.File, acl []byte) error {
 }
 
 func (osDisk) utimes(f *os.File, mtime unix.Timespec) error {
-	// An empty path with AT_EMPTY_PATH means the file of the descriptor.
+	// With AT_EMPTY_PATH and an empty path, the call changes the file that the descriptor refers to.
 	return unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{mtime, mtime}, unix.AT_EMPTY_PATH)
 }
 
@@ -69,8 +69,8 @@ func (osDisk) rename(dir *os.File, from, to string) error {
 func (osDisk) syncDir(dir, within *os.File) error {
 	err := unix.Fsync(int(dir.Fd()))
 	if errors.Is(err, unix.EBADF) {
-		// A directory that may be passed but not read was opened with O_PATH and can't be synced, but the
-		// whole file system can.
+		// A directory that this user may enter but not read was opened with O_PATH, and fsync rejects such a
+		// descriptor. Syncing the whole file system has the same effect.
 		return unix.Syncfs(int(within.Fd()))
 	}
 	return err
@@ -80,14 +80,14 @@ func (osDisk) unlink(dir *os.File, name string) error {
 	return unix.Unlinkat(int(dir.Fd()), name, 0)
 }
 
-// hasNone reports whether err means that a file has no ACL, or that its file system has none.
+// hasNone reports whether err means that a file has no ACL, or that the file system does not support ACLs.
 func hasNone(err error) bool {
 	return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// readACL returns the ACL of a file, or nil if it has none.
+// readACL returns the ACL of f, or nil if f has no ACL.
 func readACL(f *os.File) ([]byte, error) {
-	acl := make([]byte, 64<<10) // The kernel's limit for an attribute.
+	acl := make([]byte, 64<<10) // The kernel's maximum for an attribute.
 	n, err := unix.Fgetxattr(int(f.Fd()), aclName, acl)
 	if hasNone(err) {
 		return nil, nil
@@ -98,7 +98,8 @@ func readACL(f *os.File) ([]byte, error) {
 	return acl[:n], nil
 }
 
-// classify wraps an error of the file system in the store's error for it.
+// classify wraps a file system error in the matching error of package store, if there is one. op describes
+// the operation that failed.
 func classify(op string, err error) error {
 	kind := error(nil)
 	switch {

@@ -5,18 +5,19 @@
 //
 // A change is made completely or not at all:
 //
-//  1. Changes to a domain that wait at the same time are made together (group commit).
-//  2. The lock is a flock on .liveapid.lock in the store's directory. That file is never removed, because a lock
-//     on a file that may be replaced protects nothing. It is not called shadow.lock: to cPanel's own programs the
-//     existence of that name is a lock.
-//  3. Under the lock the whole file is read, the one field of the one line is changed, and everything else is
-//     kept byte for byte.
-//  4. The new content is written to .shadow.liveapid.tmp in the same directory, with the same owner, mode and ACL,
-//     and with a modification time at least a whole second after the old file's. Dovecot reads a file again only
-//     if its size or the whole second of its mtime differs, and all hashes have the same size.
-//  5. fsync, rename over the old file, fsync of the directory.
+//  1. Changes to a domain that wait at the same time are committed together (group commit).
+//  2. The lock is a flock on .liveapid.lock in the domain's directory. This file is never removed: if it were
+//     replaced, two processes could lock two different files. It is not called shadow.lock, because cPanel's own
+//     programs treat the existence of shadow.lock as a lock.
+//  3. While the lock is held, the whole file is read, a single field of a single line is changed, and everything
+//     else is kept byte for byte.
+//  4. The new content is written to .shadow.liveapid.tmp in the same directory, with the owner, mode and ACL of
+//     the old file, and with a modification time that is at least a whole second later. Dovecot reads a file
+//     again only if its size or the seconds of its mtime differ, and the size does not change, because all hashes
+//     have the same length.
+//  5. fsync the file, rename it over the old file, fsync the directory.
 //
-// Every name below the home is opened with openat2 beneath the home and without following links, because the
-// home's owner may move files at any moment. An opened file must be regular, must belong to the owner, and must
-// have a single link and a limited size.
+// Every name below the home is opened with openat2, which stays beneath the home and follows no links, because
+// the owner of the home may move files at any moment. An opened file must be regular, must belong to the owner,
+// must have a single link, and must not exceed the maximum size.
 package files

@@ -13,34 +13,36 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Store is the store of an account's home.
+// Store keeps the mailboxes of an account in files below the account's home. Its methods may be called
+// concurrently.
 type Store struct {
 	home  string
 	owner int
 	group int
 	disk  disk
 	now   func() time.Time
-	// settle waits for settleTime.
+	// settle waits for settleTime; tests replace it.
 	settle func()
 
 	mu     sync.Mutex
-	queues map[string]*queue // By domain; only domains with waiting changes.
+	queues map[string]*queue // By domain; contains only domains with waiting changes.
 }
 
 var _ store.Store = (*Store)(nil)
 
-// New returns the store below home. The running user owns its files.
+// New returns the store below home. The files must belong to the user of this process.
 func New(home string) *Store { return NewFor(home, os.Geteuid(), os.Getegid()) }
 
-// NewFor returns the store below home for reading. Another user owns its files.
+// NewFor returns the store below home for reading. The files must belong to the given uid, which may differ
+// from the user of this process.
 func NewFor(home string, uid, gid int) *Store {
 	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, settle: func() { time.Sleep(settleTime) }, queues: make(map[string]*queue)}
 }
 
-// queue holds the changes to a domain that wait for the current commit.
+// queue contains the changes to a domain that wait until the current commit has finished.
 type queue struct{ waiting []*change }
 
-// kind is the kind of a change. Waiting changes of the same kind are made together.
+// kind is the kind of a change. Waiting changes of the same kind are committed together.
 type kind int
 
 const (
@@ -51,18 +53,18 @@ const (
 	suspend
 )
 
-// change is a change to a mailbox, with the caller that waits for it.
+// change is a change to a mailbox for which a caller waits.
 type change struct {
 	kind      kind
 	localpart string
-	entries   []store.Entry    // For createBox: all or none of them.
+	entries   []store.Entry    // For createBox. All of them are created, or none.
 	hash      string           // For setHash.
 	quota     int64            // For setQuota.
 	flags     store.Suspension // For suspend.
 	on        bool             // For suspend.
 	keep      store.Keep       // For deleteBox.
-	err       error            // Why the change failed; set by apply.
-	done      chan error       // Buffered, because the caller may be gone.
+	err       error            // Why the change failed; apply sets it.
+	done      chan error       // Buffered: the caller may have stopped waiting.
 }
 
 // SetHash implements store.Store.
@@ -73,7 +75,8 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
 }
 
-// make makes a change and waits for it.
+// make queues a change to a domain and waits for its result. If ctx ends first, it returns ErrBusy for a
+// change that was not started, else ErrUnknown.
 func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	c.done = make(chan error, 1)
 	s.enqueue(domain, c)
@@ -85,7 +88,8 @@ func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	if s.withdraw(domain, c) {
 		return fmt.Errorf("%w: %w", store.ErrBusy, ctx.Err())
 	}
-	// The change is being written. Its result may come at this moment.
+	// The change is already being written, but its result may have arrived at the same moment as the end of
+	// ctx.
 	select {
 	case err := <-c.done:
 		return err
@@ -106,7 +110,7 @@ func (s *Store) enqueue(domain string, c *change) {
 	q.waiting = append(q.waiting, c)
 }
 
-// withdraw takes back a change that no commit has taken yet.
+// withdraw removes a change from the queue. It returns false if a commit has already started with the change.
 func (s *Store) withdraw(domain string, c *change) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,13 +127,14 @@ func (s *Store) withdraw(domain string, c *change) bool {
 	return false
 }
 
-// run commits waiting changes until there are none. It runs in its own goroutine: a caller that gives up must
-// not cancel the changes of others.
+// run commits the waiting changes of a domain until the queue is empty. It runs in its own goroutine and
+// without a caller's context, so that a caller that gives up does not cancel the changes of others.
 func (s *Store) run(domain string, q *queue) {
 	for {
 		s.mu.Lock()
 		batch := q.waiting
-		// The kind decides the order of writing, so a commit has changes of a single kind.
+		// The kind determines the order in which files are written, so a commit contains changes of a single
+		// kind.
 		for i, c := range batch {
 			if c.kind != batch[0].kind {
 				batch = batch[:i:i]
@@ -150,7 +155,7 @@ func (s *Store) run(domain string, q *queue) {
 func (s *Store) commitBatch(domain string, batch []*change) {
 	err := s.locked(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
 		for _, c := range batch {
-			c.err = nil // Another program may have caused the first error.
+			c.err = nil // work may run again: forget the error of the first run.
 		}
 		return t.apply(domain, batch)
 	})
@@ -163,7 +168,8 @@ func (s *Store) commitBatch(domain string, batch []*change) {
 	}
 }
 
-// Hash implements store.Store. It needs no lock, because a file is replaced as a whole.
+// Hash implements store.Store. It needs no lock, because a file is never changed in place, but replaced by a
+// new file.
 func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspended bool, err error) {
 	dir, err := s.openDomain(box.Domain)
 	if err != nil {
@@ -181,13 +187,13 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 			return "", false, passwdErr
 		}
 		if known {
-			return "", true, nil // The mailbox exists and has never had a password.
+			return "", true, nil // The mailbox exists, but never had a password.
 		}
 	}
 	return e.hash, e.marker != "", err
 }
 
-// read returns a file's content; a missing file is empty.
+// read returns the content of the file called name, or nothing if the file does not exist.
 func (s *Store) read(dir *os.File, name string) ([]byte, error) {
 	content, _, err := readFile(dir, name, s.owner)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -199,7 +205,7 @@ func (s *Store) read(dir *os.File, name string) ([]byte, error) {
 	return content, nil
 }
 
-// readAll reads a file of a known size.
+// readAll reads size bytes from f, and returns an error if f is shorter.
 func readAll(f *os.File, size int64) ([]byte, error) {
 	content := make([]byte, size)
 	_, err := io.ReadFull(f, content)

@@ -9,12 +9,13 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// A file of the store has a line for each mailbox. The first field, up to a colon, is the local part.
+// Each of the store's files contains a line for each mailbox. The first field of a line, up to a colon, is
+// the local part.
 
-// hasLine reports whether a file has a line for a mailbox.
+// hasLine reports whether content has a line for the mailbox called name.
 func hasLine(content []byte, name string) bool { return indexLine(content, 0, name) >= 0 }
 
-// lineEnd returns the offset after the line that begins at start, including its newline.
+// lineEnd returns the offset behind the line that begins at start, including the line's newline.
 func lineEnd(content []byte, start int) int {
 	if i := bytes.IndexByte(content[start:], '\n'); i >= 0 {
 		return start + i + 1
@@ -31,7 +32,7 @@ func withLine(content []byte, line string) []byte {
 	return append(append(out, line...), '\n')
 }
 
-// withoutLine returns content without the lines of a mailbox.
+// withoutLine returns content without any line for the mailbox called name.
 func withoutLine(content []byte, name string) []byte {
 	for at := indexLine(content, 0, name); at >= 0; at = indexLine(content, at, name) {
 		content = slices.Concat(content[:at], content[lineEnd(content, at):])
@@ -39,7 +40,8 @@ func withoutLine(content []byte, name string) []byte {
 	return content
 }
 
-// setLine returns content with a mailbox's line replaced, or added if it has none.
+// setLine returns content with the line of the mailbox called name replaced by line. If there is no such
+// line, it adds line at the end.
 func setLine(content []byte, name, line string) []byte {
 	at := indexLine(content, 0, name)
 	if at < 0 {
@@ -48,7 +50,8 @@ func setLine(content []byte, name, line string) []byte {
 	return slices.Concat(content[:at], []byte(line+"\n"), content[lineEnd(content, at):])
 }
 
-// eachLine calls do with the first two fields of each line that has a colon.
+// eachLine calls do with the first two fields of each line. It skips comments, and lines without a colon or a
+// name.
 func eachLine(content []byte, do func(name, value []byte)) {
 	for len(content) > 0 {
 		end := lineEnd(content, 0)
@@ -61,7 +64,8 @@ func eachLine(content []byte, do func(name, value []byte)) {
 	}
 }
 
-// parseQuota reads the second field of a quota line, in bytes. A field that is not a number means no limit.
+// parseQuota parses the second field of a line of the quota file and returns bytes. It returns 0, which means
+// no limit, if the field is not a valid number.
 func parseQuota(field []byte) int64 {
 	n, err := strconv.ParseInt(string(field), 10, 64)
 	if err != nil || n < 0 {
@@ -70,7 +74,8 @@ func parseQuota(field []byte) int64 {
 	return n
 }
 
-// quotaOf returns a mailbox's quota in bytes from a quota file; 0 means no limit.
+// quotaOf returns the quota of the mailbox called name, in bytes, from the content of a quota file; 0 means
+// no limit.
 func quotaOf(content []byte, name string) int64 {
 	at := indexLine(content, 0, name)
 	if at < 0 {
@@ -80,8 +85,8 @@ func quotaOf(content []byte, name string) int64 {
 	return parseQuota(bytes.TrimSpace(field))
 }
 
-// nameSet finds mailboxes with a line in any of several files. A few names are searched directly; for many,
-// an index is built.
+// nameSet reports whether any of several files contains a line for a mailbox. The first few names are
+// searched in the files; after that, an index is built.
 type nameSet struct {
 	files [][]byte
 	asked int
@@ -90,7 +95,7 @@ type nameSet struct {
 
 func newNames(files ...[]byte) *nameSet { return &nameSet{files: files, index: nil} }
 
-// indexFrom is the number of searches from which an index is built.
+// indexFrom is the number of the search that builds the index.
 const indexFrom = 8
 
 func (n *nameSet) has(name string) bool {
@@ -122,7 +127,7 @@ func (n *nameSet) add(name string) {
 	n.index[name] = true
 }
 
-// any returns the name of an entry that is taken, in the files or by another entry.
+// any returns the first local part that is already taken, by a line in the files or by an earlier entry.
 func (n *nameSet) any(entries []store.Entry) (string, bool) {
 	own := make(map[string]bool, len(entries))
 	for _, e := range entries {
@@ -142,9 +147,9 @@ func appendLines(content []byte, lines []string) []byte {
 	return withLine(content, strings.Join(lines, "\n"))
 }
 
-// withoutLines returns content without the lines of several mailboxes.
+// withoutLines returns content without any line for the mailboxes in gone.
 func withoutLines(content []byte, gone map[string]bool) []byte {
-	if len(gone) <= 2 { // A plain search is faster.
+	if len(gone) <= 2 { // For few names, searching is faster.
 		for name := range gone {
 			content = withoutLine(content, name)
 		}

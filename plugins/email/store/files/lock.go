@@ -21,27 +21,29 @@ const (
 	passwdName = "passwd"
 	quotaName  = "quota"
 	lockName   = ".liveapid.lock"
-	tempName   = ".shadow.liveapid.tmp" // tempOf(shadowName)
+	tempName   = ".shadow.liveapid.tmp" // Equals tempOf(shadowName).
 
-	// lockTimeout is how long a change waits for other programs.
+	// lockTimeout is the maximum time that a change waits for the lock while another program holds it.
 	lockTimeout = 10 * time.Second
-	// maxRaces is how often a change starts again because a program without the lock replaced the file
-	// meanwhile.
+	// maxRaces is the maximum number of attempts to make a change. An attempt fails if a program that does
+	// not use the lock changes a file meanwhile.
 	maxRaces = 3
-	// settleTime is how long a file that may be half written must stay unchanged.
+	// settleTime is the time for which a file that may be incomplete must stay unchanged before it is
+	// considered complete.
 	settleTime = 50 * time.Millisecond
 )
 
-// errNoStore is returned for a domain without a directory. It has no mailbox.
+// errNoStore is returned for a domain without a directory, which therefore has no mailboxes.
 var errNoStore = fmt.Errorf("%w: the domain has no store", store.ErrNoMailbox)
 
 var errRaced = errors.New("files: another program changed the file meanwhile")
 
-// tempOf returns the name of a file's temporary file.
+// tempOf returns the name of the temporary file for the file called name.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
 
-// locked opens a domain's directory, locks it, and calls work. If another program changed the files
-// meanwhile, it calls work again.
+// locked opens a domain's directory, locks it, and calls work. If create is set, it makes a missing
+// directory. If another program changed the files meanwhile, it locks the directory and calls work again, up
+// to maxRaces times.
 func (s *Store) locked(ctx context.Context, domain string, create bool, work func(*tx) error) error {
 	dir, err := s.openDomain(domain)
 	if create && errors.Is(err, errNoStore) {
@@ -73,7 +75,7 @@ func (s *Store) lockAndWork(ctx context.Context, dir *os.File, work func(*tx) er
 	return work(t)
 }
 
-// openDomain opens the directory of a domain's store.
+// openDomain opens the directory that contains the files of a domain.
 func (s *Store) openDomain(domain string) (*os.File, error) {
 	home, err := s.openHome()
 	if err != nil {
@@ -90,7 +92,8 @@ func (s *Store) openDomain(domain string) (*os.File, error) {
 	return dir, nil
 }
 
-// lock takes the domain's lock. The kernel releases it when the process ends or the file is closed.
+// lock acquires the domain's lock, or returns ErrBusy after lockTimeout. The lock is released when the
+// returned file is closed or the process ends.
 func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 	f, _, err := openFile(dir, lockName, unix.O_RDWR|unix.O_CREAT, 0o600, s.owner)
 	if err != nil {
@@ -102,7 +105,8 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			if !isStill(dir, lockName, f) {
-				// The file was removed while this process waited, and others lock the new file.
+				// Another program removed the lock file while this process waited. Other processes lock the
+				// new file, so this lock protects nothing.
 				_ = f.Close()
 				return nil, errRaced
 			}
@@ -121,8 +125,9 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 	}
 }
 
-// setMtime makes f newer than old by a whole second. If the file system has no later second, it uses an
-// earlier one, because Dovecot only looks for a difference.
+// setMtime sets the modification time of f to a whole second or more after old. If the file system can't
+// store a later second, setMtime sets the current time instead, because Dovecot only checks whether the time
+// differs.
 func (s *Store) setMtime(f *os.File, old unix.Timespec) error {
 	now := s.now()
 	if err := s.disk.utimes(f, newMtime(old, now)); err != nil {
@@ -135,8 +140,9 @@ func (s *Store) setMtime(f *os.File, old unix.Timespec) error {
 	return s.disk.utimes(f, unix.NsecToTimespec(now.UnixNano()))
 }
 
-// likeOld gives f the group, mode and ACL of the old file and verifies them. A Dovecot that reads through the
-// group must not lose access, and a default ACL of the directory must not give access to others.
+// likeOld copies owner, group, mode and ACL of the old file to f, and verifies the result. A Dovecot that
+// reads the file through its group must not lose access, and a default ACL of the directory must not give
+// access to others.
 func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	var now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &now); err != nil {
@@ -167,8 +173,8 @@ func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	return nil
 }
 
-// newMtime returns now, or the whole second after old if that is later, for example because the clock was set
-// back.
+// newMtime returns now if its second is later than old's. Otherwise, for example because the clock was set
+// back, it returns the second after old.
 func newMtime(old unix.Timespec, now time.Time) unix.Timespec {
 	if now.Unix() > old.Sec {
 		return unix.NsecToTimespec(now.UnixNano())
@@ -176,8 +182,8 @@ func newMtime(old unix.Timespec, now time.Time) unix.Timespec {
 	return unix.Timespec{Sec: old.Sec + 1}
 }
 
-// inPasswd returns a function that reports whether a mailbox is in the domain's passwd file. It reads the
-// file at most once.
+// inPasswd returns a function that reports whether the domain's passwd file contains a mailbox. The function
+// reads the file at its first call only.
 func (s *Store) inPasswd(dir *os.File) func(string) (bool, error) {
 	read := sync.OnceValues(func() ([]byte, error) {
 		content, _, err := readFile(dir, passwdName, s.owner)

@@ -17,16 +17,18 @@ import (
 )
 
 const (
-	// sizeName is the Maildir++ file with a mailbox's limit and size, which the quotas of Dovecot and Courier
-	// maintain.
+	// sizeName is the Maildir++ file that contains a mailbox's limit and size. The quota implementations of
+	// Dovecot and Courier maintain it.
 	sizeName = "maildirsize"
-	// maxSizeFile limits it, in bytes. Programs rewrite it at 5,120.
+	// maxSizeFile is the maximum size of maildirsize, in bytes. Programs rewrite the file when it reaches
+	// 5,120 bytes.
 	maxSizeFile = 64 << 10
-	// trashName is the directory, in a domain's mail, of mailboxes that are being removed.
+	// trashName is the directory, among a domain's mailboxes, into which deleted mailboxes are moved before
+	// they are removed.
 	trashName = ".liveapid-deleted"
 )
 
-// openHome opens the home.
+// openHome opens the account's home. If the home may be entered but not read, openHome opens it with O_PATH.
 func (s *Store) openHome() (*os.File, error) {
 	home, err := os.OpenFile(s.home, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrPermission) {
@@ -38,7 +40,7 @@ func (s *Store) openHome() (*os.File, error) {
 	return home, nil
 }
 
-// openBelow opens a directory below the home.
+// openBelow opens the directory at path below the home.
 func (s *Store) openBelow(path string) (*os.File, error) {
 	home, err := s.openHome()
 	if err != nil {
@@ -48,8 +50,8 @@ func (s *Store) openBelow(path string) (*os.File, error) {
 	return openDir(home, path, s.owner)
 }
 
-// makeDirs makes the missing directories of a path below the home, and reports whether the last is new. It
-// does not change existing directories.
+// makeDirs makes all missing directories of path below the home with the given mode, and reports whether the
+// last one was made. It does not change existing directories.
 func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 	dir, err := s.openHome()
 	if err != nil {
@@ -67,7 +69,7 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 			return isNew, classify("open the directory "+name, err)
 		}
 		if isNew {
-			// The umask must not matter.
+			// The umask may have removed bits from mode.
 			if err := unix.Fchmod(int(next.Fd()), mode); err != nil {
 				_ = next.Close()
 				return isNew, classify("set the mode", err)
@@ -79,13 +81,14 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 	return isNew, nil
 }
 
-// createDomain makes a domain's directory. A Dovecot that does not run as root reads it through its group.
+// createDomain makes the directory for a domain's files. Its mode lets the group enter it, because a Dovecot
+// that does not run as root reads the files through the group.
 func (s *Store) createDomain(domain string) error {
 	_, err := s.makeDirs("etc/"+domain, 0o750)
 	return err
 }
 
-// createMaildir makes a mailbox's directory and reports whether it is new.
+// createMaildir makes the directory for a mailbox's mail, and reports whether it was missing.
 func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) {
 	path := "mail/" + domain + "/" + localpart
 	isNew, err = s.makeDirs(path, 0o700)
@@ -100,7 +103,7 @@ func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) 
 	return isNew, nil
 }
 
-// removeEmptyMaildir removes the directory of createMaildir if it is still empty.
+// removeEmptyMaildir removes the directory that createMaildir made, unless it contains mail meanwhile.
 func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	parent, err := s.openBelow("mail/" + domain)
 	if err != nil {
@@ -117,7 +120,7 @@ func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	_ = unix.Unlinkat(int(parent.Fd()), localpart, unix.AT_REMOVEDIR)
 }
 
-// moveAway moves a mailbox's directory to the trash.
+// moveAway moves the directory with a mailbox's mail into the domain's trash.
 func (s *Store) moveAway(domain, localpart string) error {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +137,7 @@ func (s *Store) moveAway(domain, localpart string) error {
 	return trash.Close()
 }
 
-// emptyTrash removes the directories in the trash, including those that an interrupted deletion left.
+// emptyTrash removes everything in the domain's trash, including what an interrupted deletion left there.
 func (s *Store) emptyTrash(domain string) error {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -152,10 +155,10 @@ func (s *Store) emptyTrash(domain string) error {
 		return classify("open the directory "+trashName, err)
 	}
 	defer func() { _ = trash.Close() }()
-	// The root keeps the removal inside the directory, whatever links it contains.
+	// Removing through an os.Root never leaves the trash, even if a directory contains symbolic links.
 	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(trash.Fd())))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // Another deletion emptied and removed it.
+		return nil // Another deletion has removed the trash.
 	}
 	if err != nil {
 		return classify("open the directory "+trashName, err)
@@ -173,12 +176,13 @@ func (s *Store) emptyTrash(domain string) error {
 			return classify("remove the mail", err)
 		}
 	}
-	// This fails if another deletion has just moved something into it.
+	// This fails if another deletion has moved a mailbox into the trash, which must stay then.
 	_ = unix.Unlinkat(int(parent.Fd()), trashName, unix.AT_REMOVEDIR)
 	return nil
 }
 
-// moveToTrash moves a mailbox's directory into the trash, and returns the trash.
+// moveToTrash moves the directory called localpart from parent into the trash, and returns the open trash. It
+// makes the trash if necessary.
 func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error) {
 	name := localpart + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	for {
@@ -187,7 +191,7 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 		}
 		trash, err := openDir(parent, trashName, s.owner)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // Another deletion removed it at this moment.
+			continue // Another deletion has removed the trash.
 		}
 		if err != nil {
 			return nil, classify("open the directory "+trashName, err)
@@ -204,12 +208,12 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 	}
 }
 
-// writeLimit writes a mailbox's limit to the file that delivery programs read. A mailbox without mail and
-// without a limit needs none.
+// writeLimit writes a mailbox's limit and current size to maildirsize, which delivery programs read. Without
+// a limit it removes that file.
 func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 	box, err := s.openBelow("mail/" + domain + "/" + localpart)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // Its mail is elsewhere, or no mail has come yet.
+		return nil // The mail is elsewhere, or none has arrived yet.
 	}
 	if err != nil {
 		return classify("open the mailbox", err)
@@ -221,7 +225,7 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 		}
 		return nil
 	}
-	// The mail is counted again, because no program may have maintained the existing file.
+	// The size is measured again, because the existing file may not have been maintained.
 	usage, err := s.walk(context.Background(), box)
 	if err != nil {
 		return err
@@ -248,7 +252,7 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
 	dir, err := s.openBelow("mail/" + box.Domain + "/" + box.Localpart)
 	if errors.Is(err, fs.ErrNotExist) {
-		return store.Usage{}, nil // No mail has come yet.
+		return store.Usage{}, nil // No mail has arrived yet.
 	}
 	if err != nil {
 		return store.Usage{}, classify("open the mailbox", err)
@@ -257,7 +261,7 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 	return s.measure(ctx, dir)
 }
 
-// MainUsage implements store.Store. The mail directory itself is a Maildir, too.
+// MainUsage implements store.Store. The account's own mailbox is the Maildir in the mail directory itself.
 func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
 	dir, err := s.openBelow("mail")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -270,7 +274,8 @@ func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
 	return s.measure(ctx, dir)
 }
 
-// measure returns the size of a mailbox's directory, from its maildirsize or by a walk.
+// measure returns the size of the mail in a mailbox's directory: from maildirsize if that file is valid and
+// current, or by reading the directories.
 func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) {
 	f, st, err := openFile(box, sizeName, unix.O_RDONLY, 0, s.owner)
 	if err == nil {
@@ -289,7 +294,7 @@ func (s *Store) measure(ctx context.Context, box *os.File) (store.Usage, error) 
 	return s.walk(ctx, box)
 }
 
-// Recount implements store.Store: it writes the limit and the current size again.
+// Recount implements store.Store. It measures the mailbox and writes its limit and size to maildirsize.
 func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	b, err := s.Mailbox(ctx, box)
 	if err != nil {
@@ -298,8 +303,8 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
 }
 
-// newer reports whether messages came or went after a maildirsize was written. Programs that maintain the
-// file write it after each message.
+// newer reports whether messages were added or removed after maildirsize was written, so that the file is out
+// of date. Programs that maintain maildirsize write it after each message.
 func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	for _, sub := range []string{"new", "cur"} {
 		var st unix.Stat_t
@@ -310,7 +315,8 @@ func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	return false
 }
 
-// parseSize parses a maildirsize: the limit in the first line, then the changes, in bytes and messages.
+// parseSize parses maildirsize: the first line is the limit, and each further line is a change in bytes and
+// messages. ok is false if the content is not valid.
 func parseSize(content []byte) (usage store.Usage, ok bool) {
 	lines := bytes.Split(content, []byte{'\n'})
 	for i, line := range lines[1:] {
@@ -319,7 +325,7 @@ func parseSize(content []byte) (usage store.Usage, ok bool) {
 			continue
 		}
 		if len(fields) != 2 {
-			return usage, i == len(lines)-2 && i > 0 // A line that is being written.
+			return usage, i == len(lines)-2 && i > 0 // Another program may be writing the last line.
 		}
 		size, err := strconv.ParseInt(string(fields[0]), 10, 64)
 		count, errCount := strconv.ParseInt(string(fields[1]), 10, 64)
@@ -333,7 +339,8 @@ func parseSize(content []byte) (usage store.Usage, ok bool) {
 	return usage, ok && usage.Bytes >= 0 && usage.Messages >= 0
 }
 
-// walk measures a Maildir++: the messages of the mailbox and of its folders. Most names contain the size.
+// walk measures a Maildir++ by reading its directories: those of the mailbox and of its folders. Most file
+// names contain the size of the message.
 func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 	var usage store.Usage
 	names, err := dirNames(box)
@@ -360,7 +367,7 @@ func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) error {
 	dir, err := openDir(box, folder, s.owner)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrUnsafe) {
-		return nil // Programs leave files and links with such names, which are not mail.
+		return nil // Programs leave files and links with such names.
 	}
 	if err != nil {
 		return classify("open "+folder, err)
@@ -381,7 +388,7 @@ func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) erro
 		if !ok {
 			var st unix.Stat_t
 			if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-				continue // It was removed meanwhile, or is not a message.
+				continue // The file was removed meanwhile, or is not a message.
 			}
 			size = st.Size
 		}
@@ -391,7 +398,8 @@ func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) erro
 	return nil
 }
 
-// dirNames lists a directory. It does not change the descriptor's offset.
+// dirNames returns the names in a directory. It opens the directory again, so the offset of dir does not
+// change.
 func dirNames(dir *os.File) ([]string, error) {
 	again, err := openBeneath(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -401,7 +409,7 @@ func dirNames(dir *os.File) ([]string, error) {
 	return again.Readdirnames(-1)
 }
 
-// sizeInName returns the size in a message's name: 1234.host,S=4711,W=4800:2,S
+// sizeInName returns the size of a message from its file name, such as 1234.host,S=4711,W=4800:2,S
 func sizeInName(name string) (int64, bool) {
 	_, rest, ok := strings.Cut(name, ",S=")
 	if !ok {

@@ -11,17 +11,18 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// MaxFile limits a store's file, in bytes. A domain with 100,000 mailboxes needs 12 MiB.
+// MaxFile is the maximum size of a store's file, in bytes. A domain with 100,000 mailboxes needs 12 MiB.
 const MaxFile = 64 << 20
 
-// resolve are the rules for opening every name below a home.
+// resolve contains the openat2 flags with which every name below a home is opened: the path must not leave
+// the directory or follow a link.
 const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 
-// openBeneath opens path below dir. It follows no link, and does not block on a FIFO.
+// openBeneath opens path below dir. It does not follow links, and does not block if path is a FIFO.
 func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	if flags&unix.O_PATH == 0 {
-		flags |= unix.O_NONBLOCK // openat2 rejects both flags together.
+		flags |= unix.O_NONBLOCK // openat2 rejects O_NONBLOCK together with O_PATH.
 	}
 	how := unix.OpenHow{Flags: uint64(flags), Mode: mode, Resolve: resolve}
 	for range 16 {
@@ -30,7 +31,7 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 		case err == nil:
 			return os.NewFile(uintptr(fd), path), nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-			continue // EAGAIN: a rename happened meanwhile, and the kernel could not be sure.
+			continue // EAGAIN: during a rename, the kernel can't check the path.
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
@@ -45,11 +46,12 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 	return nil, fmt.Errorf("%w: %s changes all the time", store.ErrUnsafe, path)
 }
 
-// openDir opens a directory below dir and checks its owner.
+// openDir opens the directory at path below dir, and checks that it belongs to owner.
 func openDir(dir *os.File, path string, owner int) (*os.File, error) {
 	f, err := openBeneath(dir, path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, unix.EACCES) {
-		// The directory may be passable but not readable. That is enough to open files in it.
+		// The user may be allowed to enter the directory but not to read it. An O_PATH descriptor is enough
+		// to open files in such a directory.
 		f, err = openBeneath(dir, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	}
 	if err != nil {
@@ -66,8 +68,8 @@ func openDir(dir *os.File, path string, owner int) (*os.File, error) {
 	return f, nil
 }
 
-// openFile opens a file of a store and checks that it is regular, belongs to the owner, and has a single
-// link.
+// openFile opens a file of a store. It checks that the file is regular, belongs to owner, has a single link,
+// and is not larger than MaxFile.
 func openFile(dir *os.File, name string, flags int, mode uint64, owner int) (*os.File, unix.Stat_t, error) {
 	var st unix.Stat_t
 	f, err := openBeneath(dir, name, flags, mode)
@@ -98,7 +100,7 @@ func checkFile(name string, st unix.Stat_t, owner int) error {
 	return nil
 }
 
-// readFile returns a store file's content and its state when it was opened.
+// readFile returns the content of a store's file, and the file's state when it was opened.
 func readFile(dir *os.File, name string, owner int) ([]byte, unix.Stat_t, error) {
 	f, st, err := openFile(dir, name, unix.O_RDONLY, 0, owner)
 	if err != nil {

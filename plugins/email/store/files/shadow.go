@@ -13,19 +13,19 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// entry is the location of a mailbox's line in a shadow file.
+// entry describes a mailbox's line in a shadow file: its location and its hash field.
 type entry struct {
-	start, end int    // Of the line, without its newline.
-	marker     string // The marker in front of the hash that suspends the login, or "".
+	start, end int    // Offsets of the line, without its newline.
+	marker     string // Suspends the login if it is not "".
 	hash       string
 }
 
-// shadowFields is the number of fields of a shadow line; the third is the day of the last change. In lines of
-// other shapes only the hash is changed.
+// shadowFields is the number of fields of a line in the format of shadow, in which the third field is the day
+// of the last change. In lines of other formats, only the hash is changed.
 const shadowFields = 9
 
-// find returns localpart's line, or store.ErrNoMailbox. Dovecot uses the first of two lines for a name, so
-// changing the second would have no effect: two lines are an error.
+// find returns the line of localpart, or store.ErrNoMailbox. Two lines for localpart are an error: Dovecot
+// uses only the first, so a change to the second would have no effect.
 func find(content []byte, localpart string) (entry, error) {
 	at := indexLine(content, 0, localpart)
 	if at < 0 {
@@ -39,16 +39,16 @@ func find(content []byte, localpart string) (entry, error) {
 
 var errTwoLines = fmt.Errorf("%w: two lines for the same mailbox", store.ErrUnsafe)
 
-// found is the result of findAll for a mailbox.
+// found is the result of find for one of many mailboxes.
 type found struct {
 	entry
 	err error
 }
 
-// findAll is find for many mailboxes, in a single pass over the file.
+// findAll does the same as find for all mailboxes in hashes, in a single pass over the file.
 func findAll(content []byte, hashes map[string]string) map[string]found {
 	out := make(map[string]found, len(hashes))
-	if len(hashes) == 1 { // A plain search is faster.
+	if len(hashes) == 1 { // For one name, searching is faster.
 		for localpart := range hashes {
 			e, err := find(content, localpart)
 			out[localpart] = found{e, err}
@@ -80,7 +80,7 @@ func findAll(content []byte, hashes map[string]string) map[string]found {
 	return out
 }
 
-// entryAt reads localpart's line, which begins at the given offset.
+// entryAt parses the line of localpart, which begins at the offset at.
 func entryAt(content []byte, at int, localpart string) entry {
 	end := len(content)
 	if i := bytes.IndexByte(content[at:], '\n'); i >= 0 {
@@ -94,7 +94,8 @@ func entryAt(content []byte, at int, localpart string) entry {
 	return entry{start: at, end: end, marker: marker, hash: hash}
 }
 
-// indexLine returns the offset of the first line at or after from that has name as its first field, or -1.
+// indexLine returns the offset of the first line whose first field is name, or -1. It searches at and after
+// the offset from.
 func indexLine(content []byte, from int, name string) int {
 	key := []byte("\n" + name + ":")
 	if from == 0 && bytes.HasPrefix(content, key[1:]) {
@@ -106,12 +107,13 @@ func indexLine(content []byte, from int, name string) int {
 	return -1
 }
 
-// lockedMark is the mark that cPanel writes in front of the hashes of a suspended account.
+// lockedMark is the mark that cPanel writes in front of every hash of a suspended account.
 const lockedMark = "*LOCKED*"
 
-// splitMarker splits a hash field into the marker that suspends the login and the hash. cPanel writes
-// *LOCKED* for a suspended account, this project writes '!' for a mailbox, and '*' is used by many programs.
-// The scheme of a hash may precede the marker; after any other scheme, the mark is part of the password.
+// splitMarker splits a hash field into the marker that suspends the login, and the hash. cPanel writes
+// *LOCKED* for a suspended account, this project writes '!' for a suspended mailbox, and many programs use
+// '*'. A scheme prefix such as {CRYPT} may precede the marker. After a prefix that is not the name of a known
+// hash scheme, '!' or '*' belongs to the password, and there is no marker.
 func splitMarker(field string) (marker, hash string) {
 	scheme, rest := "", field
 	if i := strings.IndexByte(field, '}'); strings.HasPrefix(field, "{") && i > 0 {
@@ -136,9 +138,9 @@ func splitMarker(field string) (marker, hash string) {
 	return rest[:n], scheme + rest[n:]
 }
 
-// setHashes returns content with the given hashes, by local part, and an error for each mailbox with a line
-// can't be changed. It keeps everything byte for byte except the hash and the day of the last change. known
-// reports whether a mailbox without a line exists; it then gets a line.
+// setHashes returns content with the given hashes, by local part, and an error for each mailbox that can't be
+// changed. Everything else except the day of the last change is kept byte for byte. known reports whether a
+// mailbox without a line exists; such a mailbox gets a new line.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
 	type edit struct {
 		entry
@@ -189,9 +191,9 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 	return out, failed
 }
 
-// changeLine returns line with a new second field, and with a new third field if the line is of the shadow
-// kind and has a day there. In Dovecot's own kind, which may have as many fields, the third is a uid and a
-// later field a directory.
+// changeLine returns line with the second field replaced by hash. If line has the format of shadow and its
+// third field is a day, that field is replaced by day. Lines in Dovecot's own format may have the same number
+// of fields, but their third field is a uid, and a later field is a directory.
 func changeLine(line []byte, hash, day string) []byte {
 	fields := bytes.Split(changeHash(line, hash), []byte(":"))
 	if len(fields) == shadowFields && len(fields[2]) > 0 && allDigits(fields[2:]) {
@@ -200,7 +202,7 @@ func changeLine(line []byte, hash, day string) []byte {
 	return bytes.Join(fields, []byte(":"))
 }
 
-// changeHash returns line with a new second field.
+// changeHash returns line with the second field replaced by hash. It keeps a CR at the end of the line.
 func changeHash(line []byte, hash string) []byte {
 	fields := bytes.Split(line, []byte(":"))
 	cr := len(fields) == 2 && bytes.HasSuffix(fields[1], []byte("\r"))

@@ -13,24 +13,25 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// newMode is the mode of a new file: Dovecot reads it as root, or through the directory's group.
+// newMode is the mode of a new file. Dovecot reads the file as root, or through the group that the file gets
+// from the directory.
 const newMode = 0o640
 
-// tx is a change to the files of a domain, under the domain's lock: they are read, changed in memory, and
-// written by commit.
+// tx is a change to the files of a domain while the domain's lock is held: load reads the files, the caller
+// changes their content in memory, and commit writes them.
 type tx struct {
 	s         *Store
 	dir, lock *os.File
 	files     map[string]*txFile
 }
 
-// txFile is a file of a tx.
+// txFile is a file that a tx has read.
 type txFile struct {
 	name    string
 	old     *os.File // Nil if the file did not exist.
 	st      unix.Stat_t
 	before  []byte
-	content []byte // The new content.
+	content []byte // The new content; before is the old content.
 	temp    *os.File
 }
 
@@ -45,7 +46,7 @@ func (t *tx) close() {
 	}
 }
 
-// load reads a file, once. A missing file is empty.
+// load returns the file called name, and reads it at the first call. A missing file has no content.
 func (t *tx) load(name string) (*txFile, error) {
 	if f := t.files[name]; f != nil {
 		return f, nil
@@ -60,10 +61,10 @@ func (t *tx) load(name string) (*txFile, error) {
 		return nil, classify("open "+name, err)
 	}
 	f := &txFile{name: name, old: old, st: st}
-	t.files[name] = f // From here on, close closes it.
+	t.files[name] = f // From here on, t.close closes the file.
 	f.before, err = readAll(old, st.Size)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && st.Size > 0 {
-		return nil, errRaced // It became shorter, so another program is writing it in place.
+		return nil, errRaced // Truncated: another program is writing the file in place.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -72,8 +73,8 @@ func (t *tx) load(name string) (*txFile, error) {
 	return f, nil
 }
 
-// commit writes the changed files: first a temporary file for each, which may fail and leaves everything as
-// it was, then it renames them into place in the given order.
+// commit writes the changed files. It first writes a temporary file for each of them; an error in this step
+// leaves everything unchanged. Then it renames the temporary files into place in the given order.
 func (t *tx) commit(order ...string) error {
 	changed, err := t.changed(order)
 	if err != nil {
@@ -97,7 +98,7 @@ func (t *tx) commit(order ...string) error {
 	return t.renameAll(changed)
 }
 
-// changed returns the files to write, in the given order.
+// changed returns the files with changed content, in the given order.
 func (t *tx) changed(order []string) ([]*txFile, error) {
 	var changed []*txFile
 	for _, name := range order {
@@ -117,7 +118,7 @@ func (t *tx) changed(order []string) ([]*txFile, error) {
 }
 
 // undisturbed reports whether no other program changed anything since the files were read. It also checks the
-// files that stay as they are, because the change depends on what was read from them.
+// files that this change does not write, because the change depends on their content.
 func (t *tx) undisturbed(changed []*txFile) bool {
 	for _, f := range t.files {
 		if !t.untouched(f) {
@@ -135,8 +136,8 @@ func (t *tx) undisturbed(changed []*txFile) bool {
 	return true
 }
 
-// renameAll renames the temporary files into place. After the first rename an error means that the outcome is
-// unknown.
+// renameAll renames the temporary files into place. An error after the first successful rename is ErrUnknown,
+// because readers may already see a part of the change.
 func (t *tx) renameAll(changed []*txFile) error {
 	for i, f := range changed {
 		if err := t.s.disk.rename(t.dir, tempOf(f.name), f.name); err != nil {
@@ -146,7 +147,8 @@ func (t *tx) renameAll(changed []*txFile) error {
 			}
 			return err
 		}
-		// From here on readers see the change. Until the directory is synced, a power failure may undo it.
+		// From here on, readers see the change, but a power failure may undo it until the directory is
+		// synced.
 		if err := t.s.disk.syncDir(t.dir, f.temp); err != nil {
 			return fmt.Errorf("%w: sync the directory: %w", store.ErrUnknown, err)
 		}
@@ -159,9 +161,10 @@ func addsLine(content, next []byte) bool {
 	return bytes.Count(next, []byte{'\n'}) > bytes.Count(content, []byte{'\n'})
 }
 
-// settled reports whether a complete file was read. A file that is empty or has no newline at its end may be
-// half written by a program that writes it in place. Adding a line to it would lose all other lines, so the
-// file must stay unchanged for a moment first.
+// settled reports whether the file was complete when it was read. A program that writes a file in place first
+// truncates it, so a file that is empty or lacks a newline at its end may be incomplete. Adding a line to the
+// incomplete content would lose all other lines. Such a file must stay unchanged for settleTime to count as
+// complete.
 func (t *tx) settled(f *txFile) bool {
 	if bytes.HasSuffix(f.before, []byte{'\n'}) {
 		return true
@@ -170,21 +173,22 @@ func (t *tx) settled(f *txFile) bool {
 	return t.untouched(f)
 }
 
-// discardTemp removes the temporary file if its name still means this file.
+// discardTemp removes the temporary file if its name still refers to the file that this change created.
 func (t *tx) discardTemp(f *txFile) {
 	if isStill(t.dir, tempOf(f.name), f.temp) {
 		_ = t.s.disk.unlink(t.dir, tempOf(f.name))
 	}
 }
 
-// isStill reports whether name still means the file f.
+// isStill reports whether name in dir still refers to the open file f.
 func isStill(dir *os.File, name string, f *os.File) bool {
 	var named, open unix.Stat_t
 	return unix.Fstatat(int(dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		unix.Fstat(int(f.Fd()), &open) == nil && named.Ino == open.Ino && named.Dev == open.Dev
 }
 
-// untouched reports whether a file is unchanged since it was opened, or still does not exist.
+// untouched reports whether the file is unchanged since it was opened, or is still missing if it was missing
+// then.
 func (t *tx) untouched(f *txFile) bool {
 	var current unix.Stat_t
 	err := unix.Fstatat(int(t.dir.Fd()), f.name, &current, unix.AT_SYMLINK_NOFOLLOW)
@@ -194,15 +198,16 @@ func (t *tx) untouched(f *txFile) bool {
 	return err == nil && same(current, f.st)
 }
 
-// same reports whether two states are of the same unchanged file.
+// same reports whether a and b are states of the same file, and the file did not change between them.
 func same(a, b unix.Stat_t) bool {
 	return a.Ino == b.Ino && a.Dev == b.Dev && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// writeTemp writes a file's content to its temporary file, with the owner, mode and ACL of the old file, and
-// syncs it. If it fails, it leaves nothing.
+// writeTemp writes a file's new content to a temporary file with the owner, mode and ACL of the old file, and
+// syncs it. If writeTemp fails, commit removes the temporary file.
 func (t *tx) writeTemp(f *txFile) error {
-	// An interrupted change may have left a temporary file. The lock means that nobody uses it.
+	// An interrupted change may have left a temporary file. While the lock is held, no other process uses
+	// that file.
 	if err := t.s.disk.unlink(t.dir, tempOf(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return classify("remove an old temporary file", err)
 	}
@@ -218,7 +223,7 @@ func (s *Store) fillTemp(f *txFile) error {
 		return classify("write the temporary file", err)
 	}
 	if f.old == nil {
-		// A default ACL of the directory must not give access to others.
+		// The file may have inherited the directory's default ACL, which must not give access to others.
 		if err := s.disk.setACL(f.temp, nil); err != nil {
 			return classify("drop the ACL", err)
 		}

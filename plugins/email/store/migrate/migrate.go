@@ -1,5 +1,5 @@
-// Package migrate copies mailboxes from one store to another: hashes, quotas and suspensions. It removes
-// nothing and changes no existing mailbox.
+// Package migrate copies mailboxes from one store to another, with their hashes, quotas and suspensions. It
+// does not copy mail, removes nothing, and does not change existing mailboxes.
 package migrate
 
 import (
@@ -10,17 +10,18 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// chunk is the number of mailboxes that are created together.
+// chunk is the maximum number of mailboxes that are created together.
 const chunk = 1000
 
-// Store is the part of a store that copying needs.
+// Store contains the methods of a store that copying needs.
 type Store interface {
 	List(ctx context.Context, domain string) ([]store.Mailbox, error)
 	Hash(ctx context.Context, box store.Address) (hash string, suspended bool, err error)
 	Create(ctx context.Context, box store.Mailbox, hash string) error
 }
 
-// hasher is a store that returns all hashes of a domain at once.
+// hasher is implemented by stores that can return all hashes of a domain at once, which is faster than
+// reading each of them.
 type hasher interface {
 	Hashes(ctx context.Context, domain string) (map[string]string, error)
 }
@@ -28,11 +29,11 @@ type hasher interface {
 // Report is the result of copying.
 type Report struct {
 	Copied, Same int
-	Differ       []string // Mailboxes that exist in the target and differ.
-	Refused      []string // Mailboxes that the target rejects, with the reason.
+	Differ       []string // Mailboxes that exist differently in the target.
+	Refused      []string // Mailboxes that no store accepts, with the reason.
 }
 
-// Add adds another report.
+// Add adds the numbers and lists of another report to r.
 func (r *Report) Add(other Report) {
 	r.Copied += other.Copied
 	r.Same += other.Same
@@ -40,15 +41,16 @@ func (r *Report) Add(other Report) {
 	r.Refused = append(r.Refused, other.Refused...)
 }
 
-// Job is an account with mailboxes to copy.
+// Job contains the domains of an account to copy, and the stores to copy from and to.
 type Job struct {
 	Account  string
 	Domains  []string
 	From, To Store
 }
 
-// All copies the mailboxes of several accounts. It goes on after an error, so that an account's trouble does
-// not stop the others, and returns all errors together. progress is called for each domain; it may be nil.
+// All copies the mailboxes of several accounts. If a domain fails, All continues with the next domain, so
+// that a problem of an account does not affect the others, and finally returns all errors together. progress
+// is called after each chunk of mailboxes; it may be nil.
 func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain string, done, all int)) (Report, error) {
 	var total Report
 	var failed []error
@@ -68,8 +70,9 @@ func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain stri
 	return total, errors.Join(failed...)
 }
 
-// Domain copies the mailboxes of a domain. progress is called after each step; it may be nil. If copying
-// fails, the copied mailboxes stay, and a second run continues from there.
+// Domain copies the mailboxes of a domain. progress is called after each chunk of mailboxes; it may be nil.
+// If copying fails, the mailboxes that were already copied stay in the target, and a second run continues
+// from there.
 func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, progress func(done, all int)) (Report, error) {
 	var report Report
 	if progress == nil {
@@ -116,7 +119,7 @@ func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, pro
 	return report, nil
 }
 
-// read returns the mailboxes of a domain with their hashes.
+// read returns the mailboxes of a domain together with their hashes.
 func read(ctx context.Context, s Store, domain string) ([]store.Entry, error) {
 	list, err := s.List(ctx, domain)
 	if err != nil {
@@ -133,7 +136,7 @@ func read(ctx context.Context, s Store, domain string) ([]store.Entry, error) {
 		hash, ok := hashes[b.Localpart]
 		if !ok {
 			if hash, _, err = s.Hash(ctx, b.Address); errors.Is(err, store.ErrNoMailbox) {
-				continue // Deleted meanwhile.
+				continue // Deleted after the list was read.
 			} else if err != nil {
 				return nil, err
 			}

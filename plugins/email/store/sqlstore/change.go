@@ -27,7 +27,7 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	})
 }
 
-// expiry sets the expiry of a new password if the passwords of the domain expire.
+// expiry sets the date on which the new password expires, if the domain has an expiry for passwords.
 func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error {
 	query := `UPDATE mailbox SET password_expiry = CURRENT_TIMESTAMP + d.password_expiry * interval '1 day'
 		FROM domain d WHERE d.domain = mailbox.domain AND d.password_expiry > 0 AND mailbox.username = ?`
@@ -35,7 +35,8 @@ func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error
 		query = `UPDATE mailbox m JOIN domain d ON d.domain = m.domain AND d.password_expiry > 0
 			SET m.password_expiry = DATE_ADD(NOW(), INTERVAL d.password_expiry DAY) WHERE m.username = ?`
 	}
-	// Older schemas lack the column, and on PostgreSQL an error would end the transaction.
+	// Older schemas lack the column password_expiry. On PostgreSQL an error aborts the whole transaction, so
+	// the update runs after a savepoint.
 	if _, err := s.exec(ctx, tx, "SAVEPOINT expiry"); err != nil {
 		return err
 	}
@@ -92,15 +93,16 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
 	if err != nil {
 		return err
 	}
-	// Every mailbox has an alias to itself; without it, PostfixAdmin's maps would not deliver to the mailbox
-	// if its domain has a catch-all. An alias that leads elsewhere was set by a person, and stays.
+	// Every mailbox gets an alias that points to itself. Without it, PostfixAdmin's maps would deliver the
+	// mailbox's mail to the catch-all of the domain, if there is one. An existing alias with another
+	// destination was set by a person, and is kept.
 	if _, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, e.String(), e.String(), e.Domain, true); err != nil {
 		return err
 	}
 	return s.writeFlags(ctx, tx, e.Address, e.Suspended)
 }
 
-// quoted quotes a word that MariaDB reserves.
+// quoted returns word in backquotes for MariaDB, where the word is reserved.
 func (s *Store) quoted(word string) string {
 	if s.d.mariadb {
 		return "`" + word + "`"
@@ -108,7 +110,8 @@ func (s *Store) quoted(word string) string {
 	return word
 }
 
-// writeFlags writes the suspensions that are rows. A mailbox without suspensions has no row.
+// writeFlags writes the suspensions except Login, which is a mark in front of the hash, to the table
+// liveapid_suspension. A mailbox without these suspensions has no row.
 func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, flags store.Suspension) error {
 	if flags&^store.Login == 0 {
 		_, err := s.exec(ctx, tx, "DELETE FROM liveapid_suspension WHERE username = ?", box.String())
@@ -118,7 +121,8 @@ func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, f
 	return err
 }
 
-// Delete implements store.Store. The mail always stays, whatever keep says.
+// Delete implements store.Store. It never removes mail, even if keep.Mail is false, because the mail is on
+// the mail server.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
 	return s.change(ctx, "delete the mailbox", func(tx *sql.Tx) error {
 		name := box.String()
@@ -180,7 +184,8 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 			case !on && hash != "":
 				mark = ""
 			}
-			// An administrator that made the mailbox inactive suspended all of it.
+			// An administrator may have set the mailbox inactive, which suspends it completely. Releasing the
+			// login makes it active again.
 			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.active || !on, r.username); err != nil {
 				return err
 			}

@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"database/sql"
-	_ "embed" // For the schemas.
+	_ "embed" // Embeds the schemas.
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,28 +15,29 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Driver is a kind of database.
+// Driver is the name of a kind of database.
 type Driver string
 
-// The drivers.
+// The supported kinds of databases.
 const (
 	PostgreSQL Driver = "postgresql"
 	MariaDB    Driver = "mariadb"
 )
 
-// dialect holds the differences between the drivers.
+// dialect contains what differs between the drivers.
 type dialect struct {
 	mariadb bool
-	// open parses an address and sets the options that this package needs.
+	// open parses a database's address and sets the connection options that this package depends on.
 	open func(dsn string) (*sql.DB, error)
-	// rebind replaces ? by the driver's placeholders.
+	// rebind replaces each ? in a query by the driver's placeholder.
 	rebind func(query string) string
-	// insertIgnore begins, and ignore ends, an insert that does nothing if the row exists.
+	// insertIgnore and ignore are the beginning and the end of an INSERT statement that does nothing if the
+	// row already exists.
 	insertIgnore, ignore string
-	// suspend inserts or changes a row of suspensions.
+	// suspend is a statement that inserts or updates a row of liveapid_suspension.
 	suspend string
-	// duplicate, missing and later classify errors: the row exists, the table or column does not exist,
-	// another transaction was in the way.
+	// duplicate, missing and later classify errors. duplicate: the row already exists. missing: the table or
+	// column does not exist. later: the transaction conflicts with another, and may succeed later.
 	duplicate, missing, later func(err error) bool
 	schema                    []string
 }
@@ -47,7 +48,7 @@ var postgresSchema string
 //go:embed schema/mariadb.sql
 var mariadbSchema string
 
-// statements returns the statements of a schema file, without comments.
+// statements splits a schema file into its statements and removes the comments.
 func statements(text string) (out []string) {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -145,8 +146,9 @@ func mariadb() dialect {
 			if err != nil {
 				return nil, errors.New("it is not the address of a MariaDB database, such as user:password@tcp(host)/name")
 			}
-			// An update that changes nothing still counts its row, and parameters are never put into the
-			// text.
+			// ClientFoundRows: an update that leaves a row unchanged still counts the row, so that 0 means a
+			// missing mailbox. InterpolateParams is off so that parameters never become part of the text of a
+			// query.
 			c.ClientFoundRows, c.InterpolateParams, c.MultiStatements = true, false, false
 			if c.Timeout == 0 {
 				c.Timeout = dialTimeout
@@ -167,7 +169,8 @@ func mariadb() dialect {
 	}
 }
 
-// silent keeps the driver from writing to standard error. Its errors say the same.
+// silent is a logger that discards the driver's messages, which would go to standard error. The errors that
+// the driver returns contain the same information.
 type silent struct{}
 
 // Print implements mysql.Logger.

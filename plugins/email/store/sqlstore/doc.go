@@ -1,5 +1,5 @@
-// Package sqlstore is the store on PostgreSQL and MariaDB with the schema of PostfixAdmin, which Dovecot and
-// Postfix read: the tables mailbox, domain, alias and quota2, and the package's own table
-// liveapid_suspension. Values are always parameters, and changes run in transactions. It touches no mail,
-// which is on the mail server.
+// Package sqlstore is the store in a PostgreSQL or MariaDB database with the schema of PostfixAdmin, which
+// Dovecot and Postfix read. It uses the tables mailbox, domain, alias and quota2, and its own table
+// liveapid_suspension. Values are always passed as parameters, and changes run in transactions. The package
+// does not access mail, which is on the mail server.
 package sqlstore

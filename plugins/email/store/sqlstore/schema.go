@@ -9,7 +9,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// needed are the columns that this package reads and writes, by table.
+// needed lists the columns that this package reads and writes, by table.
 var needed = []struct {
 	table, columns string
 	optional       bool
@@ -23,7 +23,8 @@ var needed = []struct {
 	{"domain", "password_expiry", true},
 }
 
-// Check returns the columns that the schema lacks, and the optional columns that are missing.
+// Check compares the schema with the columns that this package needs. lacks lists the tables in which
+// required columns are missing, without those in which optional columns are missing.
 func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) {
 	for _, n := range needed {
 		rows, err := s.db.QueryContext(ctx, "SELECT "+n.columns+" FROM "+n.table+" WHERE 1 = 0")
@@ -43,13 +44,14 @@ func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) 
 	return lacks, without, nil
 }
 
-// Init creates the missing tables and does not change existing tables. It returns the created tables.
+// Init creates the missing tables and returns their names. It does not change existing tables, and returns an
+// error if they lack required columns.
 func (s *Store) Init(ctx context.Context) (made []string, err error) {
 	for _, statement := range s.d.schema {
 		words := strings.Fields(strings.ReplaceAll(statement, "(", " "))
 		kind, name := words[1], words[2]
 		if kind == "INDEX" {
-			// An index belongs to the table that was just created.
+			// An index is created only if its table was created by this call.
 			if len(made) == 0 || made[len(made)-1] != words[4] {
 				continue
 			}

@@ -18,19 +18,21 @@ import (
 )
 
 const (
-	// DefaultPool is the default limit of a store's connections.
+	// DefaultPool is the default maximum number of connections of a store.
 	DefaultPool = 4
-	// idleTime is how long an idle connection is kept. It is short, because there are many accounts.
+	// idleTime is the maximum time that an idle connection stays open. It is short, so that a host with many
+	// accounts does not keep connections that it does not use.
 	idleTime = 30 * time.Second
 	lifetime = 10 * time.Minute
-	// tries is how often a change is tried if another transaction is in the way.
+	// tries is the maximum number of attempts to make a change that conflicts with other transactions.
 	tries = 5
 )
 
-// loginMark in front of a hash suspends the login, as in the store of files.
+// loginMark suspends the login when it precedes the hash, as in the file store.
 const loginMark = "!"
 
-// Store is the store in a database. All calls of an account, and those of many accounts, may share it.
+// Store is the store in a database. Its methods may be called concurrently, and calls for many accounts may
+// share it.
 type Store struct {
 	db *sql.DB
 	d  dialect
@@ -38,8 +40,8 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open returns the store in the database with the address dsn. It does not connect yet. pool limits its
-// connections; 0 means DefaultPool.
+// Open returns the store in the database with the address dsn. It does not connect to the database yet. pool
+// is the maximum number of connections; 0 means DefaultPool.
 func Open(d Driver, dsn string, pool int) (*Store, error) {
 	dialect, err := dialectOf(d)
 	if err != nil {
@@ -59,13 +61,15 @@ func Open(d Driver, dsn string, pool int) (*Store, error) {
 	return &Store{db: db, d: dialect}, nil
 }
 
-// Close closes the connections.
+// Close closes all connections to the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// LeavesMail reports that deleting a mailbox leaves its mail, which is on the mail server.
+// LeavesMail reports that Delete does not remove the mail, which is on the mail server. The Email module adds
+// a warning to its answer then.
 func (s *Store) LeavesMail() bool { return true }
 
-// classify wraps a driver's error in the store's error for it.
+// classify wraps an error of the driver in the matching error of package store, if there is one. op describes
+// the operation that failed.
 func (s *Store) classify(op string, err error) error {
 	var network net.Error
 	var connect *pgconn.ConnectError
@@ -85,7 +89,8 @@ func (s *Store) classify(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, clean(err))
 }
 
-// isShutdown reports whether the server is stopping, starting or full.
+// isShutdown reports whether err means that the database server is starting, shutting down, or has no free
+// connections.
 func isShutdown(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -95,8 +100,8 @@ func isShutdown(err error) bool {
 	return errors.As(err, &my) && (my.Number == 1040 || my.Number == 1053 || my.Number == 1927)
 }
 
-// clean removes the address from an error: drivers quote it if they can't connect, and it contains the
-// password.
+// clean replaces an error that may quote the database's address, because the address contains the password.
+// Drivers return such an error if they can't connect.
 func clean(err error) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
@@ -105,7 +110,8 @@ func clean(err error) error {
 	return err
 }
 
-// change runs a change in a transaction. If another transaction was in the way, it tries again.
+// change runs work in a transaction. If the transaction conflicts with another one, change runs it again, up
+// to tries times in all.
 func (s *Store) change(ctx context.Context, op string, work func(tx *sql.Tx) error) error {
 	for try := 1; ; try++ {
 		err := s.transact(ctx, op, work)
@@ -146,7 +152,7 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 	return result.RowsAffected()
 }
 
-// row is a mailbox as it is read.
+// row contains the columns of a mailbox, as read from the database.
 type row struct {
 	username, password       string
 	quota                    int64
@@ -168,7 +174,7 @@ func (r *row) mailbox() (store.Mailbox, bool) {
 	}
 	a, err := store.NewAddress(r.username[:at], r.username[at+1:])
 	if err != nil || a.String() != r.username {
-		return store.Mailbox{}, false // It can't be used in a call, so it is not listed.
+		return store.Mailbox{}, false // Not listed: no call could use this name.
 	}
 	b := store.Mailbox{Address: a, Quota: max(r.quota, 0)}
 	marker, hash := splitMark(r.password)
@@ -184,19 +190,20 @@ func (r *row) mailbox() (store.Mailbox, bool) {
 	return b, true
 }
 
-// splitMark splits a password into the mark that suspends the login and the hash.
+// splitMark splits the column password into the mark that suspends the login, and the hash.
 func splitMark(password string) (mark, hash string) {
 	hash = strings.TrimLeft(password, "!*")
 	return password[:len(password)-len(hash)], hash
 }
 
-// find reads a mailbox. With lock, it locks the row until the transaction ends.
+// find reads the row of a mailbox. If lock is set, the row stays locked until the transaction ends.
 func (s *Store) find(ctx context.Context, q interface {
 	QueryRowContext(context.Context, string, ...any) *sql.Row
 }, box store.Address, lock bool) (row, error) {
 	query := "SELECT " + columns + " WHERE m.username = ?"
 	if lock {
-		// The row of suspensions may not exist, and then can't be locked.
+		// Subqueries instead of the join, because the row of liveapid_suspension may be missing and could not
+		// be locked. Locking the row of mailbox is enough.
 		query = `SELECT m.username, m.password, m.quota, m.active,
 			(SELECT incoming FROM liveapid_suspension s WHERE s.username = m.username),
 			(SELECT outgoing FROM liveapid_suspension s WHERE s.username = m.username),
@@ -251,31 +258,34 @@ func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error
 			list = append(list, b)
 		}
 	}
-	store.Sort(list) // Databases sort letters by their own rules.
+	store.Sort(list) // Databases sort differently from package store.
 	return list, s.classify("list the mailboxes", rows.Err())
 }
 
-// Usage implements store.Store with the table that Dovecot's quota maintains.
+// Usage implements store.Store. It reads the table quota2, which Dovecot's quota plugin maintains.
 func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
 	var usage store.Usage
 	err := s.db.QueryRowContext(ctx, s.d.rebind("SELECT bytes, messages FROM quota2 WHERE username = ?"), box.String()).Scan(&usage.Bytes, &usage.Messages)
 	if errors.Is(err, sql.ErrNoRows) || s.d.missing(err) {
-		return store.Usage{}, nil // No mail has come yet, or Dovecot does not count it.
+		return store.Usage{}, nil // No mail has arrived, or Dovecot does not count it.
 	}
 	usage.Bytes, usage.Messages = max(usage.Bytes, 0), max(usage.Messages, 0)
 	return usage, s.classify("read the usage", err)
 }
 
-// Recount implements store.Store. Dovecot counts the values of the table.
+// Recount implements store.Store. It only checks that the mailbox exists, because Dovecot maintains the size
+// in the table quota2.
 func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	_, err := s.Mailbox(ctx, box)
 	return err
 }
 
-// MainUsage implements store.Store. The account's own mailbox is not in the database.
+// MainUsage implements store.Store. It returns no usage, because the account's own mailbox is not in the
+// database.
 func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
 
-// Hashes returns the hashes of a domain's mailboxes, by local part.
+// Hashes returns the hashes of all mailboxes of a domain, by local part and without the mark of a suspended
+// login.
 func (s *Store) Hashes(ctx context.Context, domain string) (map[string]string, error) {
 	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT username, password FROM mailbox WHERE domain = ?"), domain)
 	if err != nil {

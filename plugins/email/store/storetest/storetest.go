@@ -1,4 +1,4 @@
-// Package storetest is the test suite of every store. Only tests import it.
+// Package storetest is a test suite that every store must pass. Only tests import it.
 package storetest
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Domain and Other are the domains of the stores under test.
+// Domain and Other are the domains that the suite creates mailboxes in.
 const (
 	Domain = "example.com"
 	Other  = "xn--bcher-kva.example"
 )
 
-// Hash returns a crypt hash that is different for each n.
+// Hash returns a string in the form of a crypt hash, different for each n.
 func Hash(n int) string {
 	return "$6$" + fmt.Sprintf("salt%012d", n) + "$" + strings.Repeat("a", 86)
 }
@@ -32,8 +32,8 @@ func address(t *testing.T, localpart, domain string) store.Address {
 	return a
 }
 
-// Run runs the suite. open returns a function that opens stores of the same empty world: the second and later
-// stores are the views of other processes.
+// Run runs the suite. open prepares empty storage, and returns a function that opens a new store on that
+// storage. Several stores on the same storage stand for several processes.
 func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 	for name, test := range map[string]func(*testing.T, func() store.Store){
 		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
@@ -62,7 +62,7 @@ func life(t *testing.T, open func() store.Store) {
 	require.Equal(t, store.Mailbox{Address: box, Quota: 5 << 20}, b)
 
 	require.NoError(t, s.SetHash(ctx, box, Hash(3)))
-	other := open() // Another process sees it at once.
+	other := open() // Another process sees the change immediately.
 	hash, _, err = other.Hash(ctx, box)
 	require.NoError(t, err)
 	require.Equal(t, Hash(3), hash)
@@ -90,7 +90,7 @@ func life(t *testing.T, open func() store.Store) {
 	_, err = other.Mailbox(ctx, address(t, "user", Other))
 	require.NoError(t, err, "of the same name in another domain")
 
-	// A new mailbox of the same name has nothing of the old mailbox.
+	// A new mailbox inherits nothing from a deleted mailbox of the same name.
 	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(6)))
 	b, err = s.Mailbox(ctx, box)
 	require.NoError(t, err)
@@ -150,7 +150,7 @@ func suspensions(t *testing.T, open func() store.Store) {
 	has(other, store.Outgoing|store.Login)
 	now := store.Suspension(0)
 	for _, flag := range []store.Suspension{store.Login, store.Incoming, store.Outgoing, store.Hold} {
-		for range 2 { // The second time changes nothing.
+		for range 2 { // Repeating the change has no effect.
 			require.NoError(t, s.Suspend(ctx, box, flag, true))
 			now |= flag
 			has(box, now)
@@ -214,7 +214,7 @@ func quotas(t *testing.T, open func() store.Store) {
 	}
 }
 
-// atOnce makes changes of all kinds concurrently. Each must be complete.
+// atOnce makes changes of all kinds to many mailboxes concurrently. Each change must be made completely.
 func atOnce(t *testing.T, open func() store.Store) { together(t, open(), open()) }
 
 func twoStores(t *testing.T, open func() store.Store) {
@@ -269,8 +269,8 @@ func together(t *testing.T, a, b store.Store) {
 	}
 }
 
-// oneMailbox changes a mailbox in two ways at once, from the stores of two processes. Neither may undo the
-// other.
+// oneMailbox makes two different changes to the same mailbox at the same time, from the stores of two
+// processes. Neither change may undo the other.
 func oneMailbox(t *testing.T, open func() store.Store) {
 	a, b := open(), open()
 	ctx := t.Context()
@@ -290,7 +290,8 @@ func oneMailbox(t *testing.T, open func() store.Store) {
 	}
 }
 
-// left makes changes for callers that have run out of time. Each is made or not, and the caller is told which.
+// left makes a change for a caller with an ended context. The error must match what happened: the change
+// was made, was not made, or its outcome is unknown.
 func left(t *testing.T, open func() store.Store) {
 	s := open()
 	box := address(t, "user", Domain)

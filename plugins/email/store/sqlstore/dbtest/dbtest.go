@@ -1,5 +1,6 @@
-// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages, each
-// with a directory and a loopback port of its own, for the duration of a test. Only tests import it.
+// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages. Each
+// server has its own directory and its own loopback port, and runs until the test ends. Only tests import
+// this package.
 package dbtest
 
 import (
@@ -18,19 +19,19 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql" // The driver mysql.
-	_ "github.com/jackc/pgx/v5/stdlib" // The driver pgx.
+	_ "github.com/go-sql-driver/mysql" // Registers the driver mysql.
+	_ "github.com/jackc/pgx/v5/stdlib" // Registers the driver pgx.
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/tests/ports"
 )
 
-// patience limits the wait for a server. Only a hang reaches it.
+// patience is the maximum time to wait for a server. It is long, so that only a server that hangs exceeds it.
 const patience = 120 * time.Second
 
 // Server is a running database server.
 type Server struct {
-	// Port is its port on 127.0.0.1.
+	// Port is the server's port on 127.0.0.1.
 	Port int
 
 	t       testing.TB
@@ -44,7 +45,7 @@ type Server struct {
 	count   int
 }
 
-// buffer collects a server's output.
+// buffer collects a server's output. It may be used concurrently.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -63,10 +64,11 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// Password is the password of the servers' users. It protects nothing.
+// Password is the password of the user liveapi on all servers. It is not a secret, because the servers only
+// run in tests.
 const Password = "test-password.1"
 
-// PostgreSQL starts a server.
+// PostgreSQL starts a PostgreSQL server, which ends with the test.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
 	s := newServer(t, "postgresql", "postgres")
@@ -83,7 +85,7 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
-// MariaDB starts a server.
+// MariaDB starts a MariaDB server, which ends with the test.
 func MariaDB(t testing.TB) *Server {
 	t.Helper()
 	s := newServer(t, "mariadb", "mysql")
@@ -138,7 +140,7 @@ func (s *Server) run(program string, args ...string) {
 	require.NoError(s.t, s.command(program, args...).Run(), "%s", s.log)
 }
 
-// Start starts the server, also after Stop, and waits until it answers.
+// Start starts the server and waits until it accepts connections. It can be called again after Stop.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = s.command(s.program, s.args...)
@@ -159,7 +161,7 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop ends the server at once, like a crash.
+// Stop ends the server immediately, without a clean shutdown, to simulate a crash.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if s.kind == "postgresql" {
@@ -170,7 +172,7 @@ func (s *Server) Stop() {
 	_ = s.cmd.Wait()
 }
 
-// Database creates an empty database and returns its address for sqlstore.
+// Database creates an empty database and returns its address, in the form that sqlstore accepts.
 func (s *Server) Database() string {
 	s.t.Helper()
 	s.count++
@@ -182,7 +184,7 @@ func (s *Server) Database() string {
 	return s.dsn(name)
 }
 
-// dsn returns the address of a database.
+// dsn returns the address of the database called name.
 func (s *Server) dsn(name string) string {
 	if s.kind == "postgresql" {
 		return fmt.Sprintf("host=127.0.0.1 port=%d user=liveapi password='%s' dbname=%s sslmode=disable connect_timeout=60", s.Port, Password, name)
@@ -190,7 +192,7 @@ func (s *Server) dsn(name string) string {
 	return fmt.Sprintf("liveapi:%s@tcp(127.0.0.1:%d)/%s?timeout=60s", Password, s.Port, name)
 }
 
-// open connects, for statements of the tests.
+// open connects to a database and waits until it answers.
 func (s *Server) open(dsn string) *sql.DB {
 	s.t.Helper()
 	driver := map[string]string{"postgresql": "pgx", "mariadb": "mysql"}[s.kind]
@@ -210,7 +212,7 @@ func (s *Server) open(dsn string) *sql.DB {
 	}
 }
 
-// Exec runs a statement in a database.
+// Exec executes a statement in the database at dsn.
 func (s *Server) Exec(dsn, statement string) {
 	s.t.Helper()
 	db := s.open(dsn)
@@ -219,7 +221,7 @@ func (s *Server) Exec(dsn, statement string) {
 	require.NoError(s.t, err)
 }
 
-// Value returns the single value of a query, as text.
+// Value returns the single value that a query selects, as text.
 func (s *Server) Value(dsn, query string) string {
 	s.t.Helper()
 	db := s.open(dsn)
