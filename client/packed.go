@@ -13,7 +13,7 @@ import (
 )
 
 // ErrNotPacked is returned if the host does not support MessagePack. The session then continues in JSON.
-var ErrNotPacked = errors.New("client: the host speaks no MessagePack")
+var ErrNotPacked = errors.New("client: the host does not support MessagePack")
 
 // Packed is a session in MessagePack. Any number of goroutines may use the session, and their calls run
 // concurrently. Unlike in JSON, a string in an answer contains the exact bytes that the module returned, even

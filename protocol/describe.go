@@ -105,7 +105,7 @@ func (f Function) validate() error {
 		return fmt.Errorf("function %s of %s: no role may call it; name the roles", f.Name, f.API)
 	}
 	if f.Shared && (f.Before || f.After) {
-		return fmt.Errorf("function %s of %s: it is shared, and so has no parts", f.Name, f.API)
+		return fmt.Errorf("function %s of %s: a shared function can't have Before or After", f.Name, f.API)
 	}
 	seen := make(map[string]bool)
 	for _, p := range f.Params {

@@ -35,7 +35,7 @@ func run(in io.Reader, log io.Writer) int {
 	}
 	fields := bytes.Split(text, []byte{0})
 	if len(fields) != 4 || len(fields[3]) != 0 {
-		return fail(fmt.Errorf("standard input must be three texts, each ended by a NUL byte"))
+		return fail(fmt.Errorf("standard input must contain three strings, each followed by a NUL byte"))
 	}
 	ok, err := authenticate(string(fields[0]), string(fields[1]), fields[2])
 	switch {

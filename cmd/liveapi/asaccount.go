@@ -39,7 +39,7 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 		return protocol.Account{}, fmt.Errorf("the running user: %w", err)
 	}
 	if name != "" && name != u.Username {
-		return protocol.Account{}, fmt.Errorf("user %q: only root can run programs as another user; you are %q", name, u.Username)
+		return protocol.Account{}, fmt.Errorf("user %q: only root can run programs as another user, but you are %q", name, u.Username)
 	}
 	return account.SystemUser(u.Username)
 }

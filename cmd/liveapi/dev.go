@@ -65,7 +65,7 @@ func listenLoopback(address string) (net.Listener, error) {
 		return nil, admin.Usage(fmt.Errorf("--listen: %w", err))
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, admin.Usage(fmt.Errorf("--listen: %q is not a loopback address; pages run as you, and only you may reach them", host))
+		return nil, admin.Usage(fmt.Errorf("--listen: %q is not a loopback address; pages run with your rights, so only this machine may connect", host))
 	}
 	return net.Listen("tcp", address)
 }

@@ -22,7 +22,7 @@ func doctorCommand() *cobra.Command {
 				return errors.New("nothing else can be checked without a configuration")
 			}
 			if problems := doctor.Examine(cmd.Context(), c, cmd.OutOrStdout()); problems > 0 {
-				return fmt.Errorf("%d things are wrong", problems)
+				return fmt.Errorf("%d problems found", problems)
 			}
 			return nil
 		},

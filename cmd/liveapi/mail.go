@@ -27,7 +27,7 @@ func emailSettings(c *config.Config) (email.Settings, error) {
 			return email.ParseSettings(p.Settings)
 		}
 	}
-	return email.Settings{}, errors.New("the configuration names no plugin liveapi-email")
+	return email.Settings{}, errors.New("the configuration has no plugin liveapi-email")
 }
 
 // mailFlags are the options of the commands "liveapi dovecot" and "liveapi postfix".
@@ -144,7 +144,7 @@ func (f *mailFlags) forFiles(c *config.Config, w writers) ([]mailconf.File, erro
 	}
 	owner, err := user.LookupId(strconv.Itoa(account.UID))
 	if err != nil {
-		return nil, fmt.Errorf("Dovecot needs a system user to run as: %w", err)
+		return nil, fmt.Errorf("the system user for Dovecot: %w", err)
 	}
 	return w.ofFiles(mailconf.Files{
 		Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
@@ -201,7 +201,7 @@ func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
 		if file.Group != "" && os.Geteuid() == 0 {
 			group, err := user.LookupGroup(file.Group)
 			if err != nil {
-				return fmt.Errorf("%s is read by the group %s: %w", path, file.Group, err)
+				return fmt.Errorf("%s: can't give the group %s access: %w", path, file.Group, err)
 			}
 			gid, _ := strconv.Atoi(group.Gid) // On Linux, the id is a number.
 			if err := os.Chown(path, 0, gid); err != nil {

@@ -55,7 +55,7 @@ runs PROGRAM as the account, removes the socket, and exits with the program's st
 func ownAccount(c *config.Config, name string) (protocol.Account, error) {
 	a, err := daemon.Account(c)
 	if err == nil && name != "" && name != a.Name {
-		err = fmt.Errorf("user %q: you can run programs as %q only", name, a.Name)
+		err = fmt.Errorf("user %q: you can run programs only as %q", name, a.Name)
 	}
 	return a, err
 }

@@ -101,7 +101,7 @@ func topCommand() *cobra.Command {
 		Use: "top", Short: "Show the accounts with the most calls, updated regularly", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 100*time.Millisecond {
-				return admin.Usage(errors.New("--every: at least 100ms"))
+				return admin.Usage(errors.New("--every: must be at least 100ms"))
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

@@ -142,7 +142,7 @@ func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Sto
 		var from, to migrate.Store = files.NewFor(a.Home, a.UID, a.GID), db
 		if !toSQL {
 			if os.Geteuid() != a.UID {
-				return fmt.Errorf("account %s: its files are written by its own user (uid %d), not by uid %d", a.Name, a.UID, os.Geteuid())
+				return fmt.Errorf("account %s: run the command as the account's user (uid %d), not as uid %d", a.Name, a.UID, os.Geteuid())
 			}
 			from, to = to, from
 		}

@@ -44,15 +44,15 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	}
 	switch {
 	case u.name == "":
-		return g, admin.Usage(errors.New("--user: name an account, or root"))
+		return g, admin.Usage(errors.New("--user is missing: an account, or root"))
 	case u.name == rootUser:
 		return g, nil
 	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
-		return g, fmt.Errorf("%s is not a reseller: web.resellers in the configuration does not have the name", u.name)
+		return g, fmt.Errorf("%s is not a reseller: add the name to web.resellers in the configuration", u.name)
 	case c.Mode == config.Personal:
 		a, err := daemon.Account(c)
 		if err == nil && a.Name != u.name {
-			err = fmt.Errorf("this host serves the account %s alone", a.Name)
+			err = fmt.Errorf("this host serves only the account %s", a.Name)
 		}
 		g.UID = a.UID
 		return g, err
@@ -77,7 +77,7 @@ func webTool(use, short string, words cobra.PositionalArgs, do func(c *config.Co
 				return err
 			}
 			if !c.Web.On() {
-				return errors.New("the configuration has no HTTPS API: set web.state")
+				return errors.New("the HTTPS API is off: set web.state in the configuration")
 			}
 			if err := os.MkdirAll(c.Web.State, 0o700); err != nil {
 				return err
@@ -113,13 +113,13 @@ func createTokenCommand() *cobra.Command {
 				return err
 			}
 			if name == "" {
-				return admin.Usage(errors.New("--name: give the token a name, by which to find it again"))
+				return admin.Usage(errors.New("--name is missing: a name for the token"))
 			}
 			if g.Name = name; !token.ValidName(name) {
-				return admin.Usage(fmt.Errorf("--name: letters, digits, - and _, at most %d", token.MaxName))
+				return admin.Usage(fmt.Errorf("--name: must be at most %d letters, digits, - and _", token.MaxName))
 			}
 			if expires < 0 {
-				return admin.Usage(errors.New("--expires: a time in the future, such as 720h"))
+				return admin.Usage(errors.New("--expires: must be a positive time, such as 720h"))
 			}
 			if expires > 0 {
 				g.Expires = time.Now().Add(expires)
@@ -128,13 +128,13 @@ func createTokenCommand() *cobra.Command {
 				// An empty --feature is rejected. It must not mean "all features": the variable of a script
 				// that passes it may be empty by mistake.
 				if len(features) == 0 || slices.Contains(features, "") {
-					return admin.Usage(errors.New("--feature: name a feature, such as popaccts"))
+					return admin.Usage(errors.New("--feature: must be the name of a feature, such as popaccts"))
 				}
 				g.Features = features
 			}
 			text, _, err := token.Open(c.Web.Tokens()).Create(g)
 			if errors.Is(err, token.ErrExists) {
-				return fmt.Errorf("%s has a token %s already; revoke it, or choose another name", g.User, name)
+				return fmt.Errorf("%s already has a token %s: revoke it, or choose another name", g.User, name)
 			}
 			if err != nil {
 				return err
@@ -212,7 +212,7 @@ func revokeTokenCommand() *cobra.Command {
 	var name string
 	cmd := webTool("revoke --user NAME --name LABEL", "End a token at once", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
 		if user.name == "" || name == "" {
-			return admin.Usage(errors.New("--user and --name: name the token's user and the token"))
+			return admin.Usage(errors.New("--user and --name are missing: the token's user and name"))
 		}
 		// The account is not looked up: its tokens must be revocable even after the account was deleted.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel
@@ -249,10 +249,10 @@ func passwordCommand() *cobra.Command {
 	cmd := webTool("password --user NAME", "Set the password of an account, or of root, for HTTPS", cobra.NoArgs,
 		func(c *config.Config, cmd *cobra.Command, _ []string) error {
 			if c.Web.Passwords == config.PAM {
-				return errors.New("web.passwords says that PAM verifies passwords: set the system user's, by passwd")
+				return errors.New("PAM verifies the passwords (web.passwords): set the password of the system user with passwd")
 			}
 			if filepath.Dir(c.Web.Passwords) != c.Web.State {
-				return fmt.Errorf("web.passwords is %s, which is not liveapid's own: use the tool that writes it (passwd, htpasswd)", c.Web.Passwords)
+				return fmt.Errorf("web.passwords is %s, which liveapi does not write: use the tool for that file (passwd, htpasswd)", c.Web.Passwords)
 			}
 			u := tokenUser{name: user}
 			if _, err := u.grant(c); err != nil && !remove {
@@ -265,7 +265,7 @@ func passwordCommand() *cobra.Command {
 					return err
 				}
 				if len(text) < minPassword {
-					return admin.Usage(fmt.Errorf("send the password as a line on standard input, of at least %d bytes", minPassword))
+					return admin.Usage(fmt.Errorf("write the password to standard input, as a line with at least %d bytes", minPassword))
 				}
 				secret = protocol.NewSecret(text)
 			}

@@ -12,7 +12,7 @@ import (
 // Errors that Acquire and Wait return.
 var (
 	// ErrShare is returned if the holder has reached its own limit (PoolOptions.Each).
-	ErrShare = errors.New("admission: the holder has all it may have")
+	ErrShare = errors.New("admission: the holder has reached its limit")
 	// ErrFull is returned if the pool has no room and no other holder must give up a lease.
 	ErrFull = errors.New("admission: there is no room")
 )

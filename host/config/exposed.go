@@ -45,7 +45,7 @@ func (c *Config) Exposed() error {
 			return
 		}
 		if why := readableByOthers(file, trusted); why != "" {
-			all = append(all, fmt.Errorf("%s has secrets of the plugin %s (%s) and %s: chmod 600 it, or keep them in files of their own",
+			all = append(all, fmt.Errorf("%s contains secrets of the plugin %s (%s) and %s: run chmod 600 on it, or keep the secrets in separate files",
 				file, plugin, strings.Join(names, ", "), why))
 		}
 	}

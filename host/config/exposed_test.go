@@ -55,7 +55,7 @@ func TestT52_Exposed(t *testing.T) {
 	// A plugin's file.
 	own := filepath.Join(plugins, "billing.toml")
 	require.NoError(t, os.WriteFile(own, []byte("path = \"/opt/x\"\n[settings]\napi_token = \"s3cret\"\n"), 0o644))
-	require.ErrorContains(t, exposed("", 0o644), "billing.toml has secrets of the plugin billing (api_token)")
+	require.ErrorContains(t, exposed("", 0o644), "billing.toml contains secrets of the plugin billing (api_token)")
 	require.NoError(t, os.Remove(own))
 	// The group of a system user is accepted; the group of a person is not.
 	if os.Geteuid() == 0 {

@@ -129,7 +129,7 @@ func (w *Web) validate() (all []error) {
 		}
 	}
 	if (w.Certificate == "") != (w.Key == "") {
-		all = append(all, fmt.Errorf("certificate: it needs key, and key needs it"))
+		all = append(all, fmt.Errorf("certificate and key: set both or neither"))
 	}
 	if _, err := w.ProxyNetworks(); err != nil {
 		all = append(all, err)

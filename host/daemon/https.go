@@ -131,7 +131,7 @@ func openState(dir string) error {
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("web.state: %s must be a directory with mode 700 that the host's own user owns: it holds secrets", dir)
+		return fmt.Errorf("web.state: %s must be a directory with mode 700 that belongs to the host's user, because it contains secrets", dir)
 	}
 	return nil
 }

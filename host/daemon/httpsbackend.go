@@ -34,7 +34,7 @@ func (b backend) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 func (b backend) Account(name string) (protocol.Account, error) {
 	a, err := b.rt.mode.byName(name)
 	if err == nil && b.rt.state.Load().refused[a.UID] {
-		err = fmt.Errorf("%w: the configuration refuses its user", account.ErrUnknown)
+		err = fmt.Errorf("%w: the configuration rejects its user (refuse)", account.ErrUnknown)
 	}
 	return a, err
 }

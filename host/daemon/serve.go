@@ -147,12 +147,12 @@ func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 		socket, ok := l.(*net.UnixListener)
 		if !ok {
 			_ = l.Close()
-			return nil, fmt.Errorf("the socket that systemd passed is of %s, not of unix", l.Addr().Network())
+			return nil, fmt.Errorf("the socket that systemd passed has the type %s, not unix", l.Addr().Network())
 		}
 		socket.SetUnlinkOnClose(false) // systemd made the socket and keeps its file.
 		return socket, nil
 	default:
-		return nil, fmt.Errorf("systemd passed %d sockets; one is served", len(passed))
+		return nil, fmt.Errorf("systemd passed %d sockets, but the host needs exactly one", len(passed))
 	}
 	// In personal mode the host rejects other users anyway. Mode 0600 already prevents them from connecting.
 	mode := os.FileMode(0o600)

@@ -28,7 +28,7 @@ var _ mode = (*server)(nil)
 
 func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("server mode serves accounts by their own uids and needs root; personal mode serves you alone")
+		return nil, errors.New("server mode must run as root, because it runs workers as the accounts; personal mode serves only you")
 	}
 	helper, err := account.SystemUser(c.Helper)
 	if err != nil {

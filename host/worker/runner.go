@@ -133,5 +133,5 @@ func (r *pluginRunner) PluginToHost(network, address string) (string, string, er
 
 // HostToPlugin implements runner.Runner. It always fails: the host offers no address to plugins.
 func (r *pluginRunner) HostToPlugin(string, string) (string, string, error) {
-	return "", "", errors.New("the host serves nothing to plugins")
+	return "", "", errors.New("the host offers no services to plugins")
 }

@@ -26,7 +26,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 		return s.run(ctx, aw, request, 0)
 	case fn.Name != call.Func:
 		// Without a description of the function, the host can't decide which arguments are secrets.
-		return nil, fmt.Errorf("%w: the function %.64q is not described", host.ErrNotRun, call.Func)
+		return nil, fmt.Errorf("%w: the plugin does not describe the function %.64q", host.ErrNotRun, call.Func)
 	case fn.Shared:
 		return s.through(ctx, s.shared, s.helper, request)
 	case !s.helper.hasParts():

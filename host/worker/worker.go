@@ -120,7 +120,7 @@ func (s *Supervisor) newPluginRunner(aw *accountWorker, w *worker, binary *os.Fi
 	}
 	if credential != nil {
 		if err := os.Chown(dir, aw.account.UID, aw.account.GID); err != nil {
-			return nil, fmt.Errorf("hand over the socket directory: %w", err)
+			return nil, fmt.Errorf("give the socket's directory to the account: %w", err)
 		}
 		r.handed = true
 		if s.o.Cgroups != nil {
@@ -227,7 +227,7 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	defer cancel()
 	answer, err := w.rpc.Describe(ctx, &pluginpb.Payload{Msgpack: ask})
 	if err != nil {
-		return fmt.Errorf("the plugin does not describe itself: %w", clipped(err))
+		return fmt.Errorf("the plugin did not describe its modules: %w", clipped(err))
 	}
 	if w.modules, err = payload.DecodeModules(answer.GetMsgpack()); err != nil {
 		return fmt.Errorf("the plugin's description: %w", err)

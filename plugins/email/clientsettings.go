@@ -117,10 +117,10 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	}
 	to, err := recipient(call.String("to"))
 	if err != nil {
-		return nil, protocol.NewError(protocol.KindInvalid, "The ‘to’ argument must be one email address, such as user@example.com.")
+		return nil, protocol.NewError(protocol.KindInvalid, "The ‘to’ argument must be a single email address, such as user@example.com.")
 	}
 	if m.current().relay == nil {
-		return nil, protocol.NewError(protocol.KindUnavailable, "This server mails no settings: its operator has named no mail server for that (setting smtp).")
+		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't send settings by mail: its operator has not set a mail server (setting smtp).")
 	}
 	if !m.mayMail(call.Account.Name) {
 		return nil, protocol.NewError(protocol.KindUnavailable, "The account has sent as many messages as it may in an hour. Try again later.")

@@ -145,7 +145,7 @@ func (d *doveadm) run(ctx context.Context, commands []command) error {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("doveadm answers %s", answer.Status)
+		return fmt.Errorf("doveadm answered %s", answer.Status)
 	}
 	return readDoveadm(text)
 }

@@ -177,9 +177,9 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 func (s Settings) check() error {
 	switch {
 	case s.Store != FilesStore && s.Database == "":
-		return fmt.Errorf("setting database: the store %s needs the database's address", s.Store)
+		return fmt.Errorf("setting database: missing; the store %s needs the database's address", s.Store)
 	case s.Store == FilesStore && s.Database != "":
-		return errors.New("setting database: the store files has none; set store to postgresql or mariadb")
+		return errors.New("setting database: the store files does not use a database; set store to postgresql or mariadb")
 	case s.Doveadm == "" && (s.DoveadmKey != "" || s.Kick):
 		return errors.New("setting doveadm: the address of Dovecot's HTTP API is missing")
 	case s.SMTP == "" && s.MailFrom != "":

@@ -24,7 +24,7 @@ import (
 const bytesKey = "$base64"
 
 // errNotTaken means that the script did not read a document to its end, so the script can't have acted on it.
-var errNotTaken = errors.New("the script did not accept a call")
+var errNotTaken = errors.New("the script did not read a call")
 
 // process is a running script with the pipes to its standard input and output. It must not be used
 // concurrently.
@@ -109,7 +109,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 // late replaces the error of an exceeded deadline by a text that operators understand.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errors.New("it did not come in time")
+		return errors.New("it did not arrive in time")
 	}
 	return err
 }

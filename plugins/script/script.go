@@ -91,7 +91,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	}
 	defer s.give()
 	if s.process != nil {
-		return nil, errors.New("the script runs already")
+		return nil, errors.New("the script is already running")
 	}
 	if s.process, err = startProcess(set, s.log); err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func TestR18_BrokenScripts(t *testing.T) {
 		"its answer is too long":         {`print "16777217\n";`, "at most 16777216"},
 		"its length is too long":         {`print "11111111111111111111";`, "does not begin with its length"},
 		"its answer is another call's":   {`answer('{"id":"other","data":1}');`, "for another call"},
-		late:                             {`sleep 60;`, "did not come in time"},
+		late:                             {`sleep 60;`, "did not arrive in time"},
 		"it answers a bit at a time":     {`while (1) { print "0"; select undef, undef, undef, 0.01 }`, "does not begin with its length"},
 		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 8; exit 0;`, "script ended"},
 	} {

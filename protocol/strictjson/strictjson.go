@@ -56,7 +56,7 @@ type decoder struct {
 // and are not counted.
 func (dec *decoder) token() (json.Token, error) {
 	if dec.nodes++; dec.nodes > dec.most {
-		return nil, fmt.Errorf("more than %d names and values", dec.most)
+		return nil, fmt.Errorf("too many names and values: more than %d", dec.most)
 	}
 	token, err := dec.Token()
 	return token, plain(err)

@@ -91,7 +91,7 @@ func TestT23_TooManyValues(t *testing.T) {
 		"in layers": "[" + strings.Repeat("[[]],", protocol.MaxFrameNodes) + "0]",
 	} {
 		_, err := strictjson.Decode([]byte(raw))
-		require.ErrorContains(t, err, "more than 20000 names and values", name)
+		require.ErrorContains(t, err, "too many names and values: more than 20000", name)
 	}
 	_, err := strictjson.Decode([]byte("[" + strings.Repeat("0,", protocol.MaxFrameNodes-2) + "0]"))
 	require.NoError(t, err)

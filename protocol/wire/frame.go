@@ -71,7 +71,7 @@ func (f *FrameReader) Next() ([]byte, error) {
 	}
 	payload, err := f.read(length)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %d of %d bytes came", truncated(err), len(payload), length)
+		return nil, fmt.Errorf("%w: only %d of %d bytes arrived", truncated(err), len(payload), length)
 	}
 	return f.finishAction(payload)
 }
@@ -142,7 +142,7 @@ func (f *FrameReader) length() (int, error) {
 				return 0, fmt.Errorf("%w: in the length line", truncated(err))
 			}
 			if c != '\n' {
-				return 0, fmt.Errorf("%w: a CR that no LF follows", ErrLength)
+				return 0, fmt.Errorf("%w: a CR without an LF after it", ErrLength)
 			}
 			fallthrough
 		case c == '\n':

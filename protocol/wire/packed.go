@@ -98,7 +98,7 @@ func id(value any) (uint64, bool) {
 // protocol.MaxFrameNodes.
 func plain(value any, nodes *int) (any, error) {
 	if *nodes++; *nodes > protocol.MaxFrameNodes {
-		return nil, fmt.Errorf("more than %d names and values", protocol.MaxFrameNodes)
+		return nil, fmt.Errorf("too many names and values: more than %d", protocol.MaxFrameNodes)
 	}
 	switch v := value.(type) {
 	case nil, string, bool:

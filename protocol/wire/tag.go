@@ -225,7 +225,7 @@ func parameters(s string) (named map[string]any, message string, err error) {
 		return named, unquoted(rest), nil
 	}
 	if s != "" {
-		return nil, "", errors.New("behind the parenthesis only name=\"value\" pairs may follow")
+		return nil, "", errors.New("only name=\"value\" pairs may follow the closing parenthesis")
 	}
 	return named, "", nil
 }

@@ -56,21 +56,21 @@ func TestCommandLineRefuses(t *testing.T) {
 		words []string
 		says  string
 	}{
-		{"", nil, "a module and a function must be named"},
-		{"", []string{"Email"}, "a module and a function must be named"},
+		{"", nil, "the module and the function are missing"},
+		{"", []string{"Email"}, "the module and the function are missing"},
 		{"", []string{"Email", "f", "word"}, "each argument must be name=value"},
 		{"", []string{"Email", "f", "=x"}, "each argument must be name=value"},
-		{"", []string{"--colour", "Email", "f"}, "has no option"},
-		{"", []string{"Email", "f", "password=top", "--secret"}, "has no option"},
-		{"", []string{"Email", "f", "-s3cret"}, "has no option"},
+		{"", []string{"--colour", "Email", "f"}, "unknown option"},
+		{"", []string{"Email", "f", "password=top", "--secret"}, "unknown option"},
+		{"", []string{"Email", "f", "-s3cret"}, "unknown option"},
 		{"", []string{"--output=csv", "Email", "f"}, `--output: "csv" is not one of`},
 		{"", []string{"--input=yaml", "Email", "f"}, `--input: "yaml" is not json`},
 		{"", []string{"Email", "f", "a=-"}, "no line left"},
 		{"x\n", []string{"Email", "f", "a=-", "b=-"}, "b=-: standard input has no line left"},
-		{"{}", []string{"--input=json", "Email", "f", "a=-"}, "already has the JSON"},
+		{"{}", []string{"--input=json", "Email", "f", "a=-"}, "can't be combined with --input=json"},
 		{"[]", []string{"--input=json", "Email", "f"}, "must be one JSON object"},
 		{`{"a":1,"a":2}`, []string{"--input=json", "Email", "f"}, "is repeated"},
-		{`{"a":{}}`, []string{"--input=json", "Email", "f", "a=1"}, "a: given in the JSON already"},
+		{`{"a":{}}`, []string{"--input=json", "Email", "f", "a=1"}, "a: also given in the JSON"},
 		{strings.Repeat("x", protocol.MaxFrame+1), []string{"Email", "f", "a=-"}, "more than 1048576 bytes"},
 		{strings.Repeat(" ", protocol.MaxFrame+1), []string{"--input=json", "Email", "f"}, "more than 1048576 bytes"},
 	} {

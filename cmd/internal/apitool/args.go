@@ -34,7 +34,7 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
 		// The error does not quote the word: the word may be part of a password that contains a space.
-		return o, errors.New("this command has no option like the word that begins with -; quote values that hold spaces")
+		return o, errors.New("unknown option: a word begins with -; quote values that contain spaces")
 	}
 	o.words = flags.Args()
 	switch o.output {
@@ -53,7 +53,7 @@ func parseOptions(program string, args []string) (options, error) {
 // may add others. Passwords belong on stdin, because every user of the machine can read a command line.
 func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
 	if len(o.words) < 2 {
-		return protocol.Call{}, errors.New("a module and a function must be named")
+		return protocol.Call{}, errors.New("the module and the function are missing")
 	}
 	call := protocol.Call{API: api, Module: o.words[0], Func: o.words[1]}
 	args := make(map[string]any)
@@ -69,12 +69,12 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 		name, raw, ok := strings.Cut(word, "=")
 		if name = decode(name); !ok || name == "" {
 			// The error does not quote the word: the word may be part of a password that contains a space.
-			return call, errors.New("each argument must be name=value; quote values that hold spaces")
+			return call, errors.New("each argument must be name=value; quote values that contain spaces")
 		}
 		value := decode(raw)
 		if raw == "-" {
 			if o.input == "json" {
-				return call, fmt.Errorf("%s=-: standard input already has the JSON", name)
+				return call, fmt.Errorf("%s=-: can't be combined with --input=json", name)
 			}
 			line, err := readLine(lines)
 			if err != nil {
@@ -101,7 +101,7 @@ func add(args map[string]any, name, value string) error {
 	case []any:
 		args[name] = append(had, value)
 	default:
-		return fmt.Errorf("%s: given in the JSON already", name)
+		return fmt.Errorf("%s: also given in the JSON", name)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func readJSON(r io.Reader) (map[string]any, error) {
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, errors.New("must be one JSON object of names and values")
+		return nil, errors.New("must be a JSON object with names and values")
 	}
 	return object, nil
 }

@@ -25,7 +25,7 @@ func write(w io.Writer, form string, answer []byte) error {
 	case "xml":
 		body, ok := envelope.XML(answer, protocol.MaxAnswer)
 		if !ok {
-			return errors.New("the answer is too large in XML; ask for json")
+			return errors.New("the answer is too large for XML; use --output=json")
 		}
 		out.WriteString("<?xml version=\"1.0\" ?>\n<cpanelresult>")
 		out.Write(body)

@@ -38,7 +38,7 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 		return "", admin.Usage(fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name))
 	}
 	if len(domains) == 0 {
-		return "", admin.Usage(errors.New("--domain: name the account's domain"))
+		return "", admin.Usage(errors.New("--domain is missing: the account's domain"))
 	}
 	for _, domain := range domains {
 		if _, err := account.ParseDomain(domain); err != nil {
@@ -57,7 +57,7 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 func Registry(c *config.Config) (account.Registry, error) {
 	r := account.Registry{Dir: c.Accounts}
 	if c.Accounts == "" {
-		return r, errors.New("the configuration names no directory accounts to register in")
+		return r, errors.New("the configuration has no key accounts, the directory of the accounts' files")
 	}
 	if c.Mode != config.Server {
 		return r, nil
@@ -100,7 +100,7 @@ func FileFor(c *config.Config, name, home string) (account.File, error) {
 		f.Home = abs
 	}
 	if f.Home == "" {
-		return f, admin.Usage(errors.New("--home: name the account's home"))
+		return f, admin.Usage(errors.New("--home is missing: the account's home"))
 	}
 	return f, nil
 }
@@ -149,7 +149,7 @@ func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 		return nil, errors.Join(broken...)
 	}
 	if name != "" && all[0].Name != name {
-		return nil, fmt.Errorf("the configuration serves the account %s alone", all[0].Name)
+		return nil, fmt.Errorf("the configuration serves only the account %s", all[0].Name)
 	}
 	return all, nil
 }
@@ -159,11 +159,11 @@ func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 func ownFile(c *config.Config, name string) (string, error) {
 	path := filepath.Join(c.Accounts, name+".toml")
 	if c.Accounts == "" || !account.ValidName(name) {
-		return "", fmt.Errorf("there is no account %.60q in a file", name)
+		return "", fmt.Errorf("no file defines the account %.60q", name)
 	}
 	if _, err := os.Lstat(path); err != nil {
 		if a, err := Find(c, name); err == nil {
-			return "", fmt.Errorf("the account %s comes from %s: change it there", a.Name, c.CPanelUsers)
+			return "", fmt.Errorf("the account %s is defined by %s: change it there", a.Name, c.CPanelUsers)
 		}
 		return "", fmt.Errorf("there is no account %.60q", name)
 	}
@@ -184,7 +184,7 @@ func SetSuspended(c *config.Config, name string, suspended bool) error {
 	changed := setLine(string(text), suspended)
 	var f account.File
 	if err := toml.Unmarshal([]byte(changed), &f); err != nil || f.Suspended != suspended {
-		return fmt.Errorf("%s: this tool can't change it; set suspended = %t in it", path, suspended)
+		return fmt.Errorf("%s: can't change the file; write suspended = %t into it", path, suspended)
 	}
 	return atomicfile.Write(path, []byte(changed), 0o644)
 }
@@ -225,10 +225,10 @@ func Delete(c *config.Config, name string) error {
 	// A running host would revoke the tokens and the password, but perhaps no host is running. A host that
 	// starts later may find another account with this name, to which the old tokens must not give access.
 	if err := token.Open(c.Web.Tokens()).RevokeUser(name, -1); err != nil {
-		return fmt.Errorf("%s is not an account any more, but its tokens are left: %w", name, err)
+		return fmt.Errorf("the account %s was removed, but its tokens could not be revoked: %w", name, err)
 	}
 	if err := daemon.DeletePassword(c.Web, name); err != nil {
-		return fmt.Errorf("%s is not an account any more, but its password for the HTTPS API is left: %w", name, err)
+		return fmt.Errorf("the account %s was removed, but its password for the HTTPS API could not be deleted: %w", name, err)
 	}
 	return nil
 }
@@ -278,7 +278,7 @@ func checkHome(a protocol.Account) string {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return a.Home + " is not a directory"
 	case int(st.Uid) != a.UID:
-		return fmt.Sprintf("%s belongs to uid %d, not to its own %d", a.Home, st.Uid, a.UID)
+		return fmt.Sprintf("%s belongs to uid %d, not to the account's uid %d", a.Home, st.Uid, a.UID)
 	}
 	return ""
 }

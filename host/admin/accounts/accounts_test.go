@@ -40,7 +40,7 @@ func TestCreateFindDelete(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, chosen, 1)
 	_, err = accounts.Chosen(c, "bob")
-	require.ErrorContains(t, err, "serves the account alice alone")
+	require.ErrorContains(t, err, "serves only the account alice")
 
 	require.NoError(t, accounts.Delete(c, "alice"))
 	require.NoFileExists(t, path)
@@ -66,7 +66,7 @@ func TestCreateRejects(t *testing.T) {
 	}
 	c.Accounts = ""
 	_, err := accounts.Create(c, "alice", "/home/x", []string{"a.example"})
-	require.ErrorContains(t, err, "names no directory accounts")
+	require.ErrorContains(t, err, "has no key accounts")
 }
 
 // Suspending changes a single line. Comments and all other lines stay.

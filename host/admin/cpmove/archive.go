@@ -180,7 +180,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 		case tar.TypeReg:
 			// The archive file may have been replaced by another file since Look checked it.
 			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
-				return fmt.Errorf("%w: it changed while it was read", ErrHostile)
+				return fmt.Errorf("%w: the file changed while it was read", ErrHostile)
 			}
 			if err := makeAll(in, path.Dir(name), own); err != nil {
 				return err
@@ -200,7 +200,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 		case tar.TypeSymlink:
 			return nil
 		}
-		return fmt.Errorf("%w: it changed while it was read", ErrHostile)
+		return fmt.Errorf("%w: the file changed while it was read", ErrHostile)
 	})
 }
 
@@ -281,7 +281,7 @@ func checkName(name string) error {
 	}
 	for _, part := range strings.Split(name, "/") {
 		if part == ".." {
-			return fmt.Errorf("%w: the name %.100q leads upwards", ErrHostile, name)
+			return fmt.Errorf("%w: the name %.100q is outside the archive", ErrHostile, name)
 		}
 	}
 	return nil

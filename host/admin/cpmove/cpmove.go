@@ -49,7 +49,7 @@ func isDomain(name string) bool {
 func DomainsOfHome(home string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a home with mailboxes: %w", home, err)
+		return nil, fmt.Errorf("%s is not a home directory with mailboxes: %w", home, err)
 	}
 	var domains []string
 	for _, e := range entries {

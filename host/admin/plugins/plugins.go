@@ -123,7 +123,7 @@ type Added struct {
 func Add(ctx context.Context, c *config.Config, name, program string, args []string) (Added, error) {
 	var out Added
 	if c.PluginDir == "" {
-		return out, errors.New("the configuration names no directory plugin_dir to register in")
+		return out, errors.New("the configuration has no key plugin_dir, the directory of the plugins' files")
 	}
 	program, err := filepath.Abs(program)
 	if err != nil {
@@ -155,7 +155,7 @@ func Add(ctx context.Context, c *config.Config, name, program string, args []str
 	out = Added{Name: name, File: filepath.Join(c.PluginDir, name+".toml"), Modules: m.Modules}
 	err = atomicfile.WriteNew(out.File, text, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return out, fmt.Errorf("the plugin %s is registered already: remove it first, or give this one another --name", name)
+		return out, fmt.Errorf("a plugin %s is already registered: remove it first, or choose another --name", name)
 	}
 	return out, err
 }

@@ -32,7 +32,7 @@ func TestAddCheckRemove(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, plugins.Added{Name: "my-email", File: filepath.Join(dir, "my-email.toml"), Modules: []string{"Email", "PasswdStrength"}}, added)
 	_, err = plugins.Add(t.Context(), c, "", program, nil)
-	require.ErrorContains(t, err, "registered already")
+	require.ErrorContains(t, err, "already registered")
 	findings := plugins.Check(t.Context(), c)
 	require.Len(t, findings, 1)
 	require.Equal(t, plugins.Good, findings[0].Kind)
@@ -56,7 +56,7 @@ func TestAddRejects(t *testing.T) {
 	c, err := config.Load(w.Config)
 	require.NoError(t, err)
 	_, err = plugins.Add(t.Context(), c, "", "/bin/true", nil)
-	require.ErrorContains(t, err, "names no directory plugin_dir")
+	require.ErrorContains(t, err, "has no key plugin_dir")
 	c.PluginDir = t.TempDir()
 	_, err = plugins.Add(t.Context(), c, "a/b", "/bin/true", nil)
 	var usage admin.UsageError

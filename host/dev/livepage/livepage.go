@@ -128,7 +128,7 @@ func (r *Runner) listen(ctx context.Context, watch func(Call)) (socket string, s
 		Doer: watched{r.Doer, watch}, Log: r.Log,
 		Identify: func(uid int) (protocol.Caller, error) {
 			if uid != os.Geteuid() {
-				return caller, protocol.NewError(protocol.KindDenied, "This session is another user's.")
+				return caller, protocol.NewError(protocol.KindDenied, "This session belongs to another user.")
 			}
 			return caller, nil
 		},

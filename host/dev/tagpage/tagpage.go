@@ -235,7 +235,7 @@ func (r *renderer) open(name, tag string) {
 
 func (r *renderer) otherwise() {
 	if len(r.blocks) == 0 || r.blocks[len(r.blocks)-1].other {
-		r.problem("<cpanelelse> belongs to no block")
+		r.problem("<cpanelelse> is outside a block")
 		return
 	}
 	b := &r.blocks[len(r.blocks)-1]

@@ -124,9 +124,9 @@ func ReadHost(ctx context.Context, path string) (Status, error) {
 	s, err := Read(ctx, path)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
-		return s, fmt.Errorf("no host is running: nothing listens at %s", path)
+		return s, fmt.Errorf("no host is running: nothing listens on %s", path)
 	case errors.Is(err, os.ErrPermission):
-		return s, fmt.Errorf("the host at %s answers its own user only, which is most likely root", path)
+		return s, fmt.Errorf("the host at %s answers only its own user; run this as root", path)
 	}
 	return s, err
 }
@@ -168,7 +168,7 @@ func ask(ctx context.Context, path, request string, to any) error {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the host answers %s", answer.Status)
+		return fmt.Errorf("the host answered %s", answer.Status)
 	}
 	return json.NewDecoder(answer.Body).Decode(to)
 }

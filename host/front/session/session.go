@@ -303,7 +303,7 @@ func (s *session) reason(err error) (message string, _ error) {
 		if s.isDraining() {
 			return "", nil
 		}
-		message = fmt.Sprintf("The session is closed: no whole frame came in time (%s for a frame, %s between frames).", s.limits.FrameTime, s.limits.Idle)
+		message = fmt.Sprintf("The session is closed: no complete frame arrived in time (%s for a frame, %s between frames).", s.limits.FrameTime, s.limits.Idle)
 	default:
 		return "", fmt.Errorf("read from the client: %w", err)
 	}
@@ -375,7 +375,7 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 		return body
 	}
 	return envelope.JSON(call, protocol.Failed(protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(
-		"The call was run, but its answer of %d bytes is too large to be sent: at most %d are.", len(body), protocol.MaxAnswer))))
+		"The call was run, but its answer of %d bytes is too large: at most %d bytes can be sent.", len(body), protocol.MaxAnswer))))
 }
 
 // do runs a call. If the call panics, do recovers, so that the host continues, and returns an error as the

@@ -204,7 +204,7 @@ func TestT26_SlowClients(t *testing.T) {
 			}
 		}
 	})
-	require.Contains(t, c.Answer(), "no whole frame came in time")
+	require.Contains(t, c.Answer(), "no complete frame arrived in time")
 	close(stop)
 	sender.Wait()
 

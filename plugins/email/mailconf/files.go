@@ -45,7 +45,7 @@ func (f Files) Postfix() ([]File, error) {
 		// Postfix also accepts names of files and tables, patterns and exceptions in this list, so only valid
 		// domains are written.
 		if err := store.CheckDomain(d); err != nil {
-			return nil, fmt.Errorf("domain %.80q %w, and can't be used in Postfix's list of domains", d, err)
+			return nil, fmt.Errorf("domain %.80q %w, so it can't be used in Postfix's list of domains", d, err)
 		}
 	}
 	text, err := render("files-postfix.cf.tmpl", f)

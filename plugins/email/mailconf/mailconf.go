@@ -46,11 +46,11 @@ func render(name string, values any) (string, error) {
 // error message.
 func checkPath(name, path string) error {
 	if path == "" || strings.ContainsAny(path, " \t\r\n#%$\"'{}\\") {
-		return fmt.Errorf("%s: %q can't be used in Dovecot's configuration; it may contain no spaces and none of # %% $ \" ' { } \\", name, path)
+		return fmt.Errorf("%s: %q can't be used in Dovecot's configuration; it must not contain spaces or any of # %% $ \" ' { } \\", name, path)
 	}
 	return nil
 }
 
-var errColon = errors.New("mail_door: its path may contain no colon, which would end it in Dovecot's configuration")
+var errColon = errors.New("mail_door: the path must not contain a colon, which would end the path in Dovecot's configuration")
 
-var errRoot = errors.New("the mail belongs to root, and Dovecot reads no mail as root; serve the account as a user of its own")
+var errRoot = errors.New("the mail belongs to root, and Dovecot does not run as root; run the host as another user")

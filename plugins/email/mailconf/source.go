@@ -44,7 +44,7 @@ func sslOptions(dsn string) (map[string]string, error) {
 			}
 			tls[name] = value
 		case "sslcert", "sslkey", "sslpassword", "sslsni", "sslnegotiation", "sslcrl":
-			return nil, fmt.Errorf("database: its option %s can't be put into Dovecot's and Postfix's configuration; write that by hand", name)
+			return nil, fmt.Errorf("database: the option %s can't be converted to Dovecot's and Postfix's configuration; write these files by hand", name)
 		}
 	}
 	return tls, nil
@@ -55,10 +55,10 @@ func (s SQL) source() (source, error) {
 	if s.Driver == sqlstore.MariaDB {
 		c, err := mysql.ParseDSN(s.Database)
 		if err != nil {
-			return out, errors.New("database: it is not the address of a MariaDB database")
+			return out, errors.New("database: not the address of a MariaDB database")
 		}
 		if c.TLSConfig != "" {
-			return out, errors.New("database: its option tls can't be put into Dovecot's and Postfix's configuration; write that by hand")
+			return out, errors.New("database: the option tls can't be converted to Dovecot's and Postfix's configuration; write these files by hand")
 		}
 		out = source{host: c.Addr, user: c.User, password: c.Passwd, name: c.DBName}
 		if c.Net == "tcp" {
@@ -69,7 +69,7 @@ func (s SQL) source() (source, error) {
 	} else {
 		c, err := pgx.ParseConfig(s.Database)
 		if err != nil {
-			return out, errors.New("database: it is not the address of a PostgreSQL database")
+			return out, errors.New("database: not the address of a PostgreSQL database")
 		}
 		tls, err := sslOptions(s.Database)
 		if err != nil {
@@ -82,7 +82,7 @@ func (s SQL) source() (source, error) {
 	}
 	for what, text := range map[string]string{"host": out.host, "user": out.user, "password": out.password, "name": out.name} {
 		if strings.ContainsAny(text, " \t\r\n#\"'\\") {
-			return out, fmt.Errorf("database: its %s can't be used in Dovecot's configuration: it may contain no spaces and none of # \" ' \\", what)
+			return out, fmt.Errorf("database: its %s can't be used in Dovecot's configuration: it must not contain spaces or any of # \" ' \\", what)
 		}
 	}
 	return out, nil

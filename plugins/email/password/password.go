@@ -87,7 +87,7 @@ func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 		most = maxBcrypt
 	}
 	if len(text) > most {
-		return protocol.NewError(protocol.KindInvalid, fmt.Sprintf("The password is too long: at most %d bytes are possible.", most))
+		return protocol.NewError(protocol.KindInvalid, fmt.Sprintf("The password is too long: at most %d bytes are allowed.", most))
 	}
 	valid := utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 	if !valid {

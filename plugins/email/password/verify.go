@@ -29,7 +29,7 @@ const (
 
 // Errors of Verify and Accept.
 var (
-	ErrScheme = errors.New("password: a hash of a kind that can't be verified")
+	ErrScheme = errors.New("password: unsupported kind of hash")
 	ErrCost   = errors.New("password: the cost of the hash is over the limit")
 )
 

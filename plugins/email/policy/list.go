@@ -88,7 +88,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 		}
 		got, ok := digest(line)
 		if !ok {
-			return false, fmt.Errorf("%s: byte %d: no line of the list", l.path, start)
+			return false, fmt.Errorf("%s: byte %d: not a line of the list", l.path, start)
 		}
 		switch {
 		case got == want:

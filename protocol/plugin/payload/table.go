@@ -66,7 +66,7 @@ func recordsOf(table fields) ([]any, error) {
 		return nil, fmt.Errorf("%w: the names of %d rows need more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
 	}
 	if len(columns) == 0 || len(slices.Compact(slices.Sorted(slices.Values(columns)))) != len(columns) {
-		return nil, fmt.Errorf("%w: a table without columns, or with two columns of the same name", ErrPayload)
+		return nil, fmt.Errorf("%w: the table has no columns, or two columns with the same name", ErrPayload)
 	}
 	for i, item := range rows {
 		row, ok := item.([]any)

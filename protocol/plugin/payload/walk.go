@@ -58,7 +58,7 @@ func Count(doc []byte, most int) (nodes int, err error) {
 			continue
 		}
 		if children > end-at {
-			return nodes, fmt.Errorf("%w: %d values claimed, %d bytes left", ErrPayload, children, end-at)
+			return nodes, fmt.Errorf("%w: %d values announced, but only %d bytes left", ErrPayload, children, end-at)
 		}
 		if depth == protocol.MaxDepth {
 			return nodes, fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)

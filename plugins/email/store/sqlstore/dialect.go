@@ -96,7 +96,7 @@ func postgres() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := pgx.ParseConfig(dsn)
 			if err != nil {
-				return nil, errors.New("it is not the address of a PostgreSQL database, such as postgres://user:password@host/name")
+				return nil, errors.New("not the address of a PostgreSQL database, such as postgres://user:password@host/name")
 			}
 			if c.ConnectTimeout == 0 {
 				c.ConnectTimeout = dialTimeout
@@ -144,7 +144,7 @@ func mariadb() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := mysql.ParseDSN(dsn)
 			if err != nil {
-				return nil, errors.New("it is not the address of a MariaDB database, such as user:password@tcp(host)/name")
+				return nil, errors.New("not the address of a MariaDB database, such as user:password@tcp(host)/name")
 			}
 			// ClientFoundRows: an update that leaves a row unchanged still counts the row, so that 0 means a
 			// missing mailbox. InterpolateParams is off so that parameters never become part of the text of a
