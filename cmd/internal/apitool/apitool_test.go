@@ -68,7 +68,7 @@ func TestCommandLineRefuses(t *testing.T) {
 		{"", []string{"Email", "f", "a=-"}, "no line left"},
 		{"x\n", []string{"Email", "f", "a=-", "b=-"}, "b=-: standard input has no line left"},
 		{"{}", []string{"--input=json", "Email", "f", "a=-"}, "can't be combined with --input=json"},
-		{"[]", []string{"--input=json", "Email", "f"}, "must be one JSON object"},
+		{"[]", []string{"--input=json", "Email", "f"}, "must be a JSON object"},
 		{`{"a":1,"a":2}`, []string{"--input=json", "Email", "f"}, "is repeated"},
 		{`{"a":{}}`, []string{"--input=json", "Email", "f", "a=1"}, "a: also given in the JSON"},
 		{strings.Repeat("x", protocol.MaxFrame+1), []string{"Email", "f", "a=-"}, "more than 1048576 bytes"},
