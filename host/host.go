@@ -22,8 +22,8 @@ type Plugin interface {
 	// worker.
 	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
 	// Call runs the call in r, the arguments of which the host has validated. If the call could not be run,
-	// or its outcome is not known, Call returns an error, which is for the log only. The error may wrap
-	// ErrNotRun or ErrOutcomeUnknown; a client then gets a more exact message.
+	// or its outcome is not known, Call returns an error. The text of the error is only for the log. If the
+	// error wraps ErrNotRun or ErrOutcomeUnknown, the client is told which of the two it is.
 	Call(ctx context.Context, r Request) (*protocol.Result, error)
 }
 

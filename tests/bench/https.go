@@ -75,7 +75,8 @@ func (w *world) serveAPI(ports ...string) (at []string, token string, err error)
 	return at, token, err
 }
 
-// movePorts gives some of a sandbox's ports free numbers, in order, and turns the others off.
+// movePorts replaces each port in keep by a free port in the sandbox's configuration, and turns the other ports
+// off. It returns the new addresses in the order of keep.
 func (w *world) movePorts(keep ...string) (at []string, err error) {
 	path := filepath.Join(w.dir, "liveapid.toml")
 	text, err := os.ReadFile(path)

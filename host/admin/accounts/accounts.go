@@ -234,7 +234,8 @@ func Delete(c *config.Config, name string) error {
 }
 
 // Check returns all accounts of the configuration c, and a text for each problem that it finds: unreadable
-// files, duplicate uids and domains, invalid domains, and wrong homes.
+// files, duplicate uids and domains, invalid domains, and homes that are
+// missing, are not directories, or belong to another uid.
 func Check(c *config.Config) (all []protocol.Account, problems []string) {
 	all, broken := All(c)
 	for _, err := range broken {

@@ -93,8 +93,9 @@ func (d *Dev) Close() error { return d.root.Close() }
 // tokenCookie is the name of the cookie that carries the token after the first request.
 const tokenCookie = "liveapi_dev"
 
-// admit reports whether req carries the token in its cookie, and answers req if not. If the token is in the
-// address, admit sets the cookie and redirects to the address without the token; otherwise it rejects req.
+// admit reports whether req has the token in its cookie. If not, admit answers req: if the address contains the
+// token, admit sets the cookie and redirects to the address without the token; otherwise it answers with status
+// 403.
 func (d *Dev) admit(w http.ResponseWriter, req *http.Request) bool {
 	same := func(token string) bool { return subtle.ConstantTimeCompare([]byte(token), []byte(d.token)) == 1 }
 	if c, err := req.Cookie(tokenCookie); err == nil && same(c.Value) {

@@ -81,7 +81,7 @@ type block struct {
 const (
 	maxTag       = 16 << 10 // Maximum length of a <?cp ?> tag, in bytes.
 	maxAttribute = 4 << 10  // Maximum length of any other tag, in bytes.
-	maxHead      = 128      // Maximum length of a tag's beginning, in bytes.
+	maxHead      = 128      // Maximum bytes in which a tag's name, or its end after the last quote, must match.
 	maxProblems  = 100      // Maximum number of reported problems.
 )
 

@@ -192,8 +192,8 @@ func (f *Front) clientAt(c net.Conn) string {
 	}
 	client := clientOf(remote.Addr())
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
-	// If a program of this machine connects to an address of the machine other than loopback, the connection
-	// has the same address at both ends. So such a connection is local, too.
+	// If a program of this machine connects to one of the machine's other addresses (not to loopback), both ends
+	// of the connection have that address. Such a connection is local, too.
 	if err != nil || f.local == nil || client != loopback && remote.Addr().Unmap() != local.Addr().Unmap() {
 		return client
 	}
@@ -304,8 +304,8 @@ type turns struct {
 	over  bool // Whether the handshake has ended.
 }
 
-// Read implements net.Conn. Its fields need no lock: until the handshake ends, only the goroutine of the
-// handshake calls Read.
+// Read implements net.Conn. The fields of t need no lock: during the handshake only its goroutine calls Read, and
+// after the handshake over does not change.
 func (t *turns) Read(p []byte) (int, error) {
 	if t.over {
 		return t.conn.Read(p)

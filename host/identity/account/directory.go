@@ -27,7 +27,7 @@ type Sources struct {
 	Files       string // Directory of TOML files; "" means none.
 	CPanelUsers string // Path of a cPanel server's /var/cpanel/users; "" means none.
 	UserDomains string // Path of a cPanel server's /etc/userdomains; "" means none.
-	SystemFrom  int    // Lowest uid of system users that are accounts; 0: none are.
+	SystemFrom  int    // System users with this uid or a higher uid are accounts; 0 means none.
 	Owners      string // File with the last known owner of each domain; "" means none.
 }
 

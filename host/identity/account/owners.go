@@ -14,8 +14,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A new account must not get a domain that another account owns, whatever the names of their files are and
-// whoever wrote them. If several accounts claim a domain, the domain stays with the account that owned it
+// A new account must not get a domain that another account owns. Neither the order of the accounts' files nor
+// their authors matter. If several accounts claim a domain, the domain stays with the account that owned it
 // before. This also holds after a restart of the host, and while the file of the previous owner can't be
 // read. If no claimant owned the domain before, no account gets the domain until only one of them claims it.
 

@@ -108,8 +108,8 @@ func (t *table) note(k key) *failures {
 	return f
 }
 
-// evict removes the entry with the oldest failure that is not protected by keep. It returns false if all
-// entries are protected.
+// evict removes the entry with the oldest failure. If keep is set, evict skips entries with an unfinished wait.
+// It returns false if it skipped all entries.
 func (t *table) evict() bool {
 	for e := t.order.Front(); e != nil; e = e.Next() {
 		if f := e.Value.(*failures); !t.keep || !f.until.After(t.now()) {
