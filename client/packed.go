@@ -136,7 +136,7 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 // session. If Spawn started the host, Close also ends the host.
 func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
-	defer time.AfterFunc(endTime, p.c.cancel).Stop() // Unblocks a blocked Write.
+	defer time.AfterFunc(endTime, p.c.cancel).Stop() // Unblocks a Write that the host does not read.
 	p.write.Lock()
 	_, err := p.c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 	p.write.Unlock()

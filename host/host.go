@@ -21,9 +21,10 @@ type Plugin interface {
 	// Modules returns the descriptions of the modules that the plugin serves for account. It may start a
 	// worker.
 	Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error)
-	// Call runs the call in r, the arguments of which the host has validated. If the call could not be run,
-	// or its outcome is not known, Call returns an error. The text of the error is only for the log. If the
-	// error wraps ErrNotRun or ErrOutcomeUnknown, the client is told which of the two it is.
+	// Call runs the call in r, the arguments of which the host has validated. Call returns an error if the
+	// call could not be run or its outcome is not known. The text of the error is only for the log. If the
+	// error wraps ErrNotRun, the client is told that the call was not run; if it wraps ErrOutcomeUnknown,
+	// that the outcome is unknown.
 	Call(ctx context.Context, r Request) (*protocol.Result, error)
 }
 
@@ -92,8 +93,8 @@ type Options struct {
 	Variables func(protocol.Account) cpvars.Lookup
 	Observers []Observer
 	// Pace makes accounts take turns in using the processor for filtering and sorting answers; see
-	// admission.Work. pause is called after each slice of the work, end at its end. If Pace is nil, no
-	// account waits.
+	// admission.Work. The host calls pause after each slice of the work, and end when the work has finished.
+	// If Pace is nil, no account waits.
 	Pace func(account string) (pause func(context.Context) error, end func())
 	Log  *slog.Logger
 }
@@ -238,8 +239,8 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	return result
 }
 
-// explain returns the error for the client if Plugin.Call failed with err. The error contains whether the
-// call was not run, was run, or may have been run.
+// explain returns the error for the client if Plugin.Call failed with err. The message of the error says
+// whether the call was not run, was run, or may have been run.
 func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.Call, id string, err error) *protocol.Error {
 	unknown := func(message string) *protocol.Error {
 		return &protocol.Error{Kind: protocol.KindUnavailable, Message: message, Err: err}

@@ -25,8 +25,8 @@ func serves(p Plugin) []string {
 	return nil
 }
 
-// BackoffError reports that a plugin stopped several times in a row and is not started again until some time
-// has passed. Until then calls fail with an error that wraps both BackoffError and ErrNotRun.
+// BackoffError reports that a plugin stopped several times in a row and is not started again until the time
+// For has passed. During that time, calls fail with an error that wraps both BackoffError and ErrNotRun.
 type BackoffError struct {
 	Times int           // How often the plugin stopped in a row.
 	For   time.Duration // Time until the plugin may be started again.

@@ -57,8 +57,8 @@ func (a Account) HasFeature(name string) bool {
 }
 
 // HasFeature reports whether the caller may call a function that requires the feature called name; "" means
-// that the function requires no feature. If the caller's Features is not nil, only functions with a listed
-// feature are allowed, so that a function without a feature is rejected.
+// that the function requires no feature. If the caller's Features is not nil, the caller may only call
+// functions that require one of these features, so functions that require no feature are also rejected.
 func (c Caller) HasFeature(name string) bool {
 	if c.Features != nil && !slices.Contains(c.Features, name) {
 		return false

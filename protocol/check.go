@@ -8,9 +8,10 @@ import (
 )
 
 // Check validates the arguments of a call against the parameters of f, and returns the arguments that the
-// function receives. These contain only parameters of f, by name, also for API 1; numbers become text, and
-// the values of secrets become type Secret. Other arguments are dropped, as in cPanel, except that an open
-// function of API 2 or UAPI receives them unchanged. An error names the parameter that is wrong.
+// function receives. The result contains only parameters of f, by name, also for API 1. Numbers become text,
+// and the values of secret parameters become a Secret. Other arguments are dropped, as in cPanel, unless f is
+// an open function of API 2 or UAPI: such a function receives them unchanged. An error names the invalid
+// parameter.
 func (f Function) Check(args Args) (Args, *Error) {
 	if f.API == API1 {
 		return f.checkPositional(args)
@@ -53,7 +54,8 @@ func (f Function) Unquote(named map[string]any) map[string]any {
 	return out
 }
 
-// takesBytes reports whether Unquote must not change the value of param, because it may contain a secret.
+// takesBytes reports whether the function takes the value of param byte for byte, because the value may
+// contain a secret. Unquote must not change such a value.
 func (f Function) takesBytes(param string) bool {
 	for _, p := range f.Params {
 		if p.Name == param {

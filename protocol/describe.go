@@ -11,7 +11,8 @@ const (
 	// TypeSecret accepts text that must never be shown or logged, such as a password. The function receives a
 	// Secret.
 	TypeSecret Type = "secret"
-	// TypeInteger accepts a whole number in the range of int64, sent as a number or as text.
+	// TypeInteger accepts a whole number, sent as a number or as text. The number must be in the range of
+	// int64, and must not be the minimum of int64.
 	TypeInteger Type = "integer"
 	// TypeFlag accepts 1, 0, a boolean, or an empty text.
 	TypeFlag Type = "flag"
@@ -23,7 +24,7 @@ const (
 type Param struct {
 	Name     string
 	Type     Type // The empty type means TypeString.
-	Required bool // A missing value is an error; unless TypeAny, so is "".
+	Required bool // Missing is an error, and so is "" unless Type is TypeAny.
 	Help     string
 }
 
@@ -36,8 +37,8 @@ type Function struct {
 	Returns string // A sentence that describes the returned data.
 	Roles   []Role // The roles that may call the function. It must not be empty.
 	Changes bool   // The function changes something.
-	// Open means that the function receives all arguments, also those without a description in Params, which
-	// are passed unchanged. Modules that do not describe their parameters need it.
+	// Open means that the function receives all arguments. Arguments that Params does not describe are passed
+	// unchanged. Modules that do not describe their parameters need open functions.
 	Open bool
 	// Feature is the feature that the account must have to call the function; "" means that no feature is
 	// required.

@@ -19,14 +19,14 @@ const (
 	// records with twenty fields each, because the names of the fields are sent only once for the whole list.
 	MaxResultNodes = 2_500_000
 	// MaxAnswerNodes is the maximum number of values in an answer of a MessagePack session. It is larger than
-	// MaxResultNodes, because there each record repeats the names of its fields.
+	// MaxResultNodes, because in such an answer each record repeats the names of its fields.
 	MaxAnswerNodes = 2 * MaxResultNodes
 	// MaxFrameNodes is the maximum number of keys and values in the JSON of a frame. Without it, a frame full
 	// of tiny values could need about fifty bytes of memory for each byte of the frame while the call runs.
 	MaxFrameNodes = 20_000
 	// MaxAnswer is the maximum size of an answer, in bytes, in JSON and after conversion to XML.
 	MaxAnswer = 64 << 20
-	// MaxDescription is the maximum size of the description of its modules that a plugin returns, in bytes.
+	// MaxDescription is the maximum size, in bytes, of the description that a plugin returns of its modules.
 	MaxDescription = 1 << 20
 	// MaxText is the maximum size of a worker's text in messages and logs, in bytes. Longer texts are
 	// truncated.

@@ -7,7 +7,7 @@ type Result struct {
 	// and map[string]any.
 	Data     any
 	Messages []string       // Messages for information.
-	Warnings []string       // Problems despite which the call succeeded.
+	Warnings []string       // Problems that did not make the call fail.
 	Metadata map[string]any // UAPI's metadata; nil means none.
 	// Paginate describes the page if the list was paged; otherwise it is nil.
 	Paginate map[string]any

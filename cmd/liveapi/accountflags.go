@@ -24,7 +24,7 @@ func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
 	cmd.Flags().StringVar(&f.socket, hostSocketFlag, "", "the socket of a running host")
-	_ = cmd.Flags().MarkHidden(hostSocketFlag) // Fails only for an unknown flag.
+	_ = cmd.Flags().MarkHidden(hostSocketFlag) // Returns an error only for an unknown flag.
 }
 
 // opened is the host on which a command runs its calls, and the account for which they run.

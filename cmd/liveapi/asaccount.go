@@ -17,9 +17,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// On a server with many accounts, the tools use the running host, with its workers, its limits and its audit
-// log. They never start a host with an account's uid: other processes of the same user could manipulate that
-// host, and could read what root has read into its memory.
+// On a server with many accounts, the commands use the running host, so that its workers, its limits and its
+// audit log apply. They never start a host with an account's uid: other processes of the account could
+// manipulate such a host, and could read from its memory data that only root may read.
 
 // hostAccount returns the account for which a command runs in server mode. Root must name the account with
 // --user. For any other user it is the user's own account, and --user may not name another account.
@@ -65,8 +65,8 @@ func closeAfter(conn interface{ Close() error }, err error) error {
 	return conn.Close()
 }
 
-// runOnHost runs a program with the socket of the running host in its environment. If root runs the command,
-// the program runs as the account called name, otherwise as the running user.
+// runOnHost runs a program and passes the socket of the running host in the program's environment. If root
+// runs the command, the program runs as the account called name, otherwise as the running user.
 func runOnHost(c *config.Config, name string, words []string) error {
 	a, err := hostAccount(c, name)
 	if err != nil {
@@ -101,8 +101,8 @@ func executeAs(a protocol.Account, words, env []string) error {
 	defer func() { stop() }()
 	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	return statusOf(terminal.Run(cmd, streams, a.UID, func(p *os.Process) {
-		// The program has its own terminal and does not receive signals from ours, so every signal is
-		// forwarded.
+		// The program has its own terminal, so it does not receive the signals that keys of this process's
+		// terminal cause. Every signal is therefore forwarded.
 		stop = forwardSignals(p, func(os.Signal) bool { return false })
 	}))
 }

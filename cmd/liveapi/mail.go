@@ -190,8 +190,8 @@ func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
 			mode = 0o600
 		}
 		path := filepath.Join(dir, file.Name)
-		// An existing file is removed first. Otherwise the password would be readable for a moment if that
-		// file had a wider mode.
+		// An existing file is removed first. Otherwise the password would be readable for a moment if the old
+		// file's mode gave access to other users.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

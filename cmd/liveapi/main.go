@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	execas.Main() // A host in this process uses this program to start workers.
+	execas.Main() // Does not return if this process is the launcher of a worker.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

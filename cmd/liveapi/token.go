@@ -35,8 +35,8 @@ func (u *tokenUser) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&u.whm, "whm", false, "create a token for WHM's port, for a reseller (root's tokens are always for WHM)")
 }
 
-// grant returns the grant of a new token for the user. It returns an error if that user does not exist, is
-// suspended, or is not a reseller but --whm was given.
+// grant returns the grant of a new token for the user. It returns an error if the host does not serve that
+// user, if the account is suspended, or if --whm was given and the user is not a reseller.
 func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	g := token.Grant{User: u.name, Service: token.CPanel}
 	if u.whm || u.name == rootUser {
@@ -125,8 +125,8 @@ func createTokenCommand() *cobra.Command {
 				g.Expires = time.Now().Add(expires)
 			}
 			if cmd.Flags().Changed("feature") {
-				// An empty --feature is rejected. It must not mean "all features": the variable of a script
-				// that passes it may be empty by mistake.
+				// An empty --feature is rejected and does not mean "all features". Otherwise a script whose
+				// variable for the feature is empty by mistake would create a token with all features.
 				if len(features) == 0 || slices.Contains(features, "") {
 					return admin.Usage(errors.New("--feature: must be the name of a feature, such as popaccts"))
 				}
@@ -214,7 +214,8 @@ func revokeTokenCommand() *cobra.Command {
 		if user.name == "" || name == "" {
 			return admin.Usage(errors.New("--user and --name are missing: the token's user and name"))
 		}
-		// The account is not looked up: its tokens must be revocable even after the account was deleted.
+		// The account is not looked up, because it must be possible to revoke an account's tokens even after
+		// the account was deleted.
 		store, service := token.Open(c.Web.Tokens()), token.CPanel
 		if user.whm || user.name == rootUser {
 			service = token.WHM

@@ -13,8 +13,8 @@ import (
 )
 
 // gcPercent is the value for debug.SetGCPercent. It is lower than Go's default of 100, because
-// docs/security.md promises a bound of the host's memory, and the live memory is small, so that collections
-// cost little. The environment variable GOGC overrides it.
+// docs/security.md promises a limit for the host's memory. The more frequent collections cost little, because
+// the amount of live memory is small. The environment variable GOGC overrides the value.
 const gcPercent = 50
 
 // memoryLimit is the value for debug.SetMemoryLimit, in bytes. Near this limit the collector runs more often.

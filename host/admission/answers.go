@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Limits in bytes of the memory that answers occupy, from decoding until the answer has been written. An
+// Limits of the memory that answers occupy, in bytes, from decoding until the answer has been written. An
 // answer that needs more than accountAnswers, for example a list of 100,000 records, counts as
-// accountAnswers; the account then has no room for another counted answer.
+// accountAnswers; the account then has no room for another counted answer. answerGrace is PoolOptions.Grace.
 const (
 	smallAnswer    = 16 << 10 // Answers up to this size are not counted.
 	accountAnswers = 8 << 20
@@ -16,9 +16,10 @@ const (
 	answerGrace    = 5 * time.Second
 )
 
-// Answers limits the memory that workers' answers occupy. An answer is decoded only if there is room for it,
-// and it occupies that room until the client has received the answer. If other answers need the room, a
-// client that reads slowly loses its room and its connection. A nil *Answers has no limit.
+// Answers limits the memory that workers' answers occupy. An answer is decoded only if the pool has room for
+// the answer, and occupies that room until the client has received the answer. If other answers need the
+// room, the connection of a client that reads slowly is closed and its room is released. A nil *Answers has
+// no limit.
 type Answers struct{ pool *Pool }
 
 // NewAnswers returns an Answers with the default limits. A host uses one for all of its workers.

@@ -70,8 +70,8 @@ func NewCalls(o CallOptions) *Calls {
 // the limit. Otherwise the caller must call leave exactly once when the call has ended.
 func (l *Calls) Enter(name string) (leave func(), err *protocol.Error) { return l.EnterHeavy(name, 1) }
 
-// EnterHeavy does the same as Enter for expensive work: the call uses as much of the account's rate as the
-// given number of calls (weight).
+// EnterHeavy does the same as Enter for expensive work: the call counts as one call in flight, but as weight
+// calls for the account's rate.
 func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +83,8 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}
 	switch {
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
-		// The extra quarter is reserved for accounts without any call in flight, so that other accounts can't
-		// lock them out.
+		// An extra quarter of the limit is reserved for accounts that have no call in flight, so that busy
+		// accounts can't lock out the others.
 		return refuse("The host has %d calls in flight, which is its limit (calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls in flight, which is its limit (account_calls).", l.o.AccountCalls)

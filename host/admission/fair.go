@@ -12,17 +12,18 @@ type FairOptions struct {
 	Slots   int // Maximum number of running calls, over all accounts.
 	Each    int // Maximum number of running calls of one account.
 	Account int // Maximum number of running and waiting calls of one account.
-	Queue   int // Maximum waiting calls; an account's only call may always wait.
+	Queue   int // Maximum number of waiting calls; for exceptions see Enter.
 }
 
-// Errors that FairSemaphore.Enter returns if a limit of waiting calls is reached.
+// Errors of FairSemaphore.Enter. ErrQueueFull is returned if too many calls of all accounts wait,
+// ErrAccountFull if the account has too many running and waiting calls.
 var (
 	ErrQueueFull   = errors.New("admission: too many calls wait")
 	ErrAccountFull = errors.New("admission: too many calls of the account wait")
 )
 
-// FairSemaphore is a semaphore that serves accounts in turn: if an account sends a hundred calls, these calls
-// wait for each other and do not delay the calls of other accounts. It is safe for concurrent use.
+// FairSemaphore is a semaphore that serves accounts in turn. If an account sends a hundred calls, most of
+// them wait for the account's own calls, and other accounts are not delayed. It is safe for concurrent use.
 type FairSemaphore struct {
 	o     FairOptions
 	slots chan struct{}
@@ -51,9 +52,9 @@ func NewFairSemaphore(o FairOptions) *FairSemaphore {
 // Account returns the maximum number of running and waiting calls of one account.
 func (g *FairSemaphore) Account() int { return g.o.Account }
 
-// Enter waits until a token of the account and a slot are free. It returns ErrQueueFull or ErrAccountFull at
-// once if too many calls wait, and the error of ctx if ctx ends first. Otherwise the caller must call leave
-// exactly once.
+// Enter waits until a token of the account and a slot are free. It returns ErrAccountFull at once if the
+// account has too many running and waiting calls, ErrQueueFull at once if too many calls of all accounts
+// wait, and the error of ctx if ctx ends first. Otherwise the caller must call leave exactly once.
 func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func(), err error) {
 	g.mu.Lock()
 	t := g.accounts.of(account, time.Time{})
@@ -62,8 +63,8 @@ func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func()
 		g.mu.Unlock()
 		return nil, ErrAccountFull
 	case t.users > 0 && g.waiting >= g.o.Queue:
-		// The first call of an account is never rejected because of the queue, so that other accounts can't
-		// lock the account out.
+		// If an account has no other call, its call is never rejected because of the queue. Otherwise other
+		// accounts could lock the account out.
 		g.mu.Unlock()
 		return nil, ErrQueueFull
 	}

@@ -20,8 +20,9 @@ type IntakeOptions struct {
 }
 
 const (
-	// A request that exceeds a rate waits before it is parsed. The rates are so high that they only slow down
-	// a client that sends more requests than the limits of its account's calls allow.
+	// If a request exceeds a rate, it is not parsed until the rate permits it. The rates are higher than the
+	// limits of calls, so they delay only clients that send more requests than the host would accept as calls
+	// anyway.
 	defaultRequests = 4 * DefaultRate
 	burstRequests   = 1000
 	accountBytes    = 8 << 20 // Maximum number of bytes of one account per second.
@@ -33,8 +34,8 @@ const (
 	// SmallRequest is the size in bytes up to which a request is not counted. Every connection has a buffer
 	// of SmallRequest bytes anyway.
 	SmallRequest = 4 << 10
-	totalIntake  = 10 << 20 // Maximum bytes of requests being read and of running calls.
-	eachIntake   = 2 << 20  // Maximum bytes of one account.
+	totalIntake  = 10 << 20 // Maximum bytes of all requests until their calls have ended.
+	eachIntake   = 2 << 20  // Maximum bytes of the requests of one account.
 	intakeGrace  = 2 * time.Second
 
 	// maxPaced is the maximum number of accounts and clients with a rate limit of their own. All further
@@ -73,7 +74,7 @@ func NewIntake(o IntakeOptions) *Intake {
 		}
 	}
 	accounts := newKeyed(create, func(a *intakeOf, now time.Time) bool {
-		return now.Sub(a.last) > time.Minute // The account's buckets are full again.
+		return now.Sub(a.last) > time.Minute // After a minute, a bucket is normally full again.
 	})
 	accounts.most = maxPaced
 	return &Intake{o: o, now: time.Now, accounts: accounts, pool: NewPool(PoolOptions{
@@ -82,8 +83,8 @@ func NewIntake(o IntakeOptions) *Intake {
 }
 
 // Admit waits until the account may send a request of n bytes, or until ctx ends. The caller must release the
-// lease when the call has ended; the lease is nil for a small request. cut closes the client's connection; it
-// is called while the request is still being read if other clients need the bytes more.
+// lease when the call has ended; the lease is nil for a small request. cut closes the client's connection.
+// The pool may call cut if other clients need the bytes more, until the caller pins the lease.
 func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -151,9 +152,9 @@ func (in *Intake) Connect(uid int) bool {
 	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
 }
 
-// Measure charges the processor time between Measure and stop to the account. If the account has used more
-// than its share, its next request waits. The time of the current thread is measured, so the caller must not
-// block before it calls stop, and must call stop in the same goroutine.
+// Measure measures the processor time of the current thread until the caller calls stop, and charges this
+// time to the account. If the account has used more than its share, its next request waits. The caller must
+// not block before it calls stop, and must call stop in the same goroutine.
 func (in *Intake) Measure(account string) (stop func()) {
 	if in == nil || in.o.Requests < 0 {
 		return func() {}

@@ -5,17 +5,19 @@ import "time"
 // sweepEvery is the number of lookups after which idle states are removed.
 const sweepEvery = 1024
 
-// keyed stores a state for each account or client that was active recently. Every limit of this package that
-// is counted for each account uses it. keyed has no lock of its own: the mutex of its owner guards it.
+// keyed stores a state for each account or client that was active recently. The limits of this package that
+// are counted for each account use it. keyed has no lock of its own: its owner must hold a mutex during each
+// call.
 type keyed[T any] struct {
 	states map[string]*T
 	create func() *T
 	idle   func(state *T, now time.Time) bool // Reports whether the state is the same as a new one.
-	most   int                                // Maximum number of states, then keys share one; 0: no limit.
+	most   int                                // Maximum number of states (0: no limit); see shared.
 	used   int
 }
 
-// shared is the key of the state that all further keys share when the maximum number of states is reached.
+// shared is the key of the common state of all further keys, for which no state is created after the maximum
+// number of states is reached.
 const shared = "others"
 
 func newKeyed[T any](create func() *T, idle func(*T, time.Time) bool) keyed[T] {

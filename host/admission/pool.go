@@ -36,9 +36,9 @@ type PoolOptions struct {
 }
 
 // Pool shares an amount among holders. If there is no room for a new lease, the holder with the largest share
-// loses its longest idle lease. Untrusted leases, which belong to clients that have not signed in
-// (strangers), are revoked first. A new lease can't reduce the trusted leases below three quarters of the
-// total. A Pool is safe for concurrent use.
+// loses its longest idle lease. Among the leases that may be revoked, untrusted leases, which belong to
+// clients that have not signed in (strangers), are revoked first. Trusted leases of other holders are revoked
+// only while they occupy more than three quarters of the total. A Pool is safe for concurrent use.
 type Pool struct {
 	o   PoolOptions
 	now func() time.Time
@@ -126,8 +126,8 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 	w := &waiter{key: key, wake: make(chan struct{}, 1)}
 	place := p.waiting.PushBack(w)
 	defer p.waiting.Remove(place)
-	// A lease may become idle long enough (Grace) without any release that wakes this waiter, so Wait also
-	// tries again once a second.
+	// No release wakes this waiter when another holder's lease becomes old enough to be revoked (Grace), so
+	// Wait also tries again once a second.
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for {
@@ -141,7 +141,7 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 		}
 		p.mu.Lock()
 		if ended != nil {
-			p.wakeNext(place.Next()) // This waiter may have consumed a wake-up for the next one.
+			p.wakeNext(place.Next()) // Pass on a wake-up that this waiter can no longer use.
 			return nil, fmt.Errorf("%w: %w", err, ended)
 		}
 		if lease, err = p.acquire(key, n, revoke); err == nil {
@@ -149,7 +149,7 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 			return lease, nil
 		}
 		if errors.Is(err, ErrShare) {
-			p.wakeNext(place.Next()) // The released lease does not help this waiter; try the next.
+			p.wakeNext(place.Next()) // The room does not help this waiter: try the next one.
 		}
 	}
 }
@@ -168,9 +168,9 @@ func (w *waiter) notify() {
 	}
 }
 
-// released wakes the waiters that may profit because the holder called key released a lease: the first waiter
-// in the queue, and the first waiter of the same holder, because it may wait for the holder's own limit. The
-// caller holds mu.
+// released wakes the waiters that may get a lease now, after the holder called key has released one: the
+// first waiter in the queue, and the first waiter with the same key, which may wait because of the holder's
+// own limit. The caller holds mu.
 func (p *Pool) released(key string) {
 	p.wakeNext(p.waiting.Front())
 	for e := p.waiting.Front(); e != nil; e = e.Next() {
@@ -222,14 +222,14 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return lease, nil
 }
 
-// victim returns the holder that must give up a lease so that h can get the amount n, or nil if no holder
-// must. Candidates are first the holders with a larger share than h would then have, and after them the
-// holders with an equal share that have left a lease idle for longer than Grace. In each of these two groups,
-// untrusted leases are revoked before trusted leases. The caller holds mu.
+// victim returns the holder that must give up a lease so that h can get the amount n, or nil if there is no
+// such holder. A holder with a larger share than h would have with n more is chosen first, and otherwise a
+// holder with an equal share and a lease that was idle for longer than Grace. In both cases, holders with
+// untrusted leases are preferred. The caller holds mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
 	classes := 2
 	if p.trusted <= p.o.Total/4*3 {
-		classes = 1 // A new, untrusted lease can't displace so few trusted leases.
+		classes = 1 // Few trusted leases: the new lease may not displace them.
 	}
 	for _, idleOnly := range []bool{false, true} {
 		for class := range classes {
@@ -312,8 +312,8 @@ func (l *Lease) Release() {
 	p.released(l.holder.key)
 }
 
-// leave counts one lease less for the holder, and removes the holder from the pool when it has no lease. The
-// caller holds mu.
+// leave decreases the holder's number of leases, and removes the holder from the pool if it has no other
+// lease. The caller holds mu.
 func (p *Pool) leave(h *holder) {
 	if h.users--; h.users == 0 && p.holders[h.key] == h {
 		delete(p.holders, h.key)
@@ -342,9 +342,10 @@ func (l *Lease) Unpin() {
 	l.link()
 }
 
-// Trust moves the lease to the holder called key when the client has signed in to that account. From then on,
-// the pool revokes the lease only after the leases of strangers. Trust returns ErrShare if the account has
-// reached its limit.
+// Trust moves the lease to the account called key, after the client has signed in to that account, and marks
+// the lease as trusted. Among holders that must give up a lease for the same reason (see victim), the pool
+// revokes leases of strangers before trusted leases. Trust returns ErrShare if the account has reached its
+// limit. It does nothing if the lease was already revoked or released.
 func (l *Lease) Trust(key string) error {
 	if l == nil {
 		return nil

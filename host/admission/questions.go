@@ -10,7 +10,8 @@ import (
 // QuestionOptions are the limits of Questions.
 type QuestionOptions struct {
 	Each int // Maximum number of simultaneous questions about one account.
-	// Wait is the maximum time that further questions wait. If Wait is 0, they fail at once.
+	// Wait is the maximum time that a question waits if Each questions about the account are already in
+	// progress. If Wait is 0, such a question fails at once.
 	Wait time.Duration
 	// Rest is the time for which no question is sent to an account's worker after the worker did not answer
 	// in time.
@@ -19,15 +20,16 @@ type QuestionOptions struct {
 
 // Errors of Questions.
 var (
-	// ErrNoAnswer is returned without asking if the account's worker recently did not answer in time.
+	// ErrNoAnswer is returned without sending the question if the account's worker did not answer an earlier
+	// question in time, less than QuestionOptions.Rest ago.
 	ErrNoAnswer = errors.New("admission: the account's worker did not answer a moment ago")
 	// ErrTooMany is returned if too many questions about the account are in progress.
 	ErrTooMany = errors.New("admission: too many questions about the account are being answered")
 )
 
-// Questions limits the questions that parties other than the account itself send to the account's worker: the
-// mail server, and strangers that try to sign in. If an account stops its worker, the unanswered questions
-// must not block everyone else.
+// Questions limits the questions that others than the account itself send to the account's worker: the mail
+// server, and strangers that try to sign in. An account may suspend its worker so that it never answers; the
+// questions to this worker must not block the questions to the others.
 type Questions struct {
 	o         QuestionOptions
 	now       func() time.Time
@@ -44,7 +46,7 @@ type questionsOf struct {
 
 // NewQuestions returns a Questions with the given limits. No question is in progress.
 func NewQuestions(o QuestionOptions) *Questions {
-	const unlimited = 1 << 20 // The limit of calls in flight (Calls) also limits these.
+	const unlimited = 1 << 20 // No limit over all accounts; Each limits one account.
 	waiting := unlimited
 	if o.Wait == 0 {
 		waiting = o.Each

@@ -12,7 +12,7 @@ type Work struct{ turns *FairSemaphore }
 
 // NewWork returns a Work in which no computation runs.
 func NewWork() *Work {
-	const many = 1 << 20 // The limit of calls in flight also limits these.
+	const many = 1 << 20 // No limit here: the limits of calls already apply.
 	return &Work{turns: NewFairSemaphore(FairOptions{Slots: 1, Each: 1, Account: many, Queue: many})}
 }
 
@@ -30,8 +30,9 @@ func (w *Work) Pace(account string) (pause func(context.Context) error, end func
 	}
 	pause = func(ctx context.Context) error {
 		if leave != nil {
-			// After its slice, the computation keeps its turn and rests for as long as the slice took. No
-			// other computation runs meanwhile, so half of the processor stays free.
+			// After its slice, the computation keeps its turn and sleeps for as long as the slice took. No
+			// other computation runs during this time, so all computations together use at most half of a
+			// processor.
 			rest := time.NewTimer(time.Since(started))
 			select {
 			case <-rest.C:

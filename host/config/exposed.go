@@ -30,7 +30,7 @@ var (
 // a key or a token) and that can be read by users other than its owner, root and the helper.
 func (c *Config) Exposed() error {
 	var all []error
-	trusted := map[uint32]bool{0: true} // Trusted groups: root's; the helper's, which gets the secrets.
+	trusted := map[uint32]bool{0: true} // Groups that may read secrets: root's and the helper's.
 	if helper, err := user.Lookup(c.Helper); err == nil {
 		if gid, err := strconv.ParseUint(helper.Gid, 10, 32); err == nil {
 			trusted[uint32(gid)] = true

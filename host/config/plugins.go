@@ -42,8 +42,9 @@ func (p Plugin) Sum() ([]byte, error) {
 	return sum, nil
 }
 
-// fill makes the program's path absolute, and also its last argument if that names an existing file. It
-// replaces an interpreter's path by the target of the symbolic link.
+// fill makes the program's path absolute. If the last argument is the path of an existing file, fill makes
+// this path absolute, too. If the program has arguments, fill replaces a symbolic link in the program's path
+// by the link's target.
 func (p *Plugin) fill(absolute func(string) string) {
 	p.Path = absolute(p.Path)
 	if len(p.Args) == 0 {

@@ -1,7 +1,7 @@
 // Package daemon builds a running host from a configuration and serves its front doors. It connects the
 // accounts, the plugins, the sessions, the HTTPS API, the mail server's look-ups, the metrics and the
-// reloads, which other packages implement. Every program that serves calls this package. The package decodes
-// no protocol and opens no file of an account.
+// reloads, which other packages implement. Every program that runs a host uses this package. The package
+// decodes no protocol and opens no file of an account.
 package daemon
 
 import (
@@ -56,7 +56,7 @@ type Runtime struct {
 type state struct {
 	config  *config.Config
 	calls   *admission.Calls
-	refused map[int]bool // Uids that may not connect, even with an account.
+	refused map[int]bool // Uids that may not connect, even if they belong to an account.
 	plugins []*running
 }
 
@@ -108,7 +108,8 @@ func NewFor(c *config.Config, a protocol.Account, log *slog.Logger) (*Runtime, e
 	own := *c
 	own.Mode = config.Personal
 	if c.Mode == config.Server {
-		// Only root can use the paths in these keys. The host makes a private run directory instead.
+		// These keys contain paths that only root can use. If RunDir is empty, the host creates a private run
+		// directory.
 		own.RunDir, own.Audit, own.Metrics, own.Control, own.Web = "", "", "", "", config.Web{}
 	}
 	return build(&own, personal{account: func() (protocol.Account, error) { return a, nil }}, log)
@@ -181,8 +182,8 @@ func newCalls(c *config.Config) *admission.Calls {
 	return admission.NewCalls(o)
 }
 
-// intakeOptions returns the limits for reading requests from clients. An account may send somewhat more
-// requests than its limits of calls allow to run.
+// intakeOptions returns the limits for reading requests from clients. The rate of requests is higher than the
+// rate of calls, so that the limits of calls normally take effect first.
 func intakeOptions(c *config.Config) admission.IntakeOptions {
 	o := admission.IntakeOptions{Largest: int64(max(c.Limits.Frame, protocol.MaxFrame))}
 	switch {

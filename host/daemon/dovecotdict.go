@@ -48,8 +48,8 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 		return dovecotdict.Box{}, dovecotdict.ErrNone
 	}
 	if err != nil {
-		// The account is suspended or its file is broken. Because of the error, Dovecot keeps new mail
-		// waiting instead of bouncing it.
+		// The account is suspended or its file can't be read. Dovecot treats the error as temporary, so new
+		// mail waits and is not bounced.
 		return dovecotdict.Box{}, err
 	}
 	leave, err := rt.limits.lookups.Enter(ctx, a.Name)

@@ -37,10 +37,9 @@ type mode interface {
 	reload() (ended []string)
 	// watch waits for changes of the accounts, and calls changed after each change, until ctx ends.
 	watch(ctx context.Context, changed func()) error
-	// credentialsOf returns the uid of the account called name: tokens of this uid stay valid, all other
-	// tokens of the name may be revoked. The uid is -1 if the account does not exist. known is false if
-	// nothing may be revoked: the account is suspended or can't be read at the moment, or the host is in
-	// personal mode.
+	// credentialsOf returns the uid of the account called name, or -1 if the account does not exist. Tokens
+	// for this name with another uid may be revoked. If known is false, the caller must not revoke any token:
+	// the account is suspended, its file can't be read at the moment, or the host is in personal mode.
 	credentialsOf(name string) (uid int, known bool)
 
 	// supervise adds to o the options with which the mode isolates workers.

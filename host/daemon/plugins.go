@@ -23,7 +23,7 @@ import (
 // running is a plugin that the host serves, with its supervisor.
 type running struct {
 	name       string // The plugin's name in logs and in the status.
-	print      string // Its fingerprint; a change means a new supervisor.
+	print      string // Hash that a reload compares to detect changes.
 	supervisor *worker.Supervisor
 }
 
@@ -137,8 +137,8 @@ type Modules struct {
 	Err        error
 }
 
-// Describe asks each plugin for its modules. In server mode the plugin runs as the helper, in personal mode
-// as the account a.
+// Describe asks each plugin for its modules. In server mode the plugin's helper describes them; in personal
+// mode the worker of the account a does.
 func (rt *Runtime) Describe(ctx context.Context, a protocol.Account) []Modules {
 	var out []Modules
 	for _, p := range rt.state.Load().plugins {

@@ -56,7 +56,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		return err
 	}
 	if callLimits(c.Limits) != callLimits(old.config.Limits) {
-		next.calls = newCalls(c) // New counters: calls in flight are not counted.
+		next.calls = newCalls(c) // The new counters start at 0, in spite of calls in flight.
 	}
 	rt.state.Store(next)
 	rt.replacePlugins(ctx, old.plugins, next.plugins)
@@ -91,8 +91,8 @@ func (rt *Runtime) reopenLogs() {
 	}
 }
 
-// replacePlugins sends new calls to plugins, waits for the calls that run on the plugins in old, and closes
-// those in old that are not in plugins.
+// replacePlugins makes new calls use plugins, waits for the calls that run on the old plugins, and closes the
+// old plugins that are not also in plugins.
 func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) {
 	rt.Host.Replace(ctx, rt.allPlugins(plugins))
 	for _, p := range old {

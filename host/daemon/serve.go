@@ -34,13 +34,13 @@ const (
 // Signals connects a served host with the signals of the operating system.
 type Signals struct {
 	Reload <-chan os.Signal // Receives SIGHUP, after which the host reloads.
-	Force  func()           // Called when draining begins: lets a second signal kill.
+	Force  func()           // Called when draining begins; exits on a further signal.
 }
 
 // Serve builds the host that c describes and serves all its front doors until ctx ends, then drains. It uses
 // the socket that systemd passed, if any, and otherwise listens on the socket that c names.
 func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Logger) error {
-	passed := activation.Files(true) // Before another descriptor is opened.
+	passed := activation.Files(true) // Must come before any other descriptor is opened.
 	if err := c.Exposed(); err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (rt *Runtime) Serve(ctx context.Context, l *net.UnixListener, grace time.Du
 	server := &session.Server{Doer: rt.checked(), Limits: rt.socketLimits(), Intake: rt.limits.intake, Log: rt.log, Identify: rt.identify}
 	rt.sessions.Store(server)
 	served := make(chan error, 1)
-	// server gets a context that is not canceled with ctx: calls in flight may finish while the server
-	// drains.
+	// server.Serve gets a context that does not end when ctx ends, so that calls in flight can finish while
+	// the server drains.
 	go func() { served <- server.Serve(context.WithoutCancel(ctx), l) }()
 	var err error
 	select {
@@ -162,8 +162,8 @@ func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 	return unixsock.Listen(c.Socket, mode)
 }
 
-// openControl serves the control socket, if the configuration names one. Tools that root runs ask for the
-// host's status there. Goroutines are added to others.
+// openControl serves the control socket, if the configuration names one. Tools that root runs read the host's
+// status from this socket. The goroutines that openControl starts are added to others.
 func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) error {
 	path := rt.state.Load().config.Control
 	if path == "" {
@@ -181,8 +181,8 @@ func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) erro
 	return nil
 }
 
-// openMetrics serves the metrics page for Prometheus, if the configuration contains an address for it.
-// Goroutines are added to others.
+// openMetrics serves the metrics page for Prometheus, if the configuration contains an address for the page.
+// The goroutines that openMetrics starts are added to others.
 func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) error {
 	address := rt.state.Load().config.Metrics
 	if address == "" {
@@ -202,7 +202,7 @@ func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) erro
 }
 
 // openDovecotDict answers Dovecot's look-ups, if the configuration names a socket for Dovecot and the host is
-// in server mode. Goroutines are added to others.
+// in server mode. The goroutines that openDovecotDict starts are added to others.
 func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) error {
 	c := rt.state.Load().config
 	if c.DovecotSocket == "" || c.Mode != config.Server {

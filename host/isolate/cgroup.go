@@ -80,8 +80,8 @@ func ownGroup() (string, error) {
 
 // NewCgroups returns a Cgroups that creates groups below the group with the directory root. It first moves
 // this process into a subgroup, because the kernel allows no processes in a group that distributes
-// controllers to its subgroups. NewCgroups fails for the root of all groups; a service always has a group of
-// its own.
+// controllers to its subgroups. NewCgroups fails if root is the root of all groups, which is not the case for
+// a systemd service.
 func NewCgroups(root string) (*Cgroups, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
 		return nil, fmt.Errorf("control groups: %s is not a group of this program", root)
@@ -116,8 +116,8 @@ func (c *Cgroups) Controllers() []string { return c.controllers }
 // Group is the control group of a worker.
 type Group struct{ Path string }
 
-// Create creates a group for a worker. The group limits memory to the given number of bytes, and the number
-// of processes to workerTasks, as far as the controllers are available.
+// Create creates a group for a worker. It limits the memory of the group to the given number of bytes and the
+// number of processes to workerTasks, each only if its controller is available.
 func (c *Cgroups) Create(memory int64) (*Group, error) {
 	var g *Group
 	for {
@@ -155,7 +155,7 @@ func (g *Group) End() {
 		if err := os.Remove(g.Path); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}
-		time.Sleep(5 * time.Millisecond) // The kernel reports the end only through a file: try again.
+		time.Sleep(5 * time.Millisecond) // Not empty yet: the processes need time to end. Try again.
 	}
 }
 

@@ -23,8 +23,8 @@ const (
 	// maxFileSize is the maximum size in bytes of each file that a process with another uid writes. The
 	// largest file that is needed is that of a mail store, with at most 64 MiB.
 	maxFileSize = 256 << 20
-	// lastOutput is the time for which the output of a process is still read after the process has ended. A
-	// grandchild may keep the pipes open for longer.
+	// lastOutput is the time for which the host still reads the output of a process after the process has
+	// ended. A time limit is needed because a grandchild may keep the pipes open.
 	lastOutput = 500 * time.Millisecond
 )
 
@@ -55,7 +55,7 @@ type Process struct {
 	exited chan struct{}
 	reaped chan struct{}
 
-	mu    sync.Mutex // Guards the fields below; keeps the pid valid during a signal.
+	mu    sync.Mutex // Guards the fields below, and the signal in Kill.
 	gone  bool       // Whether the process has ended.
 	how   syscall.WaitStatus
 	known bool // Whether the process was reaped, so that how is set.
@@ -129,9 +129,9 @@ func (p *Process) execute(above int) error {
 	if p.o.Credential != nil { // The launcher gets the binary as an extra file.
 		return p.o.Spawner.Start(p.cmd)
 	}
-	// Before the child calls execve, Go moves one of its pipes to the first free descriptor after the
-	// standard streams, which may be that of the binary. A copy of the binary's descriptor with a high number
-	// is not overwritten.
+	// Before the child calls execve, Go moves one of its own pipes to the first free descriptor after the
+	// standard streams. The binary's descriptor could have that number and would be overwritten, so it is
+	// copied to a high number.
 	fd, err := unix.FcntlInt(p.o.Binary.Fd(), unix.F_DUPFD_CLOEXEC, above)
 	if err != nil {
 		return err
@@ -193,14 +193,15 @@ func (p *Process) waitBlocking() {
 
 // collect reaps the process if it has ended. It returns false if a tracer still prevents that.
 func (p *Process) collect() bool {
+	// Kill holds the lock too: it must not signal the pid between wait4, which frees the pid, and gone.
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var how syscall.WaitStatus
 	pid, err := syscall.Wait4(p.pid, &how, syscall.WNOHANG, nil)
 	if err == nil && pid == 0 || errors.Is(err, unix.EINTR) {
 		return false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.how, p.known = how, err == nil
+	p.how, p.known, p.gone = how, err == nil, true
 	return true
 }
 

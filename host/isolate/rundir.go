@@ -15,32 +15,35 @@ import (
 
 const (
 	runDirPrefix = "liveapid-host-"
-	// newDirPrefix is the prefix of a directory that is not locked yet. If the directory already had
-	// runDirPrefix, the sweep of another host would remove it as the directory of a dead host.
+	// newDirPrefix is the prefix of a directory that is not locked yet. A new directory must not have
+	// runDirPrefix before it is locked: the sweep of another host would remove it as the directory of a dead
+	// host.
 	newDirPrefix = "liveapid-new-"
 	// newDirAge is the age at which a directory that was never locked counts as abandoned.
 	newDirAge = time.Minute
 	// maxRunDir is the maximum length of a run directory's path. The socket's path may have 107 bytes in
-	// total, and go-plugin appends "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN".
+	// total; 42 bytes are reserved for the text "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN", which go-plugin
+	// appends.
 	maxRunDir = 107 - 42
 )
 
 // RunDir is a host's private directory, in which go-plugin creates a directory for the socket of each worker.
 type RunDir struct {
 	Path string
-	lock *os.File // Locked while the host runs, to show other hosts it is alive.
+	lock *os.File // Locked while the host runs; shows that the host is alive.
 }
 
-// NewRunDir creates a directory for this host in parent. If parent is "" or too long for the path of a
-// socket, the directory is created below the system's temporary directory. NewRunDir also removes the
-// directories of dead hosts. In server mode, mode must be 0711, because tenants must reach their own sockets
-// below the directory.
+// NewRunDir creates a directory for this host in parent. If parent is "", or so long that the path of a
+// socket below it would be too long, the directory is created below the system's temporary directory.
+// NewRunDir also removes the directories of dead hosts. In server mode, mode must be 0711, because tenants
+// must reach their own sockets below the directory.
 func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	if parent == "" || len(parent)+len("/liveapid-host-0123456789") > maxRunDir {
 		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
 		if err := ownDir(parent, mode); err != nil {
-			// Another user has taken the name. Fall back to the temporary directory, so that this can't
-			// prevent the user's hosts from starting.
+			// The directory can't be used, for example because another user has created it. The fallback to
+			// the temporary directory ensures that another user can't prevent this user's hosts from
+			// starting.
 			parent = os.TempDir()
 		}
 	}

@@ -57,7 +57,8 @@ func (aw *accountWorker) hasParts() bool {
 }
 
 // acquire returns a running worker, and starts one if necessary. If err is nil, the caller must call release
-// after its call. If the next start is further away than maxWait, acquire fails at once.
+// after its call. If acquire would have to wait longer than maxWait before a start is allowed, it fails at
+// once.
 func (aw *accountWorker) acquire(ctx context.Context) (*worker, error) {
 	for {
 		aw.mu.Lock()
@@ -146,8 +147,8 @@ func (aw *accountWorker) stopIdle() bool {
 	return true
 }
 
-// start waits for the given time and then starts a worker. It runs in its own goroutine, so that the start
-// continues for the other callers if one caller gives up.
+// start waits for the given time and then starts a worker. It runs in its own goroutine: if one of the
+// waiting callers gives up, the start continues for the others.
 func (aw *accountWorker) start(wait time.Duration) {
 	if wait > 0 {
 		time.Sleep(wait)
@@ -174,7 +175,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	default:
 		aw.modules, aw.current = w.modules, w
 		aw.running.Store(true)
-		aw.touch() // Not idle yet: the waiting callers will use the worker soon.
+		aw.touch() // Prevents eviction until the waiting callers use the worker.
 		if aw.closed {
 			aw.current = nil
 			aw.s.o.Pool.leave(aw)
@@ -207,7 +208,7 @@ func (aw *accountWorker) close() {
 		w.stop()
 	}
 	if starting != nil {
-		<-starting // If start succeeds, it stops its new worker itself.
+		<-starting // A start that ends after closed was set stops its worker.
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 const (
 	backoffFirst = 100 * time.Millisecond
 	backoffMost  = 30 * time.Second
-	// maxWait is the maximum time that a call waits until the next start is allowed. If it would have to wait
-	// longer, the call fails at once.
+	// maxWait is the maximum time that a call waits for the next permitted start. If the next start is
+	// permitted only later, the call fails at once.
 	maxWait = time.Second
 	// healthyAfter is the running time after which earlier crashes are forgotten: if the worker then crashes,
 	// the crash counts as the first in a row.
@@ -51,8 +51,9 @@ func (aw *accountWorker) watch(w *worker) {
 	aw.held.Add(-1)
 }
 
-// maxHeld is the maximum number of ended workers of an account that are not reaped yet because a program of
-// the account traces them. Each of them occupies a process id, so above maxHeld no worker is started.
+// maxHeld is the maximum number of ended workers of an account that can't be reaped because a program of the
+// account traces them. Each of them occupies a process id, so no worker is started if their number exceeds
+// maxHeld.
 const maxHeld = 3
 
 func (aw *accountWorker) tooManyHeld() error {

@@ -33,7 +33,8 @@ func (c *connection) once(dial func() (net.Conn, error)) (net.Conn, error) {
 	return conn, err
 }
 
-// shut closes the connection and prevents that one is made later.
+// shut closes the connection. If no connection was made yet, it prevents the connection from being made
+// later.
 func (c *connection) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin"
 )
 
-// maxHandshake is the maximum length of the handshake line in bytes. The certificate in it has about 1,000.
+// maxHandshake is the maximum length of the handshake line in bytes. The certificate in the line needs about
+// 1,000 bytes.
 const maxHandshake = 8 << 10
 
 // readHandshake reads and checks the line that a plugin prints when it is ready, and returns the line for go-plugin:

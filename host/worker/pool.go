@@ -9,18 +9,19 @@ import (
 )
 
 const (
-	// evictIdle is the time for which a worker must have had no call before a worker of another account may
-	// replace it. It gives the callers that wait for a new worker the time to use that worker first.
+	// evictIdle is the minimum time without calls before a worker of another account may replace a worker. A
+	// new worker also counts as used when it has started, so the callers that wait for the new worker can use
+	// it before it is replaced.
 	evictIdle = 200 * time.Millisecond
 	// poolWait is the maximum time that the start of a worker waits for a free place in the pool. poolLook is
-	// the interval at which it checks for one.
+	// the interval between two checks for a free place.
 	poolWait = 2 * time.Second
 	poolLook = 50 * time.Millisecond
 )
 
 // Pool limits the number of workers, over all accounts and plugins. If the limit is reached, a new worker
-// replaces the worker without calls that was last used the longest time ago. Helpers do not count, because
-// each plugin has only one helper and every account needs it. A nil *Pool has no limit.
+// replaces the worker that has been idle for the longest time. Helpers do not count, because each plugin has
+// only one helper and every account needs it. A nil *Pool has no limit.
 type Pool struct {
 	most int
 

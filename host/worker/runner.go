@@ -25,7 +25,7 @@ type pluginRunner struct {
 	name   string // The program's name, for error messages of go-plugin.
 	dir    string // The directory in which the plugin's socket must be.
 	tls    bool   // Whether the handshake must contain a certificate.
-	handed bool   // Whether dir was given to the worker's user and must be taken back.
+	handed bool   // Whether the worker's user owns dir, so it must be reclaimed.
 
 	checked  *io.PipeReader // go-plugin reads the checked handshake line from this pipe.
 	announce *io.PipeWriter // The writing end of checked.

@@ -12,8 +12,9 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Call implements host.Plugin. If the plugin has a helper and the function is described, the function runs in
-// parts: only the helper gets the secrets, and only the account's worker opens the account's files.
+// Call implements host.Plugin. If the plugin has a helper and one of its functions has parts, the function
+// runs in up to three parts (before, do, after): only the helper gets the secrets, and only the account's
+// worker opens the account's files. A shared function (Function.Shared) runs only in the helper.
 func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call, fn := r.Caller, r.Call, r.Function
 	aw, err := s.workerOf(caller.Account)
@@ -30,8 +31,8 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	case fn.Shared:
 		return s.through(ctx, s.shared, s.helper, request)
 	case !s.helper.hasParts():
-		// The plugin does not support helpers: none of its functions has parts. Its workers do everything and
-		// also get the secrets.
+		// The plugin does not use its helper for calls, because none of its functions has parts. Its workers
+		// run the whole calls and also get the secrets.
 		return s.run(ctx, aw, request, 0)
 	}
 	g := s.semaphoreOf(fn, caller.Role)
@@ -47,15 +48,15 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	most := 0
 	if fn.After {
-		most = maxHanded // Enforced before the result is decoded.
+		most = maxHanded // The size is checked before the result is decoded.
 	}
 	result, err := s.run(ctx, aw, work, most)
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
 	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
-	// If the function has already changed something, the helper's last part must not wait behind other
-	// accounts and must not be rejected, so it runs without a semaphore.
+	// If the function has already changed something, the last part, which the helper runs, must not wait for
+	// other accounts and must not be rejected. So it runs without a semaphore.
 	var after *protocol.Result
 	if fn.Changes {
 		after, err = s.run(ctx, s.helper, request, 0)
@@ -64,8 +65,8 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	switch {
 	case err != nil && fn.Changes:
-		// The change was already made, even if this part was not run. The error is added as text (%s), so
-		// that it does not match host.ErrNotRun.
+		// The account's worker has already made the change, even if the last part was not run. err is added
+		// as text (%s) and not wrapped, so that the error does not match host.ErrNotRun.
 		return nil, fmt.Errorf("%w: %s", host.ErrOutcomeUnknown, err)
 	case err != nil:
 		return nil, err
@@ -99,8 +100,9 @@ func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admi
 // has about 250 bytes.
 const maxHanded = 64 << 10
 
-// through runs a call, or a part of it, when the semaphore g admits the account. If g rejects the account,
-// the result says that nothing was changed, so no earlier part of the call may have changed anything.
+// through waits until the semaphore g admits the account, and then runs a call or a part of a call. If g
+// rejects the account, the result says that nothing was changed. So through must not be used after a part
+// that has changed something.
 func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw *accountWorker, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
@@ -127,8 +129,8 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
 	if err := payload.Walk(ask); err != nil {
-		// The worker would reject the arguments too, but then the host could not determine whether the call
-		// was run.
+		// The worker would reject the arguments, too. But if the host sent them, it could not determine
+		// whether the call was run.
 		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments have too many values, or are nested too deep.")), nil
 	}
 	for range maxTries {

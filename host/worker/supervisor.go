@@ -25,20 +25,20 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// PluginOptions are the options that identify a plugin: two plugins with equal PluginOptions are the same
-// plugin.
+// PluginOptions are the options that identify a plugin. A reload compares them to detect that a plugin has
+// changed.
 type PluginOptions struct {
 	Path     string         // Path of the plugin's binary.
-	Args     []string       // Arguments after the path; for absolute paths, see Trusted.
+	Args     []string       // Arguments of the program; absolute paths: see Trusted.
 	SHA256   []byte         // Required checksum of the binary; nil skips the check.
 	Settings map[string]any // Sent to the plugin with Describe.
-	Serves   []string       // The plugin's modules, if known before its start.
+	Serves   []string       // The plugin's modules; nil if unknown before the start.
 }
 
 // Options are the options of a Supervisor: the plugin and the shared parts of the host that it uses.
 type Options struct {
 	PluginOptions
-	Trusted bool // Server mode: only root may have written binary and arguments.
+	Trusted bool // Server mode: reject files that others than root can write.
 	RunDir  *isolate.RunDir
 	Spawner *isolate.Spawner
 	TLS     bool          // Server mode: mutual TLS between host and worker.
@@ -63,9 +63,9 @@ type Supervisor struct {
 	o   Options
 	log *slog.Logger
 
-	hard   *admission.FairSemaphore // For parts with secrets, which need processor time.
-	shared *admission.FairSemaphore // For parts that wait, mostly for a database.
-	mail   *admission.FairSemaphore // For parts that the mail server needs.
+	hard   *admission.FairSemaphore // For parts of calls that hash secrets on the processor.
+	shared *admission.FairSemaphore // For parts of calls that mostly wait for a database.
+	mail   *admission.FairSemaphore // For parts of calls from the mail server.
 
 	mu      sync.Mutex
 	workers map[identity]*accountWorker
@@ -83,8 +83,8 @@ var (
 	mailWork = admission.FairOptions{Slots: 32, Each: 4, Account: 16, Queue: 512}
 )
 
-// hardWork returns the limits for the helper's work that hashes secrets. Together, it may use half of the
-// processors.
+// hardWork returns the limits for the helper's work that hashes secrets. All such work together may use half
+// of the processors.
 func hardWork() admission.FairOptions {
 	return admission.FairOptions{Slots: max(1, runtime.NumCPU()/2), Each: 1, Account: 16, Queue: 64}
 }
@@ -115,16 +115,16 @@ func New(o Options) *Supervisor {
 }
 
 // Modules implements host.Plugin. It returns the modules that the helper described or, if the plugin has no
-// helper, that the account's worker described. It starts the helper or worker if neither described its
-// modules before.
+// helper, the modules that the account's worker described. If there is no description yet, it starts the
+// helper or the worker.
 func (s *Supervisor) Modules(ctx context.Context, account protocol.Account) ([]protocol.Module, error) {
 	aw, err := s.workerOf(account)
 	if err != nil {
 		return nil, err
 	}
 	if s.helper != nil {
-		// A tenant can manipulate the description that a worker with the tenant's uid sends, so the helper is
-		// asked.
+		// The account's worker runs with the tenant's uid, so the tenant could manipulate its description of
+		// the modules. Therefore the helper describes them.
 		aw = s.helper
 	}
 	if modules := aw.described(); modules != nil {
@@ -164,7 +164,8 @@ func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*p
 	case err == nil:
 		return answer, nil
 	case status.Code(err) == codes.Aborted:
-		// The worker reports that it did not run the call and is about to exit.
+		// The worker reports that it did not run the call and is about to exit. leave prevents further calls
+		// to this worker.
 		w.leave()
 		return nil, fmt.Errorf("%w: %w", errNotSent, clipped(err))
 	case sent.Load():

@@ -38,7 +38,7 @@ type worker struct {
 	modules []protocol.Module
 	started time.Time
 	ending  atomic.Bool    // The host stops the worker, so its exit is not a crash.
-	hung    atomic.Bool    // The worker is about to exit or be killed: no more calls.
+	hung    atomic.Bool    // The worker gets no more calls: it exits or is killed soon.
 	dir     string         // Directory of the worker's socket.
 	group   *isolate.Group // Control group of the worker; nil if there is none.
 	conn    connection
@@ -47,7 +47,7 @@ type worker struct {
 }
 
 // startWorker starts the plugin for the account of aw and waits until the plugin has described its modules.
-// Whatever the plugin does, startWorker takes at most slightly longer than Options.Start.
+// It never takes much longer than Options.Start, even if the plugin is hostile.
 func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 	binary, err := isolate.OpenBinary(s.o.Path, s.o.SHA256, s.o.Trusted)
 	if err != nil {
@@ -198,9 +198,10 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 	}, handshake...)
 }
 
-// connectInTime connects to the plugin and gets its description, within the given limit. go-plugin opens a
-// stream without a deadline and holds its own lock meanwhile, so the timer of the process must end the
-// connection: killing the process is not enough, because a grandchild may keep the connection open.
+// connectInTime connects to the plugin and reads its description, within the given limit. go-plugin opens a
+// stream without a deadline and holds its own lock during this time, so the timer of the process must also
+// close the connection: it is not enough to kill the process, because a grandchild may keep the connection
+// open.
 func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
 	err := w.connect(limit, settings)
 	if w.process != nil && !w.process.StopTimer() {
@@ -290,7 +291,7 @@ func (w *worker) stop() {
 		w.stderr.line([]byte(err.Error()))
 	}
 	w.conn.shut()
-	w.clear() // First, because go-plugin would follow a tenant's links.
+	w.clear() // Before client.Kill, which would follow a tenant's links.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

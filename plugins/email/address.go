@@ -103,12 +103,12 @@ func isSystemMailbox(call *sdk.Call) bool {
 	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
 }
 
-// public returns an error with a message for the caller; the cause is written to the log. outcome is the part
-// of the message that says what happened, such as "Nothing was changed".
+// public converts an error of the store to an error that the caller may see; the cause is written only to the
+// log. outcome is the part of the message that says what happened, such as "Nothing was changed".
 func public(box store.Address, err error, outcome string) error {
 	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
 	switch {
-	case errors.Is(err, store.ErrUnknown): // Checked first: here "nothing was changed" may be wrong.
+	case errors.Is(err, store.ErrUnknown): // First: for ErrUnknown, "nothing was changed" may be wrong.
 		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	case errors.Is(err, store.ErrNoMailbox):
 		// This error is not logged, because callers often mistype an address.

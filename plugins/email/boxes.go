@@ -50,9 +50,9 @@ func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any
 	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account) / mib, nil }
 }
 
-// quota converts the argument quota from MiB to bytes. It returns 0 for an unlimited mailbox and absent if
-// the argument is missing. If the account limits quotas, an unlimited or larger quota is an error; with clip,
-// it becomes the highest quota instead.
+// quota converts the argument quota from MiB to bytes. It returns 0 for an unlimited mailbox, and the value
+// of the parameter absent if the argument is missing. If the account limits quotas, an unlimited or larger
+// quota is an error; if clip is true, it is replaced by the highest quota instead.
 func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	highest, limited := maxQuota(call.Account), maxQuota(call.Account) < maxQuotaBytes
 	tooHigh := func() error {
@@ -174,7 +174,7 @@ func maxPop(account protocol.Account) (most int, limited bool) {
 	return most, err == nil && most >= 0
 }
 
-// roomForOne returns an error if the account already has its maximum number of mailboxes, most.
+// roomForOne returns an error if the account already has as many mailboxes as the parameter most allows.
 func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
 	all, err := m.all(ctx, call.Account, "")
 	if err != nil {
@@ -266,8 +266,8 @@ func (m *Module) release() operation {
 	return op
 }
 
-// suspension returns the operation that sets (on is true) or clears the suspension what of a mailbox. name
-// and help describe the operation's UAPI function.
+// suspension returns the operation that sets or clears a suspension of a mailbox. what selects the
+// suspension, and on is true to set it. name and help describe the operation's UAPI function.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
 	kind := limits
 	if what == login {

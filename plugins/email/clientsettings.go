@@ -35,7 +35,8 @@ func clientOf(call *sdk.Call) (client, error) {
 		return client{name: call.Account.Name, domain: main}, nil
 	}
 	if !strings.Contains(name, "@") {
-		// UAPI returns the name of a new mailbox as user+example.com, so callers may send that form back.
+		// UAPI returns the name of a new mailbox as user+example.com, so callers may pass a name in that form
+		// in the argument account.
 		if plus := strings.LastIndexByte(name, '+'); plus > 0 {
 			name = name[:plus] + "@" + name[plus+1:]
 		}
@@ -155,7 +156,8 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 // mailsPerHour is the maximum number of messages that an account can make this module send within an hour.
 const mailsPerHour = 20
 
-// mayMail reports whether the module may send another message for the account, and counts that message.
+// mayMail reports whether the module may send another message for the account. If so, mayMail also counts the
+// message against mailsPerHour.
 func (m *Module) mayMail(account string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 type Module struct {
 	verifier *password.Verifier
 
-	counting sync.Mutex // Locked from the count of the mailboxes to the creation.
+	counting sync.Mutex // Held from counting the mailboxes until a new one is created.
 
 	mu     sync.Mutex
 	active *active
@@ -87,8 +87,8 @@ func (m *Module) current() *active {
 	return m.active
 }
 
-// store returns the account's store. All calls for an account get the same store, so that it can commit
-// changes together that wait at the same time.
+// store returns the account's store. All calls for an account share one store, so that the store can commit
+// the changes that wait at the same time together.
 func (m *Module) store(account protocol.Account) store.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()

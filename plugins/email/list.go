@@ -60,7 +60,7 @@ func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	if err != nil {
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument is not a valid regular expression.")
 	}
-	re.MatchTimeout = 100 * time.Millisecond // Without it, some expressions would match endlessly.
+	re.MatchTimeout = 100 * time.Millisecond // Without a timeout, some expressions would match endlessly.
 	left := maxMatching
 	return func(text string) (bool, error) {
 		start := time.Now()

@@ -45,8 +45,9 @@ func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	}, nil
 }
 
-// lookedUp checks what the account's worker returned before the mail server gets it. It removes a hash of an
-// unknown kind, and a hash that would take seconds to verify.
+// lookedUp validates the result of lookup, which may come from the account's worker, before the host passes
+// it to the mail server. lookedUp removes a hash of an unknown kind, and a hash that would take seconds to
+// verify.
 func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// notifier notifies a mail server, so that it forgets the data of a mailbox that it has cached.
+// notifier notifies a mail server of changes, so that the mail server drops its cached data of the changed
+// mailbox.
 type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
 	// end ends the sessions of all users that match a mask; a mask may contain the wildcards * and ?.
@@ -28,8 +29,8 @@ type notifier interface {
 type change int
 
 const (
-	limits change = iota // What the mailbox may do. Its sessions may continue.
-	logins               // The login. The mailbox's sessions may have to end.
+	limits change = iota // A change that does not affect logins; sessions may continue.
+	logins               // A change that affects logins; sessions may have to end.
 )
 
 // notifyMailServer returns the part that runs after an operation and notifies the mail server of the change
@@ -63,8 +64,8 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	}
 }
 
-// reserve is the time before a call's deadline that is kept for the answer. Without it, the caller would get
-// a timeout instead of the answer that the change was made.
+// reserve is the time before a call's deadline that the mail server must leave for the answer. If the mail
+// server used all the time, the caller would get a timeout instead of the answer that the change was made.
 const reserve = 2 * time.Second
 
 // mailTime returns how long the mail server may take within a call: limit, or less if the call's deadline is

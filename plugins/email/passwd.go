@@ -77,7 +77,7 @@ func (m *Module) storedHash(ctx context.Context, call *sdk.Call) (any, error) {
 }
 
 // verifyPassword returns 1 if the password in the call matches the hash from storedHash, and otherwise 0. For
-// a mailbox with a suspended login the answer is 0, because nobody can log in with that password.
+// a mailbox with a suspended login it always returns 0, because nobody can log in to that mailbox.
 func (m *Module) verifyPassword(_ context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

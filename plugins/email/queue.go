@@ -21,8 +21,8 @@ const queueTimeout = 45 * time.Second
 // postfix agent.
 type queue struct{ socket string }
 
-// ask makes the agent count, delete or release (do) the held messages of a sender. It returns the number of
-// messages.
+// ask sends a request to the agent and returns the number of messages that the agent found. The parameter do
+// selects whether the agent counts, deletes or releases the held messages of sender.
 func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
@@ -67,8 +67,8 @@ func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error
 	return nil, nil
 }
 
-// onQueue returns the part that makes the agent count, delete or release (do) the held messages of the call's
-// mailbox.
+// onQueue returns the part that makes the agent count, delete or release the held messages of the call's
+// mailbox. The parameter do selects the action.
 func (m *Module) onQueue(do string) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)

@@ -16,7 +16,7 @@ import (
 // relay is the mail server that sends this module's messages.
 type relay struct{ address string }
 
-// message is a message to send. The caller has validated its fields: only Text may contain line breaks.
+// message is a message to send. The caller must validate the fields: only Text may contain line breaks.
 type message struct{ From, To, Subject, Text string }
 
 // recipient returns text if it is a plain email address, and an error if text contains anything else, such as

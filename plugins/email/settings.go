@@ -67,8 +67,8 @@ type setting struct {
 	set  func(s *Settings, value any) bool
 }
 
-// textSetting returns the reader of a text setting. ok reports whether a text is valid, and field returns
-// where to store it.
+// textSetting returns the setting for a text. ok reports whether the text is valid, and field returns a
+// pointer to the field of Settings that stores the text. want describes the valid texts.
 func textSetting(want string, field func(*Settings) *string, ok func(string) bool) setting {
 	return setting{want, func(s *Settings, value any) bool {
 		text, isText := value.(string)

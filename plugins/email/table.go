@@ -16,14 +16,15 @@ type operation struct {
 	returns string
 	changes bool
 	do      part
-	// before and after run before and after do, in the process that has the secrets of the call or of the
-	// settings; they may be nil. If shared is set, do runs in that process, too.
+	// before and after run before and after do; they may be nil. They run in the process that receives the
+	// secrets in the call and in the settings: the helper, if there is one. If shared is set, do also runs in
+	// that process.
 	before, after part
 	shared        bool
 	// roles lists the roles that may call the operation in addition to the account's owner.
 	roles []protocol.Role
 	api1  *form
-	api2  []form // Some operations have several names.
+	api2  []form // An operation may have several names in API 2.
 	uapi  *form
 }
 
@@ -285,7 +286,8 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 	return fn
 }
 
-// answers returns last, which is the last part of an operation, with its result converted for the API.
+// answers returns a part that runs last, the last part of an operation, and converts its result to the form
+// of this API.
 func (f form) answers(last part) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		result, err := last(ctx, call)

@@ -23,7 +23,8 @@ import (
 // contain such a string: {"$base64": "..."}.
 const bytesKey = "$base64"
 
-// errNotTaken means that the script did not read a document to its end, so the script can't have acted on it.
+// errNotTaken means that the script has not read a complete document, so the script can't have acted on the
+// document.
 var errNotTaken = errors.New("the script did not read a call")
 
 // process is a running script with the pipes to its standard input and output. It must not be used
@@ -106,7 +107,8 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 	return answer, nil
 }
 
-// late replaces the error of an exceeded deadline by a text that operators understand.
+// late replaces the error of an exceeded deadline by an error with a text that operators understand. It
+// returns other errors unchanged.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("it did not arrive in time")

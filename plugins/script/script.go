@@ -126,8 +126,8 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// Call implements pluginpb.PluginServer. If the script fails in a way that it can no longer be used, the
-// worker ends, and the call fails: nobody but the script can tell how much of the call was done.
+// Call implements pluginpb.PluginServer. If a failure leaves the script unusable, the worker ends and the
+// call fails, because only the script could tell how much of the call was done.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.Decode(in.GetMsgpack())
 	if err != nil {
@@ -223,7 +223,8 @@ func (s *Server) give() { s.busy <- struct{}{} }
 func (s *Server) watch(p *process) {
 	defer close(s.watched)
 	err := fmt.Errorf("the script ended: %w", p.wait())
-	// Wait for a call that is still reading the script's last answer.
+	// If a call is still reading the script's last answer, wait until it has finished, but at most for
+	// lastAnswer.
 	select {
 	case <-s.busy:
 		defer s.give()
@@ -243,7 +244,7 @@ func (s *Server) end(err error) {
 		s.process.kill()
 		time.AfterFunc(grace, func() { s.exit(1) })
 	})
-	s.logf("%v", err) // Always: broken pipe and exit status explain more together.
+	s.logf("%v", err) // Every error is logged, for example broken pipe and exit code.
 }
 
 func (s *Server) logf(format string, args ...any) {

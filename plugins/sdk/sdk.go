@@ -45,7 +45,7 @@ type Function struct {
 
 // Call is a call from the point of view of the function that executes it.
 type Call struct {
-	ID      string // For logs. An internal error shows it to the caller.
+	ID      string // For logs; also in the message of an internal error.
 	API     protocol.API
 	Account protocol.Account
 	Role    protocol.Role
@@ -53,7 +53,8 @@ type Call struct {
 	// Metadata is added to the result, unless it is nil.
 	Metadata map[string]any
 
-	// Input is the result of the part that ran before: of Before for Do, and of Do for After.
+	// Input is the result of the previous part: in Do it is the result of Before, and in After it is the
+	// result of Do.
 	Input any
 
 	args     map[string]any
@@ -117,7 +118,7 @@ func (c *Call) Warn(text string) { c.warnings = append(c.warnings, text) }
 // Done returns the data for a function without a result: a record of success in API 2, and null in UAPI.
 func (c *Call) Done() any {
 	if c.API == protocol.API2 {
-		// A result of API 2 has no field for warnings, so they become the reason.
+		// A result of API 2 has no field for warnings, so the warnings are returned in the field reason.
 		return []any{map[string]any{"result": 1, "reason": strings.Join(c.warnings, " ")}}
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 // Serve serves the given modules until the host ends the process. The main function of a plugin calls it.
 func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
 
-// ServePlugin is Serve for a plugin that implements the gRPC service itself.
+// ServePlugin does the same as Serve, for a plugin that implements the gRPC service itself.
 func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
 	if os.Getenv(plugin.HardenEnv) != "" {
@@ -136,8 +136,8 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	if stage != protocol.After {
 		do := *call
 		if f.Before != nil || f.After != nil {
-			// Do must not receive the secrets, even if all stages run in the same process. Otherwise a
-			// function that works here would fail on a host that runs Do in a separate process.
+			// Do must not receive the secrets, even if all stages run in this process. Otherwise a function
+			// could depend on the secrets in Do, and would fail on a host that runs Do in a separate process.
 			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
 		}
 		data, err = f.Do(ctx, &do)
@@ -150,7 +150,8 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	return f.part(f.After)(ctx, call)
 }
 
-// part returns part, or, if part is nil, a function that returns an error.
+// part returns the given part of the function. If part is nil, it returns a function that only returns an
+// error.
 func (f *Function) part(part func(context.Context, *Call) (any, error)) func(context.Context, *Call) (any, error) {
 	if part != nil {
 		return part
@@ -205,7 +206,8 @@ func (s *Server) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.log, format+"\n", args...)
 }
 
-// ErrSetting returns an error for Module.Configure: the setting called name must be want.
+// ErrSetting returns an error for Module.Configure that reports an invalid setting. name is the name of the
+// setting, and want describes its valid values.
 func ErrSetting(name, want string) error {
 	return errors.New("setting " + name + ": must be " + want)
 }

@@ -14,9 +14,9 @@ import (
 // name, or "" if there is none. For an unknown variable, Lookup returns "".
 type Lookup func(name, key string) string
 
-// Print returns the output of a print request: it removes a pair of quotes around the whole text and expands
-// the variables in text. If the text is only the word DOMAIN, Print returns the main domain, because old
-// themes expect that.
+// Print returns the output of a print request: text without a pair of quotes around the whole text, and with
+// its variables expanded. If text is only the word DOMAIN, Print returns the main domain, because old themes
+// expect that.
 func Print(text string, lookup Lookup) string {
 	text = unquote(strings.TrimSpace(text))
 	if text == "DOMAIN" {
@@ -90,8 +90,7 @@ func variable(text string) (name, key string, n int) {
 	return name, "", n
 }
 
-// maxKey is the maximum length of the part in braces, from the opening brace to before the closing one, in
-// bytes.
+// maxKey is the maximum length, in bytes, of a key with the braces or parentheses around it.
 const maxKey = 256
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -119,8 +119,8 @@ type operand struct {
 	quoted     bool
 }
 
-// operand reads the text up to the next operator, "&&", "||" or closing parenthesis. A quoted text and a
-// variable are read as a whole, even if they contain such characters.
+// operand reads the text up to the next operator, "&&", "||" or closing parenthesis. It reads a quoted text
+// or a variable as a whole, even if an operator or a parenthesis occurs inside.
 func (e *evaluator) operand() (operand, error) {
 	e.rest = strings.TrimLeft(e.rest, " \t\r\n")
 	if e.rest != "" && (e.rest[0] == '\'' || e.rest[0] == '"') {
@@ -190,7 +190,7 @@ func compare(left operand, op string, right operand) bool {
 		return order >= 0
 	case "=lt=":
 		return order < 0
-	default: // =ltet=
+	default: // The remaining operator is =ltet=.
 		return order <= 0
 	}
 }

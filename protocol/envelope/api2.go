@@ -19,7 +19,8 @@ func api2Of(call protocol.Call, result *protocol.Result) object {
 		// This envelope has no keys data and event. A published client searches for the words of the message.
 		out = out.addText("error", "Could not find function '"+call.Func+"' in module '"+call.Module+"'")
 	case protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed:
-		// The function ran and failed, so event reports success and the record in data reports the failure.
+		// These failures count as failures of a function that ran, so event reports success and the record in
+		// data reports the failure.
 		out = out.addText("error", message)
 		out = append(out, member{"data", []any{map[string]any{"result": 0, "reason": message}}}, member{"event", event(1, "")})
 	default:

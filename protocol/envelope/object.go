@@ -5,7 +5,7 @@ import "encoding/json"
 // member is a key of an object and the value of that key.
 type member struct {
 	key   string
-	value any // Output of clean, an object, or a []string, possibly nil.
+	value any // A result of clean, an object or a []string; may be nil.
 }
 
 // object is an envelope with keys in a fixed order. Each envelope is built once, as an object, and then

@@ -56,7 +56,7 @@ func kindOf(answer map[string]any) protocol.Kind {
 
 func parseUAPI(answer map[string]any) *protocol.Result {
 	in, ok := answer["result"].(map[string]any)
-	if !ok { // Some failures have no UAPI envelope.
+	if !ok { // A failure in the general form has no key "result" at the top.
 		message, _ := answer["error"].(string)
 		return protocol.Failed(protocol.NewError(protocol.KindUnavailable, message))
 	}

@@ -15,7 +15,8 @@ import (
 // expect. Each key becomes an element, and the elements of an object are sorted by name. A list becomes an
 // element for each item, all with the same name, and null becomes an empty element. The output is a single
 // line and never contains </cpanelresult>, whatever the values are. The output can be much larger than the
-// JSON, because a list repeats its name for each item; if it is larger than most bytes, ok is false.
+// JSON, because a list repeats its name for each item. The parameter most is the maximum size of the output
+// in bytes; if the output is larger, ok is false.
 func XML(envelope []byte, most int) (out []byte, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(envelope))
 	dec.UseNumber()
@@ -24,7 +25,7 @@ func XML(envelope []byte, most int) (out []byte, ok bool) {
 		return nil, false // Unreachable: this program wrote the envelope.
 	}
 	if object, ok := value.(map[string]any); ok && len(object) == 1 && object["cpanelresult"] != nil {
-		value = object["cpanelresult"] // The element <cpanelresult> stands for this key.
+		value = object["cpanelresult"] // Dropped: the answer already has an element of this name.
 	}
 	w := &xmlWriter{most: most}
 	if object, ok := value.(map[string]any); ok {
@@ -35,7 +36,7 @@ func XML(envelope []byte, most int) (out []byte, ok bool) {
 	return w.Bytes(), w.Len() <= most
 }
 
-// xmlWriter writes elements into a buffer. It stops when the buffer contains more than most bytes.
+// xmlWriter writes elements into a buffer. It stops when the buffer's length in bytes exceeds the field most.
 type xmlWriter struct {
 	bytes.Buffer
 	most int
@@ -59,7 +60,7 @@ func (w *xmlWriter) element(key string, value any) {
 	name := elementName(key)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
-			if nested, ok := item.([]any); ok { // A nested list becomes an element with items.
+			if nested, ok := item.([]any); ok { // The items of a nested list become elements <item>.
 				item = map[string]any{"item": nested}
 			}
 			w.element(key, item)

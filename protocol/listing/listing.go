@@ -81,7 +81,7 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
 		return nil
 	}
-	o.filters = slices.Clone(o.filters) // A copy: o is shared, the compiled patterns are not.
+	o.filters = slices.Clone(o.filters) // A copy: compile must not change the filters of a shared o.
 	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
 	if err := o.compile(w); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 		before := len(list)
 		list = slices.DeleteFunc(slices.Clone(list), func(record any) bool { return w.tick() && !o.matches(record, w) })
 		if o.api == protocol.UAPI {
-			// Some clients read the first form, others the nested form.
+			// Some clients read the key in metadata itself, others the key in the object "filter".
 			meta["records_before_filter"] = int64(before)
 			meta["filter"] = map[string]any{"records_before_filter": int64(before)}
 		}

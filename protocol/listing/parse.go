@@ -50,8 +50,9 @@ func (p *parser) suffixes(stem string) []string {
 	return out
 }
 
-// filters parses the filters. API 2 uses filters only if the parameter "filter" switches them on. With
-// switchOptional, as for UAPI, a missing "filter" counts as on, because a published client never sends it.
+// filters parses the filters. API 2 uses filters only if the parameter "filter" switches them on. If
+// switchOptional is true, as for UAPI, a missing "filter" means on, because a published client never sends
+// this parameter.
 func (p *parser) filters(switchOptional bool) []filter {
 	on, given := p.meta["filter"]
 	if !isOn(on) && (given || !switchOptional) {
@@ -126,8 +127,8 @@ func (p *parser) page() *page {
 	return pg
 }
 
-// number returns the value of the parameter called name as a whole number. If that parameter is missing,
-// invalid or larger than maxPage, number returns the default in absent.
+// number returns the value of the parameter called name as a whole number. If that parameter is missing, not
+// a number, or larger than maxPage, number returns the default, which is the parameter absent.
 func (p *parser) number(name string, absent int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(p.meta[name]))
 	if err != nil || n > maxPage {
@@ -160,8 +161,8 @@ func (p *parser) columns() []string {
 
 // measure parses a regular expression and returns the estimated size of its compiled program. It rejects a
 // program larger than maxProgram, because a few bytes with nested repetitions could compile to megabytes.
-// Even a small program needs about a hundred times the bytes of its pattern, so compile creates it only when
-// the filter is applied.
+// measure does not compile the program: even a small program needs about a hundred times the bytes of its
+// pattern, so compile does this only when the filter is applied.
 func measure(pattern string) (size int, err error) {
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 const (
 	maxPattern  = 1000    // Maximum size of a filter's term, in bytes.
-	maxProgram  = 2_000   // Maximum program of a pattern, estimated, in instructions.
+	maxProgram  = 2_000   // Maximum estimated size of a program, in instructions.
 	maxKeys     = 16      // Maximum number of filters, and of sort columns.
 	maxColumns  = 256     // Maximum number of selected columns.
 	defaultPage = 100     // Records on a page if no size is given.
@@ -27,14 +27,15 @@ var filterTypes = []string{
 	"lt_handle_unlimited", "gt_handle_unlimited", "defined", "undefined",
 }
 
-// filter is a condition on the value in a column: the record passes if the value matches term by the operator
-// kind. For the column "*", a record passes if the value of any column matches.
+// filter is a condition on the value in a column. The field kind is the comparison operator, and term is its
+// second operand: the record passes if the comparison of the value with term is true. For the column "*", a
+// record passes if the value of any column passes.
 type filter struct {
 	column, term, kind string
 	lower              string         // term in lower case.
 	value              operand        // term as a number.
 	pattern            *regexp.Regexp // The compiled term, for kind "matches".
-	size               int            // Estimated program of the pattern, in instructions.
+	size               int            // Estimated size of the compiled pattern, in instructions.
 }
 
 // matches reports whether item passes all filters. An item that is not a record passes no filter.
@@ -87,8 +88,9 @@ func (f filter) fits(value any, w *work) bool {
 	return f.compares(text)
 }
 
-// compares evaluates the operators eq, ne, lt and gt on a value. If both the value and the term are numbers,
-// they are compared as numbers. Otherwise eq and ne compare texts, and lt and gt are false.
+// compares evaluates the operators eq, ne, lt and gt, and lt and gt with _handle_unlimited, on a value. If
+// both the value and the term are numbers, they are compared as numbers. Otherwise eq and ne compare texts,
+// and the other operators are false.
 func (f filter) compares(text string) bool {
 	unlimited := strings.HasSuffix(f.kind, "_handle_unlimited")
 	a, okA := number(text, unlimited)
@@ -100,7 +102,7 @@ func (f filter) compares(text string) bool {
 		return okA && okB && a != b || !(okA && okB) && text != f.term
 	case "lt", "lt_handle_unlimited":
 		return okA && okB && a < b
-	default: // gt
+	default: // gt and gt_handle_unlimited
 		return okA && okB && a > b
 	}
 }
@@ -218,11 +220,11 @@ func (k sortKey) rank(text string) float64 {
 
 // page selects a page of a list. all means the whole list as a single page.
 type page struct {
-	start, size, page int // 1-based. page 1 begins at record start.
+	start, size, page int // All begin at 1. Page 1 begins at record start.
 	all               bool
 }
 
-// cut returns the records on the page, and the data about the page for the answer.
+// cut returns the records on the page, and the metadata that describes the page in the answer.
 func (p *page) cut(list []any) ([]any, map[string]any) {
 	total, size, first := len(list), p.size, p.start+(p.page-1)*p.size
 	if p.all {

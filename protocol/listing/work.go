@@ -19,7 +19,7 @@ const (
 	// maxMatch is the maximum number of steps of a single match. A match can't be interrupted, so its time
 	// must be bounded in advance.
 	maxMatch = 4_000_000
-	// looks is the number of calls of tick for each check of the clock, because checking the clock every time
+	// looks is the number of calls of tick after which tick checks the clock, because a check at every call
 	// would be slow.
 	looks = 32
 )
@@ -32,16 +32,17 @@ type work struct {
 	started time.Time // Start of the current slice.
 	ticks   int
 	steps   int // The steps that the call may still use.
-	unseen  int // Steps since the last check of the clock.
+	unseen  int // Steps since spend last checked the clock.
 	err     error
 }
 
-// quickPrograms is the total size of patterns, in instructions, up to which compile does not call pause
-// first.
+// quickPrograms is the maximum total size of patterns, in instructions, that compile compiles without calling
+// pause first.
 const quickPrograms = 500
 
 // compile compiles the patterns of the filters. If the patterns are large, compile first calls pause, which
-// waits for a turn: then only the call whose turn it is has large compiled patterns in memory.
+// waits until it is this call's turn. In this way, only a single call at a time has large compiled patterns
+// in memory.
 func (o Options) compile(w *work) error {
 	size := 0
 	for _, f := range o.filters {

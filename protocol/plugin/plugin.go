@@ -22,8 +22,8 @@ const Version = 1
 // Name is the key of the gRPC service in go-plugin's plugin set.
 const Name = "liveapi"
 
-// HardenEnv is an environment variable that the host sets for a worker that runs as another user than the
-// host. The worker must then protect its memory against other processes of the same user.
+// HardenEnv is an environment variable that the host sets for a worker that runs as a different user from the
+// host. The worker must then protect its memory against other processes of its user.
 const HardenEnv = "LIVEAPID_HARDEN"
 
 // AccountEnv is the environment variable that contains the account of a worker, in the form that AccountWord
@@ -34,8 +34,8 @@ const AccountEnv = "LIVEAPID_ACCOUNT"
 // AccountWord returns the value of AccountEnv for an account: its uid and its name.
 func AccountWord(a protocol.Account) string { return strconv.Itoa(a.UID) + ":" + a.Name }
 
-// Handshake returns the settings of the go-plugin handshake. The cookie only prevents that a person starts a
-// plugin by accident. It is public, so it protects nothing.
+// Handshake returns the settings of the go-plugin handshake. The cookie only keeps people from starting a
+// plugin by accident. The cookie is public, so it is no protection against an attacker.
 func Handshake() goplugin.HandshakeConfig {
 	return goplugin.HandshakeConfig{
 		ProtocolVersion:  Version,

@@ -26,7 +26,7 @@ var ErrNotUTF8 = errors.New("not valid UTF-8")
 // protocol.MaxFrameNodes. Any text after the document is an error.
 func Decode(raw []byte) (any, error) { return DecodeNodes(raw, protocol.MaxFrameNodes) }
 
-// DecodeNodes is Decode with nodes as the maximum number of keys and values.
+// DecodeNodes does the same as Decode; the parameter nodes is the maximum number of keys and values.
 func DecodeNodes(raw []byte, nodes int) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
@@ -46,14 +46,15 @@ func DecodeNodes(raw []byte, nodes int) (any, error) {
 	return value, nil
 }
 
-// decoder counts the keys and values that it reads, and stops with an error when there are more than most.
+// decoder counts the keys and values that it reads. It returns an error when the count exceeds the field
+// most.
 type decoder struct {
 	*json.Decoder
 	nodes, most int
 }
 
-// token reads the start of the next value, or a key, and counts it. Closing brackets are read without token
-// and are not counted.
+// token reads and counts a key or the start of a value. Closing brackets and braces are read with dec.Token
+// instead, so they are not counted.
 func (dec *decoder) token() (json.Token, error) {
 	if dec.nodes++; dec.nodes > dec.most {
 		return nil, fmt.Errorf("too many names and values: more than %d", dec.most)
@@ -134,7 +135,7 @@ func plain(err error) error {
 // checkSurrogates returns an error if a \u escape is half of a surrogate pair and the other half is missing.
 // It looks only at escapes, so the rest of raw need not be valid JSON.
 func checkSurrogates(raw []byte) error {
-	pending := false // After a high half: the low half must follow directly.
+	pending := false // Set after a high half: the low half must follow directly.
 	for i := 0; i < len(raw); {
 		unit, size := uint64(0), 1
 		if raw[i] == '\\' && i+1 < len(raw) {

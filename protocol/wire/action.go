@@ -70,8 +70,8 @@ func (a action) request(rawArgs any) Request {
 	return Request{Kind: RequestCall, Call: call}
 }
 
-// special returns the special request called name. raw is its argument, a text, which some clients send as
-// the only item of a list.
+// special returns the special request called name. raw is the argument of the request: a text, or, from some
+// clients, a list with the text as its only item.
 func (a action) special(name string, raw any) Request {
 	if list, ok := raw.([]any); ok && len(list) <= 1 {
 		raw = nil

@@ -48,8 +48,8 @@ func AppendXMLAnswer(dst, body []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendFailure appends the JSON of a failure to dst, without the markers of an answer. It is for a frame
-// that is invalid or for which no API is known, so that no envelope of an API can be chosen.
+// AppendFailure appends the JSON of a failure to dst, without the markers of an answer. The host uses it if
+// it can't choose the envelope of an API, for example for an invalid frame or a rejected session.
 func AppendFailure(dst []byte, message string) []byte {
 	text, _ := json.Marshal(message) // A string always marshals.
 	dst = append(dst, `{"data":{"result":0},"error":`...)

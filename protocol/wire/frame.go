@@ -15,7 +15,7 @@ const (
 	actionOpen  = "<cpanelaction>"
 	actionClose = "</cpanelaction>"
 	// maxUnframed is the maximum size of a payload without a length line, in bytes. Only the shutdown may be
-	// sent without one; its longest known form has 28 bytes.
+	// sent without a length line; the longest known form of the shutdown has 28 bytes.
 	maxUnframed = 64
 )
 
@@ -31,11 +31,11 @@ var (
 type FrameReader struct {
 	r   *bufio.Reader
 	max int
-	// Started is called when the first byte of a frame arrives. The session uses it to set the deadline for
-	// the rest of the frame. It may be nil.
+	// Started is called when the first byte of a frame arrives. The session uses this call to set the
+	// deadline for the rest of the frame. Started may be nil.
 	Started func()
-	// Reserve is called before memory for a payload is allocated, with the number of bytes. It may wait until
-	// enough memory is free, or return an error, which Next returns. It may be nil.
+	// Reserve is called before memory for a payload is allocated; bytes is the size of that memory. Reserve
+	// may wait until enough memory is free, or return an error, which Next then returns. Reserve may be nil.
 	Reserve func(bytes int) error
 }
 
@@ -76,9 +76,9 @@ func (f *FrameReader) Next() ([]byte, error) {
 	return f.finishAction(payload)
 }
 
-// readBuffer is the size of the read buffer of a session, in bytes. It is small, because every idle session
-// keeps one; a length line and most calls fit into it. Longer payloads are read directly into their own
-// memory.
+// readBuffer is the size of the read buffer of a session, in bytes. The buffer is small, because every
+// session has a buffer even while it is idle; a length line and most calls fit into the buffer. Longer
+// payloads are read directly into memory of their own.
 const readBuffer = 1 << 10
 
 // firstChunk is the maximum memory that is allocated for a payload before its first byte arrives, in bytes.
@@ -109,8 +109,8 @@ func (f *FrameReader) reserve(n int) error {
 	return f.Reserve(n)
 }
 
-// extension is the number of bytes that finishAction reserves at a time, if an action is longer than its
-// length line claims.
+// extension is the number of bytes that finishAction reserves at a time while it reads an action beyond the
+// length in the length line.
 const extension = 16 << 10
 
 // skipBlankLines skips newlines before a frame and returns the first byte of the frame without consuming it.

@@ -90,7 +90,7 @@ func phpRequest(text []byte) Tag {
 	}
 	_, rest, _ := bytes.Cut(body, []byte("("))
 	end := closing(string(rest), true)
-	if end < 0 { // A quote may be an apostrophe: retry and ignore quotes.
+	if end < 0 { // No match: quotes may be apostrophes, so ignore quotes.
 		end = closing(string(rest), false)
 	}
 	if end < 0 {
@@ -182,7 +182,7 @@ func splitList(s string) []string {
 			if c == quote {
 				quote = 0
 			}
-		// Only a quote at the start of an item begins a quoted text; a later quote is an apostrophe.
+		// A quote is an opening quote only at the start of an item; elsewhere it is an apostrophe.
 		case (c == '"' || c == '\'') && strings.TrimSpace(s[from:i]) == "":
 			quote = c
 		case c == '(' || c == '{':

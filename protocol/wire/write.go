@@ -13,7 +13,7 @@ const EnableJSON = `<cpaneljson enable="1">`
 const Shutdown = `<cpanelxml shutdown="1" />`
 
 // AppendAction appends the payload for call, a <cpanelaction>, to dst. Text is written byte for byte, even if
-// it is not UTF-8: the host then rejects the call, and its answer has the envelope of the call's API.
+// it is not UTF-8. The host rejects a call with such text, and answers with the envelope of the call's API.
 func AppendAction(dst []byte, call protocol.Call) []byte {
 	dst = append(dst, actionOpen...)
 	dst = append(dst, "\n{\"reqtype\":\"exec\",\"module\":"...)

@@ -22,8 +22,8 @@ type options struct {
 	words  []string // Module, function, and name=value arguments.
 }
 
-// parseOptions parses a command line. Options may stand before or after the other words. A word that begins
-// with - and is not an option is an error.
+// parseOptions parses a command line. Options may stand before or after the other words. If a word begins
+// with - but is not a known option, parseOptions returns an error.
 func parseOptions(program string, args []string) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet(program, pflag.ContinueOnError)
@@ -90,8 +90,8 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	return call, nil
 }
 
-// add adds an argument to args. If the name is already in args, the values become a list, except that a value
-// from the JSON input which is neither text nor a list is an error.
+// add adds an argument to args. If args already contains a value for name, the values become a list. If the
+// existing value comes from the JSON input and is a number, boolean or object, add returns an error.
 func add(args map[string]any, name, value string) error {
 	switch had := args[name].(type) {
 	case nil:

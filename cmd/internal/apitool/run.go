@@ -92,10 +92,10 @@ func ask(ctx context.Context, user string, call protocol.Call, stderr io.Writer)
 	return answer, err
 }
 
-// open opens a session. If as is not nil, open connects to the configured socket as the account as. Otherwise
-// it connects as the running user, to the socket in the environment or else to the configured socket. If no
-// host listens on the configured socket, open starts a private host in personal mode and returns an error in
-// server mode.
+// open opens a session. If the parameter as is not nil, open connects to the configured socket with the uid
+// and gid of that account. Otherwise it connects as the running user, to the socket in the environment, or to
+// the configured socket if the environment contains none. If no host listens on the configured socket, open
+// then starts a private host in personal mode, and returns an error in server mode.
 func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io.Writer) (*client.Client, error) {
 	if as != nil {
 		// The socket in root's environment is not used: it does not belong to the account.

@@ -73,7 +73,7 @@ func Registry(c *config.Config) (account.Registry, error) {
 	r.Served = func(domains []string) (map[string]string, error) {
 		owners, err := control.Owners(context.Background(), c.Control, domains)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-			return nil, nil // No host is running, so no host serves a domain.
+			return nil, nil // No running host answers, so no host serves the domains.
 		}
 		return owners, err
 	}
@@ -196,7 +196,7 @@ func setLine(text string, suspended bool) string {
 	if suspended {
 		b.WriteString("suspended = true\n")
 	}
-	top := true // The line is before the first table.
+	top := true // Whether the lines so far are before the first table.
 	for line := range strings.Lines(text) {
 		trimmed := strings.TrimSpace(line)
 		top = top && !strings.HasPrefix(trimmed, "[")
@@ -222,8 +222,9 @@ func Delete(c *config.Config, name string) error {
 	if !c.Web.On() {
 		return nil
 	}
-	// A running host would revoke the tokens and the password, but perhaps no host is running. A host that
-	// starts later may find another account with this name, to which the old tokens must not give access.
+	// A running host would also revoke the tokens and the password, but it is possible that no host is
+	// running. If a new account with this name is registered before the next host starts, the old tokens must
+	// not give access to the new account.
 	if err := token.Open(c.Web.Tokens()).RevokeUser(name, -1); err != nil {
 		return fmt.Errorf("the account %s was removed, but its tokens could not be revoked: %w", name, err)
 	}

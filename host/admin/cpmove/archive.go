@@ -75,8 +75,8 @@ func Look(file string, limits Limits) (Plan, error) {
 			plan.Files++
 			plan.Bytes += h.Size
 		case tar.TypeSymlink:
-			// A cPanel server creates symbolic links directly in mail, with names that begin with a dot, and
-			// nowhere else in etc and mail.
+			// Archives of a cPanel server contain symbolic links only directly in mail, with names that begin
+			// with a dot. Any other link in etc or mail is rejected.
 			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
 				return fmt.Errorf("%w: %.100q is a link", ErrHostile, h.Name)
 			}
@@ -240,8 +240,8 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 	if err != nil {
 		return fmt.Errorf("%s is not a .tar.gz archive: %w", file, err)
 	}
-	// The counter is below the tar reader, so that it also counts bytes that belong to no entry, such as
-	// padding.
+	// The counter reads below the tar reader, so that it also counts bytes that do not belong to an archive
+	// entry, such as padding.
 	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}
 	archive := tar.NewReader(counted)
 	var entries, size int64

@@ -38,8 +38,8 @@ func (a *Account) AddFound(domains []string) {
 	}
 }
 
-// isDomain reports whether the directory called name, in the home's etc, belongs to a domain. cPanel creates
-// other directories in etc, too. A name that is not the canonical spelling of its domain is rejected.
+// isDomain reports whether name, the name of a directory in the home's etc, is a domain in canonical
+// spelling. cPanel also creates directories in etc that do not belong to a domain.
 func isDomain(name string) bool {
 	domain, err := account.ParseDomain(name)
 	return err == nil && domain == name

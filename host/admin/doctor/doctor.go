@@ -180,7 +180,7 @@ func (d *diagnosis) audit(c *config.Config) {
 }
 
 // running checks whether a host is running. If the configuration names a control socket, running also reports
-// the host's state and workers that stop repeatedly.
+// the host's state and the workers that crash repeatedly.
 func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 	if c.Control == "" {
 		conn, err := net.DialTimeout("unix", c.Socket, 2*time.Second)

@@ -27,7 +27,7 @@ import (
 // Describe starts each plugin of the configuration c once and returns the modules of each plugin, or the
 // error of a plugin that fails. Other errors are logged to log.
 func Describe(ctx context.Context, c *config.Config, log io.Writer) ([]daemon.Modules, error) {
-	own := *c // Leaves out what only a running host may open.
+	own := *c // A copy without the paths that only a running host may open.
 	own.RunDir, own.Audit, own.Control, own.Metrics = "", "", "", ""
 	rt, err := daemon.New(&own, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package postqueue counts, deletes and releases the messages of a sender that are in Postfix's hold queue.
 // It runs Postfix's commands postqueue and postsuper, which require root. Only permitted users may send
-// requests; they must have checked that the sender belongs to the account for which they ask. The package
-// does not depend on accounts or stores.
+// requests. They must check beforehand that the sender belongs to the account for which they send the
+// request, because this package does not depend on accounts or stores.
 package postqueue
 
 import (
@@ -53,8 +53,8 @@ const (
 	maxLine   = 1024
 	idle      = 10 * time.Second
 	maxAtOnce = 16
-	// perRun is the maximum time of a request. It is shorter than the client's timeout: otherwise a request
-	// could succeed after the client has reported it as failed.
+	// perRun is the maximum time of a request. It is shorter than the client's timeout, so that a request
+	// can't succeed after the client has already reported a failure.
 	perRun = 40 * time.Second
 )
 

@@ -1,5 +1,5 @@
-// Package strictoml decodes TOML strictly: an unknown key is an error, and errors name the line. It opens no
-// file.
+// Package strictoml decodes TOML strictly: an unknown key is an error, and each error contains the number of
+// the line. The package does not open files.
 package strictoml
 
 import (
@@ -16,8 +16,8 @@ func Decode(text []byte, into any) error {
 	dec := toml.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
-	// The library's errors lack the line in their text, or quote the lines around it, which may hold a
-	// password.
+	// The method Error of the library's errors does not return the line number, and the method String quotes
+	// the surrounding lines, which may contain a password. So Decode adds the position to the text itself.
 	var missing *toml.StrictMissingError
 	var decode *toml.DecodeError
 	switch {

@@ -220,8 +220,9 @@ func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// record calls run, which writes an answer into the buffer and reports calls, adds the run and its calls to
-// the list of runs, and then sends the answer.
+// record calls run with an empty buffer, into which run writes the answer, and with a function to which run
+// passes each call to the LiveAPI. It then adds the run and its calls to the list of runs and sends the
+// answer.
 func (d *Dev) record(w http.ResponseWriter, req *http.Request, run func(*buffer, func(Call))) {
 	start := time.Now()
 	var mu sync.Mutex
@@ -294,7 +295,7 @@ func (d *Dev) snapshot() string {
 	n := 0
 	_ = fs.WalkDir(d.root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // A file that disappears now changes the next snapshot.
+			return nil // Probably removed just now: the next snapshot differs.
 		}
 		if n++; n > maxFiles {
 			return fs.SkipAll

@@ -1,7 +1,7 @@
 // Package livepage runs the pages of cPanel plugins: PHP and Perl programs that answer by CGI and call the
-// LiveAPI. A page calls the LiveAPI on a session socket: its own, on which its calls can be watched, or the
-// socket of a running host. The package does not depend on any module; the host decides which calls are
-// allowed.
+// LiveAPI. A page calls the LiveAPI through a session socket. This is either the socket of a running host, or
+// a socket for this run of the page, on which the calls can be watched. The package does not depend on any
+// module; the host decides which calls are allowed.
 package livepage
 
 import (
@@ -49,9 +49,9 @@ func KindOf(name string) Kind {
 // Runner runs pages for an account. Its methods may be called concurrently.
 type Runner struct {
 	Doer session.Doer
-	// Socket is the path of the socket of a running host, to which Doer also sends its calls. A page connects
-	// to Socket directly if its calls are not watched. If the calls are watched, or Socket is "", each run of
-	// a page gets a socket of its own.
+	// Socket is the path of the socket of a running host, or "". A page connects to Socket directly if its
+	// calls are not watched. If the calls are watched, or Socket is "", each run of a page gets a socket of
+	// its own, and the calls on it go to Doer.
 	Socket  string
 	Account protocol.Account
 	Env     []string // NAME=value; the page gets only these and CGI's variables.

@@ -100,8 +100,8 @@ func Write(dir, hash string) (signIn string, _ error) {
 		mail = filepath.Join(home, "mail", Domain, Mailbox)
 		day  = strconv.FormatInt(time.Now().Unix()/86400, 10)
 	)
-	// Dovecot reads the sandbox as another user. The umask of the running user, if it is strict, would
-	// prevent that.
+	// Dovecot reads the sandbox as another user. If the running user has a strict umask, Dovecot could not
+	// read the new files, so the umask is changed.
 	old := unix.Umask(0o022)
 	defer unix.Umask(old)
 	for _, sub := range []string{
@@ -134,7 +134,8 @@ func Write(dir, hash string) (signIn string, _ error) {
 	if err := os.Symlink(filepath.Join("..", "home", Account, "etc", Domain), filepath.Join(dir, "vmail", Domain)); err != nil {
 		return "", err
 	}
-	// The documented password would be dangerous for HTTPS: any user of the machine can connect over TCP.
+	// HTTPS gets a random password. The documented password would be dangerous, because every user of the
+	// machine can connect over TCP.
 	signIn = strings.ToLower(rand.Text()[:16])
 	_, err = passwdfile.Set(filepath.Join(dir, "web", "passwords"), Account, protocol.NewSecret(signIn))
 	return signIn, err

@@ -81,7 +81,7 @@ type block struct {
 const (
 	maxTag       = 16 << 10 // Maximum length of a <?cp ?> tag, in bytes.
 	maxAttribute = 4 << 10  // Maximum length of any other tag, in bytes.
-	maxHead      = 128      // Maximum bytes in which a tag's name, or its end after the last quote, must match.
+	maxHead      = 128      // Maximum bytes searched for a tag's name, or for its final '>'.
 	maxProblems  = 100      // Maximum number of reported problems.
 )
 
@@ -126,7 +126,7 @@ func (r *renderer) run() {
 // tag returns the length of the tag at the beginning of piece, and a function that runs the tag. The length
 // is 0 if piece does not begin with a complete tag.
 func (r *renderer) tag(piece string) (n int, do func()) {
-	head := piece[:min(len(piece), maxHead)] // Matching a pattern takes time for each byte.
+	head := piece[:min(len(piece), maxHead)] // Limits the time of the pattern matching.
 	if m := elseTag.FindString(head); m != "" {
 		return len(m), r.otherwise
 	}

@@ -21,7 +21,7 @@ import (
 // calls.
 const MaxUsage = 100
 
-// Status is the state of a running host, as it answers /status.
+// Status is the state of a running host. The host sends it as the answer to /status.
 type Status struct {
 	PID         int
 	Mode        string
@@ -43,7 +43,7 @@ type Status struct {
 // stopped by the host; it includes those that were killed because they hung, which Hangs counts.
 type Plugin struct {
 	Name, Path      string
-	Restarts, Hangs uint64 // Workers that ended unexpectedly; of these, killed as hung.
+	Restarts, Hangs uint64 // Unexpected ends of workers; how many of these had hung.
 	MemoryKills     uint64 `json:"Overweight"`
 	Workers         []Worker
 }
@@ -68,7 +68,8 @@ type Account struct {
 	Last     string  // Function of the account's last call.
 }
 
-// Host contains the functions that answer the requests. A request is not served if its field is nil.
+// Host contains the functions that answer the requests. If a field is nil, the request that needs the field
+// is not served.
 type Host struct {
 	Status  func() Status
 	Owner   func(domain string) string // Returns the account that owns domain, or "".

@@ -38,7 +38,7 @@ var ErrNone = errors.New("dovecotdict: no such mailbox")
 type Server struct {
 	// Lookup returns the mailbox with the given address, or ErrNone.
 	Lookup func(ctx context.Context, address string) (Box, error)
-	// Peer reports whether the user with the given uid may ask. Connections of other users are closed.
+	// Peer reports whether the user with the given uid may connect. Connections of other users are closed.
 	Peer func(uid int) bool
 	Log  *slog.Logger
 }
@@ -118,9 +118,9 @@ func (s *Server) lookup(ctx context.Context, key string) string {
 	return "O" + escape(string(text))
 }
 
-// answerFor returns the fields for Dovecot, or false if Dovecot must be told that the mailbox does not exist.
-// Delivery (lmtp) is told so if incoming mail is suspended, and logins to send mail (smtp, submission) are
-// told so if outgoing mail is suspended.
+// answerFor returns the fields for Dovecot. It returns false if Dovecot must treat the mailbox as missing:
+// for delivery (lmtp) if incoming mail is suspended, for sending mail (smtp, submission) if outgoing mail is
+// suspended, and for every passdb look-up if the mailbox has no password hash.
 func answerFor(kind, service string, box Box) (map[string]any, bool) {
 	switch {
 	case service == "lmtp" && box.Incoming, (service == "smtp" || service == "submission") && box.Outgoing:

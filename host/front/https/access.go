@@ -115,8 +115,8 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 	a.failed = err != nil
 }
 
-// shownPath returns the path for the log, with the session's token masked. If the path can't be valid,
-// shownPath returns a placeholder, because such a path may contain anything, such as a password.
+// shownPath returns the path for the log, with the session's token masked. If the path is not valid,
+// shownPath returns a placeholder, because an invalid path may contain anything, such as a password.
 func (q *exchange) shownPath() string {
 	if q.unknown {
 		return "[unknown]"

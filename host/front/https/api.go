@@ -122,9 +122,10 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 	answer(status, call, result)
 }
 
-// proveAgain checks the current password that a mailbox user with a session must send with a call that
-// changes the mailbox. Without this check, anyone at a browser that is still signed in could change the
-// password and take over the mailbox. proveAgain returns an error if the password is missing or wrong.
+// proveAgain checks the current password that a mailbox user with a session must send with each call of the
+// module Email that may change something. Without this check, anyone at a browser that is still signed in
+// could change the password and take over the mailbox. proveAgain returns an error if the password is missing
+// or wrong.
 func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {
 	if q.who.role != protocol.RoleMailbox || call.ReadOnly || call.Module != "Email" {
 		return nil

@@ -32,8 +32,8 @@ type identity struct {
 	session  *login.Session   // The browser's session; nil if the request itself has credentials.
 }
 
-// proofTime is the maximum time that a sign-in attempt waits for its turn while too many others are being
-// verified.
+// proofTime is the maximum time that a sign-in attempt waits for its turn while the maximum number of other
+// attempts is being verified.
 const proofTime = 10 * time.Second
 
 // Errors of authentication. All except errDenied and errNoMailbox mean that the credentials could not be

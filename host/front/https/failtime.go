@@ -10,7 +10,7 @@ import (
 // failures are answered only at multiples of a step, and the step is longer than any verification.
 const (
 	minStep = 300 * time.Millisecond
-	maxStep = 5 * time.Second // Longer verifications are faults and count as this.
+	maxStep = 5 * time.Second // Longer verifications are faults; each counts as maxStep.
 	// A step is longer than the longest measured time by 1/margin of that time.
 	margin = 4
 )

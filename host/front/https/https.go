@@ -91,15 +91,15 @@ type Options struct {
 	// Certified returns the names for which the server's certificate is valid.
 	Certified   func() []string
 	Access      *AccessLog // Nil means no access log.
-	Connections int        // Maximum, of all services; 0 means DefaultConnections.
+	Connections int        // Maximum over all services; 0 means DefaultConnections.
 	HTTP2       bool       // Offer HTTP/2, too. cPanel offers only HTTP/1.1.
 	// Intake limits the requests of signed-in users before their bodies are read; nil means no limit. Enter
 	// counts work that is not a call, such as a page, as weight calls of the account; it returns an error if
 	// the account makes too many calls.
 	Intake *admission.Intake
 	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
-	// Pace shares processor time when the front filters and sorts lists of several users itself; if Pace is
-	// nil, nothing waits. See host.Options.
+	// Pace shares processor time among users while the front itself filters and sorts lists. If Pace is nil,
+	// the front never waits for its turn. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
 	Observe func(service Service, status int, took time.Duration)
 	Log     *slog.Logger
@@ -127,7 +127,7 @@ const (
 	maxProofs    = 256
 	eachProofs   = 32
 	proofsGrace  = time.Second
-	maxOfAccount = 2 // One account or client gets 1/maxOfAccount of connections.
+	maxOfAccount = 2 // An account or client may use 1/maxOfAccount of connections.
 )
 
 // New returns a Front with the given options.
@@ -187,7 +187,7 @@ func (f *Front) Handler(s Service) http.Handler {
 		secure(q.w.Header())
 		q.conn, _ = r.Context().Value(connKey{}).(*conn)
 		if q.conn == nil {
-			q.conn = &conn{secure: r.TLS != nil} // The server of a test has no Listener.
+			q.conn = &conn{secure: r.TLS != nil} // A test's server has no Listener that could create a conn.
 		}
 		if q.client = q.conn.client; q.client == "" || f.isProxied(r, q.from) {
 			q.client = clientOf(q.from)
@@ -219,7 +219,7 @@ type exchange struct {
 	from    netip.Addr
 	client  string // The name under which the client is counted; see clientOf.
 	path    request.Path
-	unknown bool // The path was not a valid path.
+	unknown bool // The path was invalid; fail may change path.Kind afterwards.
 	who     identity
 	ran     string // Module::function that was called, for the access log.
 }

@@ -27,7 +27,7 @@ const (
 	idleTime      = 2 * time.Minute
 	maxHeader     = 16 << 10
 	maxStreams    = 32       // Maximum number of streams of an HTTP/2 connection.
-	streamBuffer  = 64 << 10 // Maximum of unread bytes of an HTTP/2 connection.
+	streamBuffer  = 64 << 10 // Maximum number of unread bytes of an HTTP/2 connection.
 
 	// DefaultConnections is the default maximum number of connections of all services together.
 	DefaultConnections = 640
@@ -61,7 +61,7 @@ func (f *Front) Server(s Service) *http.Server {
 		server.HTTP2 = &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffer, MaxReceiveBufferPerStream: streamBuffer,
 		}
-		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // Tells net/http to accept h2; the Listener makes TLS.
+		server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // Makes net/http accept h2; the Listener does the handshake.
 	}
 	return server
 }
@@ -98,7 +98,8 @@ type conn struct {
 // connKey is the context key under which a request's context stores its *conn.
 type connKey struct{}
 
-// connOf unwraps a connection of net/http and returns the conn at the bottom.
+// connOf unwraps a connection of net/http and returns the *conn inside. If there is no *conn inside, connOf
+// wraps c in a new conn.
 func connOf(c net.Conn) *conn {
 	switch c := c.(type) {
 	case *conn:
@@ -180,7 +181,7 @@ func clientOf(address netip.Addr) string {
 	if address = address.Unmap().WithZone(""); address.IsLoopback() {
 		return loopback
 	}
-	return "net " + login.Source(address) // The space keeps it different from account names.
+	return "net " + login.Source(address) // The space makes the name differ from all account names.
 }
 
 // clientAt returns the client name for the other end of a connection. If the other end is on this machine,
@@ -237,8 +238,8 @@ func (l *listener) accept() {
 		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {
 			<-ready
 			cancel()
-			// The connection's request ends only when it next reads or writes. Its place is needed earlier,
-			// so Close releases the place now.
+			// A request on the revoked connection ends only at the request's next read or write. The
+			// connection's place is needed earlier, so Close releases the place now.
 			_ = placed.Close()
 		})
 		close(ready)
@@ -278,8 +279,8 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 }
 
 // handshake makes the TLS handshake of a connection. The computing time of handshakes is shared among
-// clients, so that a client that opens connections without end slows down only its own. The connection holds
-// a turn only while it computes, not while it waits for bytes from the client.
+// clients, so a client that keeps opening connections slows down only its own handshakes. The connection
+// keeps its slot in the semaphore only while it computes, not while it waits for bytes from the client.
 func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, turn *turns) error {
 	defer turn.end()
 	turn.enter = func() (func(), error) {
@@ -304,8 +305,8 @@ type turns struct {
 	over  bool // Whether the handshake has ended.
 }
 
-// Read implements net.Conn. The fields of t need no lock: during the handshake only its goroutine calls Read, and
-// after the handshake over does not change.
+// Read implements net.Conn. The fields of t need no lock: during the handshake, only the goroutine of the
+// handshake calls Read, and after the handshake the field over does not change any more.
 func (t *turns) Read(p []byte) (int, error) {
 	if t.over {
 		return t.conn.Read(p)

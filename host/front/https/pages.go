@@ -58,8 +58,9 @@ func (q *exchange) public() bool {
 			return true
 		}
 		if q.path.Page == "/" && q.path.Session == "" && q.r.Header.Get("Authorization") == "" && q.r.Method != http.MethodPost {
-			// This redirect must not go to the path with the session's token: the cookie is no proof, because
-			// another program may have obtained it. See login.Session.
+			// The redirect must never go to the path with the session's token, even if the request contains a
+			// valid cookie: another program may have obtained the cookie and would then learn the token. See
+			// login.Session.
 			http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
 			return true
 		}
@@ -137,7 +138,7 @@ func (q *exchange) login() {
 		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
 		return
 	}
-	stamp := q.stamp(user) // Read before the check: a password change must end the session.
+	stamp := q.stamp(user) // Read first: a change during the check must end the session.
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
@@ -245,8 +246,9 @@ func (q *exchange) port() describe.Port {
 	return describe.Port{Scheme: string(CPanel)}
 }
 
-// me returns what the pages show about the signed-in user. On WHM's port, it contains the accounts for which
-// the user may act.
+// me returns what the pages show about the signed-in user. On WHM's port, the result also contains the names
+// of the accounts for which the user may act and that are not suspended, unless the user's token is limited
+// to features.
 func (q *exchange) me() map[string]any {
 	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
 	if q.service == WHM && q.who.features == nil {
@@ -288,7 +290,7 @@ func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) 
 	case caller.Role == protocol.RoleMailbox:
 		missing = nil // A mailbox user need not know which plugins exist.
 	case caller.Features != nil && len(missing) > 0:
-		missing = []string{"some modules"} // A limited token may not see the names.
+		missing = []string{"some modules"} // A limited token must not reveal the modules' names.
 	}
 	return describe.For(all, caller), missing, true
 }

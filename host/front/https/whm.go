@@ -122,8 +122,8 @@ func (q *exchange) whm() {
 	}
 }
 
-// reply answers the request successfully. In version 1 of the API, the body contains data and metadata; in
-// version 0, the body is old.
+// reply answers the request successfully. In version 1 of the API, the body contains data and metadata. In
+// version 0, the parameter old is the whole body.
 func (c *whmCall) reply(data map[string]any, old map[string]any) {
 	if !c.v1 {
 		c.send(http.StatusOK, old)
@@ -146,7 +146,7 @@ func (c *whmCall) send(status int, body map[string]any) {
 	switch {
 	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
-	case c.v1: // As documented by WHM; version 0 uses the function's name.
+	case c.v1: // WHM documents "result"; version 0 uses the function's name.
 		c.sendAs(status, "result", body)
 	default:
 		c.sendAs(status, c.q.path.Func, body)
@@ -184,8 +184,8 @@ func (c *whmCall) own() []protocol.Account {
 	return all
 }
 
-// listAccounts implements listaccts. The parameter search is a regular expression, and searchtype is the
-// field that it must match.
+// listAccounts implements listaccts. The parameter search is a regular expression, and searchtype names the
+// field of an account that must match the expression.
 func (c *whmCall) listAccounts() {
 	search, problem := c.values.Take("search")
 	kind, more := c.values.Take("searchtype")
@@ -235,7 +235,7 @@ func (c *whmCall) listAccounts() {
 		records, _ = found.Data.([]any)
 	}
 	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
-	end() // Ends here: a slow client could delay the writing below.
+	end() // End before writing, because a slow client delays writing.
 	if err != nil {
 		c.fail(http.StatusOK, err.Error())
 		return

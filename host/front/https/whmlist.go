@@ -13,11 +13,12 @@ import (
 // listOptions are the parameters of WHM API 1 for filtering, sorting and paging a list.
 type listOptions struct {
 	shape           listing.Options
-	chunked, filter bool // Whether the metadata reports on chunks and the filter.
+	chunked, filter bool // Whether the metadata contains "chunk" and "filter".
 }
 
-// whmNames maps the WHM API 1 names of some parameters, those that switch a feature on or are numbers, to
-// their UAPI names.
+// whmNames maps names of WHM API 1 parameters to their UAPI names: the parameters that switch filtering,
+// sorting, columns or paging on, and the parameters that are numbers. takeListOptions converts the other
+// parameters itself.
 var whmNames = map[string]string{
 	"api.filter.enable": "api.filter", "api.sort.enable": "api.sort", "api.columns.enable": "api.columns", "api.chunk.enable": "api.paginate",
 	"api.chunk.start": "api.paginate_start", "api.chunk.size": "api.paginate_size",

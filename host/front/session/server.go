@@ -82,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if errors.Is(err, errTooOften) {
-		if s.told.Allow() { // Answers are throttled: they delay other connections.
+		if s.told.Allow() { // Limited, because each answer delays other connections.
 			s.Log.Warn("connections rejected", "from", caller.From, "error", err.Error())
 			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
 		}

@@ -80,7 +80,7 @@ type session struct {
 	held []*admission.Lease
 
 	mu       sync.Mutex
-	busy     bool          // A request is being read completely or served.
+	busy     bool          // A request was read and is being handled; see begin.
 	draining bool          // The session ends after the current request.
 	packed   bool          // MessagePack is in use: requests are pipelined.
 	calls    int           // Number of pipelined calls in flight.
@@ -209,8 +209,8 @@ func (s *session) reserve(bytes int) error {
 // used all of the room.
 var errNoRoom = errors.New("session: no room for a frame")
 
-// take empties held and returns a function that releases the leases that it contained. take pins these
-// leases, so that they can't be revoked until the call has ended.
+// take empties held and returns a function that releases the removed leases. take pins these leases, so that
+// they can't be revoked until the call has ended.
 func (s *session) take() (release func()) {
 	held := s.held
 	s.held = nil

@@ -65,8 +65,8 @@ func connectAs(fd int, path string, uid, gid int) error {
 
 const keepID = ^uintptr(0) // The id -1: setresuid and setresgid leave the id unchanged.
 
-// setEffective changes the thread's effective ids. It sets the gid first, because the thread may not change
-// its gid any more after its effective uid is not root's.
+// setEffective changes the thread's effective ids. It sets the gid first, because a thread that no longer has
+// root's effective uid may not change its gid.
 func setEffective(gid, uid int) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESGID, keepID, uintptr(gid), keepID); errno != 0 {
 		return fmt.Errorf("gid: %w", errno)

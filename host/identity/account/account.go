@@ -20,8 +20,8 @@ import (
 var ErrUnknown = errors.New("account: unknown")
 
 // Self returns an account for the user that runs this process. Its domains are the names of the directories
-// in ~/etc that contain a dot, such as ~/etc/example.com. Self is for personal mode only, because it reads
-// the home of the account.
+// in ~/etc, such as ~/etc/example.com. Only names that contain a dot, but do not begin with a dot, count as
+// domains. Self is for personal mode only, because it reads the home of the account.
 func Self() (protocol.Account, error) {
 	u, err := user.Current()
 	if err != nil {

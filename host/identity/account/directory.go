@@ -111,12 +111,13 @@ func NewDirectory(s Sources) *Directory {
 	return &Directory{sources: s.list(), system: s.SystemFrom, ownersFile: s.Owners, last: make(map[source]reading)}
 }
 
-// Reload reads all sources again. ended contains the names of accounts that must lose their sessions and workers,
-// because the accounts were removed, were suspended, became unreadable or changed their uid or gid. broken
-// contains the problems that were found. If a whole source can't be read, Reload uses the last content of
-// that source. If a single account can't be read, the account can't be used, and no later source can define
-// an account with its name. If that account is removed later, or is readable again with such a change, ended
-// contains its name again.
+// Reload reads all sources again. ended contains the names of accounts that must lose their sessions and
+// workers, because the accounts were removed, were suspended, became unreadable or changed their uid or gid.
+// broken contains the problems that were found. If a whole source can't be read, Reload uses the last content
+// of that source. If a single account can't be read, the account can't be used, and no later source can
+// define an account with its name. ended contains the name of such an account a second time if a later Reload
+// finds that the account was removed, or that it is readable again but was suspended or changed its uid or
+// gid in the meantime.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
@@ -307,7 +308,8 @@ const (
 	again  = time.Minute
 )
 
-// Watch calls changed once at the start, after each change of the sources and every minute, until ctx ends.
+// Watch calls changed once at the start, after changes of the sources or of /etc/passwd, and every minute,
+// until ctx ends. Several changes in a short time cause only one call.
 func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -343,7 +345,7 @@ func (d *Directory) Watch(ctx context.Context, changed func()) error {
 	defer anyway.Stop()
 	still := time.NewTimer(time.Hour)
 	still.Stop()
-	var first time.Time // Time of the first change that changed was not called for.
+	var first time.Time // Time of the first change since changed was last called.
 	note := func() {
 		if first.IsZero() {
 			first = time.Now()

@@ -18,7 +18,7 @@ type File struct {
 	User    string   `toml:"user,omitempty"` // System user; "" means the account's name.
 	UID     *int     `toml:"uid,omitempty"`  // Overrides the uid of the system user.
 	GID     *int     `toml:"gid,omitempty"`  // Overrides the gid of the system user.
-	Home    string   `toml:"home,omitempty"` // Overrides the home; relative to the parent of Dir's path.
+	Home    string   `toml:"home,omitempty"` // Overrides the home; a relative path starts at Dir's parent.
 	Domains []string `toml:"domains"`        // The main domain is the first.
 	// Suspended means that the account can't make calls.
 	Suspended bool `toml:"suspended,omitempty"`

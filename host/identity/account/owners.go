@@ -39,7 +39,7 @@ func newIndex() *index {
 }
 
 // add adds the account a and its claims to domains. It ignores a if an earlier source contains an account
-// with the same name.
+// with the same name. wrong contains an error for each domain of a that is not valid.
 func (x *index) add(a protocol.Account) (wrong []error) {
 	if x.taken[a.Name] {
 		return nil

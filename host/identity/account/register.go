@@ -21,8 +21,8 @@ type Registry struct {
 	// Sources are all sources of the host, including Dir. In personal mode, Sources is the zero value: there
 	// is only one account.
 	Sources Sources
-	// Credential returns an error if no account may have the user of the given account. In personal mode it
-	// is nil.
+	// Credential returns an error if the uid or the gid of the given account must not be used by any account.
+	// In personal mode, Credential is nil.
 	Credential func(protocol.Account) error
 	// Served asks the running host which accounts own the given domains, and maps domains to accounts. It is
 	// nil if no host can be asked.
@@ -77,8 +77,8 @@ func (r Registry) read() (*Directory, error) {
 	return d, nil
 }
 
-// checkUser returns an error if the account may not have its user, or if another account has the same uid. It
-// checks nothing if Credential is nil, as in personal mode.
+// checkUser returns an error if the account has no uid or gid, if Credential rejects them, or if another
+// account has the same uid. It checks nothing if Credential is nil, as in personal mode.
 func (r Registry) checkUser(d *Directory, name string, f File) error {
 	if r.Credential == nil {
 		return nil
@@ -91,7 +91,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	}
 	a, err := d.ByUID(*f.UID)
 	switch {
-	case errors.Is(err, ErrUnknown), a.Name == name: // Second case: another source has the account already.
+	case errors.Is(err, ErrUnknown), a.Name == name: // Or another source defines this account with this uid.
 		return nil
 	case err == nil || errors.Is(err, ErrSuspended):
 		return fmt.Errorf("uid %d is the account %s's: neither could connect", *f.UID, a.Name)

@@ -20,7 +20,7 @@ import (
 const Service = "liveapid"
 
 const (
-	atOnce  = 8                // Maximum number of programs at once; failed attempts are slow.
+	atOnce  = 8                // Maximum number of running programs; failing takes long.
 	timeout = 20 * time.Second // Maximum run time of the program.
 )
 
@@ -37,8 +37,9 @@ func (c *Checker) Longest() time.Duration { return time.Duration(c.longest.Load(
 // New returns a checker. path is the path of the program that asks PAM.
 func New(path string) *Checker { return &Checker{path: path, slots: make(chan struct{}, atOnce)} }
 
-// Verify reports whether password is the password of the user called name. It returns an error if PAM could
-// not decide. If too many verifications are running, Verify waits until ctx ends.
+// Verify reports whether password is the password of the user called name. If the maximum number of programs
+// is running, Verify waits until a program has ended. It returns an error if PAM could not decide, or if ctx
+// ends while Verify waits.
 func (c *Checker) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	select {
 	case c.slots <- struct{}{}:

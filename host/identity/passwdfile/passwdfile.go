@@ -77,8 +77,8 @@ func newHasher() (algorithm.Hash, error) {
 }
 
 // Verify reports whether password is the password of name. A failed verification takes as long as the slowest
-// kind of hash in the file, whether or not name has a password. Verify returns an error if the file can't be
-// read or ctx ends.
+// kind of hash in the file, whether or not name has a password; only the end of ctx makes it shorter. Verify
+// returns an error if the file can't be read, or if ctx ends while Verify waits for a slot.
 func (f *File) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	hash, err := f.hashOf(name, time.Now())
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package execas lets root start a program as another user: a worker (Spec), or a program that the user runs
-// (Program). The program is started by a launcher process. The launcher is needed because a Go program waits
-// in a thread until its child has called exec: if the child changed its uid between fork and exec, other
-// processes of that uid could stop the child, and the waiting parent with it. The launcher is executed as
-// root first and changes its uid afterwards, so a stopped launcher stops nothing else.
+// (Program). The program is started by a launcher process, because a Go program waits in a thread until its
+// child has called exec. If the child changed its uid between fork and exec, other processes of that uid
+// could suspend the child (SIGSTOP), and the parent would wait forever. The launcher is executed as root
+// first and changes its uid afterwards, so a suspended launcher blocks nothing else.
 //
 // A program that uses this package must call Main first, because the launcher is the same executable
 // (/proc/self/exe), started again. The package does not handle plugins or accounts.
@@ -30,7 +30,7 @@ const binaryFD = 3
 
 // Spec describes a program, usually a worker, that is started as another user.
 type Spec struct {
-	Binary   *os.File // The open program; its path may meanwhile name another file.
+	Binary   *os.File // The open file that is executed, even if its path changes.
 	Args     []string // The program's arguments, including its name.
 	Env      []string // The program's whole environment.
 	UID, GID int      // The program's user, without supplementary groups.

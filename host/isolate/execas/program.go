@@ -19,10 +19,10 @@ const programName = "liveapid-launch-program"
 // Program describes a program that root runs for an account, in an environment like that of a login of the
 // account. A worker is started with a Spec instead, which gives the process fewer rights.
 type Program struct {
-	Words    []string // Program and arguments. The account looks it up in Env's PATH.
+	Words    []string // Program and arguments; the program is looked up in Env's PATH.
 	Env      []string // The program's whole environment.
 	UID, GID int      // The program's user, without supplementary groups.
-	Dir      string   // Working directory. If the account can't enter it: Home, or /.
+	Dir      string   // Working directory; if it can't be entered, Home or "/".
 	Home     string
 }
 

@@ -1,8 +1,8 @@
-// Package terminal runs a command that root starts for an account, without giving it root's terminal. If the
-// program had root's terminal, it could type into that terminal (ioctl TIOCSTI), and would keep access to it
-// after root's command has ended. Therefore the command gets a session of its own. If a standard stream is a
-// terminal, the command gets a pseudo-terminal instead, and the package copies the bytes between both. The
-// package does not handle accounts.
+// Package terminal runs a command that root starts for an account, without giving the command root's
+// terminal. With root's terminal, the command could insert input as if root had typed it (ioctl TIOCSTI), and
+// could still use the terminal after root's command has ended. Therefore the command gets a session of its
+// own. If a standard stream is a terminal, the command gets a pseudo-terminal instead, and the package copies
+// the bytes between both. The package does not handle accounts.
 package terminal
 
 import (
@@ -90,8 +90,9 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 }
 
 // rawMode sets the terminal in to raw mode, so that all keys reach the pseudo-terminal, which interprets
-// them. is reports whether in is a terminal. If this process runs in the background, rawMode does not change
-// the terminal and returns false; the caller must then not read from it. restore resets the terminal.
+// them. is reports whether in is a terminal. If in is not a terminal, or this process runs in the background,
+// rawMode changes nothing and returns false; the caller must then not read from in. restore resets the
+// terminal.
 func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 	if !is {
 		return false, func() {}
@@ -105,8 +106,8 @@ func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 		return false, func() {}
 	}
 	return true, func() {
-		// The terminal's answers to queries of the command may arrive after its end. They must not reach the
-		// shell as typed text.
+		// The command may have sent queries to the terminal. Answers of the terminal that arrive after the
+		// command has ended are discarded, so that the shell does not read them as typed text.
 		_ = unix.IoctlSetInt(int(in.Fd()), unix.TCFLSH, unix.TCIFLUSH)
 		_ = term.Restore(int(in.Fd()), state)
 	}
@@ -118,7 +119,7 @@ func relay(master *os.File, input bool, terminals []bool, streams Streams) <-cha
 	if input {
 		go func() { _, _ = io.Copy(master, streams.In) }() // Ends only with this process: the read can't be interrupted.
 	}
-	var to io.Writer = io.Discard // If no output is a terminal, only the input's echo is discarded.
+	var to io.Writer = io.Discard // No output is a terminal: discard the input's echo.
 	if terminals[1] {
 		to = streams.Out
 	} else if terminals[2] {

@@ -88,7 +88,7 @@ func Variables(a protocol.Account) cpvars.Lookup {
 			return env[key]
 		}
 		if key != "" {
-			return "" // Like $FORM and $CONF: no form here; the configuration is private.
+			return "" // Includes $FORM (there is no form) and $CONF (private).
 		}
 		return plain[name]
 	}

@@ -51,7 +51,8 @@ func (p Tokens) Call(_ context.Context, r host.Request) (*protocol.Result, error
 	caller, call := r.Caller, r.Call
 	a := caller.Account
 	if caller.Features != nil && call.Func != "list" {
-		// Otherwise a limited token could create a token with more permissions than its own.
+		// A token that is limited to features must not create tokens. Otherwise it could create a token with
+		// more permissions than its own.
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "A token that is limited to features can't create or change tokens.")), nil
 	}
 	name, _ := call.Args.Named["name"].(string)

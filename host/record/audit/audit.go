@@ -21,7 +21,7 @@ import (
 
 // Record is a line of the audit log.
 type Record struct {
-	N        uint64            `json:"n"`    // Number of the record, from 1; continues in new files.
+	N        uint64            `json:"n"`    // Number of the record, from 1; not reset by log rotation.
 	Time     time.Time         `json:"time"` // Time of the record, in UTC.
 	Event    string            `json:"event"`
 	ID       string            `json:"id,omitempty"` // ID of the call, as in the answer and the host's main log.
@@ -59,7 +59,7 @@ type Log struct {
 	file *os.File
 	n    uint64
 	prev string
-	bad  error // The error of the last write, until recover succeeds.
+	bad  error // The error of the last write; nil after a successful recover.
 }
 
 // Open opens the audit log at path, and creates the file if it does not exist. It locks the file: while the
@@ -72,8 +72,9 @@ func Open(path string) (*Log, error) {
 	return l, nil
 }
 
-// open opens the file, truncates an incomplete last line and writes the records for these events. The caller
-// must hold mu, except in Open, where no other goroutine has l yet.
+// open opens and locks the file, truncates an incomplete last line, and writes a record for the truncation
+// and a record for the opening. The caller must hold mu, except in Open, where no other goroutine can use l
+// yet.
 func (l *Log) open() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -206,7 +207,7 @@ func (l *Log) Reopen() error {
 		return nil
 	}
 	if l.bad != nil {
-		l.bad = l.recover() // Otherwise the old file would keep an incomplete line.
+		l.bad = l.recover() // Truncates an incomplete line before the file is left.
 	}
 	old, n, prev, bad := l.file, l.n, l.prev, l.bad
 	l.file = nil

@@ -13,13 +13,13 @@ import (
 
 const (
 	perSecond = 10   // Maximum rate of lines per second, for each message.
-	burst     = 1000 // At a start, all accounts may log the same problem at once.
-	messages  = 1000 // Messages with a limit of their own; all others share one.
+	burst     = 1000 // Large: at a start, all accounts may log the same problem.
+	messages  = 1000 // Maximum number of messages with limits; others share one.
 )
 
-// Handler is a slog.Handler that drops records if too many records have the same message. The next record
-// with this message that is not dropped has the attribute left_out_before, the number of dropped records. It
-// is safe for concurrent use.
+// Handler is a slog.Handler that drops records if too many records have the same message. When it passes on a
+// record again, it adds the attribute left_out_before, the number of records with this message that it has
+// dropped since the last one. It is safe for concurrent use.
 type Handler struct {
 	next  slog.Handler
 	paces *paces

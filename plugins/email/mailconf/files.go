@@ -42,8 +42,8 @@ func (f Files) Dovecot() ([]File, error) {
 // Dovecot which mailboxes exist, and Dovecot rejects mail to mailboxes that may not receive mail.
 func (f Files) Postfix() ([]File, error) {
 	for _, d := range f.Domains {
-		// Postfix also accepts names of files and tables, patterns and exceptions in this list, so only valid
-		// domains are written.
+		// In its list of domains, Postfix also accepts file names, table names, patterns and exceptions. So
+		// only valid domains are written to the list.
 		if err := store.CheckDomain(d); err != nil {
 			return nil, fmt.Errorf("domain %.80q %w, so it can't be used in Postfix's list of domains", d, err)
 		}

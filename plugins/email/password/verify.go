@@ -37,7 +37,7 @@ var (
 // costs, and the decoder.
 type kind struct {
 	pattern *regexp.Regexp // Each group captures a cost.
-	limits  []int          // The limit of each group; an empty group passes.
+	limits  []int          // The limit of each group; an empty group counts as 0.
 	decode  func(string) (algorithm.Digest, error)
 }
 
@@ -117,8 +117,8 @@ func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
 	return nil, ErrScheme
 }
 
-// unwrap removes the scheme prefix from a stored hash. Like Dovecot, it accepts an Argon2 hash after
-// {ARGON2ID} only, and no other hash after that prefix.
+// unwrap removes the scheme prefix from a stored hash. Like Dovecot, it accepts the prefix {ARGON2ID} only
+// before an Argon2 hash, and every other prefix only before other hashes.
 func unwrap(stored string) (string, error) {
 	rest, ok := strings.CutPrefix(stored, "{")
 	if !ok {

@@ -70,7 +70,8 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	// If the list contains the line, the line begins at or after low and before high.
+	// Invariant of the binary search: if the list contains the wanted line, that line begins at or after low
+	// and before high.
 	low, high := int64(0), info.Size()
 	for low < high {
 		if err := ctx.Err(); err != nil {
@@ -82,7 +83,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 			return false, err
 		}
 		if start >= high || line == nil {
-			// No line begins between middle and high, so the search continues before middle.
+			// No line begins at or after middle and before high, so the search continues before middle.
 			high = middle
 			continue
 		}
@@ -102,8 +103,8 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	return false, nil
 }
 
-// lineFrom returns the first line that begins at or after offset, and the offset where that line begins. The
-// line is nil if there is none.
+// lineFrom returns the first line that begins at or after offset, and the offset where that line begins. If
+// no line begins there, the returned line is nil.
 func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	const longest = 128
 	from := max(offset-1, 0)

@@ -77,8 +77,8 @@ func (p *Policy) Check(ctx context.Context, account protocol.Account, password p
 	}
 	known, err := p.breached.Has(ctx, password)
 	if err != nil {
-		// The caller recognizes ErrList and accepts the password: if the list can't be read, people must
-		// still be able to change a password.
+		// The caller recognizes ErrList and accepts the password, because people must be able to change a
+		// password even if the list can't be read.
 		return fmt.Errorf("%w: %w", ErrList, err)
 	}
 	if known {

@@ -24,8 +24,8 @@ var (
 	// the expected state, for example a link, a file of another owner, or two lines for a mailbox. Nothing
 	// was changed.
 	ErrUnsafe = errors.New("store: refused")
-	// ErrSuspended is returned for a mailbox of a suspended account, if its password should be changed or its
-	// login released.
+	// ErrSuspended is returned if the account is suspended and a call tries to change the password of a
+	// mailbox or to release its login.
 	ErrSuspended = errors.New("store: the account is suspended")
 	// ErrPartly is returned if the change was made, but the mailbox's mail directory could not be updated.
 	ErrPartly = errors.New("store: made, but not in the mail's directory")
@@ -207,9 +207,9 @@ type Importer interface {
 	Import(ctx context.Context, entries []Entry) error
 }
 
-// Store keeps the mailboxes of an account. Its methods may be called concurrently. Each change is made
+// Store stores the mailboxes of an account. Its methods may be called concurrently. Each change is made
 // completely or not at all, and is on disk when the method returns without an error. ErrPartly and ErrUnknown
-// describe the exceptions.
+// are the exceptions.
 type Store interface {
 	PasswordStore
 	// List returns the mailboxes of a domain, sorted by local part. The list of an unknown domain is empty.
@@ -219,8 +219,8 @@ type Store interface {
 	// Create adds a mailbox with its password hash. It returns ErrExists if the mailbox already exists. A
 	// store of files also makes the directory for the mail.
 	Create(ctx context.Context, box Mailbox, hash string) error
-	// Delete removes a mailbox, and its mail and quota except as keep says. A store that does not have the
-	// mail leaves it on the mail server.
+	// Delete removes a mailbox. It also removes the mail and the quota, except what keep selects. A store
+	// without access to the mail leaves the mail on the mail server.
 	Delete(ctx context.Context, box Address, keep Keep) error
 	// SetQuota sets the quota of a mailbox in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error

@@ -88,8 +88,8 @@ func DecodeRequest(doc []byte) (Request, error) {
 	}, nil
 }
 
-// EncodeResult encodes r as a MessagePack document. Of a failure, the document contains only the kind and the
-// public message, never the private cause.
+// EncodeResult encodes r as a MessagePack document. If r is a failure, the document contains only the kind
+// and the public message, never the private cause.
 func EncodeResult(r *protocol.Result) ([]byte, error) {
 	if r.Err != nil {
 		return EncodeError(r.Err)
@@ -107,8 +107,9 @@ func EncodeError(e *protocol.Error) ([]byte, error) {
 	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
 }
 
-// DecodeResult decodes a document that EncodeResult wrote. It replaces the kinds that a plugin must not use
-// by KindInternal, such as KindNoModule, which only the host can determine.
+// DecodeResult decodes a document that EncodeResult wrote. Some kinds of failures must not come from a
+// plugin, such as KindNoModule, which only the host can determine: DecodeResult replaces them by
+// KindInternal.
 func DecodeResult(doc []byte) (*protocol.Result, error) {
 	f, err := decodeFieldsOf(doc, protocol.MaxResultNodes)
 	if err != nil {

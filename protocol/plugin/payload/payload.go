@@ -96,7 +96,7 @@ func encodeText(enc *msgpack.Encoder, s string) error {
 // string, []any and map[string]any. Both str and bin become string.
 func Decode(doc []byte) (any, error) { return DecodeNodes(doc, protocol.MaxNodes) }
 
-// DecodeNodes is Decode with most as the maximum number of values.
+// DecodeNodes does the same as Decode; the parameter most is the maximum number of values.
 func DecodeNodes(doc []byte, most int) (any, error) {
 	if err := WalkNodes(doc, most); err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 // A long list of records with the same fields is sent as a table, in which the names of the fields appear
 // only once: {"columns": ["email", ...], "rows": [["a@example.com", ...], ...]}. Such a document has about a
-// third of the size.
+// third of the size that the list of records would have.
 
 // tableFrom is the minimum number of records for which a table is used.
 const tableFrom = 64
@@ -49,12 +49,13 @@ func tableOf(data any) (map[string]any, bool) {
 	return map[string]any{"columns": columns, "rows": rows}, true
 }
 
-// recordsOf converts a table back to a list of records. It reuses the memory of the table.
+// recordsOf converts a table back to a list of records. The list reuses the table's memory, so the table
+// can't be used afterwards.
 func recordsOf(table fields) ([]any, error) {
 	columns := table.texts("columns")
 	rows, _ := table["rows"].([]any)
-	// Each name is sent once but applies to every row, and later encodings repeat it in every record. Without
-	// this limit, a short document could grow to more memory than the machine has.
+	// A column's name is sent once but applies to every row, and each record repeats it when the list is
+	// encoded again. Without this limit, a short document could grow to more memory than the machine has.
 	names := 0
 	for _, name := range columns {
 		if len(name) > maxColumn {

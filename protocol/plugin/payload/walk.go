@@ -17,7 +17,7 @@ var ErrPayload = errors.New("payload: bad MessagePack")
 // does not recurse.
 func Walk(doc []byte) error { return WalkNodes(doc, protocol.MaxNodes) }
 
-// WalkNodes is Walk with most as the maximum number of values.
+// WalkNodes does the same as Walk; the parameter most is the maximum number of values.
 func WalkNodes(doc []byte, most int) error {
 	_, err := Count(doc, most)
 	return err
@@ -68,8 +68,9 @@ func Count(doc []byte, most int) (nodes int, err error) {
 	}
 }
 
-// header parses the start of a value. size is the length of its type, count and own text or bytes; children
-// is the number of values directly inside it, for a map both keys and values.
+// header parses the start of a value. size is the number of bytes of the value without its children: type,
+// count, and text or bytes. children is the number of values directly inside a list or map; for a map, keys
+// and values both count.
 func header(b []byte) (size, children int64, err error) {
 	if len(b) == 0 {
 		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
@@ -116,7 +117,8 @@ func counted(b []byte, width, each int64) (int64, int64, error) {
 	return 1 + width, n * each, err
 }
 
-// number reads the length or count of width bytes that follows the type byte, in big-endian order.
+// number reads a length or count in big-endian order. The number follows the type byte and consists of width
+// bytes.
 func number(b []byte, width int64) (int64, error) {
 	if int64(len(b)) < 1+width {
 		return 0, fmt.Errorf("%w: it ends early", ErrPayload)

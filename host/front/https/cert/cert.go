@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// lifetime is the validity of a self-signed certificate. SelfSigned replaces the certificate when less
-	// than a tenth of it is left.
+	// lifetime is the validity of a self-signed certificate. SelfSigned creates a new certificate if less
+	// than a tenth of the lifetime is left.
 	lifetime = 825 * 24 * time.Hour
 	// look is the minimum time between two checks whether the files have changed.
 	look = time.Second

@@ -17,11 +17,11 @@ type Port struct {
 	// /execute.
 	Account   bool
 	Functions []protocol.Function // The port's own functions, at /json-api/NAME.
-	Missing   []string            // Modules that can't be described now, for the text.
+	Missing   []string            // Modules that can't be described now; named in the document.
 }
 
-// path is the path of all functions that are selected by parameters and not by the path. They share one
-// OpenAPI path, because a path in OpenAPI can't contain a query.
+// path is the OpenAPI path of all functions that a request selects by its parameters. These functions share
+// one path, because a path in OpenAPI can't contain a query.
 const path = "/json-api/cpanel"
 
 // OpenAPI returns an OpenAPI 3.1 document of the given modules and of the port's own functions. UAPI
@@ -80,7 +80,7 @@ type named struct {
 	account bool
 	all     []any // References to the functions' schemas.
 	apis    []any
-	// Names of the modules and functions that change nothing, so that they may be called with GET, too.
+	// Names of the functions that may be called with GET, and of their modules; see readsOnly.
 	modules, functions []any
 }
 
@@ -115,8 +115,8 @@ func (n *named) add(module string, f protocol.Function, schemas object) {
 	}
 }
 
-// methods returns the OpenAPI description of the path: POST for all functions, and GET if any function
-// changes nothing.
+// methods returns the OpenAPI description of the path: POST for all functions, and GET if any function may be
+// called with GET; see readsOnly.
 func (n *named) methods() object {
 	answers := []any{}
 	for _, api := range n.apis {

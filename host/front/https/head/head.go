@@ -83,7 +83,7 @@ type Watcher struct {
 	line    []byte // At most maxLine bytes of the current line; see keep.
 	started bool   // The request line has been read.
 	left    int64  // Bytes of the body or chunk that are still missing.
-	length  int64  // Value of Content-Length, if two[contentLength].
+	length  int64  // Value of Content-Length; valid if two[contentLength] is set.
 	old     bool   // The request line does not end with HTTP/1.1.
 	two     [2]bool
 }

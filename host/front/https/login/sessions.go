@@ -16,7 +16,7 @@ const (
 	idleTime    = 30 * time.Minute
 	longestTime = 12 * time.Hour
 	maxSessions = 10_000
-	maxEach     = 32  // Of one user. If it is reached, the least recently used ends.
+	maxEach     = 32  // Per user; above it, the least recently used session ends.
 	maxAccount  = 512 // Of one account, including its mailbox users.
 )
 
@@ -162,7 +162,7 @@ func (s *Sessions) EndAccount(name string) {
 	s.endIf(func(session *Session) bool { return session.Account == name })
 }
 
-// EndUser ends all sessions of the given user of a service, except the session but.
+// EndUser ends all sessions of the given user of a service, except the session that is passed as but.
 func (s *Sessions) EndUser(service, user string, but Session) {
 	s.endIf(func(session *Session) bool {
 		return session.Service == service && session.User == user && session.id != but.id

@@ -75,17 +75,19 @@ type Who struct {
 // account exists, and by client. It is used only for the network: the host's own socket is never throttled.
 // Its methods may be called concurrently.
 //
-// Two tables count the failures. The table binding decides how long attempts wait. It never evicts an entry
-// whose wait has not ended, because otherwise an attacker could fill the table to remove the entry and go on
-// guessing. So that the table is not filled with invented names, only existing names have entries of their
-// own in binding; all other names of a client share one entry. The table hints determines the wait that a
-// client is told. It treats existing and unknown names alike, and evicts the oldest entry when it is full.
+// Two tables count the failures. The table binding protects the accounts. It never evicts an entry whose wait
+// has not ended, because otherwise an attacker could fill the table to remove the entry and go on guessing.
+// So that the table is not filled with invented names, only existing names have entries of their own in
+// binding; all other names of a client share one entry. The table hints counts the failures of each name from
+// each client. It treats existing and unknown names alike, and evicts the oldest entry when it is full. An
+// attempt must wait until its waits in both tables have ended. The wait that a client is told is calculated
+// by Hint, and does not reveal whether the name exists.
 type Throttle struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	binding *table                          // Decides how long attempts wait; never evicts active waits.
-	hints   *table                          // The waits that clients are told, for any name; see Hint.
+	binding *table                          // Protects the accounts; never evicts an unfinished wait.
+	hints   *table                          // Failures per client and name, existing or not; see Hint.
 	known   map[string]map[string]time.Time // By account: known clients, and their last sign-in.
 	trying  map[string]int
 	waiting map[string]*list.List // By account: a queue of *waiter, in order of arrival.
@@ -203,7 +205,8 @@ const (
 // attempt; the client may try again after wait. Otherwise the caller verifies the password and then must call
 // done with the outcome. The number of attempts that run at once is limited to the number of failures that
 // are left before a wait begins; otherwise parallel guesses would get around the wait. Further attempts wait
-// in order of arrival. The error is the cause for which ctx ended, or ErrBusy.
+// in order of arrival. Try returns ErrBusy if the attempt has waited for longestTurn. If ctx ends earlier,
+// Try returns the cause of ctx.
 func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done func(Outcome), err error) {
 	k := keysOf(who)
 	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, ErrBusy)
@@ -286,7 +289,7 @@ func (t *Throttle) wake() {
 		if e := t.next(queue); e != nil {
 			select {
 			case e.Value.(*waiter).look <- struct{}{}:
-			default: // It was already notified.
+			default: // The attempt was already notified.
 			}
 		}
 	}

@@ -70,9 +70,9 @@ func (v Values) Named() map[string]any {
 }
 
 // Of converts the path p, which must be of kind Execute or CPanel, and the parameters v to a call. If Of
-// fails, the call contains the parts that could be parsed, for the error's envelope. If bareUser is set and
-// no other parameter names the account, the parameter "user" names it, as in requests of WHM's clients.
-// Otherwise "user" is an argument of the function.
+// fails, the call contains the parts that could be parsed, for the error's envelope. bareUser is for requests
+// of WHM's clients with the kind CPanel: if it is set and no other parameter names the account, the parameter
+// "user" names the account. In all other cases, "user" is an argument of the function.
 func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	if p.Kind == Execute {
 		return Call{Call: protocol.Call{

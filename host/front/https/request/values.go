@@ -137,7 +137,8 @@ func (v Values) count() (n int) {
 }
 
 // addForm adds the parameters of a form: NAME=VALUE&NAME=VALUE. It rejects malformed escapes: different
-// programs decode them differently, so a password could become another one than the user typed.
+// programs decode them differently, so the decoded password could differ from the password that the user
+// typed.
 func (v Values) addForm(text string) *Error {
 	for text != "" {
 		var pair string

@@ -8,8 +8,9 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// flagFiles are the files that contain a line for each mailbox with the suspension. Programs that deliver and
-// send mail read these files. A suspended login has no such file: it is a mark in front of the hash.
+// flagFiles lists the suspensions that are stored in files of their own. Such a file contains a line for each
+// suspended mailbox, and the programs that deliver and send mail read the file. A suspended login is not
+// stored in such a file, but as a mark in front of the hash.
 var flagFiles = []struct {
 	flag store.Suspension
 	name string
@@ -56,7 +57,8 @@ func (t *tx) setHashes(batch []*change) error {
 	return t.commit(shadowName)
 }
 
-// loadAll reads all files that contain lines for mailboxes. The flag files are only in t.files.
+// loadAll reads all files that contain lines for mailboxes. It returns the files passwd, shadow and quota;
+// the flag files are only stored in t.files.
 func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
 	for _, f := range flagFiles {
 		if _, err := t.load(f.name); err != nil {
@@ -92,7 +94,7 @@ func (t *tx) create(domain string, batch []*change) error {
 		}
 	}
 	taken := newNames(shadow.content, passwd.content)
-	left := make(map[string]bool) // Deleted mailboxes of these names may have left lines.
+	left := make(map[string]bool) // Names for which deleted mailboxes may have left lines.
 	var lines newLines
 	for _, c := range batch {
 		if name, ok := taken.any(c.entries); ok {
@@ -182,8 +184,8 @@ func (t *tx) delete(domain string, batch []*change) error {
 	if err := t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName); err != nil {
 		return err
 	}
-	// The directories are moved while the lock is still held. After the release, a new mailbox of the same
-	// name could already use the directory.
+	// The directories are moved while the lock is still held. After the lock is released, a new mailbox of
+	// the same name could already use the directory.
 	for _, c := range batch {
 		if c.err == nil && !c.keep.Mail {
 			if err := t.s.moveAway(domain, c.localpart); err != nil {
@@ -261,16 +263,16 @@ func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	e, err := find(shadow.content, localpart)
 	switch {
 	case err != nil && !hasLine(shadow.content, localpart):
-		return nil // Without a password nobody can log in anyway.
+		return nil // The mailbox has no password, so nobody can log in anyway.
 	case err != nil:
 		return err
 	case strings.Contains(e.marker, lockedMark):
 		if on {
-			return nil // The login is suspended together with the account.
+			return nil // The suspended account already prevents every login.
 		}
 		return store.ErrSuspended
 	case on == (e.marker != ""), !on && e.hash == "":
-		return nil // Nothing to change; or no hash, and "" must not be stored.
+		return nil // Nothing to change, or no hash: shadow must not contain "".
 	}
 	mark := ""
 	if on {

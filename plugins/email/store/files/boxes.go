@@ -35,7 +35,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	}
 	if err := s.eachLineOf(dir, passwdName, func(name, _ []byte) {
 		if b := add(name); b != nil {
-			b.Suspended |= store.Login // Reset below if shadow has a hash.
+			b.Suspended |= store.Login // Cleared below if shadow contains a hash.
 		}
 	}); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type disk interface {
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
-	syncDir(dir, within *os.File) error // within is an open file on the same file system.
+	syncDir(dir, within *os.File) error // within: an open file on the file system of dir.
 	unlink(dir *os.File, name string) error
 }
 

@@ -25,7 +25,7 @@ type Store struct {
 	settle func()
 
 	mu     sync.Mutex
-	queues map[string]*queue // By domain; contains only domains with waiting changes.
+	queues map[string]*queue // By domain; an entry exists until all its changes are made.
 }
 
 var _ store.Store = (*Store)(nil)
@@ -75,8 +75,9 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
 }
 
-// make queues a change to a domain and waits for its result. If ctx ends first, it returns ErrBusy for a
-// change that was not started, else ErrUnknown.
+// make queues a change to a domain and waits for its result. If ctx ends first, make removes the change from
+// the queue and returns ErrBusy. If the change has already been started, make returns its result if that is
+// available, otherwise ErrUnknown.
 func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	c.done = make(chan error, 1)
 	s.enqueue(domain, c)
@@ -88,8 +89,8 @@ func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	if s.withdraw(domain, c) {
 		return fmt.Errorf("%w: %w", store.ErrBusy, ctx.Err())
 	}
-	// The change is already being written, but its result may have arrived at the same moment as the end of
-	// ctx.
+	// A commit has already started with this change. Its result may have arrived at the moment when ctx
+	// ended.
 	select {
 	case err := <-c.done:
 		return err
@@ -187,7 +188,7 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 			return "", false, passwdErr
 		}
 		if known {
-			return "", true, nil // The mailbox exists, but never had a password.
+			return "", true, nil // passwd lists the mailbox, but it never had a password.
 		}
 	}
 	return e.hash, e.marker != "", err

@@ -12,10 +12,11 @@ import (
 // Each of the store's files contains a line for each mailbox. The first field of a line, up to a colon, is
 // the local part.
 
-// hasLine reports whether content has a line for the mailbox called name.
+// hasLine reports whether content contains a line for the mailbox called name.
 func hasLine(content []byte, name string) bool { return indexLine(content, 0, name) >= 0 }
 
-// lineEnd returns the offset behind the line that begins at start, including the line's newline.
+// lineEnd returns the offset after the newline of the line that begins at start. If the last line lacks a
+// newline, lineEnd returns the length of content.
 func lineEnd(content []byte, start int) int {
 	if i := bytes.IndexByte(content[start:], '\n'); i >= 0 {
 		return start + i + 1
@@ -85,8 +86,8 @@ func quotaOf(content []byte, name string) int64 {
 	return parseQuota(bytes.TrimSpace(field))
 }
 
-// nameSet reports whether any of several files contains a line for a mailbox. The first few names are
-// searched in the files; after that, an index is built.
+// nameSet reports whether a mailbox of a given name exists, that is, whether any of several files contains a
+// line for it. For the first few names it searches the files; after that, it builds and uses an index.
 type nameSet struct {
 	files [][]byte
 	asked int
@@ -95,7 +96,7 @@ type nameSet struct {
 
 func newNames(files ...[]byte) *nameSet { return &nameSet{files: files, index: nil} }
 
-// indexFrom is the number of the search that builds the index.
+// indexFrom is the number of lookups after which a nameSet uses an index: this lookup builds the index.
 const indexFrom = 8
 
 func (n *nameSet) has(name string) bool {

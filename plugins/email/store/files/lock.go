@@ -41,9 +41,9 @@ var errRaced = errors.New("files: another program changed the file meanwhile")
 // tempOf returns the name of the temporary file for the file called name.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
 
-// locked opens a domain's directory, locks it, and calls work. If create is set, it makes a missing
-// directory. If another program changed the files meanwhile, it locks the directory and calls work again, up
-// to maxRaces times.
+// locked opens a domain's directory, locks it, and calls work. If create is true, locked creates a missing
+// directory. If another program changed the files during work, locked locks the directory again and repeats
+// work; it calls work at most maxRaces times.
 func (s *Store) locked(ctx context.Context, domain string, create bool, work func(*tx) error) error {
 	dir, err := s.openDomain(domain)
 	if create && errors.Is(err, errNoStore) {

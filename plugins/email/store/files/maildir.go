@@ -51,7 +51,7 @@ func (s *Store) openBelow(path string) (*os.File, error) {
 }
 
 // makeDirs makes all missing directories of path below the home with the given mode, and reports whether the
-// last one was made. It does not change existing directories.
+// last directory of path is new. It does not change existing directories.
 func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 	dir, err := s.openHome()
 	if err != nil {
@@ -103,7 +103,8 @@ func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) 
 	return isNew, nil
 }
 
-// removeEmptyMaildir removes the directory that createMaildir made, unless it contains mail meanwhile.
+// removeEmptyMaildir removes the directory that createMaildir made. A directory that already contains mail
+// again is kept.
 func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	parent, err := s.openBelow("mail/" + domain)
 	if err != nil {
@@ -176,7 +177,8 @@ func (s *Store) emptyTrash(domain string) error {
 			return classify("remove the mail", err)
 		}
 	}
-	// This fails if another deletion has moved a mailbox into the trash, which must stay then.
+	// If another deletion has meanwhile moved a mailbox into the trash, this call fails because the directory
+	// is not empty. The trash must then stay, so the error is ignored.
 	_ = unix.Unlinkat(int(parent.Fd()), trashName, unix.AT_REMOVEDIR)
 	return nil
 }
@@ -213,7 +215,7 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 	box, err := s.openBelow("mail/" + domain + "/" + localpart)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // The mail is elsewhere, or none has arrived yet.
+		return nil // The mail is not stored here, or none has arrived yet.
 	}
 	if err != nil {
 		return classify("open the mailbox", err)
@@ -303,8 +305,9 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
 }
 
-// newer reports whether messages were added or removed after maildirsize was written, so that the file is out
-// of date. Programs that maintain maildirsize write it after each message.
+// newer reports whether messages were added or removed after maildirsize was written, which means that the
+// file is out of date. Programs that maintain maildirsize write it shortly after each message, so a
+// difference of up to a second does not count.
 func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	for _, sub := range []string{"new", "cur"} {
 		var st unix.Stat_t
@@ -367,7 +370,7 @@ func (s *Store) walk(ctx context.Context, box *os.File) (store.Usage, error) {
 func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) error {
 	dir, err := openDir(box, folder, s.owner)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrUnsafe) {
-		return nil // Programs leave files and links with such names.
+		return nil // Some programs leave files or links with such names.
 	}
 	if err != nil {
 		return classify("open "+folder, err)

@@ -16,7 +16,7 @@ import (
 // entry describes a mailbox's line in a shadow file: its location and its hash field.
 type entry struct {
 	start, end int    // Offsets of the line, without its newline.
-	marker     string // Suspends the login if it is not "".
+	marker     string // Suspends the login unless it is "".
 	hash       string
 }
 
@@ -139,8 +139,8 @@ func splitMarker(field string) (marker, hash string) {
 }
 
 // setHashes returns content with the given hashes, by local part, and an error for each mailbox that can't be
-// changed. Everything else except the day of the last change is kept byte for byte. known reports whether a
-// mailbox without a line exists; such a mailbox gets a new line.
+// changed. Everything else except the day of the last change is kept byte for byte. If content contains no
+// line for a mailbox, known reports whether the mailbox exists; if so, setHashes adds a line.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
 	type edit struct {
 		entry

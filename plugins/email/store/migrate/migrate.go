@@ -29,8 +29,8 @@ type hasher interface {
 // Report is the result of copying.
 type Report struct {
 	Copied, Same int
-	Differ       []string // Mailboxes that exist differently in the target.
-	Refused      []string // Mailboxes that no store accepts, with the reason.
+	Differ       []string // Mailboxes that the target already contains differently.
+	Refused      []string // Mailboxes with data that no store accepts, and why.
 }
 
 // Add adds the numbers and lists of another report to r.
@@ -71,8 +71,8 @@ func All(ctx context.Context, jobs []Job, dryRun bool, progress func(domain stri
 }
 
 // Domain copies the mailboxes of a domain. progress is called after each chunk of mailboxes; it may be nil.
-// If copying fails, the mailboxes that were already copied stay in the target, and a second run continues
-// from there.
+// If copying fails, the mailboxes that were already copied stay in the target, and a later run copies only
+// the others.
 func Domain(ctx context.Context, from, to Store, domain string, dryRun bool, progress func(done, all int)) (Report, error) {
 	var report Report
 	if progress == nil {

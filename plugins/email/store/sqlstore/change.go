@@ -27,7 +27,7 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	})
 }
 
-// expiry sets the date on which the new password expires, if the domain has an expiry for passwords.
+// expiry sets the date on which the new password expires, if the domain limits the lifetime of passwords.
 func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error {
 	query := `UPDATE mailbox SET password_expiry = CURRENT_TIMESTAMP + d.password_expiry * interval '1 day'
 		FROM domain d WHERE d.domain = mailbox.domain AND d.password_expiry > 0 AND mailbox.username = ?`
@@ -184,8 +184,8 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 			case !on && hash != "":
 				mark = ""
 			}
-			// An administrator may have set the mailbox inactive, which suspends it completely. Releasing the
-			// login makes it active again.
+			// An administrator may have set the mailbox to inactive, which suspends the login and everything
+			// else. Releasing the login sets the mailbox to active again.
 			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.active || !on, r.username); err != nil {
 				return err
 			}

@@ -36,8 +36,9 @@ type dialect struct {
 	insertIgnore, ignore string
 	// suspend is a statement that inserts or updates a row of liveapid_suspension.
 	suspend string
-	// duplicate, missing and later classify errors. duplicate: the row already exists. missing: the table or
-	// column does not exist. later: the transaction conflicts with another, and may succeed later.
+	// duplicate, missing and later report whether an error of the driver means that a row already exists
+	// (duplicate), that a table or column does not exist (missing), or that the transaction conflicts with
+	// another and may succeed when it is repeated (later).
 	duplicate, missing, later func(err error) bool
 	schema                    []string
 }
@@ -146,9 +147,9 @@ func mariadb() dialect {
 			if err != nil {
 				return nil, errors.New("not the address of a MariaDB database, such as user:password@tcp(host)/name")
 			}
-			// ClientFoundRows: an update that leaves a row unchanged still counts the row, so that 0 means a
-			// missing mailbox. InterpolateParams is off so that parameters never become part of the text of a
-			// query.
+			// With ClientFoundRows, the result of an UPDATE also counts rows that already contain the new
+			// values, so that 0 means that the mailbox does not exist. InterpolateParams is off so that
+			// parameters never become part of the text of a query.
 			c.ClientFoundRows, c.InterpolateParams, c.MultiStatements = true, false, false
 			if c.Timeout == 0 {
 				c.Timeout = dialTimeout

@@ -23,8 +23,8 @@ var needed = []struct {
 	{"domain", "password_expiry", true},
 }
 
-// Check compares the schema with the columns that this package needs. lacks lists the tables in which
-// required columns are missing, without those in which optional columns are missing.
+// Check compares the schema with the columns that this package needs. In lacks it returns the tables that do
+// not have all required columns, and in without the tables that do not have all optional columns.
 func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) {
 	for _, n := range needed {
 		rows, err := s.db.QueryContext(ctx, "SELECT "+n.columns+" FROM "+n.table+" WHERE 1 = 0")

@@ -64,8 +64,8 @@ func Open(d Driver, dsn string, pool int) (*Store, error) {
 // Close closes all connections to the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// LeavesMail reports that Delete does not remove the mail, which is on the mail server. The Email module adds
-// a warning to its answer then.
+// LeavesMail reports that Delete does not remove the mail, because the mail is on the mail server. The Email
+// module then adds a warning to the answer of the deletion.
 func (s *Store) LeavesMail() bool { return true }
 
 // classify wraps an error of the driver in the matching error of package store, if there is one. op describes
@@ -202,8 +202,8 @@ func (s *Store) find(ctx context.Context, q interface {
 }, box store.Address, lock bool) (row, error) {
 	query := "SELECT " + columns + " WHERE m.username = ?"
 	if lock {
-		// Subqueries instead of the join, because the row of liveapid_suspension may be missing and could not
-		// be locked. Locking the row of mailbox is enough.
+		// This query uses subqueries instead of a join. In a join, FOR UPDATE would also have to lock the row
+		// of liveapid_suspension, which may not exist. Locking the row of mailbox is enough.
 		query = `SELECT m.username, m.password, m.quota, m.active,
 			(SELECT incoming FROM liveapid_suspension s WHERE s.username = m.username),
 			(SELECT outgoing FROM liveapid_suspension s WHERE s.username = m.username),

@@ -90,7 +90,7 @@ func life(t *testing.T, open func() store.Store) {
 	_, err = other.Mailbox(ctx, address(t, "user", Other))
 	require.NoError(t, err, "of the same name in another domain")
 
-	// A new mailbox inherits nothing from a deleted mailbox of the same name.
+	// The new mailbox must not inherit anything from the deleted mailbox of the same name.
 	require.NoError(t, s.Create(ctx, store.Mailbox{Address: box}, Hash(6)))
 	b, err = s.Mailbox(ctx, box)
 	require.NoError(t, err)
@@ -290,8 +290,8 @@ func oneMailbox(t *testing.T, open func() store.Store) {
 	}
 }
 
-// left makes a change for a caller with an ended context. The error must match what happened: the change
-// was made, was not made, or its outcome is unknown.
+// left makes a change with a context that has already ended, as for a caller that has left. The error must
+// match what happened: the change was made, was not made, or its outcome is unknown.
 func left(t *testing.T, open func() store.Store) {
 	s := open()
 	box := address(t, "user", Domain)
