@@ -26,10 +26,10 @@ const maxAnswer = 6 * protocol.MaxWorkerMessage
 
 var (
 	// ErrNoHost is returned if no host could be reached.
-	ErrNoHost = errors.New("client: no host")
+	ErrNoHost = errors.New("client: can't reach a host")
 	// ErrOutcomeUnknown is returned if a call was sent but no answer was received. The call may have taken
 	// effect, so it is not always safe to repeat.
-	ErrOutcomeUnknown = errors.New("no answer came, and whether the call took effect is not known")
+	ErrOutcomeUnknown = errors.New("no answer arrived, so it is not known whether the call took effect")
 )
 
 // endTime is the maximum time that Close waits for the host to end the session, or for a host that Spawn
@@ -51,7 +51,7 @@ type Client struct {
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	if len(socket) > protocol.MaxSocketPath {
 		// The error of the system would be only "invalid argument".
-		return nil, fmt.Errorf("%w: socket %s: a socket's path has at most %d bytes, this one has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
+		return nil, fmt.Errorf("%w: socket %s: the path of a UNIX socket can have at most %d bytes, but this path has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {

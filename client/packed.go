@@ -41,7 +41,7 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 		return nil, ErrNotPacked
 	}
 	c.mu.Lock()
-	c.broken = errors.New("client: the session is in MessagePack")
+	c.broken = errors.New("client: the session was switched to MessagePack; make further calls with the Packed client")
 	c.mu.Unlock()
 	p := &Packed{c: c, waiting: make(map[uint64]chan map[string]any), ended: make(chan struct{})}
 	go p.read()

@@ -177,7 +177,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	}
 	if call.ReadOnly && (fn.Changes || fn.Open) {
 		// The functions of an open module have no descriptions, so any of them may change something.
-		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change something: send it by POST, with your session's token."))
+		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change data. Send the call by POST, with your session's security token."))
 	}
 	if call.Quoted {
 		call.Args.Named = fn.Unquote(call.Args.Named)
@@ -201,7 +201,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 			if err := o.Begin(*e); err != nil {
 				return protocol.Failed(&protocol.Error{
 					Kind: protocol.KindUnavailable, Err: err,
-					Message: "The host can't record the change, and so does not make it. Tell its operator.",
+					Message: "The host can't write to its audit log, so the change was not made. Tell the host's operator.",
 				})
 			}
 		}

@@ -34,7 +34,7 @@ type BackoffError struct {
 }
 
 func (r *BackoffError) Error() string {
-	return fmt.Sprintf("it stopped %d times in a row and starts again in %s: %v", r.Times, r.For, r.Err)
+	return fmt.Sprintf("the plugin stopped %d times in a row and is not started again for %s: %v", r.Times, r.For, r.Err)
 }
 
 func (r *BackoffError) Unwrap() error { return r.Err }

@@ -17,7 +17,7 @@ func (f Function) Check(args Args) (Args, *Error) {
 		return f.checkPositional(args)
 	}
 	if len(args.Positional) > 0 {
-		return Args{}, NewError(KindInvalid, "The arguments of "+f.Name+" have names: send them as name and value.")
+		return Args{}, NewError(KindInvalid, "The arguments of "+f.Name+" must be sent as names and values, not as a list.")
 	}
 	out := Args{Named: make(map[string]any, len(f.Params))}
 	for _, p := range f.Params {

@@ -75,7 +75,7 @@ type Module struct {
 // Validate returns an error for the first mistake in the description of a module, or nil.
 func (m Module) Validate() error {
 	if !isName(m.Name) {
-		return fmt.Errorf("module %.40q: a name is a letter followed by letters, digits and _, at most 64", m.Name)
+		return fmt.Errorf("module %.40q: the name must be a letter followed by letters, digits and _, and have at most 64 characters", m.Name)
 	}
 	type key struct {
 		api  API
@@ -97,13 +97,13 @@ func (m Module) Validate() error {
 
 func (f Function) validate() error {
 	if !isName(f.Name) {
-		return fmt.Errorf("function %.40q: a name is a letter followed by letters, digits and _, at most 64", f.Name)
+		return fmt.Errorf("function %.40q: the name must be a letter followed by letters, digits and _, and have at most 64 characters", f.Name)
 	}
 	if f.API < API1 || f.API > UAPI {
 		return fmt.Errorf("function %s: %s is not an API", f.Name, f.API)
 	}
 	if len(f.Roles) == 0 {
-		return fmt.Errorf("function %s of %s: no role may call it; name the roles", f.Name, f.API)
+		return fmt.Errorf("function %s of %s: the list of roles is empty, so nobody could call the function", f.Name, f.API)
 	}
 	if f.Shared && (f.Before || f.After) {
 		return fmt.Errorf("function %s of %s: a shared function can't have Before or After", f.Name, f.API)
@@ -113,7 +113,7 @@ func (f Function) validate() error {
 		switch p.Type {
 		case "", TypeString, TypeSecret, TypeInteger, TypeFlag, TypeAny:
 		default:
-			return fmt.Errorf("function %s: parameter %.40q: %.40q is not a type", f.Name, p.Name, p.Type)
+			return fmt.Errorf("function %s: parameter %.40q: %.40q is not a known type", f.Name, p.Name, p.Type)
 		}
 		if p.Name == "" || seen[p.Name] {
 			return fmt.Errorf("function %s: parameter %.40q is unnamed or repeated", f.Name, p.Name)

@@ -105,7 +105,7 @@ func TestFunctionCheckPositions(t *testing.T) {
 
 	_, err = function(protocol.UAPI).Check(protocol.Args{Positional: []any{"n"}})
 	require.NotNil(t, err)
-	require.Contains(t, err.Message, "have names")
+	require.Contains(t, err.Message, "must be sent as names and values")
 }
 
 func TestModuleValidate(t *testing.T) {
@@ -120,13 +120,13 @@ func TestModuleValidate(t *testing.T) {
 		err    string
 	}{
 		{"fine", func(*protocol.Module) {}, ""},
-		{"a module's name", func(m *protocol.Module) { m.Name = "E mail" }, "a name is a letter"},
-		{"a name of 65 letters", func(m *protocol.Module) { m.Name = strings.Repeat("a", 65) }, "a name is a letter"},
-		{"a function's name", func(m *protocol.Module) { m.Functions[0].Name = "1f" }, "a name is a letter"},
+		{"a module's name", func(m *protocol.Module) { m.Name = "E mail" }, "the name must be a letter"},
+		{"a name of 65 letters", func(m *protocol.Module) { m.Name = strings.Repeat("a", 65) }, "the name must be a letter"},
+		{"a function's name", func(m *protocol.Module) { m.Functions[0].Name = "1f" }, "the name must be a letter"},
 		{"no API", func(m *protocol.Module) { m.Functions[0].API = 0 }, "is not an API"},
-		{"no role", func(m *protocol.Module) { m.Functions[0].Roles = nil }, "no role may call it"},
+		{"the list of roles is empty", func(m *protocol.Module) { m.Functions[0].Roles = nil }, "the list of roles is empty"},
 		{"repeated", func(m *protocol.Module) { m.Functions[1].API = protocol.API2 }, "is repeated"},
-		{"a type", func(m *protocol.Module) { m.Functions[0].Params[0].Type = "text" }, "is not a type"},
+		{"a type", func(m *protocol.Module) { m.Functions[0].Params[0].Type = "text" }, "is not a known type"},
 		{"a parameter twice", func(m *protocol.Module) { m.Functions[0].Params[1].Name = "name" }, "unnamed or repeated"},
 		{"a parameter without a name", func(m *protocol.Module) { m.Functions[0].Params[0].Name = "" }, "is unnamed"},
 	} {

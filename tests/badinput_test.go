@@ -48,8 +48,8 @@ func TestBadInput(t *testing.T) {
 		{"a NUL in the name", with("email", `"us\u0000er"`), "The ‘email’ argument is not a valid mailbox name: email: may not contain '\\x00'.", "="},
 		{"a newline in the password", with("password", `"a\nb"`), "The password contains invalid characters.", "="},
 		{"a NUL in the password", with("password", `"a\u0000b"`), "The password contains invalid characters.", "="},
-		{"8 KiB of password", with("password", `"`+kib+`"`), "The password is too long: at most 256 bytes are possible.", "="},
-		{"257 bytes of password", with("password", `"`+kib[:257]+`"`), "The password is too long: at most 256 bytes are possible.", "="},
+		{"8 KiB of password", with("password", `"`+kib+`"`), "The password is too long: at most 256 bytes are allowed.", "="},
+		{"257 bytes of password", with("password", `"`+kib[:257]+`"`), "The password is too long: at most 256 bytes are allowed.", "="},
 		{"a boolean", with("password", `true`), "The ‘password’ argument must be text, not a boolean.", "="},
 		{"a list", with("password", `["x"]`), "The ‘password’ argument must be text, not a list.", "="},
 		{"an object", with("email", `{"a":{"b":"c"}}`), "The ‘email’ argument must be text, not an object.", "="},
@@ -59,7 +59,7 @@ func TestBadInput(t *testing.T) {
 		{"half a surrogate", with("password", `"\ud83d"`), "Unknown API request: the text is not valid UTF-8; send every name and value as UTF-8", "="},
 		{"a name twice", good + `,"password":"y"`, `Unknown API request: the action can't be read: key "password" is repeated in an object`, "="},
 		{"broken JSON", good + `,`, "Unknown API request: the action can't be read: broken JSON", "="},
-		{"nested too deep", with("extra", strings.Repeat("[", 40)+strings.Repeat("]", 40)), "Unknown API request: the action can't be read: nested deeper than 32", "="},
+		{"nested too deep", with("extra", strings.Repeat("[", 40)+strings.Repeat("]", 40)), "Unknown API request: the action can't be read: the JSON is nested deeper than 32", "="},
 		{"too many values", with("extra", "["+strings.Repeat("1,", 30_000)+"1]"), "Unknown API request: the action can't be read: too many names and values: more than 20000", "="},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -171,9 +171,9 @@ func TestCommandLines(t *testing.T) {
 		says string
 	}{
 		{[]string{"--user=somebody", "Email", "passwdpop"}, "Unknown user “somebody”."},
-		{[]string{"Email"}, "the module and the function are missing"},
-		{[]string{"--nonsense", "Email", "passwdpop"}, "unknown option"},
-		{[]string{"Email", "passwdpop", "password=top", "secret"}, "each argument must be name=value"},
+		{[]string{"Email"}, "the module or the function is missing; name both"},
+		{[]string{"--nonsense", "Email", "passwdpop"}, "is not a known option"},
+		{[]string{"Email", "passwdpop", "password=top", "secret"}, "does not have the form name=value"},
 	} {
 		out, errs, status := run("", "cpapi2", c.args...)
 		require.Equal(t, 1, status)
@@ -209,11 +209,11 @@ func TestLiveAPIRun(t *testing.T) {
 		status int
 		says   string
 	}{
-		{[]string{"run", "--user", "somebody", "--", "true"}, 1, `you can run programs as "demo" only`},
+		{[]string{"run", "--user", "somebody", "--", "true"}, 1, `you can run programs only as "demo"`},
 		{[]string{"run"}, 2, "requires at least 1 arg"},
 		{[]string{"run", "--", "/nowhere/program"}, 1, "/nowhere/program"},
 		{[]string{"sandbox", w.Dir}, 1, "is not empty"},
-		{[]string{"sandbox", "/tmp/a:b"}, 2, "choose a directory without ':'"},
+		{[]string{"sandbox", "/tmp/a:b"}, 2, "contains ':' or a control character"},
 		{[]string{"nonsense"}, 2, "unknown command"},
 	} {
 		cmd := w.Command(t, "liveapi", c.args...)
@@ -230,7 +230,7 @@ func TestHostLife(t *testing.T) {
 	h := w.Serve(t)
 	out, err := w.Command(t, "liveapid", "serve").CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(out), "another host listens there already")
+	require.Contains(t, string(out), "another host already listens")
 	require.Contains(t, w.Dial(t).Call("uapi", "Email", "verify_password", fmt.Sprintf(`{"email":"user@example.com","password":%q}`, sandboxPassword)), `"data":1,`)
 	h.Stop(t)
 	require.NoFileExists(t, w.Socket)
@@ -243,7 +243,7 @@ func TestHostLife(t *testing.T) {
 	config, err := os.ReadFile(w.Config)
 	require.NoError(t, err)
 	for text, says := range map[string]string{
-		strings.Replace(string(config), `"demo"`, `"nobody"`, 1):     "account: unknown",
+		strings.Replace(string(config), `"demo"`, `"nobody"`, 1):     "account: no such account",
 		string(config) + "\n[[plugin]]\npath = \"no-such-plugin\"\n": "no-such-plugin: no such file",
 	} {
 		require.NoError(t, os.WriteFile(w.Config, []byte(text), 0o644))

@@ -204,7 +204,7 @@ func TestModuleCommands(t *testing.T) {
 	build := exec.Command("go", "build", "-o", hello, "./examples/hello-go")
 	build.Dir = hosttest.Root(t)
 	hosttest.Output(t, build)
-	require.Contains(t, tool(1, "add", hello), "has no key plugin_dir")
+	require.Contains(t, tool(1, "add", hello), "the configuration key plugin_dir")
 	w.Set(t, "modules  =", "plugin_dir = \"plugins.d\"\nmodules  =")
 	h := w.Serve(t)
 	require.Contains(t, tool(0, "add", hello), "registered hello, which serves Hello")
@@ -406,7 +406,7 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 	cmd := w.Command(t, "liveapid", "serve")
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(out), "move the file away to begin another")
+	require.Contains(t, string(out), "move the file away to start a new log")
 }
 
 // With few descriptors, the host accepts fewer sessions. If it runs out anyway, it recovers when descriptors
@@ -470,8 +470,8 @@ func TestBrokenAccountFile(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "check")), "2 accounts, nothing wrong")
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "show", "u20041")), "domains   u20041.example")
 	for words, says := range map[string]string{
-		"create u20043 --domain u20043.example": "must exist first", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "not a valid account name",
-		"create nobody": "--domain", "create nobody --domain x_y": "not a domain", "suspend none": "no account", "delete ../x": "no account", "show none": "no account",
+		"create u20043 --domain u20043.example": "create the user before the account", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "not a valid account name",
+		"create nobody": "--domain", "create nobody --domain x_y": "not a domain", "suspend none": "no account", "delete ../x": "defines the account", "show none": "no account",
 	} {
 		out, err := w.Command(t, "liveapi", append([]string{"account"}, strings.Fields(words)...)...).CombinedOutput()
 		require.Error(t, err, words)

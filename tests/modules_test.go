@@ -220,7 +220,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	said, err := os.ReadFile(log)
 	require.NoError(t, err)
 	require.NotContains(t, string(said), "modules/Mine")
-	require.Contains(t, string(said), "modules/Theirs/module.pl must be a file or directory of root that nobody else can write")
+	require.Contains(t, string(said), "modules/Theirs/module.pl must be a regular file or a directory that belongs to root and that no other user can write")
 }
 
 // A module that starts too slowly is given up, and the other modules are served.

@@ -58,7 +58,7 @@ func TestLiveAPIPage(t *testing.T) {
 	cmd := w.Command(t, "liveapi", "page", "--query", "a=b&c=d", filepath.Join(dir, "query.live.pl"))
 	cmd.Env = append(cmd.Env, "HOST_SECRET=x")
 	require.Equal(t, "a=b&c=d demo 01\n", hosttest.Output(t, cmd))
-	for name, says := range map[string]string{"status.livepl": "status 500", "plain.txt": "a page's name ends in", "gone.live.php": "no such file"} {
+	for name, says := range map[string]string{"status.livepl": "status 500", "plain.txt": "the file's name must end in", "gone.live.php": "no such file"} {
 		out, err := w.Command(t, "liveapi", "page", filepath.Join(dir, name)).CombinedOutput()
 		require.Error(t, err)
 		require.Contains(t, string(out), says)

@@ -109,7 +109,7 @@ func TestHeldMail(t *testing.T) {
 		uapiOK(t, w, "add_pop", "email="+name, "password=12345luggage")
 	}
 	const bob = "bob@example.com"
-	require.Contains(t, uapiAnswerOf(t, w, "get_held_message_count", "email="+bob), "The mail queue can't be worked on at the moment")
+	require.Contains(t, uapiAnswerOf(t, w, "get_held_message_count", "email="+bob), "The mail queue can't be read or changed at the moment")
 
 	agent := w.Command(t, "liveapi", "postfix", "agent", "--socket="+socket, "--for=root", "--postfix="+dir)
 	log := &hosttest.Buffer{}

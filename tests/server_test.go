@@ -89,8 +89,8 @@ func TestT02_WhoIsRefused(t *testing.T) {
 	w.Set(t, "helper   = ", "refuse = [\"nobody\", \"games\"]\nhelper   = ")
 	h := w.Serve(t)
 	for uid, says := range map[int]string{
-		0: "System users have no account here", 1: "System users have no account here", 499: "System users have no account here",
-		65534: "System users have no account here", 20003: "Your user has no account on this host",
+		0: "System users have no account on this host", 1: "System users have no account on this host", 499: "System users have no account on this host",
+		65534: "System users have no account on this host", 20003: "Your user has no account on this host",
 	} {
 		c := w.DialUID(t, uid)
 		require.Contains(t, c.Answer(), says, "uid %d", uid)
@@ -337,7 +337,7 @@ func TestLimitsAreFair(t *testing.T) {
 	w.Serve(t)
 	c := w.DialUID(t, aliceUID)
 	require.Eventually(t, func() bool {
-		return strings.Contains(c.Call("uapi", "Email", "count_pops", `{}`), "more than 1 calls in a second, which is its limit (account_rate)")
+		return strings.Contains(c.Call("uapi", "Email", "count_pops", `{}`), "more than 1 calls per second, which is its limit (limits.account_rate)")
 	}, hosttest.Patience, time.Millisecond)
 	require.Contains(t, ask(t, w, bobUID, "count_pops", `{}`), `"data":1`, "he has made none yet; and her worker made room for his")
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "status")), "workers   1 of at most 1")

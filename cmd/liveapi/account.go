@@ -84,7 +84,7 @@ func ownerOf(c *config.Config, name string) (owner, error) {
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return owner{}, fmt.Errorf("the system user %s must exist first: %w", name, err)
+		return owner{}, fmt.Errorf("look up the system user %s (create the user before the account): %w", name, err)
 	}
 	uid, _ := strconv.Atoi(u.Uid) // On Linux, both ids are numbers.
 	gid, _ := strconv.Atoi(u.Gid)
@@ -94,7 +94,7 @@ func ownerOf(c *config.Config, name string) (owner, error) {
 func (o *importOptions) accounts() (*config.Config, error) {
 	c, err := config.Find(o.config)
 	if err == nil && c.Accounts == "" {
-		err = errors.New("the configuration has no key accounts, the directory of the accounts' files")
+		err = errors.New("the configuration key accounts, the directory of the account files, is not set")
 	}
 	return c, err
 }
@@ -165,7 +165,7 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 		home = own.home
 	}
 	if home == "" {
-		return admin.Usage(errors.New("--home is missing: the home to unpack into"))
+		return admin.Usage(errors.New("--home is missing: name the home directory into which the archive is unpacked"))
 	}
 	if home, err = filepath.Abs(home); err != nil {
 		return err
@@ -227,7 +227,7 @@ func registration(c *config.Config, a cpmove.Account, home string) (r account.Re
 		return r, f, err
 	}
 	if len(a.Domains) == 0 {
-		return r, f, errors.New("no domain found for the account, neither in the users file nor in etc")
+		return r, f, errors.New("the account has no domain: neither the users file nor the directory etc in the archive contains one")
 	}
 	f.Domains, f.Data = a.Domains, a.Data
 	f, err = r.Check(a.Name, f)

@@ -133,7 +133,7 @@ func checkAccountsCommand() *cobra.Command {
 			_, _ = fmt.Fprintln(out, w)
 		}
 		if len(wrong) > 0 {
-			return fmt.Errorf("%d problems with %d accounts", len(wrong), len(all))
+			return fmt.Errorf("%d problems found; %d accounts were checked", len(wrong), len(all))
 		}
 		_, err := fmt.Fprintf(out, "%d accounts, nothing wrong\n", len(all))
 		return err

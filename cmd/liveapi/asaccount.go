@@ -36,7 +36,7 @@ func hostAccount(c *config.Config, name string) (protocol.Account, error) {
 	}
 	u, err := user.Current()
 	if err != nil {
-		return protocol.Account{}, fmt.Errorf("the running user: %w", err)
+		return protocol.Account{}, fmt.Errorf("look up the current user: %w", err)
 	}
 	if name != "" && name != u.Username {
 		return protocol.Account{}, fmt.Errorf("user %q: only root can run programs as another user, but you are %q", name, u.Username)
@@ -53,7 +53,7 @@ func requireHost(c *config.Config, a protocol.Account) error {
 		err = closeAfter(unixsock.Dial(c.Socket))
 	}
 	if err != nil {
-		return fmt.Errorf("no host listens on %s: start it first (systemctl start liveapid, or liveapid serve): %w", c.Socket, err)
+		return fmt.Errorf("no host listens on %s (start the host with systemctl start liveapid, or liveapid serve): %w", c.Socket, err)
 	}
 	return nil
 }

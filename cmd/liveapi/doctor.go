@@ -19,7 +19,7 @@ func doctorCommand() *cobra.Command {
 			c, err := config.Find(path)
 			if err != nil {
 				doctor.Print(cmd.OutOrStdout(), plugins.Problem, err.Error())
-				return errors.New("nothing else can be checked without a configuration")
+				return errors.New("the other checks were skipped, because they need a configuration")
 			}
 			if problems := doctor.Examine(cmd.Context(), c, cmd.OutOrStdout()); problems > 0 {
 				return fmt.Errorf("%d problems found", problems)

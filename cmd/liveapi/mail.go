@@ -123,7 +123,7 @@ func (f *mailFlags) run(out io.Writer, w writers) error {
 
 func (f *mailFlags) forMany(c *config.Config, dir string, w writers) ([]mailconf.File, error) {
 	if c.DovecotSocket == "" {
-		return nil, errors.New(`with the store of files in server mode Dovecot asks the host: set mail_door = "/run/liveapid/mail.sock", and restart it`)
+		return nil, errors.New(`the configuration key mail_door is not set: in server mode with the store files, Dovecot asks the host through this socket; set mail_door = "/run/liveapid/mail.sock" and restart the host`)
 	}
 	many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
 	all, broken := accounts.All(c)
@@ -144,7 +144,7 @@ func (f *mailFlags) forFiles(c *config.Config, w writers) ([]mailconf.File, erro
 	}
 	owner, err := user.LookupId(strconv.Itoa(account.UID))
 	if err != nil {
-		return nil, fmt.Errorf("the system user for Dovecot: %w", err)
+		return nil, fmt.Errorf("look up the account's system user for Dovecot's configuration: %w", err)
 	}
 	return w.ofFiles(mailconf.Files{
 		Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,

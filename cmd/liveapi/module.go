@@ -61,7 +61,7 @@ func checkModulesCommand() *cobra.Command {
 				}
 			}
 			if wrong > 0 {
-				return fmt.Errorf("%d plugins can't be served", wrong)
+				return fmt.Errorf("the host can't use %d plugins", wrong)
 			}
 			return nil
 		},

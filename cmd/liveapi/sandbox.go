@@ -41,7 +41,7 @@ all directories above it, so that no other user can change the programs that roo
 			// The path is written into a field of the file passwd and into a comment of the configuration, so
 			// a ':' or a newline in it would break them.
 			if strings.ContainsFunc(dir, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
-				return admin.Usage(fmt.Errorf("sandbox: %q: choose a directory without ':' and control characters in its path", dir))
+				return admin.Usage(fmt.Errorf("sandbox: the path %q contains ':' or a control character; choose another directory", dir))
 			}
 			if server {
 				return serverSandbox(dir, helper, cmd.OutOrStdout())

@@ -48,7 +48,7 @@ func openDatabase(path string) (*config.Config, *sqlstore.Store, error) {
 		return nil, nil, err
 	}
 	if settings.Store == email.FilesStore {
-		return nil, nil, errors.New("the configuration's store is files, which needs no set-up; set store and database in [plugin.settings]")
+		return nil, nil, errors.New("the configured store is files, which needs no setup; to use a database, set store and database in [plugin.settings]")
 	}
 	db, err := sqlstore.Open(sqlstore.Driver(settings.Store), settings.Database, settings.Pool)
 	return c, db, err

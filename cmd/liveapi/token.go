@@ -44,7 +44,7 @@ func (u *tokenUser) grant(c *config.Config) (token.Grant, error) {
 	}
 	switch {
 	case u.name == "":
-		return g, admin.Usage(errors.New("--user is missing: an account, or root"))
+		return g, admin.Usage(errors.New("--user is missing: name an account, or root"))
 	case u.name == rootUser:
 		return g, nil
 	case u.whm && !slices.Contains(c.Web.Resellers, u.name):
@@ -113,13 +113,13 @@ func createTokenCommand() *cobra.Command {
 				return err
 			}
 			if name == "" {
-				return admin.Usage(errors.New("--name is missing: a name for the token"))
+				return admin.Usage(errors.New("--name is missing: choose a name for the token"))
 			}
 			if g.Name = name; !token.ValidName(name) {
 				return admin.Usage(fmt.Errorf("--name: must be at most %d letters, digits, - and _", token.MaxName))
 			}
 			if expires < 0 {
-				return admin.Usage(errors.New("--expires: must be a positive time, such as 720h"))
+				return admin.Usage(errors.New("--expires: must be a positive duration, such as 720h"))
 			}
 			if expires > 0 {
 				g.Expires = time.Now().Add(expires)
@@ -212,7 +212,7 @@ func revokeTokenCommand() *cobra.Command {
 	var name string
 	cmd := webTool("revoke --user NAME --name LABEL", "End a token at once", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
 		if user.name == "" || name == "" {
-			return admin.Usage(errors.New("--user and --name are missing: the token's user and name"))
+			return admin.Usage(errors.New("--user or --name is missing: give the user and the name of the token"))
 		}
 		// The account is not looked up, because it must be possible to revoke an account's tokens even after
 		// the account was deleted.
@@ -253,7 +253,7 @@ func passwordCommand() *cobra.Command {
 				return errors.New("PAM verifies the passwords (web.passwords): set the password of the system user with passwd")
 			}
 			if filepath.Dir(c.Web.Passwords) != c.Web.State {
-				return fmt.Errorf("web.passwords is %s, which liveapi does not write: use the tool for that file (passwd, htpasswd)", c.Web.Passwords)
+				return fmt.Errorf("liveapi does not change the file %s (web.passwords): use the tool for that file, such as passwd or htpasswd", c.Web.Passwords)
 			}
 			u := tokenUser{name: user}
 			if _, err := u.grant(c); err != nil && !remove {

@@ -37,7 +37,7 @@ func (a *Answers) Take(ctx context.Context, account string, bytes, values int64)
 	}
 	lease, err := a.pool.Wait(ctx, account, n, cutOf(ctx))
 	if err != nil {
-		return fmt.Errorf("wait for room for an answer of %d bytes: %w", bytes, err)
+		return fmt.Errorf("wait for free memory for an answer of %d bytes: %w", bytes, err)
 	}
 	Hold(ctx, lease.Release)
 	return nil

@@ -85,11 +85,11 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
 		// An extra quarter of the limit is reserved for accounts that have no call in flight, so that busy
 		// accounts can't lock out the others.
-		return refuse("The host has %d calls in flight, which is its limit (calls).", l.o.Calls)
+		return refuse("The host has %d calls in flight, which is its limit (limits.calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
-		return refuse("The account has %d calls in flight, which is its limit (account_calls).", l.o.AccountCalls)
+		return refuse("The account has %d calls in flight, which is its limit (limits.account_calls).", l.o.AccountCalls)
 	case a.bucket != nil && !a.bucket.AllowN(now, weight):
-		return refuse("The account makes more than %g calls in a second, which is its limit (account_rate).", l.o.Rate)
+		return refuse("The account makes more than %g calls per second, which is its limit (limits.account_rate).", l.o.Rate)
 	}
 	l.calls++
 	a.calls++

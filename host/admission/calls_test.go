@@ -19,7 +19,7 @@ func TestCalls(t *testing.T) {
 	leave3, err := l.Enter("b")
 	require.Nil(t, err)
 	_, err = l.Enter("b")
-	require.ErrorContains(t, err, "limit (calls)")
+	require.ErrorContains(t, err, "limit (limits.calls)")
 	_, err = NewCalls(CallOptions{Calls: 1}).Enter("c")
 	require.Nil(t, err)
 	leave1()
@@ -37,7 +37,7 @@ func TestCallRate(t *testing.T) {
 		for range 100 {
 			leave, err := l.Enter(name)
 			if err != nil {
-				require.ErrorContains(t, err, "more than 2 calls in a second")
+				require.ErrorContains(t, err, "more than 2 calls per second")
 				continue
 			}
 			leave()

@@ -18,8 +18,8 @@ type FairOptions struct {
 // Errors of FairSemaphore.Enter. ErrQueueFull is returned if too many calls of all accounts wait,
 // ErrAccountFull if the account has too many running and waiting calls.
 var (
-	ErrQueueFull   = errors.New("admission: too many calls wait")
-	ErrAccountFull = errors.New("admission: too many calls of the account wait")
+	ErrQueueFull   = errors.New("admission: the queue of waiting calls is full")
+	ErrAccountFull = errors.New("admission: the account has too many running and waiting calls")
 )
 
 // FairSemaphore is a semaphore that serves accounts in turn. If an account sends a hundred calls, most of

@@ -113,7 +113,7 @@ func (in *Intake) lease(ctx context.Context, account string, n int64, cut func()
 	}
 	lease, err := in.pool.Wait(ctx, account, n, cut)
 	if err != nil {
-		return nil, fmt.Errorf("wait for room for a request of %d bytes: %w", n, err)
+		return nil, fmt.Errorf("wait for free memory for a request of %d bytes: %w", n, err)
 	}
 	return lease, nil
 }

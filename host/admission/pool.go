@@ -14,7 +14,7 @@ var (
 	// ErrShare is returned if the holder has reached its own limit (PoolOptions.Each).
 	ErrShare = errors.New("admission: the holder has reached its limit")
 	// ErrFull is returned if the pool has no room and no other holder must give up a lease.
-	ErrFull = errors.New("admission: there is no room")
+	ErrFull = errors.New("admission: the pool is full")
 )
 
 // PoolOptions are the limits of a Pool. The caller chooses the unit, for example bytes or connections.

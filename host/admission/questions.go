@@ -22,9 +22,9 @@ type QuestionOptions struct {
 var (
 	// ErrNoAnswer is returned without sending the question if the account's worker did not answer an earlier
 	// question in time, less than QuestionOptions.Rest ago.
-	ErrNoAnswer = errors.New("admission: the account's worker did not answer a moment ago")
+	ErrNoAnswer = errors.New("admission: the account's worker was not asked, because it recently did not answer in time")
 	// ErrTooMany is returned if too many questions about the account are in progress.
-	ErrTooMany = errors.New("admission: too many questions about the account are being answered")
+	ErrTooMany = errors.New("admission: too many questions to the account's worker are in progress")
 )
 
 // Questions limits the questions that others than the account itself send to the account's worker: the mail

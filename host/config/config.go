@@ -310,26 +310,26 @@ func (c *Config) Validate() error {
 	switch c.Mode {
 	case Personal:
 		if c.DovecotSocket != "" {
-			add("mail_door: it is for the accounts of server mode; in personal mode Dovecot reads the account's files itself")
+			add("mail_door: this key is allowed only in server mode; in personal mode Dovecot reads the account's files itself")
 		}
 	case Server:
 		if c.Accounts == "" && c.CPanelUsers == "" && c.SystemUsers == 0 {
-			add("accounts: server mode needs the directory of the accounts' files, or cpanel_users, or system_users")
+			add("accounts: not set; server mode needs at least one of the keys accounts (the directory of the account files), cpanel_users and system_users")
 		}
 		if c.UserDomains != "" && c.CPanelUsers == "" {
-			add("userdomains: it needs cpanel_users, which is not set")
+			add("userdomains: this key needs the key cpanel_users, which is not set")
 		}
 		if c.SystemUsers != 0 && c.SystemUsers < 500 {
-			add("system_users: at least 500")
+			add("system_users: must be at least 500")
 		}
 		if c.Account != "" {
-			add("account: only personal mode serves a single account")
+			add("account: this key is allowed only in personal mode, which serves a single account")
 		}
 	default:
 		add("mode: %q is neither personal nor server", c.Mode)
 	}
 	if c.Account != "" && c.Accounts == "" {
-		add("account: %q needs accounts, the directory of its file", c.Account)
+		add("account: %q needs the key accounts, the directory that contains the account's file", c.Account)
 	}
 	for i, p := range c.Plugins {
 		if _, err := p.Sum(); err != nil {
@@ -349,7 +349,7 @@ func (c *Config) Validate() error {
 		add("web.%w", err)
 	}
 	if c.Limits.Frame > 16<<20 {
-		add("limits.frame: at most %d", 16<<20)
+		add("limits.frame: must be at most %d", 16<<20)
 	}
 	return errors.Join(all...)
 }

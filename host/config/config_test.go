@@ -54,12 +54,12 @@ sessions = 5
 // Validate reports all mistakes at once.
 func TestValidate(t *testing.T) {
 	_, err := config.Load(write(t, "mode = \"both\"\naccount = \"a\"\n[[plugin]]\nsha256 = \"abc\"\n[limits]\nsessions = -1\nframe = 99999999\n"))
-	for _, says := range []string{`mode: "both" is neither`, "account: ", "plugin 1: sha256: must be 64", "limits.sessions: must not be negative", "limits.frame: at most"} {
+	for _, says := range []string{`mode: "both" is neither`, "account: ", "plugin 1: sha256: must be 64", "limits.sessions: must not be negative", "limits.frame: must be at most"} {
 		require.ErrorContains(t, err, says)
 	}
 	_, err = config.Load(write(t, "mode = \"server\"\naccount = \"a\"\n"))
-	require.ErrorContains(t, err, "accounts: server mode needs")
-	require.ErrorContains(t, err, "account: only personal mode")
+	require.ErrorContains(t, err, "accounts: not set; server mode needs")
+	require.ErrorContains(t, err, "account: this key is allowed only in personal mode")
 	for text, says := range map[string]string{
 		"soket = \"x\"": "unknown key", "mode = ": "liveapid.toml", "[limits]\ncall = \"soon\"": "call", "[limits]\nidle = \"-5s\"": "must not be negative",
 	} {

@@ -45,7 +45,7 @@ func (c *Config) Exposed() error {
 			return
 		}
 		if why := readableByOthers(file, trusted); why != "" {
-			all = append(all, fmt.Errorf("%s contains secrets of the plugin %s (%s) and %s: run chmod 600 on it, or keep the secrets in separate files",
+			all = append(all, fmt.Errorf("%s contains secrets of the plugin %s (%s), and %s: run chmod 600 on the file, or keep the secrets in separate files",
 				file, plugin, strings.Join(names, ", "), why))
 		}
 	}
@@ -95,11 +95,11 @@ func readableByOthers(path string, trusted map[uint32]bool) string {
 	}
 	switch {
 	case st.Mode&0o004 != 0 && passable(path):
-		return "every user can read it"
+		return "every user can read the file"
 	case st.Mode&0o040 != 0 && !trusted[st.Gid]:
-		return fmt.Sprintf("can be read by the group %d", st.Gid)
+		return fmt.Sprintf("the group %d can read the file", st.Gid)
 	case st.Mode&0o040 != 0 && hasACL(path):
-		return "the users in its access list (getfacl) can read it"
+		return "the users in the file's ACL (getfacl) can read the file"
 	}
 	return ""
 }

@@ -37,7 +37,7 @@ func TestT52_Exposed(t *testing.T) {
 	}
 	for _, text := range secrets {
 		err := exposed(text, 0o644)
-		require.ErrorContains(t, err, "every user can read it", text)
+		require.ErrorContains(t, err, "every user can read the file", text)
 		require.NotContains(t, err.Error(), "s3cret")
 		require.NoError(t, exposed(text, 0o600), text)
 	}
@@ -68,7 +68,7 @@ func TestT52_Exposed(t *testing.T) {
 		require.NoError(t, os.Chmod(path, 0o600))
 		out, err := exec.Command("setfacl", "-m", "u:65534:r", path).CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		require.ErrorContains(t, c.Exposed(), "access list")
+		require.ErrorContains(t, c.Exposed(), "the file's ACL")
 	}
 	require.NoError(t, os.Remove(path)) // Removes its access list too.
 	// A file in a directory that others can't enter is not exposed.

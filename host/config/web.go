@@ -99,7 +99,7 @@ func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 		if !strings.Contains(text, "/") {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
-				return nil, fmt.Errorf("proxies: %.60q is not an address", text)
+				return nil, fmt.Errorf("proxies: %.60q is not an IP address", text)
 			}
 			address = address.Unmap()
 			out = append(out, netip.PrefixFrom(address, address.BitLen()))
@@ -107,7 +107,7 @@ func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 		}
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("proxies: %.60q is not a network", text)
+			return nil, fmt.Errorf("proxies: %.60q is not an IP network, such as 192.0.2.0/24", text)
 		}
 		out = append(out, network)
 	}
@@ -125,7 +125,7 @@ func (w *Web) validate() (all []error) {
 	}
 	for name, at := range map[string]string{"plain_cpanel": w.PlainCPanel, "plain_whm": w.PlainWHM, "plain_webmail": w.PlainWebmail} {
 		if at != "" && !isLoopback(at) {
-			all = append(all, fmt.Errorf("%s: %.60q is not a loopback address and port, such as 127.0.0.1:2082; without TLS others could read passwords", name, at))
+			all = append(all, fmt.Errorf("%s: %.60q is not a loopback address and port, such as 127.0.0.1:2082; on another address without TLS, others could read passwords", name, at))
 		}
 	}
 	if (w.Certificate == "") != (w.Key == "") {

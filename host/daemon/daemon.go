@@ -201,10 +201,10 @@ func intakeOptions(c *config.Config) admission.IntakeOptions {
 func Harden() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("forbid core files: %w", err)
+		return fmt.Errorf("disable core dumps: %w", err)
 	}
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("keep descriptors from workers: %w", err)
+		return fmt.Errorf("set close-on-exec on the inherited file descriptors: %w", err)
 	}
 	return nil
 }

@@ -54,6 +54,6 @@ func (rt *Runtime) within(name string, limit, part int) int {
 	if have/part >= limit {
 		return limit
 	}
-	rt.log.Warn("the limit of open files is too low for the configuration", "key", name, "wanted", limit, "taken", have/part, "open_files", have)
+	rt.log.Warn("the limit of open files (RLIMIT_NOFILE) is too low for a limit in the configuration; a lower limit is used", "key", name, "wanted", limit, "taken", have/part, "open_files", have)
 	return max(1, have/part)
 }

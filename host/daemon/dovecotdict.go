@@ -82,7 +82,7 @@ func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, e
 	box.Quota, _ = protocol.WholeNumber(said["quota"])
 	localpart, of, ok := strings.Cut(box.Address, "@")
 	if !ok || of != domain || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
-		return dovecotdict.Box{}, errors.New("the plugin's answer is for another address")
+		return dovecotdict.Box{}, errors.New("the plugin's answer does not contain a valid address of the requested domain")
 	}
 	box.Home = filepath.Join(a.Home, "mail", domain, localpart)
 	return box, nil

@@ -154,7 +154,7 @@ func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 	if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
 		// Without a configuration for the service, PAM would use the configuration called "other", which
 		// rejects everyone or accepts everyone.
-		return nil, fmt.Errorf("web.passwords: PAM needs a configuration for this service: %w", err)
+		return nil, fmt.Errorf("web.passwords: PAM has no configuration for the service liveapid: %w", err)
 	}
 	stamps, err := passwdfile.Open(shadow)
 	return pamPasswords{Checker: pam.New(program), stamps: stamps}, err
@@ -207,7 +207,7 @@ func DeletePassword(c config.Web, name string) error {
 func (rt *Runtime) revokeUnknown() {
 	all, err := rt.web.tokens.List("")
 	if err != nil {
-		rt.log.Error("can't read the tokens; no request with a token is accepted", "error", err.Error())
+		rt.log.Error("can't read the tokens; every request with a token is rejected", "error", err.Error())
 		return
 	}
 	for _, t := range all {

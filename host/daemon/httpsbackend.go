@@ -34,7 +34,7 @@ func (b backend) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 func (b backend) Account(name string) (protocol.Account, error) {
 	a, err := b.rt.mode.byName(name)
 	if err == nil && b.rt.state.Load().refused[a.UID] {
-		err = fmt.Errorf("%w: the configuration rejects its user (refuse)", account.ErrUnknown)
+		err = fmt.Errorf("%w: the configuration key refuse contains the account's user", account.ErrUnknown)
 	}
 	return a, err
 }
@@ -46,8 +46,8 @@ func (b backend) Accounts() []protocol.Account { return b.rt.mode.all() }
 func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protocol.Module, missing []string) {
 	all, broken := b.rt.Host.Modules(ctx, a)
 	for _, m := range broken {
-		b.rt.log.Error("can't describe a module", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
-		missing = append(missing, cmp.Or(strings.Join(m.Modules, ", "), "a module that can't say its name"))
+		b.rt.log.Error("can't get the description of a plugin's modules", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
+		missing = append(missing, cmp.Or(strings.Join(m.Modules, ", "), "a module whose name is not known"))
 	}
 	return all, missing
 }

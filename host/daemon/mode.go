@@ -71,7 +71,7 @@ func (p personal) acting(protocol.Account) (protocol.Account, error) {
 
 func (p personal) byPeer(uid int, _ map[int]bool) (protocol.Account, error) {
 	if uid != os.Geteuid() {
-		return protocol.Account{}, denied(uid, "This host serves its own user only.")
+		return protocol.Account{}, denied(uid, "This host runs in personal mode and serves only the user that runs it.")
 	}
 	a, err := p.acting(protocol.Account{})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // tokens and the password of a suspended account are kept.
 func (rt *Runtime) reloadAccounts() {
 	for _, name := range rt.mode.reload() {
-		rt.log.Info("account removed, or its user changed", "account", name)
+		rt.log.Info("account removed, suspended or unreadable, or its user changed; ending the account's sessions and workers", "account", name)
 		if server := rt.sessions.Load(); server != nil {
 			server.EndAccount(name)
 		}

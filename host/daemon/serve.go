@@ -128,7 +128,7 @@ func makeDirs(c *config.Config) error {
 	defer unix.Umask(old)
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("make the socket's directory: %w", err)
+			return fmt.Errorf("create the directory of a socket: %w", err)
 		}
 	}
 	return nil
@@ -142,7 +142,7 @@ func listen(c *config.Config, passed []*os.File) (*net.UnixListener, error) {
 		l, err := net.FileListener(passed[0])
 		_ = passed[0].Close()
 		if err != nil {
-			return nil, fmt.Errorf("the socket that systemd passed: %w", err)
+			return nil, fmt.Errorf("use the socket that systemd passed: %w", err)
 		}
 		socket, ok := l.(*net.UnixListener)
 		if !ok {

@@ -28,11 +28,11 @@ var _ mode = (*server)(nil)
 
 func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("server mode must run as root, because it runs workers as the accounts; personal mode serves only you")
+		return nil, errors.New("server mode must run as root, because the host starts each worker as its account's user; personal mode needs no root, but serves only your own user")
 	}
 	helper, err := account.SystemUser(c.Helper)
 	if err != nil {
-		return nil, fmt.Errorf("helper: %w: create it (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
+		return nil, fmt.Errorf("helper: %w: create the user (useradd --system --no-create-home --shell /usr/sbin/nologin %s), or name another system user", err, c.Helper)
 	}
 	if _, err := isolate.HelperCredential(helper); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	}
 	s := &server{helper: helper, pool: worker.NewPool(c.Limits.Workers), accounts: account.NewDirectory(Sources(c)), log: log}
 	if s.cgroups, err = isolate.FindCgroups(); err != nil {
-		log.Warn("can't create control groups for workers; their memory is checked four times a second, and their processes are not limited", "why", err.Error())
+		log.Warn("can't create cgroups for workers; the memory of the workers is checked four times a second, and the number of their processes is not limited", "why", err.Error())
 		s.cgroups = nil
 	}
 	return s, nil
@@ -53,7 +53,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 func (s *server) acting(a protocol.Account) (protocol.Account, error) {
 	now, err := s.accounts.ByName(a.Name)
 	if err == nil && (now.UID != a.UID || now.GID != a.GID) {
-		err = fmt.Errorf("%w: the name belongs to another user now", account.ErrUnknown)
+		err = fmt.Errorf("%w: the account name now belongs to another system user", account.ErrUnknown)
 	}
 	return now, err
 }
@@ -65,7 +65,7 @@ const nobody = 65534
 func (s *server) byPeer(uid int, refused map[int]bool) (protocol.Account, error) {
 	switch {
 	case uid < isolate.MinTenantID || uid == nobody:
-		return protocol.Account{}, denied(uid, "System users have no account here. Become the account first (cpapi2 --user, liveapi run --user).")
+		return protocol.Account{}, denied(uid, "System users have no account on this host. Run the program as an account's user (cpapi2 --user, liveapi run --user).")
 	case refused[uid]:
 		return protocol.Account{}, denied(uid, "The host's configuration refuses this user.")
 	}
@@ -102,10 +102,10 @@ func (s *server) tenant(uid int) bool {
 func (s *server) reload() []string {
 	ended, broken := s.accounts.Reload()
 	for _, err := range broken {
-		s.log.Error("can't use an account, or a part of it", "error", err.Error())
+		s.log.Error("problem with an account or a source of accounts", "error", err.Error())
 	}
 	if err := s.accounts.SaveOwners(); err != nil {
-		s.log.Error("can't store the owners of domains; after a restart they are not known", "error", err.Error())
+		s.log.Error("can't store the owners of domains; the host will not know these owners after a restart", "error", err.Error())
 	}
 	return ended
 }

@@ -51,7 +51,7 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 		return errors.New("it is not a regular file")
 	}
 	if trusted && (st.Uid != 0 || st.Mode&0o022 != 0) {
-		return errors.New("it must belong to root, and only root may write it")
+		return errors.New("the file must belong to root, and no other user may have write permission")
 	}
 	if sum == nil {
 		return nil
@@ -61,7 +61,7 @@ func checkBinary(f *os.File, sum []byte, trusted bool) error {
 		return err
 	}
 	if got := h.Sum(nil); subtle.ConstantTimeCompare(got, sum) != 1 {
-		return fmt.Errorf("its SHA-256 is %x, the configuration says %x", got, sum)
+		return fmt.Errorf("its SHA-256 is %x, but the configuration requires %x", got, sum)
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func CheckTrusted(path string) error {
 	}
 	kind := st.Mode & unix.S_IFMT
 	if kind != unix.S_IFREG && kind != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
-		return fmt.Errorf("%w: %s must be a file or directory of root that nobody else can write", ErrBinary, path)
+		return fmt.Errorf("%w: %s must be a regular file or a directory that belongs to root and that no other user can write", ErrBinary, path)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func checkParents(path string) error {
 			return fmt.Errorf("%w: %s: %w", ErrBinary, dir, err)
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
-			return fmt.Errorf("%w: %s must be a directory of root that nobody else can write", ErrBinary, dir)
+			return fmt.Errorf("%w: %s must be a directory that belongs to root and that no other user can write", ErrBinary, dir)
 		}
 		if dir == "/" {
 			return nil

@@ -37,7 +37,7 @@ func FindCgroups() (*Cgroups, error) {
 		return nil, err
 	}
 	if !delegated(path) {
-		return nil, fmt.Errorf("this program may not create groups in %s: systemd's Delegate=yes allows it", path)
+		return nil, fmt.Errorf("systemd has not delegated the cgroup %s to this process; set Delegate=yes in the systemd unit", path)
 	}
 	return NewCgroups(path)
 }
@@ -75,7 +75,7 @@ func ownGroup() (string, error) {
 			return filepath.Join(f[1], group), nil
 		}
 	}
-	return "", errors.New("there are no control groups of version 2")
+	return "", errors.New("no cgroup v2 hierarchy is mounted, or this process is not in one")
 }
 
 // NewCgroups returns a Cgroups that creates groups below the group with the directory root. It first moves
@@ -84,26 +84,26 @@ func ownGroup() (string, error) {
 // a systemd service.
 func NewCgroups(root string) (*Cgroups, error) {
 	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
-		return nil, fmt.Errorf("control groups: %s is not a group of this program", root)
+		return nil, fmt.Errorf("set up cgroups: %s has no file cgroup.type, so it is the root cgroup or not a cgroup", root)
 	}
 	c := &Cgroups{root: root}
 	host := filepath.Join(root, "host")
 	if err := os.Mkdir(host, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, fmt.Errorf("set up cgroups: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(host, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, fmt.Errorf("set up cgroups: %w", err)
 	}
 	has, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 	if err != nil {
-		return nil, fmt.Errorf("control groups: %w", err)
+		return nil, fmt.Errorf("set up cgroups: %w", err)
 	}
 	for _, name := range []string{"memory", "pids"} {
 		if !slices.Contains(strings.Fields(string(has)), name) {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+"+name), 0); err != nil {
-			return nil, fmt.Errorf("control groups: %w", err)
+			return nil, fmt.Errorf("set up cgroups: %w", err)
 		}
 		c.controllers = append(c.controllers, name)
 	}
@@ -127,7 +127,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 			break
 		}
 		if !errors.Is(err, os.ErrExist) { // An earlier host may have left the group: try the next name.
-			return nil, fmt.Errorf("control groups: %w", err)
+			return nil, fmt.Errorf("set up cgroups: %w", err)
 		}
 	}
 	set := map[string]string{}
@@ -140,7 +140,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 	for name, value := range set {
 		if err := os.WriteFile(filepath.Join(g.Path, name), []byte(value), 0); err != nil {
 			g.End()
-			return nil, fmt.Errorf("control groups: %w", err)
+			return nil, fmt.Errorf("set up cgroups: %w", err)
 		}
 	}
 	return g, nil
@@ -168,7 +168,7 @@ func ResidentBytes(pid int) (int64, error) {
 	}
 	f := bytes.Fields(text)
 	if len(f) < 3 {
-		return 0, errors.New("statm: too few fields")
+		return 0, errors.New("read a process's statm in /proc: too few fields")
 	}
 	resident, err := strconv.ParseInt(string(f[1]), 10, 64)
 	if err != nil {

@@ -237,7 +237,7 @@ func (p *Process) Status() string {
 	defer p.mu.Unlock()
 	switch {
 	case !p.known:
-		return "just now, or held by a tracer"
+		return "exit status not known, because the process ended just now or a tracer holds it"
 	case p.how.Signaled():
 		return "signal: " + p.how.Signal().String()
 	}

@@ -99,7 +99,7 @@ func ownDir(path string, mode os.FileMode) error {
 		return fmt.Errorf("open the run directory: %w", err)
 	}
 	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
-		return fmt.Errorf("run directory %s: it must be a directory that user %d owns and nobody else can write", path, os.Geteuid())
+		return fmt.Errorf("run directory %s: must be a directory that belongs to uid %d and that no other user can write", path, os.Geteuid())
 	}
 	// The umask may have removed permissions, or a host in another mode may have created the directory.
 	// Permissions are added but never removed, because another host may need them.

@@ -167,7 +167,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	aw.err = err
 	switch {
 	case full:
-		aw.s.log.Warn("can't start a worker: all places are in use", "account", aw.account.Name, "error", err.Error())
+		aw.s.log.Warn("can't start a worker: the limit of workers is reached", "account", aw.account.Name, "error", err.Error())
 	case err != nil:
 		aw.s.o.Pool.leave(aw)
 		aw.crashed(err)

@@ -58,7 +58,7 @@ const maxHeld = 3
 
 func (aw *accountWorker) tooManyHeld() error {
 	if n := aw.held.Load(); n > maxHeld {
-		return fmt.Errorf("%w: a program of the account keeps %d ended workers from being reaped", host.ErrNotRun, n)
+		return fmt.Errorf("%w: a program of the account traces %d ended workers, so the host can't reap these processes", host.ErrNotRun, n)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func dialAs(ctx context.Context, socket string, uid int) (net.Conn, error) {
 	}
 	cred, err := unixsock.Of(conn.(*net.UnixConn))
 	if err == nil && int(cred.Uid) != uid {
-		err = fmt.Errorf("uid %d listens on the plugin's socket, not %d", cred.Uid, uid)
+		err = fmt.Errorf("a process of uid %d, not of uid %d, listens on the plugin's socket", cred.Uid, uid)
 	}
 	if err != nil {
 		_ = conn.Close()

@@ -34,26 +34,26 @@ func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
 	}
 	fields := strings.Split(strings.TrimRight(string(line), "\r\n"), "|")
 	if len(fields) < 5 || len(fields) > 7 {
-		return "", fmt.Errorf("the handshake has %d fields, not 5 to 7: is it a liveapid plugin?", len(fields))
+		return "", fmt.Errorf("the handshake has %d fields, not 5 to 7; is the program a liveapid plugin?", len(fields))
 	}
 	if fields[0] != "1" {
-		return "", fmt.Errorf("the plugin speaks go-plugin's core protocol %.10q, the host speaks 1", fields[0])
+		return "", fmt.Errorf("the plugin uses version %.10q of go-plugin's core protocol, but the host supports only version 1", fields[0])
 	}
 	if want := fmt.Sprint(plugin.Version); fields[1] != want {
-		return "", fmt.Errorf("the plugin speaks version %.10q, the host speaks %s: upgrade the older one", fields[1], want)
+		return "", fmt.Errorf("the plugin uses version %.10q of the plugin protocol, but the host uses version %s: upgrade the older program", fields[1], want)
 	}
 	if fields[2] != "unix" || fields[4] != "grpc" {
-		return "", fmt.Errorf("the plugin offers %.10q over %.10q; only grpc over unix is served", fields[4], fields[2])
+		return "", fmt.Errorf("the plugin offers %.10q over %.10q, but the host supports only grpc over unix", fields[4], fields[2])
 	}
 	if filepath.Dir(fields[3]) != dir || filepath.Clean(fields[3]) != fields[3] {
-		return "", errors.New("the plugin's socket lies outside its directory")
+		return "", errors.New("the plugin's socket is not directly in the worker's directory")
 	}
 	clean := strings.Join(fields[:5], "|") + "|"
 	if !tls {
 		return clean, nil
 	}
 	if len(fields) < 6 || len(fields[5]) <= 50 {
-		return "", errors.New("the plugin sent no certificate, and in server mode it must")
+		return "", errors.New("the plugin sent no TLS certificate, which server mode requires")
 	}
 	if _, err := base64.RawStdEncoding.DecodeString(fields[5]); err != nil {
 		return "", errors.New("the plugin's certificate is not base64")

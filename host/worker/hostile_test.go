@@ -154,7 +154,7 @@ func TestT17_Stranger(t *testing.T) {
 		require.NoError(t, os.WriteFile(o.Path+".txt", []byte("1|1|unix|DIR/p|grpc|\n"), 0o600))
 	})
 	_, err = none.call(t.Context(), "pid", nil)
-	require.ErrorContains(t, err, "sent no certificate")
+	require.ErrorContains(t, err, "sent no TLS certificate")
 }
 
 // T18: a worker's output is data: limited, escaped, never parsed.

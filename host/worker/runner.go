@@ -106,7 +106,7 @@ func (r *pluginRunner) Diagnose(context.Context) string { return "" }
 // longer replace the socket.
 func (r *pluginRunner) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != r.dir {
-		return "", "", errors.New("the plugin's socket lies outside its directory")
+		return "", "", errors.New("the plugin's socket is not directly in the worker's directory")
 	}
 	if r.handed {
 		// The worker has created its socket and needs no other file in the directory.
@@ -116,16 +116,16 @@ func (r *pluginRunner) PluginToHost(network, address string) (string, string, er
 	}
 	var st unix.Stat_t
 	if err := unix.Lstat(address, &st); err != nil {
-		return "", "", fmt.Errorf("the plugin's socket: %w", err)
+		return "", "", fmt.Errorf("prepare the plugin's socket: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return "", "", errors.New("the plugin's socket is not a socket")
+		return "", "", errors.New("the file that the plugin named as its socket is not a socket")
 	}
 	if r.handed {
 		// The owner of the socket file may connect to it, so the host becomes the owner. The worker's process
 		// still listens on the socket.
 		if err := os.Lchown(address, os.Geteuid(), os.Getegid()); err != nil {
-			return "", "", fmt.Errorf("the plugin's socket: %w", err)
+			return "", "", fmt.Errorf("prepare the plugin's socket: %w", err)
 		}
 	}
 	return network, address, nil

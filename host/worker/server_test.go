@@ -225,7 +225,7 @@ func TestT19_ControlGroups(t *testing.T) {
 		}
 	}
 	if root == "" || os.Mkdir(root, 0o755) != nil {
-		t.Skip("there are no control groups of version 2 that can be made")
+		t.Skip("no cgroup v2 hierarchy is mounted, or this process is not in one that can be made")
 	}
 	own := func() (path string) {
 		text, err := os.ReadFile("/proc/self/cgroup")

@@ -71,7 +71,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	case err != nil:
 		return nil, err
 	case after.Err != nil && after.Err.Kind == protocol.KindInternal && fn.Changes:
-		return nil, fmt.Errorf("%w: an error after the change was made", host.ErrOutcomeUnknown)
+		return nil, fmt.Errorf("%w: the helper failed after the worker had made the change", host.ErrOutcomeUnknown)
 	case after.Err != nil:
 		return after, nil
 	}
@@ -137,7 +137,7 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 		var answer *pluginpb.Payload
 		if answer, err = s.ask(ctx, aw, ask); err == nil {
 			if size := len(answer.GetMsgpack()); most > 0 && size > most {
-				return nil, fmt.Errorf("%w: the worker returned %d bytes for the helper, at most %d are accepted", host.ErrOutcomeUnknown, size, most)
+				return nil, fmt.Errorf("%w: the worker returned %d bytes for the helper, but at most %d are accepted", host.ErrOutcomeUnknown, size, most)
 			}
 			return s.decode(ctx, request.Account.Name, answer)
 		}

@@ -222,7 +222,7 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	w.rpc, w.ping = raw.(pluginpb.PluginClient), protocolClient.Ping
 	ask, err := payload.EncodeSettings(settings)
 	if err != nil {
-		return fmt.Errorf("the plugin's settings: %w", err)
+		return fmt.Errorf("encode the plugin's settings: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -231,7 +231,7 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 		return fmt.Errorf("the plugin did not describe its modules: %w", clipped(err))
 	}
 	if w.modules, err = payload.DecodeModules(answer.GetMsgpack()); err != nil {
-		return fmt.Errorf("the plugin's description: %w", err)
+		return fmt.Errorf("read the plugin's description: %w", err)
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func (w *worker) leave() {
 func (w *worker) clear() {
 	if w.dir != "" {
 		if err := isolate.RemoveDir(w.dir); err != nil {
-			w.stderr.line([]byte("remove its directory: " + err.Error()))
+			w.stderr.line([]byte("remove the worker's directory: " + err.Error()))
 		}
 	}
 	if w.group != nil {

@@ -149,7 +149,7 @@ func TestR12_BackOff(t *testing.T) {
 	var last error
 	require.Eventually(t, func() bool {
 		_, last = r.call(t.Context(), "pid", nil)
-		return last != nil && strings.Contains(last.Error(), "starts again in")
+		return last != nil && strings.Contains(last.Error(), "is not started again for")
 	}, patience, time.Millisecond)
 	starts, begun := strings.Count(r.log.String(), "worker did not start"), time.Now()
 	for range 100 {

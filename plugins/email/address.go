@@ -25,7 +25,7 @@ func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, 
 		own := localpart[at+1:]
 		localpart = localpart[:at]
 		if own == "" {
-			return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument has no domain behind its @.")
+			return store.Address{}, protocol.NewError(protocol.KindInvalid, "The ‘"+param+"’ argument has no domain after the @.")
 		}
 		if domain != "" && ascii(domain) != ascii(own) {
 			return store.Address{}, protocol.NewError(protocol.KindInvalid,

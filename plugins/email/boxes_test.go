@@ -322,9 +322,9 @@ func badBoxes() map[string]args {
 		"Provide the ‘email’ argument.":                       {"email": ""},
 		"“example.org”":                                       {"email": "user", "domain": "example.org"},
 		"different domains":                                   {"email": "user@example.com", "domain": "example.net"},
-		"has no domain behind its @":                          {"email": "user@", "domain": "example.com"},
+		"has no domain after the @":                          {"email": "user@", "domain": "example.com"},
 		"may not contain '/'":                                 {"email": "a/b"},
-		"has a dot at its end or two in a row":                {"email": "a..b"},
+		"ends with a dot or contains two dots in a row":       {"email": "a..b"},
 		"may not begin with '.'":                              {"email": ".."},
 		"may not contain ':'":                                 {"email": "a:b"},
 		`may not contain '\n'`:                                {"email": "a\nb"},
@@ -405,7 +405,7 @@ func TestLongLists(t *testing.T) {
 		lines.WriteString("box" + strconv.Itoa(i) + ":x:1::::::\n")
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "shadow"), []byte(lines.String()), 0o640))
-	require.Contains(t, w.refused(protocol.UAPI, "list_pops_with_disk", args{"no_disk": "1"}), "There are 130001 mailboxes, more than can be listed at once.")
+	require.Contains(t, w.refused(protocol.UAPI, "list_pops_with_disk", args{"no_disk": "1"}), "There are 130001 mailboxes, which are too many for one list.")
 	require.Len(t, w.must(protocol.UAPI, "list_pops_with_disk", args{"no_disk": "1", "maxaccounts": "4000"}), 4000)
 	require.EqualValues(t, 130_000, w.must(protocol.UAPI, "count_pops", nil))
 }

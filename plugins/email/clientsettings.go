@@ -124,7 +124,7 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 		return nil, protocol.NewError(protocol.KindUnavailable, "This server can't send settings by mail: its operator has not set a mail server (setting smtp).")
 	}
 	if !m.mayMail(call.Account.Name) {
-		return nil, protocol.NewError(protocol.KindUnavailable, "The account has sent as many messages as it may in an hour. Try again later.")
+		return nil, protocol.NewError(protocol.KindUnavailable, "The account has reached the number of such messages that it may send in an hour. Try again later.")
 	}
 	if err := m.mailSettings(ctx, call, c, to); err != nil {
 		return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: err, Message: "The mail server did not accept the message. Try again later."}
@@ -183,11 +183,11 @@ func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	switch {
 	case !call.Flag("send_welcome_email"):
 	case m.current().relay == nil, !m.mayMail(call.Account.Name):
-		call.Warn("The mailbox was created. This server does not send a message with its settings.")
+		call.Warn("The mailbox was created, but no message with the settings of the mailbox was sent.")
 	default:
 		if err := m.mailSettings(ctx, call, client{name: box.String(), domain: box.Domain, box: box}, box.String()); err != nil {
 			call.Log("mail the settings of " + box.String() + ": " + err.Error())
-			call.Warn("The mailbox was created. The mail server did not accept the message with its settings.")
+			call.Warn("The mailbox was created, but the mail server did not accept the message with the settings of the mailbox.")
 		}
 	}
 	return box.String(), nil

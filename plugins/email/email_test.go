@@ -126,7 +126,7 @@ func TestPasswdPopRefuses(t *testing.T) {
 		{"a domain of somebody else", "user", "example.org", password, protocol.KindInvalid, "You do not have access to the domain “example.org”."},
 		{"an address of somebody else", "user@example.org", "", password, protocol.KindInvalid, "You do not have access to the domain “example.org”."},
 		{"two domains", "user@example.com", "example.net", password, protocol.KindInvalid, "name different domains: “example.com” and “example.net”"},
-		{"no domain behind the @", "user@", "example.com", password, protocol.KindInvalid, "no domain behind its @"},
+		{"no domain behind the @", "user@", "example.com", password, protocol.KindInvalid, "no domain after the @"},
 		{"no name before the @", "@example.com", "", password, protocol.KindInvalid, "Provide the ‘email’ argument."},
 		{"two @", "us@er@example.com", "", password, protocol.KindInvalid, "may not contain '@'"},
 		{"the parent directory", "..", "example.com", password, protocol.KindInvalid, "‘email’ argument is not a valid mailbox name"},

@@ -398,8 +398,8 @@ func checkSize(records, fields, bytes int) error {
 	if records*(fields+1) < protocol.MaxResultNodes*9/10 && bytes < protocol.MaxWorkerMessage*9/10 {
 		return nil
 	}
-	return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, more than can be listed at once."+
-		" Ask for a part of them with the ‘regex’ argument, or with ‘domain’ or ‘maxaccounts’ if the function has them.")
+	return protocol.NewError(protocol.KindFailed, "There are "+strconv.Itoa(records)+" mailboxes, which are too many for one list."+
+		" Select fewer mailboxes with the ‘regex’ argument, or with the ‘domain’ or ‘maxaccounts’ argument if the function has it.")
 }
 
 func (m *Module) mainUsage(ctx context.Context, call *sdk.Call) (any, error) {

@@ -61,7 +61,7 @@ func (m *Module) lookedUp(_ context.Context, call *sdk.Call) (any, error) {
 			err = store.CheckHash(accepted)
 		}
 		if err != nil {
-			call.Log(box.String() + ": the mail server does not get its hash: " + err.Error())
+			call.Log(box.String() + ": the mail server does not get the password hash: " + err.Error())
 			accepted = ""
 		}
 		hash = accepted

@@ -156,7 +156,7 @@ func (d *doveadm) run(ctx context.Context, commands []command) error {
 func readDoveadm(text []byte) error {
 	var answers [][]json.RawMessage
 	if err := json.Unmarshal(text, &answers); err != nil {
-		return errors.New("doveadm's answer is not valid")
+		return errors.New("doveadm's answer is not valid JSON of the expected form")
 	}
 	for _, a := range answers {
 		if len(a) < 3 || string(a[0]) != `"error"` {

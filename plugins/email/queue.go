@@ -81,7 +81,7 @@ func (m *Module) onQueue(do string) part {
 		}
 		n, err := q.ask(ctx, do, box)
 		if err != nil {
-			return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: fmt.Errorf("the mail queue: %w", err), Message: "The mail queue can't be worked on at the moment. Try again later."}
+			return nil, &protocol.Error{Kind: protocol.KindUnavailable, Err: fmt.Errorf("the mail queue: %w", err), Message: "The mail queue can't be read or changed at the moment. Try again later."}
 		}
 		return n, nil
 	}

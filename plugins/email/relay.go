@@ -24,11 +24,11 @@ type message struct{ From, To, Subject, Text string }
 func recipient(text string) (string, error) {
 	parsed, err := mail.ParseAddress(text)
 	if err != nil || parsed.Name != "" || parsed.Address != text || len(text) > 254 || strings.ContainsAny(text, "\r\n\"<> ,;") {
-		return "", errors.New("no address")
+		return "", errors.New("not a plain email address")
 	}
 	for _, c := range []byte(text) {
 		if c <= ' ' || c >= 0x7f {
-			return "", errors.New("no address")
+			return "", errors.New("not a plain email address")
 		}
 	}
 	return text, nil

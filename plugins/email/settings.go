@@ -177,13 +177,13 @@ func ParseSettings(raw map[string]any) (Settings, error) {
 func (s Settings) check() error {
 	switch {
 	case s.Store != FilesStore && s.Database == "":
-		return fmt.Errorf("setting database: missing; the store %s needs the database's address", s.Store)
+		return fmt.Errorf("setting database: must be set, because the store %s needs the database's address", s.Store)
 	case s.Store == FilesStore && s.Database != "":
-		return errors.New("setting database: the store files does not use a database; set store to postgresql or mariadb")
+		return errors.New("setting database: must not be set, because the store files does not use a database; to use the database, set store to postgresql or mariadb")
 	case s.Doveadm == "" && (s.DoveadmKey != "" || s.Kick):
-		return errors.New("setting doveadm: the address of Dovecot's HTTP API is missing")
+		return errors.New("setting doveadm: must be set to the address of Dovecot's HTTP API, because doveadm_key or kick is set")
 	case s.SMTP == "" && s.MailFrom != "":
-		return errors.New("setting smtp: the address of the mail server is missing")
+		return errors.New("setting smtp: must be set to the address of the mail server, because mail_from is set")
 	}
 	return nil
 }

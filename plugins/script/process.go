@@ -81,7 +81,7 @@ var errUnfit = errors.New("the script's answer")
 // means no limit.
 func (p *process) ask(limit time.Duration, document any) (any, error) {
 	if p.buf.Buffered() > 0 {
-		return nil, fmt.Errorf("%w: it wrote more than one answer", errNotTaken)
+		return nil, fmt.Errorf("%w: the script wrote more than one answer to the previous call", errNotTaken)
 	}
 	deadline := time.Time{}
 	if limit > 0 {
@@ -102,7 +102,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the script's answer: %w", late(err))
+		return nil, fmt.Errorf("read the script's answer: %w", late(err))
 	}
 	return answer, nil
 }
@@ -111,7 +111,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 // returns other errors unchanged.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errors.New("it did not arrive in time")
+		return errors.New("the time limit was exceeded")
 	}
 	return err
 }
@@ -163,12 +163,12 @@ func readFrame(r *bufio.Reader) (any, error) {
 			break
 		}
 		if c < '0' || c > '9' || digits == protocol.MaxLengthDigits {
-			return nil, errors.New("it does not begin with its length; does the script print to the descriptor of its answers?")
+			return nil, errors.New("the answer does not begin with its length; does the script print other text to the file descriptor for answers?")
 		}
 		size = size*10 + int(c-'0')
 	}
 	if size > protocol.MaxWorkerMessage {
-		return nil, fmt.Errorf("%d bytes, at most %d are accepted", size, protocol.MaxWorkerMessage)
+		return nil, fmt.Errorf("the answer has %d bytes, but at most %d are accepted", size, protocol.MaxWorkerMessage)
 	}
 	// The buffer grows with the data that arrives, so that an answer that only announces a large length does
 	// not use memory.
@@ -210,7 +210,7 @@ func plain(value any) (any, error) {
 		if text, ok := v[bytesKey].(string); ok && len(v) == 1 {
 			raw, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				return nil, fmt.Errorf("%s: no base64", bytesKey)
+				return nil, fmt.Errorf("the value of %s is not valid base64", bytesKey)
 			}
 			return string(raw), nil
 		}

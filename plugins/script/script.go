@@ -65,13 +65,13 @@ func readSettings(raw map[string]any) (settings, error) {
 		for _, item := range items {
 			text, ok := item.(string)
 			if !ok {
-				return s, fmt.Errorf("setting %s: must be a list of texts", key)
+				return s, fmt.Errorf("setting %s: must be a list of strings", key)
 			}
 			*list = append(*list, text)
 		}
 	}
 	if s.module == "" || len(s.command) == 0 || s.dir == "" {
-		return s, errors.New("settings module, command and dir: must be given")
+		return s, errors.New("the settings module, command and dir must be set")
 	}
 	return s, nil
 }
@@ -113,7 +113,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	}
 	modules, err := payload.DecodeModules(out)
 	if err != nil {
-		return nil, fmt.Errorf("the script's description: %w", err)
+		return nil, fmt.Errorf("read the script's description: %w", err)
 	}
 	// A script must not receive the calls of another module.
 	if len(modules) != 1 || modules[0].Name != set.module {

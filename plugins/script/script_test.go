@@ -139,7 +139,7 @@ func TestR18_BrokenScripts(t *testing.T) {
 		"its answer is too long":         {`print "16777217\n";`, "at most 16777216"},
 		"its length is too long":         {`print "11111111111111111111";`, "does not begin with its length"},
 		"its answer is another call's":   {`answer('{"id":"other","data":1}');`, "for another call"},
-		late:                             {`sleep 60;`, "did not arrive in time"},
+		late:                             {`sleep 60;`, "the time limit was exceeded"},
 		"it answers a bit at a time":     {`while (1) { print "0"; select undef, undef, undef, 0.01 }`, "does not begin with its length"},
 		"it leaves a child with the end": {`print "5\n"; exit 0 if fork; sleep 8; exit 0;`, "script ended"},
 	} {
@@ -263,12 +263,12 @@ func TestDescribe(t *testing.T) {
 		"another module":            {answer(`{"modules":[{"name":"Email","functions":[]}]}`), `may serve only M`},
 		"two modules":               {answer(`{"modules":[{"name":"M","functions":[]},{"name":"Email","functions":[]}]}`), `may serve only M`},
 		"none":                      {answer(`{}`), `may serve only M`},
-		"a function without a role": {answer(`{"modules":[{"name":"M","functions":[{"api":3,"name":"f"}]}]}`), "no role"},
+		"a function without a role": {answer(`{"modules":[{"name":"M","functions":[{"api":3,"name":"f"}]}]}`), "the list of roles is empty"},
 		"no object":                 {answer(`1`), "not a map"},
 		"it does not start":         {map[string]any{"module": "M", "dir": "/", "command": []any{"/no/such"}}, "no such file"},
 		"it ends at once":           {perl("exit 1"), "the script"},
-		"no command":                {map[string]any{"module": "M", "dir": "/"}, "must be given"},
-		"a command of numbers":      {map[string]any{"module": "M", "dir": "/", "command": []any{1}}, "list of texts"},
+		"no command":                {map[string]any{"module": "M", "dir": "/"}, "must be set"},
+		"a command of numbers":      {map[string]any{"module": "M", "dir": "/", "command": []any{1}}, "list of strings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -128,7 +128,7 @@ func TestDescribe(t *testing.T) {
 
 	_, err = sdk.NewServer(&sdk.Module{Name: "Bad", Functions: []sdk.Function{{Function: protocol.Function{API: protocol.UAPI, Name: "f"}}}}).
 		Describe(t.Context(), &pluginpb.Payload{Msgpack: []byte{0x80}})
-	require.ErrorContains(t, err, "no role may call it")
+	require.ErrorContains(t, err, "the list of roles is empty")
 }
 
 func TestHostileRequests(t *testing.T) {

@@ -28,7 +28,7 @@ func ServePlugin(server pluginpb.PluginServer) {
 		// The kernel protects a process's memory from other programs of its user only if that user can't read
 		// the program's file. Usually the user can, so the process asks for this protection.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, "hide the memory: "+err.Error())
+			_, _ = fmt.Fprintln(os.Stderr, "protect the process's memory from other programs (PR_SET_DUMPABLE): "+err.Error())
 			os.Exit(1)
 		}
 	}
@@ -157,7 +157,7 @@ func (f *Function) part(part func(context.Context, *Call) (any, error)) func(con
 		return part
 	}
 	return func(context.Context, *Call) (any, error) {
-		return nil, fmt.Errorf("function %s has no such part", f.Name)
+		return nil, fmt.Errorf("the function %s has no handler for the requested part of the call", f.Name)
 	}
 }
 

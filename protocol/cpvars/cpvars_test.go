@@ -46,8 +46,8 @@ func TestEval(t *testing.T) {
 		require.Equal(t, want, got, expression)
 	}
 	for expression, says := range map[string]string{
-		"(1": "a closing parenthesis is missing", "1)": `")" was not expected`, "&& 1": "a value is missing", "1 &&": "a value is missing",
-		"'open": "a closing quote is missing", "!": "a value is missing", "()": "a value is missing", "a==b==c": `"==c" was not expected`,
+		"(1": "a closing parenthesis is missing", "1)": `")" is not expected`, "&& 1": "a value is missing", "1 &&": "a value is missing",
+		"'open": "a closing quote is missing", "!": "a value is missing", "()": "a value is missing", "a==b==c": `"==c" is not expected`,
 		strings.Repeat("(", 100) + "1": "nested deeper than 32", strings.Repeat("!", 100) + "1": "nested deeper than 32",
 		strings.Repeat("a", 5000): "more than 4096 bytes",
 	} {

@@ -35,7 +35,7 @@ func Eval(expression string, lookup Lookup) (bool, error) {
 	}
 	result, err := e.expression(0)
 	if err == nil && e.rest != "" {
-		err = fmt.Errorf("%.20q was not expected", e.rest)
+		err = fmt.Errorf("the text %.20q is not expected", e.rest)
 	}
 	return result && err == nil, err
 }
@@ -75,7 +75,7 @@ func (e *evaluator) expression(depth int) (bool, error) {
 
 func (e *evaluator) term(depth int) (bool, error) {
 	if depth == maxNesting {
-		return false, fmt.Errorf("nested deeper than %d", maxNesting)
+		return false, fmt.Errorf("the expression is nested deeper than %d levels", maxNesting)
 	}
 	if !strings.HasPrefix(e.rest, "!=") && e.take("!") {
 		result, err := e.term(depth + 1)

@@ -169,7 +169,7 @@ func measure(pattern string) (size int, err error) {
 		return 0, err
 	}
 	if size = programSize(tree); size > maxProgram {
-		return 0, errors.New("too many repetitions")
+		return 0, errors.New("the expression has too many repetitions")
 	}
 	return size, nil
 }

@@ -71,7 +71,7 @@ func (dec *decoder) value(depth int) (any, error) {
 	switch t := token.(type) {
 	case json.Delim:
 		if depth == protocol.MaxDepth {
-			return nil, fmt.Errorf("nested deeper than %d", protocol.MaxDepth)
+			return nil, fmt.Errorf("the JSON is nested deeper than %d levels", protocol.MaxDepth)
 		}
 		if t == '[' {
 			return dec.array(depth + 1)

@@ -97,12 +97,12 @@ func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 		return protocol.Args{}, nil
 	case map[string]any:
 		if api == protocol.API1 && len(args) > 0 {
-			return protocol.Args{}, errors.New("args: API 1 takes a list, not names")
+			return protocol.Args{}, errors.New("args: API 1 needs a list of values, not an object")
 		}
 		return protocol.Args{Named: args}, nil
 	case []any:
 		if api != protocol.API1 && len(args) > 0 {
-			return protocol.Args{}, errors.New("args: " + api.String() + " takes names and values, not a list")
+			return protocol.Args{}, errors.New("args: " + api.String() + " needs an object of names and values, not a list")
 		}
 		return protocol.Args{Positional: args}, nil
 	case string:
@@ -110,7 +110,7 @@ func parseArgs(api protocol.API, raw any) (protocol.Args, error) {
 			return protocol.Args{Positional: []any{args}}, nil
 		}
 	}
-	return protocol.Args{}, errors.New("args: must be an object of names and values")
+	return protocol.Args{}, errors.New("args: must be an object of names and values, or, for API 1, a list of values")
 }
 
 // optionalText returns a field that must be text. Some clients send a number instead, which becomes text. A

@@ -22,7 +22,7 @@ var (
 
 // ErrAnswer is returned for an answer that contains a raw newline, a raw '<' in JSON, or the closing marker
 // in XML. Clients search for the closing marker and would read only a part of such an answer.
-var ErrAnswer = errors.New("wire: the JSON contains a raw '<' or newline")
+var ErrAnswer = errors.New("wire: the answer contains a raw newline, a raw '<' or the closing marker")
 
 // AppendAnswer appends an answer with a JSON body to dst. body must be a single line without '<', which
 // encoding/json guarantees.
@@ -67,13 +67,13 @@ func ReadAnswer(r io.ByteReader, maxBody int) ([]byte, error) {
 			return nil, io.EOF
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: after %d bytes of an answer", truncated(err), len(buf))
+			return nil, fmt.Errorf("%w: only %d bytes of an answer arrived", truncated(err), len(buf))
 		}
 		buf = append(buf, c)
 		if c == '>' && bytes.HasSuffix(buf, []byte(answerClose)) {
 			body, ok := bytes.CutPrefix(bytes.TrimLeft(buf, "\n"), []byte(answerOpen))
 			if !ok {
-				return nil, errors.New("wire: the answer does not open with its marker")
+				return nil, errors.New("wire: the answer does not begin with the opening marker")
 			}
 			return bytes.TrimSuffix(body, []byte(answerClose)), nil
 		}

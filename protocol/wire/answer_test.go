@@ -28,8 +28,8 @@ func TestReadAnswer(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 
 	for _, c := range []struct{ name, stream, says string }{
-		{"cut", string(one[:30]), "ended inside a frame: after 30 bytes"},
-		{"no opening", "hello</cpanelresult>", "does not open with its marker"},
+		{"cut", string(one[:30]), "ended inside a frame: only 30 bytes"},
+		{"no opening", "hello</cpanelresult>", "does not begin with the opening marker"},
 		{"too large", "<?xml version=\"1.0\" ?>\n<cpanelresult>" + strings.Repeat("a", 1000), "too large"},
 	} {
 		_, err := wire.ReadAnswer(bufio.NewReader(strings.NewReader(c.stream)), 100)

@@ -23,7 +23,7 @@ const (
 // is unknown.
 var (
 	ErrFrameTooLarge = errors.New("wire: frame too large")
-	ErrLength        = errors.New("wire: bad length line")
+	ErrLength        = errors.New("wire: invalid length line")
 	ErrTruncated     = errors.New("wire: the stream ended inside a frame")
 )
 
@@ -134,15 +134,15 @@ func (f *FrameReader) length() (int, error) {
 	for {
 		c, err := f.r.ReadByte()
 		if err != nil {
-			return 0, fmt.Errorf("%w: in the length line", truncated(err))
+			return 0, fmt.Errorf("%w: the length line is not complete", truncated(err))
 		}
 		switch {
 		case c == '\r':
 			if c, err = f.r.ReadByte(); err != nil {
-				return 0, fmt.Errorf("%w: in the length line", truncated(err))
+				return 0, fmt.Errorf("%w: the length line is not complete", truncated(err))
 			}
 			if c != '\n' {
-				return 0, fmt.Errorf("%w: a CR without an LF after it", ErrLength)
+				return 0, fmt.Errorf("%w: a CR is not followed by an LF", ErrLength)
 			}
 			fallthrough
 		case c == '\n':
@@ -150,7 +150,7 @@ func (f *FrameReader) length() (int, error) {
 		case c < '0' || c > '9':
 			return 0, fmt.Errorf("%w: %q is not a digit", ErrLength, c)
 		case len(digits) == protocol.MaxLengthDigits:
-			return 0, fmt.Errorf("%w: more than %d digits", ErrLength, protocol.MaxLengthDigits)
+			return 0, fmt.Errorf("%w: the length has more than %d digits", ErrLength, protocol.MaxLengthDigits)
 		}
 		digits = append(digits, c)
 	}
@@ -158,17 +158,17 @@ func (f *FrameReader) length() (int, error) {
 
 func (f *FrameReader) parseLength(digits []byte) (int, error) {
 	if len(digits) == 0 {
-		return 0, fmt.Errorf("%w: empty", ErrLength)
+		return 0, fmt.Errorf("%w: the line is empty", ErrLength)
 	}
 	if digits[0] == '0' && len(digits) > 1 {
-		return 0, fmt.Errorf("%w: a leading zero", ErrLength)
+		return 0, fmt.Errorf("%w: the length has a leading zero", ErrLength)
 	}
 	n, err := strconv.ParseInt(string(digits), 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrLength, err)
 	}
 	if n > int64(f.max) {
-		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrFrameTooLarge, n, f.max)
+		return 0, fmt.Errorf("%w: the length is %d bytes, but the limit is %d", ErrFrameTooLarge, n, f.max)
 	}
 	return int(n), nil
 }
@@ -179,7 +179,7 @@ func (f *FrameReader) unframed() ([]byte, error) {
 	for len(text) < maxUnframed {
 		c, err := f.r.ReadByte()
 		if err != nil {
-			return nil, fmt.Errorf("%w: in a frame without a length line", truncated(err))
+			return nil, fmt.Errorf("%w: the frame begins with '<' instead of a length line, and has no '>'", truncated(err))
 		}
 		text = append(text, c)
 		if c == '>' {
@@ -189,7 +189,7 @@ func (f *FrameReader) unframed() ([]byte, error) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("%w: a length line must come before the payload", ErrLength)
+	return nil, fmt.Errorf("%w: the frame begins with '<' instead of a length line, and is not the shutdown", ErrLength)
 }
 
 // finishAction checks whether an action ends with its closing tag. If not, it reads more bytes up to the
@@ -211,11 +211,11 @@ func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 			reserved += extension
 		}
 		if len(payload) == f.max {
-			return nil, fmt.Errorf("%w: no %s within %d bytes", ErrFrameTooLarge, actionClose, f.max)
+			return nil, fmt.Errorf("%w: the frame has no %s within %d bytes", ErrFrameTooLarge, actionClose, f.max)
 		}
 		c, err := f.r.ReadByte()
 		if err != nil {
-			return nil, fmt.Errorf("%w: no %s after %d bytes", truncated(err), actionClose, len(payload))
+			return nil, fmt.Errorf("%w: the frame has no %s after %d bytes", truncated(err), actionClose, len(payload))
 		}
 		payload = append(payload, c)
 	}

@@ -129,7 +129,7 @@ func plain(value any, nodes *int) (any, error) {
 		}
 		return out, nil
 	}
-	return nil, errors.New("a value of an unknown type")
+	return nil, errors.New("a value has an unsupported type")
 }
 
 // AppendPacked appends a frame with the MessagePack request for call to dst. The answer will contain the same

@@ -104,7 +104,7 @@ func TestParseBrokenActions(t *testing.T) {
 		{"a module of another type", `{"module":{},"func":"f","apiversion":"2"}`, 0, "module: must be text"},
 		{"another reqtype", `{` + head + `"apiversion":"2","reqtype":"fetch"}`, protocol.API2, "reqtype: must be"},
 		{"arguments as text", `{` + head + `"apiversion":"2","args":"a=b"}`, protocol.API2, "args: must be an object"},
-		{"arguments as a list", `{` + head + `"apiversion":"uapi","args":["a"]}`, protocol.UAPI, "takes names and values, not a list"},
+		{"arguments as a list", `{` + head + `"apiversion":"uapi","args":["a"]}`, protocol.UAPI, "needs an object of names and values, not a list"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := wire.Parse([]byte(act(c.json)))

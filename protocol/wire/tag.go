@@ -53,7 +53,7 @@ func ParseTag(text []byte) Tag {
 	if phpStart.Match(text) {
 		return phpRequest(text)
 	}
-	return Tag{Request: badTag("this host does not serve it")}
+	return Tag{Request: badTag("this host does not support this tag")}
 }
 
 // attributeRequest parses a tag of the form <cpanel NAME="VALUE">.

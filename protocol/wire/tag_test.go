@@ -53,7 +53,7 @@ func TestParseTag(t *testing.T) {
 	for text, says := range map[string]string{
 		`<cpanel Email="listpops">`: "must be function(argument, ...)", `<?cp Email::f(a ?>`: "a closing parenthesis is missing",
 		`<?cp Email(a) ?>`: "it must read", `<?cp Email::f(a) ?`: "it must read", `<?cp Email::f(a) what is this ?>`: "only name",
-		"<?cp Email::f(" + strings.Repeat("a,", 70) + "a) ?>": "too many returns", `<cpanel include="x">`: "this host does not have", `<cpanel>`: "does not serve it", `<?cptt A::b(c) ?>`: "does not serve it",
+		"<?cp Email::f(" + strings.Repeat("a,", 70) + "a) ?>": "too many returns", `<cpanel include="x">`: "this host does not have", `<cpanel>`: "does not support this tag", `<?cptt A::b(c) ?>`: "does not support this tag",
 	} {
 		tag := wire.ParseTag([]byte(text))
 		require.Equal(t, wire.RequestUnknown, tag.Request.Kind, text)

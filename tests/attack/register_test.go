@@ -59,10 +59,10 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	attack("root", "DNS=root.example\n", "must be at least 500")
 	attack("daemon", "DNS=daemon.example\n", "must be at least 500")
 	attack("nobody", "DNS=nobody.example\n", "not 65534")
-	attack("no-such-user", "DNS=a.example\n", "must exist first")
+	attack("no-such-user", "DNS=a.example\n", "create the user before the account")
 	user := hosttest.SystemUser(t)
-	attack(user, "DNS=own.example\nDNS1="+alices+"\n", "is the account "+hosttest.Name(alice)+"'s")
-	attack(user, "DNS=own.example\n", "is the account "+hosttest.Name(alice)+"'s", alices)
+	attack(user, "DNS=own.example\nDNS1="+alices+"\n", "belongs to the account "+hosttest.Name(alice))
+	attack(user, "DNS=own.example\n", "belongs to the account "+hosttest.Name(alice), alices)
 	for _, domain := range []string{"/home/x/list", "!c.example", "pcre:/etc/postfix/x", "*", "../../etc", "a b.example", "static:all", "$mydomain", "com"} {
 		attack(user, "DNS="+domain+"\n", "not a domain")
 		attack(user, "DNS=own.example\nDNS1="+domain+"\n", "not a domain")
@@ -72,11 +72,11 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	file, err := os.ReadFile(w.AccountFile(alice))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(w.AccountFile(alice), []byte("domains = ["), 0o644))
-	attack(user, "DNS="+alices+"\n", "can't be read, because their domains are not known: "+hosttest.Name(alice))
+	attack(user, "DNS="+alices+"\n", "can't be read and their domains are not known: "+hosttest.Name(alice))
 	// An account that is added by hand can't take the domain either.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [%q]\n", mallory, mallory, home, alices), 0o644))
 	require.Eventually(t, func() bool {
-		return bytes.Contains([]byte(h.Log.String()), []byte("it stays with "+hosttest.Name(alice)))
+		return bytes.Contains([]byte(h.Log.String()), []byte("stays with its previous owner "+hosttest.Name(alice)))
 	}, hosttest.Patience, hosttest.Tick)
 	h.Stop(t)
 	require.NoError(t, os.WriteFile(w.AccountFile(alice), file, 0o644))
@@ -85,7 +85,7 @@ func TestT49_WhatAnArchiveSays(t *testing.T) {
 	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user@`+alices+`","password":"stolen once"}`), `"status":0`)
 	c = w.DialUID(t, alice)
 	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"user@`+alices+`","password":"my own one"}`), `"status":1`)
-	require.Contains(t, h.Log.String(), "it stays with "+hosttest.Name(alice), "it is remembered over a restart")
+	require.Contains(t, h.Log.String(), "stays with its previous owner "+hosttest.Name(alice), "it is remembered over a restart")
 
 	// Postfix's list contains only valid domains, whatever a file says.
 	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "accounts", "aaa.toml"), fmt.Appendf(nil, "uid = %d\ngid = %d\nhome = %q\ndomains = [\"!%s\", \"/etc/x\"]\n", mallory, mallory, home, alices), 0o644))

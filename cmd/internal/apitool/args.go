@@ -34,7 +34,7 @@ func parseOptions(program string, args []string) (options, error) {
 	flags.BoolVarP(&o.help, "help", "h", false, "")
 	if err := flags.Parse(args); err != nil {
 		// The error does not quote the word: the word may be part of a password that contains a space.
-		return o, errors.New("unknown option: a word begins with -; quote values that contain spaces")
+		return o, errors.New("invalid option: an argument that begins with - is not a known option, or its value is missing; quote values that contain spaces")
 	}
 	o.words = flags.Args()
 	switch o.output {
@@ -43,7 +43,7 @@ func parseOptions(program string, args []string) (options, error) {
 		return o, fmt.Errorf("--output: %q is not one of json, jsonpretty, yaml and xml", o.output)
 	}
 	if o.input != "" && o.input != "json" {
-		return o, fmt.Errorf("--input: %q is not json", o.input)
+		return o, fmt.Errorf("--input: the format %q is not supported; the only format is json", o.input)
 	}
 	return o, nil
 }
@@ -53,7 +53,7 @@ func parseOptions(program string, args []string) (options, error) {
 // may add others. Passwords belong on stdin, because every user of the machine can read a command line.
 func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
 	if len(o.words) < 2 {
-		return protocol.Call{}, errors.New("the module and the function are missing")
+		return protocol.Call{}, errors.New("the module or the function is missing; name both")
 	}
 	call := protocol.Call{API: api, Module: o.words[0], Func: o.words[1]}
 	args := make(map[string]any)
@@ -69,12 +69,12 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 		name, raw, ok := strings.Cut(word, "=")
 		if name = decode(name); !ok || name == "" {
 			// The error does not quote the word: the word may be part of a password that contains a space.
-			return call, errors.New("each argument must be name=value; quote values that contain spaces")
+			return call, errors.New("an argument does not have the form name=value; quote values that contain spaces")
 		}
 		value := decode(raw)
 		if raw == "-" {
 			if o.input == "json" {
-				return call, fmt.Errorf("%s=-: can't be combined with --input=json", name)
+				return call, fmt.Errorf("%s=- can't be combined with --input=json, because both read standard input", name)
 			}
 			line, err := readLine(lines)
 			if err != nil {
@@ -101,7 +101,7 @@ func add(args map[string]any, name, value string) error {
 	case []any:
 		args[name] = append(had, value)
 	default:
-		return fmt.Errorf("%s: also given in the JSON", name)
+		return fmt.Errorf("%s: the argument is also in the JSON, with a value that is neither a string nor a list", name)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func readJSON(r io.Reader) (map[string]any, error) {
 		return nil, err
 	}
 	if len(raw) > protocol.MaxFrame {
-		return nil, fmt.Errorf("more than %d bytes", protocol.MaxFrame)
+		return nil, fmt.Errorf("the JSON has more than %d bytes", protocol.MaxFrame)
 	}
 	value, err := strictjson.Decode(raw)
 	if err != nil {
@@ -120,7 +120,7 @@ func readJSON(r io.Reader) (map[string]any, error) {
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, errors.New("must be a JSON object with names and values")
+		return nil, errors.New("the JSON must be an object of argument names and values")
 	}
 	return object, nil
 }
@@ -134,13 +134,13 @@ func readLine(r *bufio.Reader) (string, error) {
 			break
 		}
 		if errors.Is(err, io.EOF) {
-			return "", errors.New("standard input has no line left")
+			return "", errors.New("standard input ended before the line with this argument's value")
 		}
 		if err != nil {
 			return "", err
 		}
 		if len(line) == protocol.MaxFrame {
-			return "", fmt.Errorf("the line has more than %d bytes", protocol.MaxFrame)
+			return "", fmt.Errorf("the line is longer than %d bytes", protocol.MaxFrame)
 		}
 		line = append(line, c)
 	}

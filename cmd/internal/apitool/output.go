@@ -68,7 +68,7 @@ func parse(answer []byte) (any, error) {
 		return nil, fmt.Errorf("the host's answer is not JSON: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the host's answer is more than one JSON value")
+		return nil, errors.New("the host's answer contains more than one JSON value")
 	}
 	return value, nil
 }

@@ -101,7 +101,7 @@ func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io
 		// The socket in root's environment is not used: it does not belong to the account.
 		conn, err := unixsock.DialAs(c.Socket, as.UID, as.GID)
 		if err != nil {
-			return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)
+			return nil, fmt.Errorf("no host listens on %s (start the host with liveapid serve): %w", c.Socket, err)
 		}
 		return client.New(ctx, conn)
 	}
@@ -113,7 +113,7 @@ func open(ctx context.Context, c *config.Config, as *protocol.Account, stderr io
 		return session, err
 	}
 	if c.Mode == config.Server {
-		return nil, fmt.Errorf("no host listens on %s; start liveapid serve: %w", c.Socket, err)
+		return nil, fmt.Errorf("no host listens on %s (start the host with liveapid serve): %w", c.Socket, err)
 	}
 	program := "liveapid"
 	if self, err := os.Executable(); err == nil {

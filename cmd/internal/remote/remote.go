@@ -40,7 +40,7 @@ func (h *Host) ask(ctx context.Context, call protocol.Call, send func(*client.Cl
 	defer func() { _ = c.Close() }() // No answer is pending, so this error is irrelevant.
 	answer, err := send(c)
 	if err != nil {
-		return failed("The host gave no answer; whether the call took effect is not known.", err)
+		return failed("The host did not answer, so it is not known whether the call took effect.", err)
 	}
 	result, err := envelope.Parse(call, answer)
 	if err != nil {

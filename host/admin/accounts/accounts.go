@@ -35,10 +35,10 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 		return "", err
 	}
 	if !account.ValidName(name) {
-		return "", admin.Usage(fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name))
+		return "", admin.Usage(fmt.Errorf("%.60q is not a valid account name: a name consists of at most 64 letters, digits and the characters _, - and .", name))
 	}
 	if len(domains) == 0 {
-		return "", admin.Usage(errors.New("--domain is missing: the account's domain"))
+		return "", admin.Usage(errors.New("--domain is missing: name the account's domain"))
 	}
 	for _, domain := range domains {
 		if _, err := account.ParseDomain(domain); err != nil {
@@ -57,7 +57,7 @@ func Create(c *config.Config, name, home string, domains []string) (path string,
 func Registry(c *config.Config) (account.Registry, error) {
 	r := account.Registry{Dir: c.Accounts}
 	if c.Accounts == "" {
-		return r, errors.New("the configuration has no key accounts, the directory of the accounts' files")
+		return r, errors.New("the configuration key accounts, the directory of the account files, is not set")
 	}
 	if c.Mode != config.Server {
 		return r, nil
@@ -88,7 +88,7 @@ func FileFor(c *config.Config, name, home string) (account.File, error) {
 	if c.Mode == config.Server {
 		u, err := account.SystemUser(name)
 		if err != nil {
-			return f, fmt.Errorf("the system user %s must exist first: %w", name, err)
+			return f, fmt.Errorf("look up the system user %s (create the user before the account): %w", name, err)
 		}
 		f.UID, f.GID, f.Home = &u.UID, &u.GID, u.Home
 	}
@@ -100,7 +100,7 @@ func FileFor(c *config.Config, name, home string) (account.File, error) {
 		f.Home = abs
 	}
 	if f.Home == "" {
-		return f, admin.Usage(errors.New("--home is missing: the account's home"))
+		return f, admin.Usage(errors.New("--home is missing: name the account's home directory"))
 	}
 	return f, nil
 }
@@ -163,7 +163,7 @@ func ownFile(c *config.Config, name string) (string, error) {
 	}
 	if _, err := os.Lstat(path); err != nil {
 		if a, err := Find(c, name); err == nil {
-			return "", fmt.Errorf("the account %s is defined by %s: change it there", a.Name, c.CPanelUsers)
+			return "", fmt.Errorf("the account %s comes from %s: change the account there", a.Name, c.CPanelUsers)
 		}
 		return "", fmt.Errorf("there is no account %.60q", name)
 	}
@@ -184,7 +184,7 @@ func SetSuspended(c *config.Config, name string, suspended bool) error {
 	changed := setLine(string(text), suspended)
 	var f account.File
 	if err := toml.Unmarshal([]byte(changed), &f); err != nil || f.Suspended != suspended {
-		return fmt.Errorf("%s: can't change the file; write suspended = %t into it", path, suspended)
+		return fmt.Errorf("can't change the file %s; write suspended = %t into the file by hand", path, suspended)
 	}
 	return atomicfile.Write(path, []byte(changed), 0o644)
 }
@@ -252,13 +252,13 @@ func Check(c *config.Config) (all []protocol.Account, problems []string) {
 				problems = append(problems, err.Error())
 			}
 			if other, twice := uids[a.UID]; twice {
-				add(a, "it has the uid of %s, so neither can connect: give it a system user of its own", other)
+				add(a, "the account %s has the same uid, so neither account can connect: give each account its own system user", other)
 			}
 			uids[a.UID] = a.Name
 		}
 		for _, domain := range a.Domains {
 			if other, twice := domains[domain]; twice {
-				add(a, "its domain %s also belongs to %s: remove it from one of them", domain, other)
+				add(a, "its domain %s also belongs to the account %s: remove the domain from one of the two accounts", domain, other)
 			}
 			domains[domain] = a.Name
 			if _, err := account.ParseDomain(domain); err != nil {
@@ -266,7 +266,7 @@ func Check(c *config.Config) (all []protocol.Account, problems []string) {
 			}
 		}
 		if problem := checkHome(a); problem != "" {
-			add(a, "its home %s", problem)
+			add(a, "its home directory %s", problem)
 		}
 	}
 	return all, problems

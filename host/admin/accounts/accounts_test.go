@@ -66,7 +66,7 @@ func TestCreateRejects(t *testing.T) {
 	}
 	c.Accounts = ""
 	_, err := accounts.Create(c, "alice", "/home/x", []string{"a.example"})
-	require.ErrorContains(t, err, "has no key accounts")
+	require.ErrorContains(t, err, "the configuration key accounts")
 }
 
 // Suspending changes a single line. Comments and all other lines stay.
@@ -95,5 +95,5 @@ func TestCheck(t *testing.T) {
 	all, problems := accounts.Check(c)
 	require.Len(t, all, 1)
 	require.Len(t, problems, 1)
-	require.Contains(t, problems[0], "account alice: its home /nonexistent/alice: no such file")
+	require.Contains(t, problems[0], "account alice: its home directory /nonexistent/alice: no such file")
 }

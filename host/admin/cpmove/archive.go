@@ -53,12 +53,12 @@ func Look(file string, limits Limits) (Plan, error) {
 			plan.root = root
 			name := strings.TrimPrefix(strings.TrimPrefix(root, "cpmove-"), "backup-")
 			if name == root || !validName(name) {
-				return fmt.Errorf("%w: its first directory is %.60q, not cpmove-NAME", ErrHostile, root)
+				return fmt.Errorf("%w: its top directory is %.60q, not cpmove-NAME or backup-NAME", ErrHostile, root)
 			}
 			plan.Account.Name = name
 		}
 		if root != plan.root {
-			return fmt.Errorf("%w: it has two roots, %.60q and %.60q", ErrHostile, plan.root, root)
+			return fmt.Errorf("%w: the archive has two top directories, %.60q and %.60q", ErrHostile, plan.root, root)
 		}
 		if rest == "cp/"+plan.Account.Name && h.Typeflag == tar.TypeReg {
 			a, err := ParseUsers(plan.Account.Name, r)
@@ -78,7 +78,7 @@ func Look(file string, limits Limits) (Plan, error) {
 			// Archives of a cPanel server contain symbolic links only directly in mail, with names that begin
 			// with a dot. Any other link in etc or mail is rejected.
 			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
-				return fmt.Errorf("%w: %.100q is a link", ErrHostile, h.Name)
+				return fmt.Errorf("%w: %.100q is a symbolic link", ErrHostile, h.Name)
 			}
 			if len(plan.Skipped) < maxSkipped {
 				plan.Skipped = append(plan.Skipped, name)
@@ -95,7 +95,7 @@ func Look(file string, limits Limits) (Plan, error) {
 		return plan, err
 	}
 	if plan.root == "" {
-		return plan, fmt.Errorf("%w: it is empty", ErrHostile)
+		return plan, fmt.Errorf("%w: the archive is empty", ErrHostile)
 	}
 	if users != nil {
 		found := plan.Account.Domains
@@ -125,17 +125,17 @@ func inHome(rest string) (string, bool) {
 func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
-		return fmt.Errorf("open the home: %w", err)
+		return fmt.Errorf("open the home directory: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	for _, name := range []string{"etc", "mail"} {
 		if _, err := root.Lstat(name); err == nil {
-			return fmt.Errorf("the home %s already has a directory %s; import into an empty home", home, name)
+			return fmt.Errorf("the home directory %s already contains %s; import into an empty home directory", home, name)
 		}
 	}
 	temp := fmt.Sprintf(".liveapi-import-%d-%d", os.Getpid(), time.Now().UnixNano())
 	if err := root.Mkdir(temp, 0o700); err != nil {
-		return fmt.Errorf("make a directory in the home: %w", err)
+		return fmt.Errorf("create a temporary directory in the home directory: %w", err)
 	}
 	defer func() { _ = root.RemoveAll(temp) }()
 	in, err := root.OpenRoot(temp)
@@ -151,7 +151,7 @@ func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) er
 			continue
 		}
 		if err := root.Rename(path.Join(temp, name), name); err != nil {
-			return fmt.Errorf("move %s into its place: %w", name, err)
+			return fmt.Errorf("move %s from the temporary directory into the home directory: %w", name, err)
 		}
 	}
 	return nil
@@ -180,7 +180,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 		case tar.TypeReg:
 			// The archive file may have been replaced by another file since Look checked it.
 			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
-				return fmt.Errorf("%w: the file changed while it was read", ErrHostile)
+				return fmt.Errorf("%w: the archive file changed between the check and the import", ErrHostile)
 			}
 			if err := makeAll(in, path.Dir(name), own); err != nil {
 				return err
@@ -200,7 +200,7 @@ func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int
 		case tar.TypeSymlink:
 			return nil
 		}
-		return fmt.Errorf("%w: the file changed while it was read", ErrHostile)
+		return fmt.Errorf("%w: the archive file changed between the check and the import", ErrHostile)
 	})
 }
 
@@ -234,7 +234,7 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file", file)
+		return fmt.Errorf("%s is not a regular file", file)
 	}
 	unpacked, err := gzip.NewReader(f)
 	if err != nil {
@@ -254,13 +254,13 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 			if counted.over != nil {
 				return counted.over
 			}
-			return fmt.Errorf("the archive is broken: %w", err)
+			return fmt.Errorf("the archive is damaged: %w", err)
 		}
 		if entries++; entries > limits.Entries {
-			return fmt.Errorf("%w: it has more than %d entries", ErrHostile, limits.Entries)
+			return fmt.Errorf("%w: the archive has more than %d entries", ErrHostile, limits.Entries)
 		}
 		if size += h.Size; h.Size < 0 || size > limits.Bytes || size < 0 {
-			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrHostile, limits.Bytes)
+			return fmt.Errorf("%w: the unpacked files have more than %d bytes", ErrHostile, limits.Bytes)
 		}
 		if err := checkName(h.Name); err != nil {
 			return err
@@ -277,11 +277,11 @@ func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) err
 
 func checkName(name string) error {
 	if name == "" || len(name) > 4096 || path.IsAbs(name) || strings.ContainsAny(name, "\x00\\") {
-		return fmt.Errorf("%w: the name %.100q", ErrHostile, name)
+		return fmt.Errorf("%w: the entry name %.100q is empty, absolute or too long, or contains a backslash or NUL byte", ErrHostile, name)
 	}
 	for _, part := range strings.Split(name, "/") {
 		if part == ".." {
-			return fmt.Errorf("%w: the name %.100q is outside the archive", ErrHostile, name)
+			return fmt.Errorf("%w: the entry name %.100q contains .., which leads out of the archive", ErrHostile, name)
 		}
 	}
 	return nil
@@ -303,7 +303,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.read += int64(n)
 	if c.read > ratioFrom && c.read/c.limits.Ratio > c.packed {
-		c.over = fmt.Errorf("%w: it unpacks to more than %d times its size", ErrHostile, c.limits.Ratio)
+		c.over = fmt.Errorf("%w: the unpacked archive is more than %d times as large as the archive file", ErrHostile, c.limits.Ratio)
 		return n, c.over
 	}
 	return n, err

@@ -100,7 +100,7 @@ func TestArchive(t *testing.T) {
 		"mail drwx------", "mail/alice.example drwx------", "mail/alice.example/user drwx------", "mail/alice.example/user/cur drwx------",
 		"mail/alice.example/user/cur/1.a,S=5:2, -rw-r-----",
 	}, got)
-	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "already has a directory etc")
+	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "already contains etc")
 
 	// An archive that is replaced after the check leaves no files.
 	swapped := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/mail/more", text: "x"})...)
@@ -121,23 +121,23 @@ func TestHostileArchives(t *testing.T) {
 		limits  cpmove.Limits
 		says    string
 	}{
-		"upwards":                 {entries: in(entry{name: "mail/../../../x", text: "x"}), says: "is outside the archive"},
-		"upwards, elsewhere":      {entries: append(whole(), entry{name: "../x", text: "x"}), says: "is outside the archive"},
-		"absolute":                {entries: append(whole(), entry{name: "/etc/passwd", text: "x"}), says: "the name"},
-		"a link in etc":           {entries: in(entry{name: "etc/alice.example/passwd", kind: tar.TypeSymlink, link: "/etc/passwd"}), says: "is a link"},
-		"a link deep in mail":     {entries: in(entry{name: "mail/alice.example/x", kind: tar.TypeSymlink, link: "/etc"}), says: "is a link"},
-		"mail is a link":          {entries: in(entry{name: "mail", kind: tar.TypeSymlink, link: "/etc"}), says: "is a link"},
+		"upwards":                 {entries: in(entry{name: "mail/../../../x", text: "x"}), says: "leads out of the archive"},
+		"upwards, elsewhere":      {entries: append(whole(), entry{name: "../x", text: "x"}), says: "leads out of the archive"},
+		"absolute":                {entries: append(whole(), entry{name: "/etc/passwd", text: "x"}), says: "the entry name"},
+		"a link in etc":           {entries: in(entry{name: "etc/alice.example/passwd", kind: tar.TypeSymlink, link: "/etc/passwd"}), says: "is a symbolic link"},
+		"a link deep in mail":     {entries: in(entry{name: "mail/alice.example/x", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
+		"mail is a symbolic link":          {entries: in(entry{name: "mail", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
 		"a hard link":             {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "neither a file nor a directory"},
 		"a device":                {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a directory"},
 		"a FIFO":                  {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a directory"},
-		"two roots":               {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two roots"},
+		"two top directories":               {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two top directories"},
 		"no cpmove":               {entries: []entry{{name: "something/cp/x", text: "x"}}, says: "not cpmove-NAME"},
 		"a name that is none":     {entries: []entry{{name: "cpmove-$(id)/cp/x", text: "x"}}, says: "not cpmove-NAME"},
 		"empty":                   {says: "is empty"},
 		"too many entries":        {entries: whole(), limits: cpmove.Limits{Bytes: 1 << 30, Entries: 3, Ratio: 100}, says: "more than 3 entries"},
 		"too many bytes":          {entries: whole(), limits: cpmove.Limits{Bytes: 10, Entries: 100, Ratio: 100}, says: "more than 10 bytes"},
-		"a bomb":                  {entries: in(entry{name: "mail/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times its size"},
-		"a bomb that is not ours": {entries: append(whole(), entry{name: "cpmove-alice/mysql/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times its size"},
+		"a bomb":                  {entries: in(entry{name: "mail/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times as large as the archive file"},
+		"a bomb that is not ours": {entries: append(whole(), entry{name: "cpmove-alice/mysql/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times as large as the archive file"},
 		"a long users file":       {entries: append([]entry{{name: "cpmove-alice/cp/alice", text: strings.Repeat("#\n", 1<<20)}}, whole()[2:]...), says: "users file has more"},
 	} {
 		t.Run(name, func(t *testing.T) {

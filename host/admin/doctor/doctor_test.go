@@ -36,7 +36,7 @@ func TestExamine(t *testing.T) {
 	require.NoError(t, os.Rename(home, home+".away"))
 	said, problems = examine()
 	require.Equal(t, 1, problems, said)
-	require.Contains(t, said, "wrong  account demo: its home "+home)
+	require.Contains(t, said, "wrong  account demo: its home directory "+home)
 	require.NoError(t, os.Rename(home+".away", home))
 
 	log := filepath.Join(w.Dir, "audit.log")

@@ -59,7 +59,7 @@ func (d *diagnosis) webState(c config.Web) bool {
 func (d *diagnosis) webPasswords(c config.Web) {
 	if c.Passwords == config.PAM {
 		if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
-			d.bad("web.passwords: PAM needs a configuration for this service: %v", err)
+			d.bad("web.passwords: PAM has no configuration for the service liveapid: %v", err)
 		}
 	} else if err := passwdfile.Check(c.Passwords); err != nil {
 		d.bad("%v", err)

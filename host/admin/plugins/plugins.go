@@ -95,7 +95,7 @@ func Check(ctx context.Context, c *config.Config) (findings []Finding) {
 		add(Good, "plugin %s serves %s, %d functions", p.Name, names, functions)
 		for _, m := range p.Modules {
 			if first, twice := seen[m.Name]; twice {
-				add(Note, "%s serves %s, too, and is never asked: %s comes first", p.Name, m.Name, first)
+				add(Note, "plugin %s also serves the module %s, but gets no calls for this module: plugin %s comes first", p.Name, m.Name, first)
 			} else {
 				seen[m.Name] = p.Name
 			}
@@ -123,7 +123,7 @@ type Added struct {
 func Add(ctx context.Context, c *config.Config, name, program string, args []string) (Added, error) {
 	var out Added
 	if c.PluginDir == "" {
-		return out, errors.New("the configuration has no key plugin_dir, the directory of the plugins' files")
+		return out, errors.New("the configuration key plugin_dir, the directory of the plugin files, is not set")
 	}
 	program, err := filepath.Abs(program)
 	if err != nil {
@@ -133,7 +133,7 @@ func Add(ctx context.Context, c *config.Config, name, program string, args []str
 		name = strings.TrimSuffix(filepath.Base(program), filepath.Ext(program))
 	}
 	if !config.IsPluginName(name) {
-		return out, admin.Usage(fmt.Errorf("--name: %.60q: letters, digits, - and _, at most 64", name))
+		return out, admin.Usage(fmt.Errorf("--name: %.60q is not a valid plugin name: a name consists of at most 64 letters, digits, - and _", name))
 	}
 	if c.Mode == config.Server {
 		if err := isolate.CheckTrusted(program); err != nil {
@@ -146,7 +146,7 @@ func Add(ctx context.Context, c *config.Config, name, program string, args []str
 	}
 	m := manifest{Path: program, Args: args, SHA256: sum}
 	if m.Modules, err = modulesOf(ctx, c, config.Plugin{Path: program, Args: args, SHA256: sum}); err != nil {
-		return out, fmt.Errorf("%s can't be served, and was not registered: %w", program, err)
+		return out, fmt.Errorf("%s can't be used as a plugin and was not registered: %w", program, err)
 	}
 	text, err := toml.Marshal(m)
 	if err != nil {
@@ -155,7 +155,7 @@ func Add(ctx context.Context, c *config.Config, name, program string, args []str
 	out = Added{Name: name, File: filepath.Join(c.PluginDir, name+".toml"), Modules: m.Modules}
 	err = atomicfile.WriteNew(out.File, text, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return out, fmt.Errorf("a plugin %s is already registered: remove it first, or choose another --name", name)
+		return out, fmt.Errorf("a plugin %s is already registered: remove that plugin first, or choose another --name", name)
 	}
 	return out, err
 }

@@ -86,11 +86,11 @@ func (a *Agent) answer(ctx context.Context, line []byte) Answer {
 	defer cancel()
 	n, err := a.do(ctx, r)
 	if err != nil {
-		a.Log.Error("can't work on the queue", "do", r.Do, "sender", r.Sender, "error", err.Error())
-		return Answer{Error: "the queue can't be worked on at the moment"}
+		a.Log.Error("can't read or change the mail queue", "do", r.Do, "sender", r.Sender, "error", err.Error())
+		return Answer{Error: "the mail queue can't be read or changed at the moment"}
 	}
 	if r.Do != "count" {
-		a.Log.Info("worked on the queue", "do", r.Do, "sender", r.Sender, "messages", n)
+		a.Log.Info("mail queue changed", "do", r.Do, "sender", r.Sender, "messages", n)
 	}
 	return Answer{N: n}
 }
@@ -101,7 +101,7 @@ func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 	case a.turn() <- struct{}{}:
 		defer func() { <-a.turn() }()
 	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for the queue: %w", ctx.Err())
+		return 0, fmt.Errorf("wait for another request to the mail queue: %w", ctx.Err())
 	}
 	ids, err := a.held(ctx, r.Sender)
 	if err != nil || len(ids) == 0 {
@@ -126,7 +126,7 @@ func (a *Agent) do(ctx context.Context, r Request) (int, error) {
 func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 	out, err := a.command(ctx, "/usr/sbin/postqueue", "-j").Output()
 	if err != nil {
-		return nil, fmt.Errorf("postqueue: %w", err)
+		return nil, fmt.Errorf("run postqueue: %w", err)
 	}
 	var ids []string
 	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
@@ -136,7 +136,7 @@ func (a *Agent) held(ctx context.Context, sender string) ([]string, error) {
 			Sender string `json:"sender"`
 		}
 		if err := dec.Decode(&m); err != nil {
-			return nil, fmt.Errorf("postqueue's answer: %w", err)
+			return nil, fmt.Errorf("parse the output of postqueue: %w", err)
 		}
 		if m.Queue == "hold" && strings.EqualFold(m.Sender, sender) && isID(m.ID) {
 			ids = append(ids, m.ID)
@@ -154,7 +154,7 @@ func (a *Agent) super(ctx context.Context, option string, ids []string) error {
 	}
 	cmd.Stdin = strings.NewReader(strings.Join(ids, "\n") + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("postsuper: %w: %.300s", err, out)
+		return fmt.Errorf("run postsuper: %w: %.300s", err, out)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ const maxFlushed = 100
 func (a *Agent) flush(ctx context.Context, ids []string) {
 	for _, id := range ids[:min(len(ids), maxFlushed)] {
 		if err := a.command(ctx, "/usr/sbin/postqueue", "-i", id).Run(); err != nil {
-			a.Log.Warn("a released message will be sent when the queue is next scanned", "id", id, "error", err.Error())
+			a.Log.Warn("can't deliver a released message at once; Postfix will deliver the message when it next scans its queue", "id", id, "error", err.Error())
 		}
 	}
 }

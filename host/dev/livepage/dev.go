@@ -130,7 +130,7 @@ func (d *Dev) Handler() http.Handler {
 			return
 		}
 		if site := req.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
-			http.Error(w, "Another site asks for this page.", http.StatusForbidden)
+			http.Error(w, "The request comes from another site and was rejected.", http.StatusForbidden)
 			return
 		}
 		if !d.admit(w, req) {
@@ -173,7 +173,7 @@ func (d *Dev) serveFile(w http.ResponseWriter, req *http.Request) {
 	case errors.Is(err, fs.ErrNotExist):
 		http.Error(w, "The file does not exist.", http.StatusNotFound)
 	case err != nil:
-		http.Error(w, "The file can't be served: it may be a link out of the directory.", http.StatusForbidden)
+		http.Error(w, "The file can't be served. It may be a symbolic link that leads out of the directory.", http.StatusForbidden)
 	case KindOf(name) != None:
 		d.servePage(w, req, name)
 	case strings.HasSuffix(name, ".html"), strings.HasSuffix(name, ".htm"):

@@ -86,7 +86,7 @@ func (r *Runner) handler(file string) (*cgi.Handler, error) {
 	kind := KindOf(file)
 	name := map[Kind]string{PHP: "php-cgi", Perl: "perl"}[kind]
 	if kind == None {
-		return nil, fmt.Errorf("%s: a page's name ends in .live.php, .livephp, .live.pl or .livepl", file)
+		return nil, fmt.Errorf("%s is not a page: the file's name must end in .live.php, .livephp, .live.pl or .livepl", file)
 	}
 	program, err := exec.LookPath(name)
 	if err != nil {

@@ -92,7 +92,7 @@ func TestProblems(t *testing.T) {
 		`<cpanel include="x">`:                            "line 1: The tag can't be read: include needs a theme, which this host does not have.",
 		"<?cp Box::missing(%, a) ?>":                      "line 1: No such function.",
 		`<cpanel Box="missing()">`:                        "line 1: No such function.",
-		"<?cptt Box::list(a.tt) ?>":                       "line 1: The tag can't be read: this host does not serve it.",
+		"<?cptt Box::list(a.tt) ?>":                       "line 1: The tag can't be read: this host does not support this tag.",
 		strings.Repeat("<cpanelif 1>", 65) + strings.Repeat("</cpanelif>", 64): "line 1: blocks are nested too deep",
 	} {
 		got, problems := tagpage.Render(t.Context(), &doer{}, caller, page)

@@ -127,7 +127,7 @@ func ReadHost(ctx context.Context, path string) (Status, error) {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
 		return s, fmt.Errorf("no host is running: nothing listens on %s", path)
 	case errors.Is(err, os.ErrPermission):
-		return s, fmt.Errorf("the host at %s answers only its own user; run this as root", path)
+		return s, fmt.Errorf("the host's control socket %s accepts only the host's own user; run this command as root", path)
 	}
 	return s, err
 }

@@ -28,7 +28,7 @@ func TestControl(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "its own user alone can open it")
 	_, err = unixsock.Listen(path, 0o600)
-	require.ErrorContains(t, err, "another host listens there already")
+	require.ErrorContains(t, err, "another host already listens")
 
 	want := control.Status{
 		PID: 7, Mode: "server", Started: time.Now().UTC().Round(time.Second), Sessions: 3, Usage: []control.Account{{Name: "alice", Calls: 2}},

@@ -41,7 +41,7 @@ const proofTime = 10 * time.Second
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("can't verify credentials; the request is rejected")
-	errGone   = errors.New("the caller can't be identified now") // The client disconnected, or must try again later.
+	errGone   = errors.New("the caller can't be identified at the moment") // The client disconnected, or must try again later.
 	// errNoMailbox wraps errDenied. It means that no mailbox has the given address.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
@@ -74,7 +74,7 @@ func (q *exchange) authenticate() bool {
 		return false
 	case errors.Is(err, errGone):
 		q.w.Header().Set("Retry-After", "5")
-		q.refuse(http.StatusServiceUnavailable, "Who you are can't be verified at the moment. Try again.")
+		q.refuse(http.StatusServiceUnavailable, "Your identity can't be verified at the moment. Try again later.")
 		return false
 	case err != nil:
 		q.closed(err)
@@ -385,5 +385,5 @@ func (q *exchange) deny(status int, message string) {
 func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("can't verify credentials; the request is rejected", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")
-	q.refuse(http.StatusServiceUnavailable, "The server can't verify who you are at the moment. Tell its operator, or try again later.")
+	q.refuse(http.StatusServiceUnavailable, "The server can't verify your identity at the moment. Try again later, or tell the server's operator.")
 }

@@ -146,7 +146,7 @@ func New(o Options) *Front {
 	}
 	local, err := unixsock.NewLocalUsers()
 	if err != nil {
-		o.Log.Warn("can't ask the kernel for users of connections; all programs of this machine count as a single client", "error", err.Error())
+		o.Log.Warn("can't ask the kernel which user owns a connection; all programs on this machine count as a single client", "error", err.Error())
 	}
 	return &Front{
 		o: o, local: local, loginTime: loginTime, throttle: login.NewThrottle(), sessions: login.NewSessions(), origin: http.NewCrossOriginProtection(),

@@ -135,7 +135,7 @@ func (q *exchange) login() {
 	user, problem := values.Take("user")
 	pass, ok := values.Named()["pass"].(string)
 	if problem != nil || !ok || user == "" || pass == "" {
-		refuse(http.StatusBadRequest, user, "Send user and pass, in the request's body.")
+		refuse(http.StatusBadRequest, user, "Send the fields user and pass in the request's body.")
 		return
 	}
 	stamp := q.stamp(user) // Read first: a change during the check must end the session.

@@ -39,7 +39,7 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 			text, ok = string(number), true
 		}
 		if !ok || len(values) != 1 {
-			return o, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text, and not repeated.")
+			return o, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text and must not be repeated.")
 		}
 		switch to, parts := whmNames[name], strings.Split(name, "."); {
 		case to != "":

@@ -207,7 +207,7 @@ func (s *session) reserve(bytes int) error {
 
 // errNoRoom is returned if the bytes of a frame were not admitted in time, for example because other frames
 // used all of the room.
-var errNoRoom = errors.New("session: no room for a frame")
+var errNoRoom = errors.New("session: the host had no free memory for a frame")
 
 // take empties held and returns a function that releases the removed leases. take pins these leases, so that
 // they can't be revoked until the call has ended.
@@ -298,7 +298,7 @@ func (s *session) reason(err error) (message string, _ error) {
 	case errors.Is(err, wire.ErrLength):
 		message = "A frame must start with its length in bytes, in decimal digits, on a line of its own."
 	case errors.Is(err, wire.ErrTruncated):
-		message = "The stream ended inside a frame; its length must be the payload's in bytes."
+		message = "The stream ended inside a frame. The length line must contain the length of the payload in bytes."
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if s.isDraining() {
 			return "", nil

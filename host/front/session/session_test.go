@@ -383,7 +383,7 @@ func TestListen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), st.Mode().Perm())
 	_, err = unixsock.Listen(path, 0o600)
-	require.ErrorContains(t, err, "another host listens there already")
+	require.ErrorContains(t, err, "another host already listens")
 
 	l.SetUnlinkOnClose(false) // As if a host had been killed.
 	require.NoError(t, l.Close())
@@ -393,10 +393,10 @@ func TestListen(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = unixsock.Listen(path, 0o600)
-	require.ErrorContains(t, err, "a file that is not a socket is there")
+	require.ErrorContains(t, err, "the path exists, but is not a socket")
 	require.FileExists(t, path)
 	_, err = unixsock.Listen(filepath.Join(dir, strings.Repeat("a", 120)), 0o600)
-	require.ErrorContains(t, err, "choose a shorter directory")
+	require.ErrorContains(t, err, "choose a shorter path")
 }
 
 // Sessions over a pair of streams, as liveapid stdio serves them.

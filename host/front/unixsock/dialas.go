@@ -20,10 +20,10 @@ import (
 // configuration.
 func DialAs(path string, uid, gid int) (*net.UnixConn, error) {
 	if len(path) > protocol.MaxSocketPath {
-		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d", path, protocol.MaxSocketPath, len(path))
+		return nil, fmt.Errorf("socket %s: the path of a UNIX socket can have at most %d bytes, but this path has %d", path, protocol.MaxSocketPath, len(path))
 	}
 	if uid <= 0 || gid <= 0 {
-		return nil, errors.New("connect as another user: root is not one")
+		return nil, errors.New("connect as another user: the uid and the gid must not be 0 (root)")
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // connection.
 func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if len(path) > protocol.MaxSocketPath {
-		return nil, fmt.Errorf("socket %s: a socket's path has at most %d bytes, this one has %d; choose a shorter directory", path, protocol.MaxSocketPath, len(path))
+		return nil, fmt.Errorf("socket %s: the path of a UNIX socket can have at most %d bytes, but this path has %d; choose a shorter path", path, protocol.MaxSocketPath, len(path))
 	}
 	// Without the lock, if two hosts start at once, each of them could take the other's new socket for a
 	// stale socket and remove it.
@@ -58,12 +58,12 @@ func removeStale(path string) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if st.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("socket %s: a file that is not a socket is there; move it away", path)
+		return fmt.Errorf("socket %s: the path exists, but is not a socket; move that file away", path)
 	}
 	conn, err := net.Dial("unix", path)
 	if err == nil {
 		_ = conn.Close()
-		return fmt.Errorf("socket %s: another host listens there already", path)
+		return fmt.Errorf("socket %s: another host already listens on this socket", path)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		return fmt.Errorf("socket %s: %w", filepath.Base(path), err)

@@ -27,7 +27,7 @@ const (
 
 // ErrNotLocal is returned if the other end of a connection is not a socket of this machine, or if that socket
 // was closed.
-var ErrNotLocal = errors.New("unixsock: the other end is not a socket of this machine")
+var ErrNotLocal = errors.New("unixsock: the other end of the connection is not an open socket on this machine")
 
 // LocalUsers finds out which local user is at the other end of a TCP connection over loopback. It opens its
 // netlink socket in advance, so that look-ups work even when the process has no free file descriptor. It is
@@ -44,14 +44,14 @@ type LocalUsers struct {
 func NewLocalUsers() (*LocalUsers, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return nil, fmt.Errorf("ask for sockets' users: %w", err)
+		return nil, fmt.Errorf("open a netlink socket to look up the owners of sockets: %w", err)
 	}
 	// The kernel normally answers at once. The timeout makes sure that a missing answer blocks no caller of
 	// Of for longer than a second.
 	wait := unix.NsecToTimeval(time.Second.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("ask for sockets' users: %w", err)
+		return nil, fmt.Errorf("open a netlink socket to look up the owners of sockets: %w", err)
 	}
 	return &LocalUsers{fd: fd}, nil
 }
@@ -78,12 +78,12 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 	// The request is for the socket of the other end. For that socket, remote is the source address and local
 	// the destination.
 	if err := unix.Sendto(l.fd, diagRequest(remote, local, l.sequence), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return 0, fmt.Errorf("ask for a socket's user: %w", err)
+		return 0, fmt.Errorf("look up the owner of a socket: %w", err)
 	}
 	for {
 		n, _, err := unix.Recvfrom(l.fd, l.answer[:], 0)
 		if err != nil {
-			return 0, fmt.Errorf("ask for a socket's user: %w", err)
+			return 0, fmt.Errorf("look up the owner of a socket: %w", err)
 		}
 		answer := l.answer[:n]
 		if n < unix.NLMSG_HDRLEN || binary.NativeEndian.Uint32(answer[8:]) != l.sequence {
@@ -93,7 +93,7 @@ func (l *LocalUsers) Of(local, remote netip.AddrPort) (uid int, err error) {
 			return 0, ErrNotLocal
 		}
 		if n < unix.NLMSG_HDRLEN+diagAnswerSize {
-			return 0, errors.New("ask for a socket's user: the kernel's answer is too short")
+			return 0, errors.New("look up the owner of a socket: the kernel's answer is too short")
 		}
 		answer = answer[unix.NLMSG_HDRLEN:]
 		if answer[diagState] != established || binary.NativeEndian.Uint32(answer[diagInode:]) == 0 {

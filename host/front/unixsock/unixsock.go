@@ -21,14 +21,14 @@ import (
 func Of(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("peer credentials: %w", err)
+		return nil, fmt.Errorf("get the peer credentials: %w", err)
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil || credErr != nil {
-		return nil, fmt.Errorf("peer credentials: %w", errors.Join(err, credErr))
+		return nil, fmt.Errorf("get the peer credentials: %w", errors.Join(err, credErr))
 	}
 	return cred, nil
 }

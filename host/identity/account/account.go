@@ -17,7 +17,7 @@ import (
 )
 
 // ErrUnknown is returned if no account has the given name, uid or domain.
-var ErrUnknown = errors.New("account: unknown")
+var ErrUnknown = errors.New("account: no such account")
 
 // Self returns an account for the user that runs this process. Its domains are the names of the directories
 // in ~/etc, such as ~/etc/example.com. Only names that contain a dot, but do not begin with a dot, count as
@@ -25,7 +25,7 @@ var ErrUnknown = errors.New("account: unknown")
 func Self() (protocol.Account, error) {
 	u, err := user.Current()
 	if err != nil {
-		return protocol.Account{}, fmt.Errorf("the running user: %w", err)
+		return protocol.Account{}, fmt.Errorf("look up the current user: %w", err)
 	}
 	a, err := ofUser(u)
 	if err != nil {

@@ -54,8 +54,8 @@ func TestServer(t *testing.T) {
 
 func TestBadFilesAndNames(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                              "home: must be named",
-		"home = \"h\"":                  "name at least one domain",
+		"":                              "home: must be set",
+		"home = \"h\"":                  "must contain at least one domain",
 		"home = \"h\"\nhoem = 1":        "hoem",
 		"home = 5":                      "home",
 		"home = \"h\"\ndomains = \"a\"": "domains",

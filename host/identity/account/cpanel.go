@@ -109,7 +109,7 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 			return r, err // Without userdomains the owners of domains are unknown.
 		}
 		for _, domain := range twice {
-			r.errs = append(r.errs, fmt.Errorf("%s: the domain %.80q has two owners, and so none", c.userdomains, domain))
+			r.errs = append(r.errs, fmt.Errorf("%s assigns the domain %.80q to two users, so no account gets the domain", c.userdomains, domain))
 		}
 	}
 	for _, e := range entries {
@@ -148,7 +148,7 @@ func (c cpanel) read(name string, lookup lookup, owners map[string]string, more 
 		}
 	}
 	if len(a.Domains) == 0 {
-		return a, errors.New("it has no domain")
+		return a, errors.New("the account has no domain")
 	}
 	return a, nil
 }

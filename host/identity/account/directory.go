@@ -16,7 +16,7 @@ import (
 )
 
 // ErrShared is returned if several accounts have the given uid.
-var ErrShared = errors.New("account: shared user")
+var ErrShared = errors.New("account: several accounts have the same user")
 
 // ErrSuspended is returned if the account is suspended.
 var ErrSuspended = errors.New("account: suspended")
@@ -124,7 +124,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	index := newIndex()
 	find, users, err := passwdUsers()
 	if err != nil {
-		return nil, []error{fmt.Errorf("accounts: %w: all stays as it was", err)}
+		return nil, []error{fmt.Errorf("reload the accounts: %w; the host keeps the accounts that it read before", err)}
 	}
 	failed := false // A source or the file of owners could not be read.
 	if !d.loaded {
@@ -233,14 +233,14 @@ func (d *Directory) ByDomain(domain string) (protocol.Account, error) {
 	claimed := d.contested[domain]
 	d.mu.RUnlock()
 	if !ok && len(claimed) > 0 {
-		return protocol.Account{}, fmt.Errorf("the domain %.80q is claimed by the accounts %s", domain, strings.Join(claimed, ", "))
+		return protocol.Account{}, fmt.Errorf("the domain %.80q is claimed by the accounts %s, so none of them owns the domain", domain, strings.Join(claimed, ", "))
 	}
 	if !ok {
 		return protocol.Account{}, fmt.Errorf("%w: domain %.80q", ErrUnknown, domain)
 	}
 	a, err := d.ByName(name)
 	if errors.Is(err, ErrUnknown) {
-		return a, fmt.Errorf("the account %s, which has the domain %.80q, can't be read", name, domain)
+		return a, fmt.Errorf("the account %s, which owns the domain %.80q, can't be read", name, domain)
 	}
 	return a, err
 }

@@ -121,7 +121,7 @@ func TestDirectoryOfCPanel(t *testing.T) {
 
 	write(t, owners, "x.example: daemon\nx.example: bin\n")
 	ended, broken := d.Reload()
-	require.ErrorContains(t, errors.Join(broken...), "two owners")
+	require.ErrorContains(t, errors.Join(broken...), "assigns the domain \"x.example\" to two users")
 	require.Empty(t, ended, "one domain is no reason to end an account")
 	a, err = d.ByName("daemon")
 	require.NoError(t, err)
@@ -147,7 +147,7 @@ func TestDirectoryOfCPanel(t *testing.T) {
 	_, err = d.ByName("daemon")
 	require.ErrorIs(t, err, account.ErrUnknown)
 	// A domain belongs to a single account, or to none.
-	require.ErrorContains(t, errors.Join(broken...), `the domain "bin.example" is claimed by the accounts other, bin, and none of them had it before`)
+	require.ErrorContains(t, errors.Join(broken...), `the domain "bin.example" is claimed by the accounts other, bin, and none of these accounts had the domain before`)
 }
 
 // T49: the owner of a domain does not depend on file names: the domain stays with the account that had it,
@@ -241,7 +241,7 @@ func TestT49_ASourceThatCantBeRead(t *testing.T) {
 	require.Equal(t, string(saved), string(now))
 	uid := 1004
 	_, err = account.Registry{Dir: files, Sources: sources}.Register("new", account.File{UID: &uid, GID: &uid, Home: "/x", Domains: []string{"new.example"}}, "x")
-	require.ErrorContains(t, err, "not all accounts can be read")
+	require.ErrorContains(t, err, "not all sources of accounts can be read")
 	require.NoError(t, os.Rename(users+".away", users))
 	d = account.NewDirectory(sources)
 	_, _ = d.Reload()
@@ -286,12 +286,12 @@ func TestT49_Register(t *testing.T) {
 		return account.File{UID: id(1002), GID: id(1002), Home: "/home/y", Domains: []string{"New.example"}}
 	}
 	for says, change := range map[string]func(*account.File){
-		"the domain u1001.example is the account zoe's": func(f *account.File) { f.Domains = []string{"new.example", "U1001.example"} },
-		"not a domain":                  func(f *account.File) { f.Domains = []string{"/home/x/list"} },
-		"the account has no domain":     func(f *account.File) { f.Domains = nil },
-		"uid too low":                   func(f *account.File) { f.UID = id(0) },
-		"no uid and gid":                func(f *account.File) { f.UID = nil },
-		"uid 1001 is the account zoe's": func(f *account.File) { f.UID = id(1001) },
+		"the domain u1001.example belongs to the account zoe": func(f *account.File) { f.Domains = []string{"new.example", "U1001.example"} },
+		"not a domain":                        func(f *account.File) { f.Domains = []string{"/home/x/list"} },
+		"the account has no domain":           func(f *account.File) { f.Domains = nil },
+		"uid too low":                         func(f *account.File) { f.UID = id(0) },
+		"uid or gid is not set":               func(f *account.File) { f.UID = nil },
+		"uid 1001 belongs to the account zoe": func(f *account.File) { f.UID = id(1001) },
 	} {
 		f := good()
 		change(&f)
@@ -308,7 +308,7 @@ func TestT49_Register(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(path, "broken.toml")))
 	r.Served = func(domains []string) (map[string]string, error) { return map[string]string{"new.example": "old"}, nil }
 	_, err = r.Register("new", good(), "x")
-	require.ErrorContains(t, err, "the running host serves the domain new.example to the account old")
+	require.ErrorContains(t, err, "in the running host, the domain new.example belongs to the account old")
 	r.Served = func([]string) (map[string]string, error) { return nil, nil }
 	entries, err := os.ReadDir(path)
 	require.NoError(t, err)
@@ -328,7 +328,7 @@ func TestT49_Register(t *testing.T) {
 		if err := <-results; err == nil {
 			registered++
 		} else {
-			require.ErrorContains(t, err, "the domain new.example is the account new")
+			require.ErrorContains(t, err, "the domain new.example belongs to the account new")
 		}
 	}
 	require.Equal(t, 1, registered)

@@ -14,7 +14,7 @@ const (
 )
 
 // errNotDomain is returned by ParseDomain if the text is not a valid domain.
-var errNotDomain = errors.New("not a domain: letters, digits, hyphens and dots, such as example.com; other letters in their DNS form, xn--…")
+var errNotDomain = errors.New("not a domain: a domain consists of labels of the letters a to z, digits and hyphens, separated by dots, such as example.com; write other letters in Punycode (xn--…)")
 
 // ParseDomain returns the domain in text in lower case, or an error if text is not a domain that an account
 // may have. Domains become the names of directories and parts of the mail servers' configuration. So
@@ -31,7 +31,7 @@ func ParseDomain(text string) (string, error) {
 		}
 	}
 	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
-		return "", fmt.Errorf("%.80q: not a domain: it ends in a number, as addresses do", text)
+		return "", fmt.Errorf("%.80q: not a domain: the last label is a number, as in an IP address", text)
 	}
 	return domain, nil
 }

@@ -79,7 +79,7 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 		}
 	}
 	if a.Home == "" {
-		return a, errors.New("home: must be named")
+		return a, errors.New("home: must be set")
 	}
 	if !filepath.IsAbs(a.Home) {
 		a.Home = filepath.Join(filepath.Dir(d.path), a.Home)
@@ -88,7 +88,7 @@ func (d *Dir) build(name string, f File) (protocol.Account, error) {
 		a.Domains = append(a.Domains, lower(domain))
 	}
 	if len(a.Domains) == 0 {
-		return a, errors.New("domains: name at least one domain")
+		return a, errors.New("domains: must contain at least one domain")
 	}
 	return a, nil
 }
@@ -104,7 +104,7 @@ func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) 
 	}
 	a, err := d.lookup(name)
 	if err != nil {
-		return 0, 0, "", fmt.Errorf("user: %w", err)
+		return 0, 0, "", fmt.Errorf("look up the system user: %w", err)
 	}
 	uid, gid, home = a.UID, a.GID, a.Home
 	if f.UID != nil {

@@ -49,7 +49,7 @@ func (x *index) add(a protocol.Account) (wrong []error) {
 	for _, text := range a.Domains {
 		domain, err := ParseDomain(text)
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("account %s: its domain is left out: %w", a.Name, err))
+			wrong = append(wrong, fmt.Errorf("account %s: a domain of the account is ignored: %w", a.Name, err))
 			continue
 		}
 		if !slices.Contains(x.claims[domain], a.Name) {
@@ -116,9 +116,9 @@ func (x *index) settle(before map[string]string) (wrong []error) {
 
 func conflict(domain string, names []string, owner string) error {
 	if owner == "" {
-		return fmt.Errorf("the domain %.80q is claimed by the accounts %s, and none of them had it before, so none gets it; remove it from all files but one", domain, strings.Join(names, ", "))
+		return fmt.Errorf("the domain %.80q is claimed by the accounts %s, and none of these accounts had the domain before, so none gets it; remove the domain from all account files but one", domain, strings.Join(names, ", "))
 	}
-	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; it stays with %s, which had it before", domain, strings.Join(names, ", "), owner)
+	return fmt.Errorf("the domain %.80q is claimed by the accounts %s; the domain stays with its previous owner %s", domain, strings.Join(names, ", "), owner)
 }
 
 // history is the content of the file in which the host stores the last known owner of each domain.

@@ -35,10 +35,10 @@ type Registry struct {
 // the domains of that account are not known.
 func (r Registry) Check(name string, f File) (File, error) {
 	if !ValidName(name) {
-		return f, fmt.Errorf("%.60q is not a valid account name: letters, digits, _, - and ., at most 64", name)
+		return f, fmt.Errorf("%.60q is not a valid account name: a name consists of at most 64 letters, digits and the characters _, - and .", name)
 	}
 	if _, err := os.Lstat(r.path(name)); err == nil {
-		return f, fmt.Errorf("the account %s is registered already: %s", name, r.path(name))
+		return f, fmt.Errorf("the account %s is already registered in the file %s", name, r.path(name))
 	}
 	if len(f.Domains) == 0 {
 		return f, errors.New("the account has no domain")
@@ -68,10 +68,10 @@ func (r Registry) read() (*Directory, error) {
 	d := NewDirectory(r.Sources)
 	_, broken := d.Reload()
 	if d.incomplete {
-		return nil, fmt.Errorf("nothing can be registered while not all accounts can be read: %w", errors.Join(broken...))
+		return nil, fmt.Errorf("can't register an account, because not all sources of accounts can be read: %w", errors.Join(broken...))
 	}
 	if unreadable := d.unreadable(); len(unreadable) > 0 {
-		return nil, fmt.Errorf("no account can be registered while these accounts can't be read, because their domains are not known: %s: %w",
+		return nil, fmt.Errorf("can't register an account, because these accounts can't be read and their domains are not known: %s: %w",
 			strings.Join(unreadable, ", "), errors.Join(broken...))
 	}
 	return d, nil
@@ -84,7 +84,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 		return nil
 	}
 	if f.UID == nil || f.GID == nil {
-		return errors.New("the account has no uid and gid")
+		return errors.New("the account's uid or gid is not set")
 	}
 	if err := r.Credential(protocol.Account{Name: name, UID: *f.UID, GID: *f.GID}); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	case errors.Is(err, ErrUnknown), a.Name == name: // Or another source defines this account with this uid.
 		return nil
 	case err == nil || errors.Is(err, ErrSuspended):
-		return fmt.Errorf("uid %d is the account %s's: neither could connect", *f.UID, a.Name)
+		return fmt.Errorf("uid %d belongs to the account %s; two accounts with the same uid can't connect", *f.UID, a.Name)
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 	for _, domain := range domains {
 		for _, owner := range d.claimants(domain) {
 			if owner != name {
-				taken = append(taken, fmt.Sprintf("the domain %s is the account %s's", domain, owner))
+				taken = append(taken, fmt.Sprintf("the domain %s belongs to the account %s", domain, owner))
 			}
 		}
 	}
@@ -117,12 +117,12 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 		}
 		for domain, owner := range served {
 			if owner != name {
-				taken = append(taken, fmt.Sprintf("the running host serves the domain %s to the account %s", domain, owner))
+				taken = append(taken, fmt.Sprintf("in the running host, the domain %s belongs to the account %s", domain, owner))
 			}
 		}
 	}
 	if len(taken) > 0 {
-		return fmt.Errorf("not registered: %s", strings.Join(taken, "; "))
+		return fmt.Errorf("the account was not registered: %s", strings.Join(taken, "; "))
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (r Registry) Register(name string, f File, comment string) (path string, er
 	path = r.path(name)
 	err = atomicfile.WriteNew(path, append([]byte("# "+comment+"\n"), text...), 0o644)
 	if errors.Is(err, os.ErrExist) {
-		err = fmt.Errorf("the account %s is registered already: %s", name, path)
+		err = fmt.Errorf("the account %s is already registered in the file %s", name, path)
 	}
 	return path, err
 }

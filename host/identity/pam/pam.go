@@ -45,7 +45,7 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return false, fmt.Errorf("wait to ask PAM: %w", ctx.Err())
+		return false, fmt.Errorf("wait for other password checks with PAM: %w", ctx.Err())
 	}
 	if strings.ContainsRune(name, 0) || strings.ContainsRune(password.Reveal(), 0) || password.Len() > 512 {
 		return false, nil
@@ -82,5 +82,5 @@ func (c *Checker) Verify(ctx context.Context, name string, password protocol.Sec
 	case errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == 0:
 		return true, nil // The program succeeded; a child of it kept the pipe open.
 	}
-	return false, fmt.Errorf("ask PAM: %w: %s", err, strings.TrimSpace(protocol.Clip(said.String(), protocol.MaxText)))
+	return false, fmt.Errorf("check a password with PAM: %w: %s", err, strings.TrimSpace(protocol.Clip(said.String(), protocol.MaxText)))
 }

@@ -257,7 +257,7 @@ func Check(path string) error {
 	case err != nil:
 		return fmt.Errorf("passwords %s: %w", path, err)
 	case st.Mode&unix.S_IFMT != unix.S_IFREG, st.Mode&0o022 != 0, st.Size > maxFile, st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("passwords %s: it must be a file of at most %d bytes that only root or the host's user can write", path, maxFile)
+		return fmt.Errorf("passwords %s: must be a regular file of at most %d bytes that belongs to root or the host's user and that no other user can write", path, maxFile)
 	}
 	return nil
 }
@@ -277,7 +277,7 @@ func (f *File) read() ([]byte, error) {
 }
 
 // ErrForeign is returned by Set for a file that is managed by another program, such as /etc/shadow.
-var ErrForeign = errors.New("passwords: the file is another program's")
+var ErrForeign = errors.New("passwords: the file is managed by another program")
 
 // Set sets the password of name in the file at path. If password is empty, Set deletes the line of name. was
 // reports whether the file contained a line of name. Set returns ErrForeign if a line has more fields than a
@@ -286,7 +286,7 @@ func Set(path, name string, password protocol.Secret) (was bool, err error) {
 	line := ""
 	if password.Len() > 0 {
 		if password.Len() > maxPassword || strings.ContainsAny(password.Reveal(), "\x00\n\r") {
-			return false, fmt.Errorf("a password has at most %d bytes, on one line", maxPassword)
+			return false, fmt.Errorf("the password has more than %d bytes, or contains a line break or NUL byte", maxPassword)
 		}
 		hasher, err := newHasher()
 		if err != nil {

@@ -99,7 +99,7 @@ func TestForeignLines(t *testing.T) {
 	f, err := Open(path)
 	require.NoError(t, err)
 	_, err = f.Verify(t.Context(), "sha", protocol.NewSecret("Old.passw0rd-1"))
-	require.ErrorContains(t, err, "only root or the host's user can write")
+	require.ErrorContains(t, err, "no other user can write")
 }
 
 // A file of the system is read and never written.

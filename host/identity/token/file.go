@@ -42,7 +42,7 @@ func stampOf(path string) (stamp, error) {
 		return stamp{}, fmt.Errorf("tokens %s: %w", path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() && st.Uid != 0 || st.Size > maxFile {
-		return stamp{}, fmt.Errorf("tokens %s: it must be a file of the host's own user, of mode 600", path)
+		return stamp{}, fmt.Errorf("tokens %s: must be a regular file with mode 600 that belongs to the host's user or root and is not too large", path)
 	}
 	return stamp{ino: st.Ino, size: uint64(st.Size), mtime: st.Mtim, ctime: st.Ctim, there: true}, nil
 }
@@ -82,23 +82,23 @@ func read(path string) ([]Token, error) {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
 	if _, err := strictjson.DecodeNodes(text, maxFile); err != nil { // Stricter than encoding/json: rejects repeated keys.
-		return nil, fmt.Errorf("tokens %s: it is broken: move it away to start with an empty file: %w", path, err)
+		return nil, fmt.Errorf("tokens %s: the file is damaged (move the file away to start without tokens): %w", path, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	var d document
 	if err := dec.Decode(&d); err != nil {
-		return nil, fmt.Errorf("tokens %s: it is broken: move it away to start with an empty file: %w", path, err)
+		return nil, fmt.Errorf("tokens %s: the file is damaged (move the file away to start without tokens): %w", path, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) || d.Version != 1 {
-		return nil, fmt.Errorf("tokens %s: it is broken, or of a newer version", path)
+		return nil, fmt.Errorf("tokens %s: the file is damaged, or a newer version of the host wrote it", path)
 	}
 	seen := make(map[string]bool)
 	for _, t := range d.Tokens {
 		twice := t.ID != "" && seen[t.ID]
 		if seen[t.ID] = true; twice || len(t.SHA256) != 64 || t.User == "" || !ValidName(t.Name) || t.ID != "" && len(t.ID) != idLength ||
 			t.Service != CPanel && t.Service != WHM {
-			return nil, fmt.Errorf("tokens %s: it is broken", path)
+			return nil, fmt.Errorf("tokens %s: the file contains an invalid token", path)
 		}
 	}
 	return d.Tokens, nil
@@ -132,7 +132,7 @@ func (s *Store) change(edit func([]Token) ([]Token, error)) error {
 		return fmt.Errorf("tokens: %w", err)
 	}
 	if len(text) >= maxFile {
-		return fmt.Errorf("%w: the file would have %d bytes", ErrFull, len(text))
+		return fmt.Errorf("%w: with this change, the file of tokens would have %d bytes", ErrFull, len(text))
 	}
 	return atomicfile.Write(s.path, append(text, '\n'), 0o600)
 }

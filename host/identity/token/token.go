@@ -44,10 +44,10 @@ func (t Token) Full() bool { return t.Features == nil }
 
 // Errors that the methods of Store return.
 var (
-	ErrExists  = errors.New("token: the name is taken")
+	ErrExists  = errors.New("token: a token with this name exists already")
 	ErrNone    = errors.New("token: no such token")
-	ErrInvalid = errors.New("token: invalid")
-	ErrFull    = errors.New("token: too many")
+	ErrInvalid = errors.New("token: invalid name or value")
+	ErrFull    = errors.New("token: too many tokens")
 )
 
 const (
@@ -104,14 +104,14 @@ func (s *Store) Create(g Grant) (string, Token, error) {
 func (s *Store) AddAccessHash(hash string, g Grant) (Token, error) {
 	hash = normalHash(hash)
 	if !IsAccessHash(hash) {
-		return Token{}, fmt.Errorf("%w: an access hash has some hundred hexadecimal digits", ErrInvalid)
+		return Token{}, fmt.Errorf("%w: the value is not an access hash, which consists of several hundred hexadecimal digits", ErrInvalid)
 	}
 	return s.add(Token{SHA256: hashOf(hash)}, g)
 }
 
 func (s *Store) add(t Token, g Grant) (Token, error) {
 	if !ValidName(g.Name) {
-		return t, fmt.Errorf("%w: a name has letters, digits, - and _, at most %d", ErrInvalid, MaxName)
+		return t, fmt.Errorf("%w: the token's name must consist of letters, digits, - and _, and have at most %d characters", ErrInvalid, MaxName)
 	}
 	t.User, t.UID, t.Service, t.Name, t.Features = g.User, g.UID, g.Service, g.Name, g.Features
 	t.Created = time.Now().Unix()
@@ -132,7 +132,7 @@ func (s *Store) add(t Token, g Grant) (Token, error) {
 			}
 		}
 		if own >= MaxEach {
-			return nil, fmt.Errorf("%w: a user may have %d", ErrFull, MaxEach)
+			return nil, fmt.Errorf("%w: a user can have at most %d", ErrFull, MaxEach)
 		}
 		return append(all, t), nil
 	})
@@ -194,7 +194,7 @@ func (s *Store) RevokeUser(user string, keep int) error {
 // ErrExists if the user has a token called to.
 func (s *Store) Rename(user string, uid int, service Service, name, to string) error {
 	if !ValidName(to) {
-		return fmt.Errorf("%w: a name has letters, digits, - and _, at most %d", ErrInvalid, MaxName)
+		return fmt.Errorf("%w: the token's name must consist of letters, digits, - and _, and have at most %d characters", ErrInvalid, MaxName)
 	}
 	return s.change(func(all []Token) ([]Token, error) {
 		at := -1

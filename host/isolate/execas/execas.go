@@ -84,7 +84,7 @@ func prepareWorker(words []string) error {
 	}
 	uid, gid, parent, files, size := int(n[0]), int(n[1]), int(n[2]), n[3], n[4]
 	if uid <= 0 || gid <= 0 {
-		return errors.New("root starts nothing as root")
+		return errors.New("refused to start a worker as root: uid and gid must not be 0")
 	}
 	if cgroup := words[5]; cgroup != "" {
 		if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
@@ -92,14 +92,14 @@ func prepareWorker(words []string) error {
 		}
 	}
 	if err := unix.CloseRange(binaryFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close descriptors: %w", err)
+		return fmt.Errorf("set close-on-exec on file descriptors: %w", err)
 	}
 	unix.Umask(0o077)
 	if err := limit(files, size); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no new privileges: %w", err)
+		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if err := dropPrivileges(uid, gid); err != nil {
 		return err
@@ -107,10 +107,10 @@ func prepareWorker(words []string) error {
 	// The change of the uid cleared the parent-death signal, which kills the process when the host ends, so
 	// set this signal again.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("die with the host: %w", err)
+		return fmt.Errorf("set the parent-death signal: %w", err)
 	}
 	if os.Getppid() != parent {
-		return errors.New("the host is gone")
+		return errors.New("the host ended before the worker was started")
 	}
 	return nil
 }
@@ -126,15 +126,15 @@ func limit(files, size uint64) error {
 		// Never raise a worker's limit above the host's own limit.
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
-			return fmt.Errorf("limits: %w", err)
+			return fmt.Errorf("set resource limits: %w", err)
 		}
 		value := min(l.value, now.Max)
 		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: value, Max: value}); err != nil {
-			return fmt.Errorf("limits: %w", err)
+			return fmt.Errorf("set resource limits: %w", err)
 		}
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("limits: %w", err)
+		return fmt.Errorf("set resource limits: %w", err)
 	}
 	return nil
 }

@@ -64,11 +64,11 @@ func programMain(args []string) error {
 		return err
 	}
 	if uid <= 0 || gid <= 0 {
-		return errors.New("root starts no account's program as root")
+		return errors.New("refused to start an account's program as root: uid and gid must not be 0")
 	}
 	// The program must not inherit descriptors that root's shell left open.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close descriptors: %w", err)
+		return fmt.Errorf("set close-on-exec on file descriptors: %w", err)
 	}
 	unix.Umask(0o022)
 	if err := lowerLimits(); err != nil {
@@ -103,20 +103,20 @@ func dropPrivileges(uid, gid int) error {
 		return err
 	}
 	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("groups: %w", err)
+		return fmt.Errorf("drop the supplementary groups: %w", err)
 	}
 	if err := syscall.Setresgid(gid, gid, gid); err != nil {
-		return fmt.Errorf("gid: %w", err)
+		return fmt.Errorf("set the gid: %w", err)
 	}
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
-		return fmt.Errorf("uid: %w", err)
+		return fmt.Errorf("set the uid: %w", err)
 	}
 	// A process may use all keys in its session keyring, even the keys of other users. So the process leaves
 	// the keyring of root's session and gets a new one. If the kernel has no keyrings or forbids their use
 	// (ENOSYS, EPERM), there is no keyring to leave.
 	_, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	if errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM {
-		return fmt.Errorf("a session keyring of its own: %w", errno)
+		return fmt.Errorf("join a new session keyring: %w", errno)
 	}
 	return nil
 }
@@ -125,16 +125,16 @@ func dropPrivileges(uid, gid int) error {
 // and the protection from being killed when memory runs out.
 func ordinary() error {
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
-		return fmt.Errorf("scheduling: %w", err)
+		return fmt.Errorf("reset the scheduling policy: %w", err)
 	}
 	const process, none = 1, 0 // IOPRIO_WHO_PROCESS, IOPRIO_CLASS_NONE
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, process, 0, none); errno != 0 && errno != unix.ENOSYS {
-		return fmt.Errorf("scheduling of disks: %w", errno)
+		return fmt.Errorf("reset the I/O priority: %w", errno)
 	}
 	const score = "/proc/self/oom_score_adj"
 	if now, err := os.ReadFile(score); err == nil && strings.HasPrefix(string(now), "-") {
 		if err := os.WriteFile(score, []byte("0"), 0); err != nil {
-			return fmt.Errorf("protection from the end by a lack of memory: %w", err)
+			return fmt.Errorf("reset oom_score_adj: %w", err)
 		}
 	}
 	return nil
@@ -144,11 +144,11 @@ func lowerLimits() error {
 	for _, l := range programLimits {
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
-			return fmt.Errorf("limits: %w", err)
+			return fmt.Errorf("lower the resource limits: %w", err)
 		}
 		hard := min(now.Max, l.hard)
 		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: min(now.Cur, l.soft, hard), Max: hard}); err != nil {
-			return fmt.Errorf("limits: %w", err)
+			return fmt.Errorf("lower the resource limits: %w", err)
 		}
 	}
 	return unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
@@ -167,7 +167,7 @@ type kernelAction struct {
 func resetSignals() error {
 	for _, number := range ignoredSignals() {
 		if err := defaultAction(number); err != nil {
-			return fmt.Errorf("signal %d: %w", number, err)
+			return fmt.Errorf("reset the action of signal %d: %w", number, err)
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ func (p Tokens) create(a protocol.Account, name string, expires any) *protocol.R
 	if text, ok := expires.(protocol.Number); ok {
 		seconds, err := strconv.ParseInt(string(text), 10, 64)
 		if err != nil || seconds <= time.Now().Unix() {
-			return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The ‘expires_at’ argument must be a time to come, in seconds since 1970."))
+			return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The ‘expires_at’ argument must be a time in the future, in seconds since the start of 1970 (Unix time)."))
 		}
 		g.Expires = time.Unix(seconds, 0)
 	}

@@ -69,7 +69,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	// because the host has modules of other kinds to serve.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, []error{fmt.Errorf("all modules: the libraries that they load: %w", err)}, nil
+			return nil, []error{fmt.Errorf("all script modules are skipped, because a check of the language bindings failed: %w", err)}, nil
 		}
 	}
 	seen := make(map[string]bool)
@@ -78,7 +78,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 		case err != nil:
 			broken = append(broken, err)
 		case seen[m.Name]:
-			broken = append(broken, fmt.Errorf("module %s is repeated in %s", m.Name, f.Dir))
+			broken = append(broken, fmt.Errorf("the module name %s is used more than once in %s", m.Name, f.Dir))
 		default:
 			seen[m.Name] = true
 			modules = append(modules, m)
@@ -90,7 +90,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 			// A cPanel-style module may load any file in the modules directory, so all of these files are
 			// checked.
 			if err := f.checkAll(f.Dir); err != nil {
-				broken = append(broken, fmt.Errorf("the modules in %s: %w", path, err))
+				broken = append(broken, fmt.Errorf("the modules in %s are skipped: %w", path, err))
 				continue
 			}
 			for _, file := range custom(path) {
@@ -177,7 +177,7 @@ func readManifest(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxManifest {
-		return nil, fmt.Errorf("it must be a file of at most %d bytes", maxManifest)
+		return nil, fmt.Errorf("must be a regular file of at most %d bytes", maxManifest)
 	}
 	return io.ReadAll(io.LimitReader(file, maxManifest))
 }
@@ -196,12 +196,12 @@ func (f Finder) command(dir string) (command []string, err error) {
 			continue
 		}
 		if command != nil {
-			return nil, errors.New("it has both module.pl and module.php; name the command in its module.toml")
+			return nil, errors.New("the directory has both module.pl and module.php; set command in its module.toml")
 		}
 		command = append(kind.command, path)
 	}
 	if command == nil {
-		return nil, errors.New("it has neither module.pl nor module.php, and its module.toml names no command")
+		return nil, errors.New("the directory has neither module.pl nor module.php, and no module.toml that sets command")
 	}
 	return command, nil
 }

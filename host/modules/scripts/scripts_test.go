@@ -68,12 +68,12 @@ func TestFind(t *testing.T) {
 
 	said := errors.Join(broken...).Error()
 	require.Len(t, broken, 5)
-	require.Contains(t, said, "Both: it has both")
-	require.Contains(t, said, "Long: module.toml: it must be a file")
+	require.Contains(t, said, "Both: the directory has both")
+	require.Contains(t, said, "Long: module.toml: must be a regular file")
 	require.Equal(t, []string{"LIVEAPI_MODULE=Perl", "PERL5LIB=/b/perl/lib"}, byName["Perl"].Env)
-	require.Contains(t, said, "Empty: it has neither module.pl nor module.php")
+	require.Contains(t, said, "Empty: the directory has neither module.pl nor module.php")
 	require.Contains(t, said, "Typo: module.toml: ")
-	require.Contains(t, said, "module Perl is repeated")
+	require.Contains(t, said, "the module name Perl is used more than once")
 
 	_, _, err = scripts.Finder{Dir: filepath.Join(dir, "none")}.Find()
 	require.ErrorContains(t, err, "modules: ")

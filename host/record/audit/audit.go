@@ -82,7 +82,7 @@ func (l *Log) open() error {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return fmt.Errorf("audit log %s: another host writes it: %w", l.path, err)
+		return fmt.Errorf("lock the audit log %s (another host may be using the file): %w", l.path, err)
 	}
 	last, cut, err := lastLine(f)
 	if err == nil && last != nil {
@@ -99,7 +99,7 @@ func (l *Log) open() error {
 	}
 	if err != nil {
 		_ = f.Close()
-		return fmt.Errorf("audit log %s: its last line can't be read; move the file away to begin another: %w", l.path, err)
+		return fmt.Errorf("audit log %s: the last line can't be read (move the file away to start a new log): %w", l.path, err)
 	}
 	l.file, l.bad = f, nil
 	if cut > 0 {
@@ -131,7 +131,7 @@ func lastLine(f *os.File) (line []byte, cut int64, err error) {
 	end := bytes.LastIndexByte(tail, '\n')
 	if end < 0 {
 		if size > maxLine {
-			return nil, 0, errors.New("no whole line")
+			return nil, 0, errors.New("the end of the file contains no complete line")
 		}
 		return nil, size, nil
 	}
@@ -155,7 +155,7 @@ func (l *Log) Append(r Record) error {
 
 func (l *Log) write(r Record) error {
 	if l.file == nil {
-		return errors.New("audit log: closed")
+		return errors.New("audit log: the log is closed")
 	}
 	if l.bad != nil {
 		if l.bad = l.recover(); l.bad != nil {
@@ -168,7 +168,7 @@ func (l *Log) write(r Record) error {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	if len(line) > maxLine {
-		return fmt.Errorf("audit log: a line of %d bytes", len(line))
+		return fmt.Errorf("audit log: the record is too long: %d bytes", len(line))
 	}
 	if _, err := l.file.Write(append(line, '\n')); err != nil {
 		l.bad = fmt.Errorf("audit log: %w", err)

@@ -138,7 +138,7 @@ func TestTheChainGoesOn(t *testing.T) {
 	path, old := filepath.Join(dir, "audit.log"), filepath.Join(dir, "audit.log.1")
 	l := open(t, path)
 	_, err := audit.Open(path)
-	require.ErrorContains(t, err, "another host writes it")
+	require.ErrorContains(t, err, "another host may be using the file")
 	require.NoError(t, l.Append(audit.Record{Event: audit.EventBegin}))
 	require.NoError(t, l.Close())
 	require.Error(t, l.Append(audit.Record{}))

@@ -56,11 +56,11 @@ func (c *Chain) next(line []byte) error {
 	}
 	switch {
 	case !c.started && r.N == 1 && r.Prev != zeros:
-		return fmt.Errorf("%w: record 1 has something before it", ErrBroken)
+		return fmt.Errorf("%w: record 1 refers to an earlier record", ErrBroken)
 	case c.started && r.N != c.N+1:
 		return fmt.Errorf("%w: record %d is followed by record %d", ErrBroken, c.N, r.N)
 	case c.started && r.Prev != c.Hash:
-		return fmt.Errorf("%w: record %d was changed after record %d was written", ErrBroken, c.N, r.N)
+		return fmt.Errorf("%w: the hash of record %d is not the hash that record %d contains", ErrBroken, c.N, r.N)
 	}
 	c.started, c.N, c.Hash = true, r.N, hashOf(line)
 	c.Records++

@@ -44,7 +44,7 @@ func sslOptions(dsn string) (map[string]string, error) {
 			}
 			tls[name] = value
 		case "sslcert", "sslkey", "sslpassword", "sslsni", "sslnegotiation", "sslcrl":
-			return nil, fmt.Errorf("database: the option %s can't be converted to Dovecot's and Postfix's configuration; write these files by hand", name)
+			return nil, fmt.Errorf("database: the option %s can't be converted to Dovecot's and Postfix's configuration; write the configuration files by hand", name)
 		}
 	}
 	return tls, nil
@@ -55,21 +55,21 @@ func (s SQL) source() (source, error) {
 	if s.Driver == sqlstore.MariaDB {
 		c, err := mysql.ParseDSN(s.Database)
 		if err != nil {
-			return out, errors.New("database: not the address of a MariaDB database")
+			return out, errors.New("database: the value is not a valid address of a MariaDB database")
 		}
 		if c.TLSConfig != "" {
-			return out, errors.New("database: the option tls can't be converted to Dovecot's and Postfix's configuration; write these files by hand")
+			return out, errors.New("database: the option tls can't be converted to Dovecot's and Postfix's configuration; write the configuration files by hand")
 		}
 		out = source{host: c.Addr, user: c.User, password: c.Passwd, name: c.DBName}
 		if c.Net == "tcp" {
 			if out.host, out.port, err = net.SplitHostPort(c.Addr); err != nil {
-				return out, errors.New("database: its address has no host and port")
+				return out, errors.New("database: the host or the port is missing in the address")
 			}
 		}
 	} else {
 		c, err := pgx.ParseConfig(s.Database)
 		if err != nil {
-			return out, errors.New("database: not the address of a PostgreSQL database")
+			return out, errors.New("database: the value is not a valid address of a PostgreSQL database")
 		}
 		tls, err := sslOptions(s.Database)
 		if err != nil {
@@ -82,7 +82,7 @@ func (s SQL) source() (source, error) {
 	}
 	for what, text := range map[string]string{"host": out.host, "user": out.user, "password": out.password, "name": out.name} {
 		if strings.ContainsAny(text, " \t\r\n#\"'\\") {
-			return out, fmt.Errorf("database: its %s can't be used in Dovecot's configuration: it must not contain spaces or any of # \" ' \\", what)
+			return out, fmt.Errorf("database: the %s in the address can't be used in Dovecot's configuration, because it contains a space or one of # \" ' \\", what)
 		}
 	}
 	return out, nil

@@ -104,11 +104,11 @@ func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, er
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-ctx.Done():
-		return "", fmt.Errorf("wait to hash: %w", ctx.Err())
+		return "", fmt.Errorf("wait for other password hashes: %w", ctx.Err())
 	}
 	digest, err := h.hash.Hash(password.Reveal())
 	if err != nil {
-		return "", fmt.Errorf("hash by %s: %w", h.scheme, err)
+		return "", fmt.Errorf("hash the password with %s: %w", h.scheme, err)
 	}
 	return h.prefix + digest.Encode(), nil
 }

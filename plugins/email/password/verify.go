@@ -29,7 +29,7 @@ const (
 
 // Errors of Verify and Accept.
 var (
-	ErrScheme = errors.New("password: unsupported kind of hash")
+	ErrScheme = errors.New("password: the scheme of the hash is not supported")
 	ErrCost   = errors.New("password: the cost of the hash is over the limit")
 )
 

@@ -16,7 +16,7 @@ import (
 )
 
 // ErrList is returned if the list of stolen passwords can't be read or has the wrong format.
-var ErrList = errors.New("policy: the list of breached passwords")
+var ErrList = errors.New("policy: read the list of breached passwords")
 
 // hexLen is the number of hexadecimal digits of a SHA-1 hash.
 const hexLen = 2 * sha1.Size
@@ -39,7 +39,7 @@ func OpenList(path string) (*List, error) {
 		return nil, fmt.Errorf("%w: %w", ErrList, err)
 	}
 	if _, ok := digest([]byte(line)); !ok {
-		return nil, fmt.Errorf("%w: %s: its first line is not a SHA-1 in hexadecimal digits", ErrList, path)
+		return nil, fmt.Errorf("%w: %s: the first line does not begin with a SHA-1 hash in hexadecimal digits", ErrList, path)
 	}
 	return &List{path: path}, nil
 }
@@ -89,7 +89,7 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 		}
 		got, ok := digest(line)
 		if !ok {
-			return false, fmt.Errorf("%s: byte %d: not a line of the list", l.path, start)
+			return false, fmt.Errorf("%s: the line at byte %d does not begin with a SHA-1 hash", l.path, start)
 		}
 		switch {
 		case got == want:

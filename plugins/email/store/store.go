@@ -17,23 +17,23 @@ import (
 var (
 	ErrNoMailbox = errors.New("store: no such mailbox")
 	ErrExists    = errors.New("store: the mailbox exists already")
-	ErrBusy      = errors.New("store: locked by another program for too long")
+	ErrBusy      = errors.New("store: busy for too long")
 	ErrFull      = errors.New("store: no space left")
-	ErrReadOnly  = errors.New("store: may not be written")
+	ErrReadOnly  = errors.New("store: no permission, or read-only file system")
 	// ErrUnsafe is returned if a store refuses to work: a value is not valid, or the store's files are not in
 	// the expected state, for example a link, a file of another owner, or two lines for a mailbox. Nothing
 	// was changed.
-	ErrUnsafe = errors.New("store: refused")
+	ErrUnsafe = errors.New("store: operation refused")
 	// ErrSuspended is returned if the account is suspended and a call tries to change the password of a
 	// mailbox or to release its login.
 	ErrSuspended = errors.New("store: the account is suspended")
 	// ErrPartly is returned if the change was made, but the mailbox's mail directory could not be updated.
-	ErrPartly = errors.New("store: made, but not in the mail's directory")
+	ErrPartly = errors.New("store: the change was made, but the mailbox's mail directory could not be updated")
 	// ErrAway is returned if the store can't be reached at the moment, for example because the database is
 	// down. Nothing was changed.
-	ErrAway = errors.New("store: can't be reached")
+	ErrAway = errors.New("store: the store can't be reached")
 	// ErrUnknown is returned if it is not known whether a change was made.
-	ErrUnknown = errors.New("store: outcome not known")
+	ErrUnknown = errors.New("store: it is not known whether the change was made")
 )
 
 // Known reports whether err is, or wraps, an error of this package.
@@ -108,7 +108,7 @@ func checkPart(s string, most int, marks string) error {
 	case s[0] == '.' || s[0] == '-' || s[0] == '#':
 		return fmt.Errorf("may not begin with %q", s[0])
 	case s[len(s)-1] == '.' || strings.Contains(s, ".."):
-		return errors.New("has a dot at its end or two in a row")
+		return errors.New("ends with a dot or contains two dots in a row")
 	}
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(marks, rune(c)) {
@@ -153,7 +153,7 @@ type Entry struct {
 // Check returns an error if no store accepts the entry.
 func (e Entry) Check() error {
 	if e.Quota < 0 {
-		return fmt.Errorf("%w: a quota of %d bytes", ErrUnsafe, e.Quota)
+		return fmt.Errorf("%w: the quota is negative: %d bytes", ErrUnsafe, e.Quota)
 	}
 	if e.Hash == "" && e.Suspended.Has(Login) {
 		return nil
@@ -165,11 +165,11 @@ func (e Entry) Check() error {
 // store's file.
 func CheckHash(hash string) error {
 	if hash == "" || len(hash) > MaxHash {
-		return fmt.Errorf("%w: a hash of %d bytes", ErrUnsafe, len(hash))
+		return fmt.Errorf("%w: the password hash is empty or too long: %d bytes", ErrUnsafe, len(hash))
 	}
 	for _, c := range []byte(hash) {
 		if c <= ' ' || c >= 0x7f || c == ':' || c == '[' {
-			return fmt.Errorf("%w: a hash with the character %q", ErrUnsafe, c)
+			return fmt.Errorf("%w: the password hash contains the character %q", ErrUnsafe, c)
 		}
 	}
 	return nil

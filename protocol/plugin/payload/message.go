@@ -175,7 +175,7 @@ func encodeFunction(fn protocol.Function) map[string]any {
 // error if the plugin rejected its settings.
 func DecodeModules(doc []byte) ([]protocol.Module, error) {
 	if len(doc) > protocol.MaxDescription {
-		return nil, fmt.Errorf("%w: a description of %d bytes, at most %d are accepted", ErrPayload, len(doc), protocol.MaxDescription)
+		return nil, fmt.Errorf("%w: the description has %d bytes, but at most %d are accepted", ErrPayload, len(doc), protocol.MaxDescription)
 	}
 	f, err := decodeFields(doc)
 	if err != nil {
@@ -191,7 +191,7 @@ func DecodeModules(doc []byte) ([]protocol.Module, error) {
 			if _, ok := fn["feature"].(string); !ok && fn["feature"] != nil {
 				// The feature restricts the accounts that may call the function. An invalid value is an error, because
 				// ignoring it would remove the restriction.
-				return nil, fmt.Errorf("%w: function %.40q: its feature is not a text", ErrPayload, fn.text("name"))
+				return nil, fmt.Errorf("%w: function %.40q: the feature is not a string", ErrPayload, fn.text("name"))
 			}
 			module.Functions = append(module.Functions, decodeFunction(fn))
 		}

@@ -126,11 +126,11 @@ func decodeMap(dec *msgpack.Decoder) (map[string]any, error) {
 		}
 		name, ok := texts(key).(string)
 		if !ok {
-			return nil, fmt.Errorf("a key of type %T is not a text", key)
+			return nil, fmt.Errorf("a map key has the type %T, which is not a string", key)
 		}
 		if _, twice := object[name]; twice {
 			// A reader could use the first value and another reader the last, so a repeated key is rejected.
-			return nil, fmt.Errorf("the key %.40q is repeated", name)
+			return nil, fmt.Errorf("the key %.40q is repeated in a map", name)
 		}
 		if object[name], err = dec.DecodeInterfaceLoose(); err != nil {
 			return nil, err

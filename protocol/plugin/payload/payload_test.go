@@ -282,7 +282,7 @@ func TestT22_TablesThatGrow(t *testing.T) {
 	_, err := payload.DecodeResult(table(strings.Repeat("a", 256), 100))
 	require.NoError(t, err)
 	_, err = payload.DecodeResult(table(strings.Repeat("a", 257), 1))
-	require.ErrorContains(t, err, "a column's name of 257 bytes")
+	require.ErrorContains(t, err, "the name of a column has 257 bytes")
 	_, err = payload.DecodeResult(table(strings.Repeat("a", 256), protocol.MaxAnswer/256+1))
 	require.ErrorContains(t, err, "the names of")
 }

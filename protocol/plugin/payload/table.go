@@ -59,12 +59,12 @@ func recordsOf(table fields) ([]any, error) {
 	names := 0
 	for _, name := range columns {
 		if len(name) > maxColumn {
-			return nil, fmt.Errorf("%w: a column's name of %d bytes, at most %d are accepted", ErrPayload, len(name), maxColumn)
+			return nil, fmt.Errorf("%w: the name of a column has %d bytes, but at most %d are accepted", ErrPayload, len(name), maxColumn)
 		}
 		names += len(name)
 	}
 	if names*len(rows) > protocol.MaxAnswer {
-		return nil, fmt.Errorf("%w: the names of %d rows need more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
+		return nil, fmt.Errorf("%w: the names of the columns, repeated for %d rows, need more than %d bytes", ErrPayload, len(rows), protocol.MaxAnswer)
 	}
 	if len(columns) == 0 || len(slices.Compact(slices.Sorted(slices.Values(columns)))) != len(columns) {
 		return nil, fmt.Errorf("%w: the table has no columns, or two columns with the same name", ErrPayload)

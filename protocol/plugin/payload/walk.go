@@ -9,7 +9,7 @@ import (
 )
 
 // ErrPayload is wrapped by the errors for a document that Walk rejects or that can't be decoded.
-var ErrPayload = errors.New("payload: bad MessagePack")
+var ErrPayload = errors.New("payload: invalid MessagePack")
 
 // Walk checks a document before it is decoded: each claimed size must fit into the remaining bytes, and the
 // depth and the number of values must be within the limits. Without this check, 20 bytes that claim 2^31
@@ -44,24 +44,24 @@ func Count(doc []byte, most int) (nodes int, err error) {
 		}
 		left[depth]--
 		if nodes++; nodes > most {
-			return nodes, fmt.Errorf("%w: more than %d values", ErrPayload, most)
+			return nodes, fmt.Errorf("%w: the document has more than %d values", ErrPayload, most)
 		}
 		size, children, err := header(doc[at:])
 		if err != nil {
 			return nodes, err
 		}
 		if size > end-at {
-			return nodes, fmt.Errorf("%w: it ends early", ErrPayload)
+			return nodes, fmt.Errorf("%w: the document ends too early", ErrPayload)
 		}
 		at += size
 		if children == 0 {
 			continue
 		}
 		if children > end-at {
-			return nodes, fmt.Errorf("%w: %d values announced, but only %d bytes left", ErrPayload, children, end-at)
+			return nodes, fmt.Errorf("%w: an array or map announces %d values, but only %d bytes follow", ErrPayload, children, end-at)
 		}
 		if depth == protocol.MaxDepth {
-			return nodes, fmt.Errorf("%w: nested deeper than %d", ErrPayload, protocol.MaxDepth)
+			return nodes, fmt.Errorf("%w: the document is nested deeper than %d levels", ErrPayload, protocol.MaxDepth)
 		}
 		depth++
 		left[depth] = children
@@ -73,7 +73,7 @@ func Count(doc []byte, most int) (nodes int, err error) {
 // and values both count.
 func header(b []byte) (size, children int64, err error) {
 	if len(b) == 0 {
-		return 0, 0, fmt.Errorf("%w: it ends early", ErrPayload)
+		return 0, 0, fmt.Errorf("%w: the document ends too early", ErrPayload)
 	}
 	switch c := b[0]; {
 	case c <= 0x7f || c >= 0xe0: // Small integers.
@@ -121,7 +121,7 @@ func counted(b []byte, width, each int64) (int64, int64, error) {
 // bytes.
 func number(b []byte, width int64) (int64, error) {
 	if int64(len(b)) < 1+width {
-		return 0, fmt.Errorf("%w: it ends early", ErrPayload)
+		return 0, fmt.Errorf("%w: the document ends too early", ErrPayload)
 	}
 	switch width {
 	case 1:

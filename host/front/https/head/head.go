@@ -20,16 +20,16 @@ import (
 // Errors of Watcher.Feed.
 var (
 	// ErrTwoLengths is returned for a request with both Content-Length and Transfer-Encoding.
-	ErrTwoLengths = errors.New("head: a request has Content-Length and Transfer-Encoding")
+	ErrTwoLengths = errors.New("head: the request has both a Content-Length and a Transfer-Encoding header")
 	// ErrLength is returned for a request if its end is not clear, or if different programs could find
 	// different ends.
-	ErrLength = errors.New("head: the end of a request is not clear")
+	ErrLength = errors.New("head: the end of the request is ambiguous")
 )
 
 // refusals are the texts of the answers to rejected requests.
 var refusals = map[error]string{
 	ErrTwoLengths: "The request has both a Content-Length and a Transfer-Encoding header; send one of them.\n",
-	ErrLength:     "The end of the request is not clear: its headers must not be folded, and it must have a number as its length, or the encoding chunked with HTTP/1.1.\n",
+	ErrLength:     "The end of the request is ambiguous. Do not fold headers. If the request has a body, send Content-Length with a number, or, with HTTP/1.1, Transfer-Encoding with the value chunked.\n",
 }
 
 const refusalHead = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"

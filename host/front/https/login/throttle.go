@@ -51,7 +51,7 @@ const (
 )
 
 // ErrBusy is returned by Try if an attempt has waited in the queue for longestTurn.
-var ErrBusy = errors.New("login: too many attempts are waiting")
+var ErrBusy = errors.New("login: the attempt waited too long behind other attempts")
 
 // Client is the origin of a sign-in attempt. Key is the name under which its failures are counted.
 type Client struct {

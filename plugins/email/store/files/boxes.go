@@ -129,7 +129,7 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 			return err
 		}
 		if e.Domain != entries[0].Domain {
-			return fmt.Errorf("%w: mailboxes of two domains", store.ErrUnsafe)
+			return fmt.Errorf("%w: the mailboxes to import belong to different domains", store.ErrUnsafe)
 		}
 	}
 	return s.make(ctx, entries[0].Domain, c)
@@ -153,7 +153,7 @@ func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) 
 // SetQuota implements store.Store.
 func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) error {
 	if bytes < 0 {
-		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, bytes)
+		return fmt.Errorf("%w: the quota is negative: %d bytes", store.ErrUnsafe, bytes)
 	}
 	return s.make(ctx, box.Domain, &change{kind: setQuota, localpart: box.Localpart, quota: bytes})
 }

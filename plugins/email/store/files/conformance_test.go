@@ -100,18 +100,18 @@ mail/example.com/user/tmp 700`, tree())
 // If the mail directory can't be created, no mailbox and no part of one remains.
 func TestCreateLeavesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(home string) error{
-		"mail is a link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
+		"mail is a symbolic link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
 		"mail is a file": func(home string) error { return os.WriteFile(filepath.Join(home, "mail"), nil, 0o600) },
-		"the mailbox is a link": func(home string) error {
+		"the mailbox is a symbolic link": func(home string) error {
 			return errors.Join(os.MkdirAll(filepath.Join(home, "mail/example.com"), 0o700), os.Symlink("/tmp", filepath.Join(home, "mail/example.com/user")))
 		},
-		"quota is a link": func(home string) error {
+		"quota is a symbolic link": func(home string) error {
 			return errors.Join(os.MkdirAll(filepath.Join(home, "etc/example.com"), 0o700), os.Symlink("/etc/passwd", filepath.Join(home, "etc/example.com/quota")))
 		},
 		"passwd is a FIFO": func(home string) error {
 			return errors.Join(os.MkdirAll(filepath.Join(home, "etc/example.com"), 0o700), unix.Mkfifo(filepath.Join(home, "etc/example.com/passwd"), 0o600))
 		},
-		"the domain is a link": func(home string) error {
+		"the domain is a symbolic link": func(home string) error {
 			return errors.Join(os.MkdirAll(filepath.Join(home, "etc"), 0o700), os.Symlink("/tmp", filepath.Join(home, "etc/example.com")))
 		},
 		"suspended is a hard link": func(home string) error {

@@ -144,7 +144,7 @@ func TestT13_OnlyPlainFilesOfTheOwner(t *testing.T) {
 			require.NoError(t, os.Rename(filepath.Join(w.home, "etc"), filepath.Join(w.home, "etc2")))
 			require.NoError(t, os.Symlink("etc2", filepath.Join(w.home, "etc")))
 		}},
-		{"a lock file that is a link", func(t *testing.T, w world) {
+		{"a lock file that is a symbolic link", func(t *testing.T, w world) {
 			require.NoError(t, os.Symlink(outside, filepath.Join(w.dir, lockName)))
 		}},
 		{"a lock file that is a FIFO", func(t *testing.T, w world) { require.NoError(t, unix.Mkfifo(filepath.Join(w.dir, lockName), 0o644)) }},

@@ -34,9 +34,9 @@ const (
 )
 
 // errNoStore is returned for a domain without a directory, which therefore has no mailboxes.
-var errNoStore = fmt.Errorf("%w: the domain has no store", store.ErrNoMailbox)
+var errNoStore = fmt.Errorf("%w: the domain has no directory for mailboxes", store.ErrNoMailbox)
 
-var errRaced = errors.New("files: another program changed the file meanwhile")
+var errRaced = errors.New("files: another program changed the file during the operation")
 
 // tempOf returns the name of the temporary file for the file called name.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
@@ -150,7 +150,7 @@ func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	}
 	if now.Uid != st.Uid || now.Gid != st.Gid {
 		if err := s.disk.chown(f, int(st.Uid), int(st.Gid)); err != nil {
-			return classify(fmt.Sprintf("keep the group %d of shadow (a setgid directory keeps it too)", st.Gid), err)
+			return classify(fmt.Sprintf("give the group %d to the new shadow file (a setgid directory would also do this)", st.Gid), err)
 		}
 	}
 	acl, err := readACL(old)
@@ -168,7 +168,7 @@ func (s *Store) likeOld(f, old *os.File, st unix.Stat_t) error {
 	}
 	kept, err := readACL(f)
 	if err != nil || now.Uid != st.Uid || now.Gid != st.Gid || now.Mode != st.Mode || !bytes.Equal(kept, acl) {
-		return fmt.Errorf("%w: owner, group, mode or ACL of shadow can't be kept", store.ErrUnsafe)
+		return fmt.Errorf("%w: the new shadow file did not get the owner, group, mode and ACL of the old file", store.ErrUnsafe)
 	}
 	return nil
 }

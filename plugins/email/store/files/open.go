@@ -33,17 +33,17 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 			continue // EAGAIN: during a rename, the kernel can't check the path.
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
-			return nil, fmt.Errorf("%w: %s leads through a link", store.ErrUnsafe, path)
+			return nil, fmt.Errorf("%w: the path %s contains a symbolic link, or leads out of its directory", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
 			return nil, fmt.Errorf("%w: %s is not a regular file", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENOTDIR):
 			return nil, fmt.Errorf("%w: %s is not a directory", store.ErrUnsafe, path)
 		case errors.Is(err, unix.ENOSYS):
-			return nil, fmt.Errorf("open %s: openat2 is missing: Linux 5.6 or newer is needed", path)
+			return nil, fmt.Errorf("open %s: the kernel does not support openat2; Linux 5.6 or newer is needed", path)
 		}
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return nil, fmt.Errorf("%w: %s changes all the time", store.ErrUnsafe, path)
+	return nil, fmt.Errorf("%w: can't open %s, because the kernel could not check the path during concurrent renames", store.ErrUnsafe, path)
 }
 
 // openDir opens the directory at path below dir, and checks that it belongs to owner.
@@ -59,7 +59,7 @@ func openDir(dir *os.File, path string, owner int) (*os.File, error) {
 	}
 	var st unix.Stat_t
 	if err = unix.Fstat(int(f.Fd()), &st); err == nil && int(st.Uid) != owner {
-		err = fmt.Errorf("%w: %s belongs to uid %d, not %d", store.ErrUnsafe, path, st.Uid, owner)
+		err = fmt.Errorf("%w: %s belongs to uid %d, not to uid %d", store.ErrUnsafe, path, st.Uid, owner)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -91,11 +91,11 @@ func checkFile(name string, st unix.Stat_t, owner int) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return fmt.Errorf("%w: %s is not a regular file", store.ErrUnsafe, name)
 	case int(st.Uid) != owner:
-		return fmt.Errorf("%w: %s belongs to uid %d, not %d", store.ErrUnsafe, name, st.Uid, owner)
+		return fmt.Errorf("%w: %s belongs to uid %d, not to uid %d", store.ErrUnsafe, name, st.Uid, owner)
 	case st.Nlink != 1:
-		return fmt.Errorf("%w: %s has %d links, not 1", store.ErrUnsafe, name, st.Nlink)
+		return fmt.Errorf("%w: %s has %d hard links, not 1", store.ErrUnsafe, name, st.Nlink)
 	case st.Size > MaxFile:
-		return fmt.Errorf("%w: %s has %d bytes, at most %d are read", store.ErrUnsafe, name, st.Size, MaxFile)
+		return fmt.Errorf("%w: %s has %d bytes, but the limit is %d", store.ErrUnsafe, name, st.Size, MaxFile)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func find(content []byte, localpart string) (entry, error) {
 	return entryAt(content, at, localpart), nil
 }
 
-var errTwoLines = fmt.Errorf("%w: two lines for the same mailbox", store.ErrUnsafe)
+var errTwoLines = fmt.Errorf("%w: the file has two lines for the same mailbox", store.ErrUnsafe)
 
 // found is the result of find for one of many mailboxes.
 type found struct {

@@ -158,7 +158,7 @@ func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) 
 // SetQuota implements store.Store.
 func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) error {
 	if bytes < 0 {
-		return fmt.Errorf("%w: a quota of %d bytes", store.ErrUnsafe, bytes)
+		return fmt.Errorf("%w: the quota is negative: %d bytes", store.ErrUnsafe, bytes)
 	}
 	return s.change(ctx, "change the quota", func(tx *sql.Tx) error {
 		n, err := s.exec(ctx, tx, "UPDATE mailbox SET quota = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", bytes, box.String())

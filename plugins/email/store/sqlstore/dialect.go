@@ -97,7 +97,7 @@ func postgres() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := pgx.ParseConfig(dsn)
 			if err != nil {
-				return nil, errors.New("not the address of a PostgreSQL database, such as postgres://user:password@host/name")
+				return nil, errors.New("not a valid address of a PostgreSQL database; an example is postgres://user:password@host/name")
 			}
 			if c.ConnectTimeout == 0 {
 				c.ConnectTimeout = dialTimeout
@@ -145,7 +145,7 @@ func mariadb() dialect {
 		open: func(dsn string) (*sql.DB, error) {
 			c, err := mysql.ParseDSN(dsn)
 			if err != nil {
-				return nil, errors.New("not the address of a MariaDB database, such as user:password@tcp(host)/name")
+				return nil, errors.New("not a valid address of a MariaDB database; an example is user:password@tcp(host)/name")
 			}
 			// With ClientFoundRows, the result of an UPDATE also counts rows that already contain the new
 			// values, so that 0 means that the mailbox does not exist. InterpolateParams is off so that

@@ -77,7 +77,7 @@ func (s *Store) classify(op string, err error) error {
 	case err == nil, store.Known(err):
 		return err
 	case s.d.missing(err):
-		return fmt.Errorf("%w: the schema is not as expected (run liveapi store check): %s: %w", store.ErrUnsafe, op, err)
+		return fmt.Errorf("%w: a table or column is missing (run liveapi store check): %s: %w", store.ErrUnsafe, op, err)
 	case s.d.later(err):
 		return fmt.Errorf("%w: %s: %w", store.ErrBusy, op, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
