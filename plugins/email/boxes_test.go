@@ -322,7 +322,7 @@ func badBoxes() map[string]args {
 		"Provide the ‘email’ argument.":                       {"email": ""},
 		"“example.org”":                                       {"email": "user", "domain": "example.org"},
 		"different domains":                                   {"email": "user@example.com", "domain": "example.net"},
-		"has no domain after the @":                          {"email": "user@", "domain": "example.com"},
+		"has no domain after the @":                           {"email": "user@", "domain": "example.com"},
 		"may not contain '/'":                                 {"email": "a/b"},
 		"ends with a dot or contains two dots in a row":       {"email": "a..b"},
 		"may not begin with '.'":                              {"email": ".."},

@@ -101,7 +101,7 @@ mail/example.com/user/tmp 700`, tree())
 func TestCreateLeavesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(home string) error{
 		"mail is a symbolic link": func(home string) error { return os.Symlink("/tmp", filepath.Join(home, "mail")) },
-		"mail is a file": func(home string) error { return os.WriteFile(filepath.Join(home, "mail"), nil, 0o600) },
+		"mail is a file":          func(home string) error { return os.WriteFile(filepath.Join(home, "mail"), nil, 0o600) },
 		"the mailbox is a symbolic link": func(home string) error {
 			return errors.Join(os.MkdirAll(filepath.Join(home, "mail/example.com"), 0o700), os.Symlink("/tmp", filepath.Join(home, "mail/example.com/user")))
 		},
