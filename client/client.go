@@ -50,7 +50,8 @@ type Client struct {
 // Dial opens a session with the host that listens on socket.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	if len(socket) > protocol.MaxSocketPath {
-		// The error of the system would be only "invalid argument".
+		// If a socket path is too long, the kernel's error says only "invalid argument". Dial therefore
+		// checks the length itself.
 		return nil, fmt.Errorf("%w: socket %s: the path of a UNIX socket can have at most %d bytes, but this path has %d", ErrNoHost, socket, protocol.MaxSocketPath, len(socket))
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -192,8 +193,9 @@ func (c *Client) Close() error {
 	return c.close()
 }
 
-// Socket returns the path of a host's socket from the environment, or "" if no variable is set. A host sets
-// these variables for the programs that it runs.
+// Socket returns the path of a host's socket from the environment: the value of CPANEL_CONNECT_SOCKET,
+// CPANEL_PHPCONNECT_SOCKET or LIVEAPI_SOCKET, or "" if none of them is set. A host sets these variables for
+// the programs that it runs.
 func Socket() string {
 	for _, name := range []string{"CPANEL_CONNECT_SOCKET", "CPANEL_PHPCONNECT_SOCKET", "LIVEAPI_SOCKET"} {
 		if path := os.Getenv(name); path != "" {

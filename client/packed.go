@@ -51,7 +51,7 @@ func (c *Client) Packed(ctx context.Context) (*Packed, error) {
 // read runs until the stream ends or fails. It passes each answer to the call that waits for the answer. An
 // answer for which no call waits any more is dropped.
 func (p *Packed) read() {
-	defer p.c.cancel() // The host must not block on writes that nobody reads.
+	defer p.c.cancel() // Otherwise the host could block writing an unread answer.
 	defer close(p.ended)
 	frames := wire.NewFrameReader(p.c.in, maxAnswer)
 	for {
@@ -136,7 +136,7 @@ func (p *Packed) Call(ctx context.Context, call protocol.Call) (map[string]any, 
 // session. If Spawn started the host, Close also ends the host.
 func (p *Packed) Close() error {
 	p.fail(errors.New("the session is closed"))
-	defer time.AfterFunc(endTime, p.c.cancel).Stop() // Unblocks a Write that the host does not read.
+	defer time.AfterFunc(endTime, p.c.cancel).Stop() // Ends a Write that blocks because the host does not read.
 	p.write.Lock()
 	_, err := p.c.out.Write(wire.AppendFrame(nil, []byte(wire.Shutdown)))
 	p.write.Unlock()

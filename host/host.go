@@ -176,7 +176,8 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
 	}
 	if call.ReadOnly && (fn.Changes || fn.Open) {
-		// The functions of an open module have no descriptions, so any of them may change something.
+		// An open module does not describe its functions, so the host must assume that each of them may
+		// change something.
 		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change data. Send the call by POST, with your session's security token."))
 	}
 	if call.Quoted {
@@ -227,8 +228,8 @@ func (h *Host) shaped(ctx context.Context, caller protocol.Caller, fn protocol.F
 	err := options.Apply(ctx, result, pause)
 	switch refused := protocol.AsError(err); {
 	case err != nil && fn.Changes:
-		// The change was made, so the call must not be reported as failed. The client gets the whole list
-		// with a warning.
+		// The function has already changed something, so the call must not be reported as failed. The client
+		// gets the whole list with a warning.
 		result.Warnings = append(result.Warnings, "The answer could not be filtered and sorted, and is whole.")
 	case refused != nil:
 		return protocol.Failed(refused)

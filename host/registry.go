@@ -83,8 +83,8 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 		}
 	}
 	if unreachable != nil {
-		// The module may belong to the plugin that did not return its descriptions, so the answer must not be
-		// that the module does not exist.
+		// The module may belong to a plugin that failed to return its descriptions. Therefore the error must
+		// not say that the module does not exist.
 		return found{}, unavailable(call.Module, unreachable)
 	}
 	return found{}, protocol.NewError(protocol.KindNoModule, "No module "+call.Module+".")

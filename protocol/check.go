@@ -110,7 +110,8 @@ func (p Param) check(value any) (any, *Error) {
 		if p.Type != TypeFlag {
 			return nil, p.wrong("a boolean")
 		}
-		// The documentation allows only 1 and 0, but PHP programs send booleans.
+		// The documentation allows only 1 and 0 for a flag, but PHP programs send booleans. A boolean is
+		// therefore converted to 1 or 0.
 		text = "0"
 		if v {
 			text = "1"

@@ -36,8 +36,8 @@ const (
 	MaxWorkerMessage = 16 << 20
 	// MaxSocketPath is the maximum length of the path of a UNIX socket on Linux, in bytes.
 	MaxSocketPath = 107
-	// MaxSessions is the maximum number of concurrent sessions of the host, and MaxAccountSessions that of an
-	// account.
+	// MaxSessions is the maximum number of concurrent sessions of the host, and MaxAccountSessions the
+	// maximum for a single account.
 	MaxSessions        = 4096
 	MaxAccountSessions = 256
 
@@ -47,7 +47,8 @@ const (
 	IdleTimeout = time.Hour
 	// CallTimeout is the maximum time of a call.
 	CallTimeout = 60 * time.Second
-	// WorkerStartTimeout is the maximum time for the start of a worker, and WorkerKillTimeout for its exit.
+	// WorkerStartTimeout is the maximum time that a worker may take to start. WorkerKillTimeout is the
+	// maximum time that the host waits for a worker to exit.
 	WorkerStartTimeout = 5 * time.Second
 	WorkerKillTimeout  = 2 * time.Second
 )

@@ -1,3 +1,3 @@
-// Package tests tests the whole product: real hosts, workers, bindings, command lines and Dovecot, as
-// processes. Tests of a single package are in that package.
+// Package tests contains the tests of the whole product. They run real hosts, workers, language bindings,
+// commands and Dovecot as processes. The tests of a single package are in the directory of that package.
 package tests

@@ -32,7 +32,7 @@ func accountCommand() *cobra.Command {
 	return cmd
 }
 
-// importOptions are the options of "liveapi account import".
+// importOptions are the values of the command-line options of "liveapi account import".
 type importOptions struct {
 	config, name, home, users string
 	dryRun                    bool
@@ -70,7 +70,7 @@ rejected before anything is written.`,
 	return cmd
 }
 
-// owner is the system user to which an account's files belong.
+// owner is the system user who owns an account's files.
 type owner struct {
 	uid, gid int
 	home     string

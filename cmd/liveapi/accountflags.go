@@ -13,8 +13,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// hostSocketFlag is a hidden option. When root's process runs this program again as an account, the option
-// passes the path of the host's socket to the new process.
+// hostSocketFlag is the name of a hidden option. If root runs a command for an account, this program starts
+// itself again as that account. The option passes the path of the host's socket to the new process.
 const hostSocketFlag = "host-socket"
 
 // accountFlags are the options of every command that runs calls for an account.

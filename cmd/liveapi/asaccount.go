@@ -101,8 +101,8 @@ func executeAs(a protocol.Account, words, env []string) error {
 	defer func() { stop() }()
 	streams := terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	return statusOf(terminal.Run(cmd, streams, a.UID, func(p *os.Process) {
-		// The program has its own terminal, so it does not receive the signals that keys of this process's
-		// terminal cause. Every signal is therefore forwarded.
+		// The program has a terminal of its own. If a key such as Ctrl-C causes a signal in this process's
+		// terminal, the program does not receive that signal, so every signal is forwarded.
 		stop = forwardSignals(p, func(os.Signal) bool { return false })
 	}))
 }

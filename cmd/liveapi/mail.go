@@ -78,8 +78,9 @@ database's password. Printed files have the password masked; --write writes comp
 	return cmd
 }
 
-// writers contains the functions that generate the configuration of a mail program (Dovecot or Postfix): a
-// function for files in personal mode, for a database, and for files in server mode with many accounts.
+// writers contains the functions that generate the configuration of a mail program (Dovecot or Postfix).
+// ofFiles is for mailboxes in files in personal mode, ofMany for mailboxes in files in server mode, and ofSQL
+// for mailboxes in a database.
 type writers struct {
 	ofFiles func(mailconf.Files) ([]mailconf.File, error)
 	ofSQL   func(mailconf.SQL) ([]mailconf.File, error)

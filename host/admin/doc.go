@@ -1,11 +1,11 @@
-// Package admin contains what the administration commands of root have in common. Its subpackages implement
+// Package admin defines the types that the administration commands for root share. Its subpackages implement
 // the commands: accounts registers and changes accounts, plugins registers plugins, doctor checks an
-// installation, cpmove imports accounts, postqueue works on Postfix's queue. None of them parses flags;
-// cmd/liveapi parses them.
+// installation, cpmove imports accounts, postqueue works on Postfix's queue. None of these packages parses
+// flags; cmd/liveapi parses them.
 package admin
 
-// UsageError is an error in the command line itself: an argument is missing or malformed. Other errors come
-// from the work of the command.
+// UsageError is an error in the command line itself: an argument is missing or malformed. An error that
+// occurs while the command does its work is not a UsageError.
 type UsageError struct{ error }
 
 // Usage wraps err in a UsageError.

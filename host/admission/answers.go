@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Limits of the memory that answers occupy, in bytes, from decoding until the answer has been written. An
-// answer that needs more than accountAnswers, for example a list of 100,000 records, counts as
-// accountAnswers; the account then has no room for another counted answer. answerGrace is PoolOptions.Grace.
+// Limits of the memory that answers occupy, in bytes, from the decoding of an answer until it has been
+// written to the client. An answer that needs more than accountAnswers, for example a list of 100,000
+// records, is accepted, but it is counted as accountAnswers bytes; the account then has no room for another
+// counted answer. answerGrace is the value of PoolOptions.Grace.
 const (
 	smallAnswer    = 16 << 10 // Answers up to this size are not counted.
 	accountAnswers = 8 << 20
@@ -16,10 +17,10 @@ const (
 	answerGrace    = 5 * time.Second
 )
 
-// Answers limits the memory that workers' answers occupy. An answer is decoded only if the pool has room for
-// the answer, and occupies that room until the client has received the answer. If other answers need the
-// room, the connection of a client that reads slowly is closed and its room is released. A nil *Answers has
-// no limit.
+// Answers limits the memory that workers' answers occupy. An answer is decoded only when the pool has room
+// for it, and it occupies this room until it has been written to the client. If other answers need the room,
+// the pool may close the connection of a client that reads its answer slowly, which releases the room. A nil
+// *Answers has no limit.
 type Answers struct{ pool *Pool }
 
 // NewAnswers returns an Answers with the default limits. A host uses one for all of its workers.
@@ -27,9 +28,10 @@ func NewAnswers() *Answers {
 	return &Answers{pool: NewPool(PoolOptions{Total: totalAnswers, Each: accountAnswers, Grace: answerGrace})}
 }
 
-// Take waits until there is room for an answer of the account with the given number of bytes and values. The
-// room stays occupied until the scope of ctx ends. If ctx has no scope, Take releases the room at once, so
-// that only the decoding of the answer waits for room.
+// Take waits until the pool has room for an answer to the given account, with the given number of encoded
+// bytes and of values. The answer occupies the room until the scope of ctx ends (see Scope). If ctx has no
+// scope, Take releases the room before it returns, so that only the decoding of the answer waits for room.
+// Take does not wait for a small answer.
 func (a *Answers) Take(ctx context.Context, account string, bytes, values int64) error {
 	n := bytes + values*valueSize
 	if a == nil || n <= smallAnswer {
@@ -43,7 +45,7 @@ func (a *Answers) Take(ctx context.Context, account string, bytes, values int64)
 	return nil
 }
 
-// valueSize is the estimated memory in bytes that one value of an answer needs in addition to its text: about
-// 70 bytes for the decoded value, including its place in a list or map, about 70 bytes again when the
-// envelope is built, and the rest for its name in the JSON.
+// valueSize is the estimated memory in bytes that each value of an answer needs in addition to its encoded
+// bytes: about 70 bytes for the decoded value, including its place in a list or map, about 70 bytes again
+// when the envelope is built, and the remaining 60 bytes for the name of the value in the JSON.
 const valueSize = 200

@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Default limits: calls in flight over all accounts, calls in flight of one account, calls of one account per
-// second, and the length of a burst in seconds.
+// Default limits of Calls: the maximum number of calls in flight over all accounts, the same for one account,
+// the maximum number of calls of one account per second, and the length of a burst in seconds.
 const (
 	DefaultCalls        = 1024
 	DefaultAccountCalls = 64
@@ -38,8 +38,8 @@ type Calls struct {
 	accounts keyed[callsOf]
 }
 
-// callsOf is the state of one account: its calls in flight, the token bucket of its rate, and the time of its
-// last call.
+// callsOf is the state of one account: the number of its calls in flight, the token bucket that limits the
+// rate of its calls, and the time of its last call.
 type callsOf struct {
 	calls  int
 	bucket *rate.Limiter
@@ -83,8 +83,8 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}
 	switch {
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
-		// An extra quarter of the limit is reserved for accounts that have no call in flight, so that busy
-		// accounts can't lock out the others.
+		// A quarter of the limit is added for accounts that have no call in flight, so that busy accounts
+		// can't lock out the others.
 		return refuse("The host has %d calls in flight, which is its limit (limits.calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls in flight, which is its limit (limits.account_calls).", l.o.AccountCalls)
@@ -101,7 +101,8 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 	}, nil
 }
 
-// idle reports whether the account's last call was so long ago that its bucket is full again.
+// idle reports whether the account's state can be removed: its last call was so long ago that its token
+// bucket is full again.
 func (a *callsOf) idle(now time.Time) bool {
 	return a.calls == 0 && now.Sub(a.last) > 2*burstSeconds*time.Second
 }

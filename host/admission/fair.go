@@ -15,15 +15,16 @@ type FairOptions struct {
 	Queue   int // Maximum number of waiting calls; for exceptions see Enter.
 }
 
-// Errors of FairSemaphore.Enter. ErrQueueFull is returned if too many calls of all accounts wait,
-// ErrAccountFull if the account has too many running and waiting calls.
+// Errors of FairSemaphore.Enter. ErrQueueFull means that too many calls are waiting, over all accounts.
+// ErrAccountFull means that the account has too many running and waiting calls.
 var (
 	ErrQueueFull   = errors.New("admission: the queue of waiting calls is full")
 	ErrAccountFull = errors.New("admission: the account has too many running and waiting calls")
 )
 
-// FairSemaphore is a semaphore that serves accounts in turn. If an account sends a hundred calls, most of
-// them wait for the account's own calls, and other accounts are not delayed. It is safe for concurrent use.
+// FairSemaphore is a semaphore that limits the running calls of each account as well as those of all accounts
+// together. If an account sends a hundred calls, most of them wait for other calls of the same account, and
+// the calls of other accounts are not delayed. It is safe for concurrent use.
 type FairSemaphore struct {
 	o     FairOptions
 	slots chan struct{}
@@ -33,8 +34,8 @@ type FairSemaphore struct {
 	accounts keyed[fairTurn]
 }
 
-// fairTurn is the state of one account. Each running call of the account occupies one of its tokens; users
-// counts the running and waiting calls.
+// fairTurn is the state of one account. token is a semaphore for the account's running calls; users is the
+// number of its running and waiting calls.
 type fairTurn struct {
 	token chan struct{}
 	users int
@@ -52,9 +53,10 @@ func NewFairSemaphore(o FairOptions) *FairSemaphore {
 // Account returns the maximum number of running and waiting calls of one account.
 func (g *FairSemaphore) Account() int { return g.o.Account }
 
-// Enter waits until a token of the account and a slot are free. It returns ErrAccountFull at once if the
-// account has too many running and waiting calls, ErrQueueFull at once if too many calls of all accounts
-// wait, and the error of ctx if ctx ends first. Otherwise the caller must call leave exactly once.
+// Enter waits until the account may run another call and a slot is free. It returns ErrAccountFull at once if
+// the account has too many running and waiting calls, ErrQueueFull at once if too many calls of all accounts
+// wait, and the error of ctx if ctx ends first. If err is nil, the caller must call leave exactly once, when
+// the call has ended.
 func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func(), err error) {
 	g.mu.Lock()
 	t := g.accounts.of(account, time.Time{})
@@ -63,8 +65,8 @@ func (g *FairSemaphore) Enter(ctx context.Context, account string) (leave func()
 		g.mu.Unlock()
 		return nil, ErrAccountFull
 	case t.users > 0 && g.waiting >= g.o.Queue:
-		// If an account has no other call, its call is never rejected because of the queue. Otherwise other
-		// accounts could lock the account out.
+		// The first call of an account is never rejected because the queue is full. Otherwise other accounts
+		// could lock the account out by filling the queue.
 		g.mu.Unlock()
 		return nil, ErrQueueFull
 	}

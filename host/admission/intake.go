@@ -20,9 +20,9 @@ type IntakeOptions struct {
 }
 
 const (
-	// If a request exceeds a rate, it is not parsed until the rate permits it. The rates are higher than the
-	// limits of calls, so they delay only clients that send more requests than the host would accept as calls
-	// anyway.
+	// Limits of the rate at which requests are read. If a request exceeds a limit, it is not parsed until the
+	// limit permits it. The limits are higher than those of calls, so they delay only clients that send more
+	// requests than the host would accept as calls anyway.
 	defaultRequests = 4 * DefaultRate
 	burstRequests   = 1000
 	accountBytes    = 8 << 20 // Maximum number of bytes of one account per second.
@@ -31,15 +31,15 @@ const (
 	accountTime = 500_000 // Microseconds per second.
 	burstTime   = 2_000_000
 
-	// SmallRequest is the size in bytes up to which a request is not counted. Every connection has a buffer
-	// of SmallRequest bytes anyway.
+	// SmallRequest is the maximum size in bytes of a request that needs no lease. The memory for such a
+	// request is not counted, because every connection has a buffer of SmallRequest bytes anyway.
 	SmallRequest = 4 << 10
 	totalIntake  = 10 << 20 // Maximum bytes of all requests until their calls have ended.
 	eachIntake   = 2 << 20  // Maximum bytes of the requests of one account.
 	intakeGrace  = 2 * time.Second
 
-	// maxPaced is the maximum number of accounts and clients with a rate limit of their own. All further
-	// accounts and clients share one rate limit.
+	// maxPaced is the maximum number of accounts and system users that have rate limits of their own. All
+	// further accounts and system users share the same rate limits.
 	maxPaced = 20_000
 )
 
@@ -95,8 +95,8 @@ func (in *Intake) Admit(ctx context.Context, account string, n int64, cut func()
 	return in.lease(ctx, account, n, cut)
 }
 
-// Reserve does the same as Admit for n further bytes of a request that was already admitted. It does not
-// count another request.
+// Reserve does the same as Admit for n more bytes of a request that Admit has already admitted. Reserve does
+// not count these bytes as another request.
 func (in *Intake) Reserve(ctx context.Context, account string, n int64, cut func()) (*Lease, error) {
 	if in == nil {
 		return nil, nil
@@ -118,7 +118,8 @@ func (in *Intake) lease(ctx context.Context, account string, n int64, cut func()
 	return lease, nil
 }
 
-// pace waits until the rates of the account permit the given number of requests with n bytes together.
+// pace waits until the account may send the given number of requests with n bytes in total, according to its
+// rate limits.
 func (in *Intake) pace(ctx context.Context, account string, requests int, n int64) error {
 	if in.o.Requests < 0 {
 		return nil
@@ -146,8 +147,8 @@ func (in *Intake) of(account string) *intakeOf {
 	return a
 }
 
-// Connect reports whether the system user with the given uid may open another connection. A connection counts
-// as one request of that user's rate.
+// Connect reports whether the system user with the given uid may open another connection. Each connection
+// counts as one request in the rate limit of the system user.
 func (in *Intake) Connect(uid int) bool {
 	return in == nil || in.o.Requests < 0 || in.of("uid "+strconv.Itoa(uid)).requests.Allow()
 }

@@ -31,7 +31,8 @@ type PoolOptions struct {
 	// Slack is the amount beyond Total that revoked leases may occupy until their owners release them; 0
 	// means an eighth of Total.
 	Slack int64
-	// Grace is the time that a lease must have been idle before a holder with an equal share can take it.
+	// Grace is the time for which a lease must have been idle before the pool may revoke it for a holder with
+	// an equal share.
 	Grace time.Duration
 }
 
@@ -48,10 +49,10 @@ type Pool struct {
 	ending  int64 // Part of held: revoked leases that are not released yet.
 	trusted int64 // Part of held: trusted leases that are not revoked.
 	holders map[string]*holder
-	waiting *list.List // Elements are *waiter, in order of arrival.
+	waiting *list.List // Queue of *waiter, in order of arrival.
 }
 
-// waiter is a waiting call of Pool.Wait.
+// waiter is a goroutine that is blocked in Pool.Wait.
 type waiter struct {
 	key  string
 	wake chan struct{}
@@ -105,8 +106,9 @@ func (p *Pool) Acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return p.acquire(key, n, revoke)
 }
 
-// Wait does the same as Acquire, but waits until there is room or until ctx ends. Waiting calls are woken in
-// order of arrival. If the holder already has maxWaiting waiting calls, Wait returns the error at once.
+// Wait does the same as Acquire, but if there is no room, it blocks until it gets a lease or until ctx ends.
+// Blocked goroutines are woken in order of arrival. If maxWaiting goroutines are already blocked for the same
+// holder, Wait does not block and returns the error of Acquire.
 func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,8 +128,8 @@ func (p *Pool) Wait(ctx context.Context, key string, n int64, revoke func()) (*L
 	w := &waiter{key: key, wake: make(chan struct{}, 1)}
 	place := p.waiting.PushBack(w)
 	defer p.waiting.Remove(place)
-	// No release wakes this waiter when another holder's lease becomes old enough to be revoked (Grace), so
-	// Wait also tries again once a second.
+	// A lease of another holder may become old enough to be revoked for this waiter (PoolOptions.Grace).
+	// Nothing wakes the waiter at that time, so Wait also tries again once a second.
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for {
@@ -168,9 +170,9 @@ func (w *waiter) notify() {
 	}
 }
 
-// released wakes the waiters that may get a lease now, after the holder called key has released one: the
-// first waiter in the queue, and the first waiter with the same key, which may wait because of the holder's
-// own limit. The caller holds mu.
+// released is called when the holder called key has released a lease. It wakes the waiters that may now get a
+// lease: the first waiter in the queue, and the first waiter for the same key, which may be blocked only by
+// the limit of that holder. The caller holds mu.
 func (p *Pool) released(key string) {
 	p.wakeNext(p.waiting.Front())
 	for e := p.waiting.Front(); e != nil; e = e.Next() {
@@ -222,14 +224,14 @@ func (p *Pool) acquire(key string, n int64, revoke func()) (*Lease, error) {
 	return lease, nil
 }
 
-// victim returns the holder that must give up a lease so that h can get the amount n, or nil if there is no
-// such holder. A holder with a larger share than h would have with n more is chosen first, and otherwise a
-// holder with an equal share and a lease that was idle for longer than Grace. In both cases, holders with
-// untrusted leases are preferred. The caller holds mu.
+// victim returns the holder that must give up a lease so that h can get a lease of the amount n, or nil if
+// there is no such holder. First choice is a holder with a larger share than h would have with the new lease.
+// Second choice is a holder with an equal share that has a lease that was idle for longer than Grace. In both
+// cases, holders with untrusted leases are preferred. The caller holds mu.
 func (p *Pool) victim(h *holder, n int64) *holder {
 	classes := 2
 	if p.trusted <= p.o.Total/4*3 {
-		classes = 1 // Few trusted leases: the new lease may not displace them.
+		classes = 1 // Few trusted leases: the new lease must not displace any.
 	}
 	for _, idleOnly := range []bool{false, true} {
 		for class := range classes {
@@ -241,12 +243,13 @@ func (p *Pool) victim(h *holder, n int64) *holder {
 	return nil
 }
 
-// largest returns the holder, other than h, with the largest share among those that have a revocable lease of
-// the given class (0 untrusted, 1 trusted) and a larger share than h would have with n more. If idleOnly is
-// true, an equal share is enough if the lease was idle for longer than Grace. If several holders have the
-// same share, largest returns the holder of the longest idle lease.
+// largest returns the holder with the largest share, or nil. It considers only holders other than h that have
+// a revocable lease of the given class (0 untrusted, 1 trusted), and a larger share than h would have with
+// another lease of the amount n. If idleOnly is true, an equal share is enough if the holder's longest idle
+// lease was idle for longer than Grace. If several holders have the same share, largest returns the holder of
+// the longest idle lease.
 func (p *Pool) largest(h *holder, n int64, class int, idleOnly bool) (found *holder) {
-	var since time.Time // When the oldest idle lease of found was last used.
+	var since time.Time // When the longest idle lease of found was last used.
 	for _, v := range p.holders {
 		front := v.idle[class].Front()
 		if v == h || front == nil || v.held < h.held+n {
@@ -342,10 +345,10 @@ func (l *Lease) Unpin() {
 	l.link()
 }
 
-// Trust moves the lease to the account called key, after the client has signed in to that account, and marks
-// the lease as trusted. Among holders that must give up a lease for the same reason (see victim), the pool
-// revokes leases of strangers before trusted leases. Trust returns ErrShare if the account has reached its
-// limit. It does nothing if the lease was already revoked or released.
+// Trust is called when a client has signed in. It moves the client's lease to the account called key and
+// marks the lease as trusted. When the pool looks for a lease to revoke, it prefers the untrusted leases of
+// strangers (see victim). Trust returns ErrShare if the account has reached its limit. It does nothing if the
+// lease was already revoked or released.
 func (l *Lease) Trust(key string) error {
 	if l == nil {
 		return nil

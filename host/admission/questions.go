@@ -13,23 +13,24 @@ type QuestionOptions struct {
 	// Wait is the maximum time that a question waits if Each questions about the account are already in
 	// progress. If Wait is 0, such a question fails at once.
 	Wait time.Duration
-	// Rest is the time for which no question is sent to an account's worker after the worker did not answer
-	// in time.
+	// Rest is the time for which no further question is sent to an account's worker after the worker has
+	// failed to answer a question in time.
 	Rest time.Duration
 }
 
 // Errors of Questions.
 var (
-	// ErrNoAnswer is returned without sending the question if the account's worker did not answer an earlier
-	// question in time, less than QuestionOptions.Rest ago.
+	// ErrNoAnswer is returned if the account's worker failed to answer a question in time and less than
+	// QuestionOptions.Rest has passed since then. The new question is not sent.
 	ErrNoAnswer = errors.New("admission: the account's worker was not asked, because it recently did not answer in time")
 	// ErrTooMany is returned if too many questions about the account are in progress.
 	ErrTooMany = errors.New("admission: too many questions to the account's worker are in progress")
 )
 
-// Questions limits the questions that others than the account itself send to the account's worker: the mail
-// server, and strangers that try to sign in. An account may suspend its worker so that it never answers; the
-// questions to this worker must not block the questions to the others.
+// Questions limits the questions that the mail server, and strangers that try to sign in, send to an
+// account's worker. These questions do not come from the account itself. An account may suspend its worker so
+// that the worker never answers. Because of the limits, questions to such a worker do not block questions to
+// the workers of other accounts.
 type Questions struct {
 	o         QuestionOptions
 	now       func() time.Time
@@ -60,9 +61,9 @@ func NewQuestions(o QuestionOptions) *Questions {
 	}
 }
 
-// Enter waits until a question about the account may be asked. It returns ErrNoAnswer, ErrTooMany or the
-// error of ctx if the question must not be asked. Otherwise the caller must call leave once, with late set if
-// the worker did not answer in time.
+// Enter waits until a question about the account may be sent to the account's worker. It returns ErrNoAnswer,
+// ErrTooMany or the error of ctx if the question must not be sent. If err is nil, the caller must call leave
+// exactly once, and must set late if the worker did not answer in time.
 func (q *Questions) Enter(ctx context.Context, account string) (leave func(late bool), err error) {
 	q.mu.Lock()
 	a := q.accounts.of(account, q.now())

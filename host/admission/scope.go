@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Scope collects the resources that a call occupies until its answer has been written. Therefore the calls of
-// a client that does not read its answers keep occupying their resources.
+// Scope collects the resources that a call occupies, and releases them when the answer of the call has been
+// written. A client that does not read its answers therefore keeps the resources of its calls occupied.
 type Scope struct {
 	cut func()
 

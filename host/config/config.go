@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// DefaultPath is the configuration of an installation.
+	// DefaultPath is the path of the configuration file of an installation.
 	DefaultPath = "/etc/liveapid/liveapid.toml"
-	// DefaultSocket is the socket of an installation.
+	// DefaultSocket is the path of the socket of an installation.
 	DefaultSocket = "/run/liveapid/liveapi.sock"
 	// DefaultBindings is the directory of the Perl and PHP libraries of an installation.
 	DefaultBindings = "/usr/share/liveapid/bindings"
@@ -28,17 +28,20 @@ const (
 	// DefaultWorkers and DefaultWorkerMemory (in MiB) are the default limits of workers.
 	DefaultWorkers      = 500
 	DefaultWorkerMemory = 512
-	// Env is the environment variable that names the configuration for every command and binding.
+	// Env is the environment variable that contains the path of the configuration file, for every command and
+	// binding.
 	Env = "LIVEAPID_CONFIG"
 )
 
-// Mode tells how many accounts a host serves.
+// Mode is the mode of a host. The mode determines whether the host serves one account or many accounts.
 type Mode string
 
 const (
-	// Personal serves a single account with the host's own user, and only peers of that user.
+	// Personal is the mode in which a host serves a single account, as the user that runs the host. Only this
+	// user may connect.
 	Personal Mode = "personal"
-	// Server serves many accounts, each by workers with the account's uid. It needs root.
+	// Server is the mode in which a host serves many accounts. The workers of each account run with the
+	// account's uid, so the host must run as root.
 	Server Mode = "server"
 )
 
@@ -136,7 +139,7 @@ type Limits struct {
 // Duration is a time in Go's syntax, such as "90s" or "5m".
 type Duration time.Duration
 
-// UnmarshalText reads a duration.
+// UnmarshalText implements encoding.TextUnmarshaler: it parses a duration in Go's syntax.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err == nil && v < 0 {
@@ -146,7 +149,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// MarshalText writes a duration.
+// MarshalText implements encoding.TextMarshaler: it returns the duration in Go's syntax.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // Default returns the configuration of a program without a configuration file: it serves the running user's
@@ -157,9 +160,10 @@ func Default() *Config {
 	return c
 }
 
-// Find loads the configuration at path, or at LIVEAPID_CONFIG if path is empty, or at DefaultPath if that
-// exists; otherwise it returns Default. If the running user may not read DefaultPath, the result is in server
-// mode and names the default socket.
+// Find loads the configuration at path or, if path is empty, at the path in the environment variable
+// LIVEAPID_CONFIG. If neither is set, Find loads the configuration at DefaultPath. If DefaultPath does not
+// exist, Find returns Default. If the running user may not read DefaultPath, Find returns Default with the
+// mode changed to Server; its socket is the default socket.
 func Find(path string) (*Config, error) {
 	if path == "" {
 		path = os.Getenv(Env)
@@ -172,7 +176,8 @@ func Find(path string) (*Config, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return Default(), nil
 	case errors.Is(err, fs.ErrPermission):
-		// The file may hold the operator's secrets. Other users reach the host that uses it by its socket.
+		// The file may contain secrets of the operator, so other users may be unable to read it. They can
+		// still connect to the host through the default socket.
 		c = Default()
 		c.Mode = Server
 		return c, nil
@@ -201,7 +206,8 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Owners returns the file in which the host remembers to which account each domain belonged, or "".
+// Owners returns the path of the file in which the host stores the account of each domain, or "" if the host
+// does not store the accounts of domains.
 func (c *Config) Owners() string {
 	if c.State == "" {
 		return ""
@@ -209,7 +215,8 @@ func (c *Config) Owners() string {
 	return filepath.Join(c.State, "domains.json")
 }
 
-// Path returns the file of the configuration, or "" for Default.
+// Path returns the path of the file from which the configuration was loaded, or "" if it was not loaded from
+// a file.
 func (c *Config) Path() string { return c.path }
 
 // fill sets defaults and makes paths absolute.
@@ -261,7 +268,9 @@ func (c *Config) fill() {
 	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
 }
 
-// findBindings returns the libraries of a checkout, which has its programs in bin, or those of the installation.
+// findBindings returns the directory of the Perl and PHP libraries. In a checkout of the source code this is
+// the directory bindings next to the directory of the programs. If that directory does not exist,
+// findBindings returns DefaultBindings.
 func findBindings() string {
 	if dir := siblingProgram("../bindings"); dirExists(dir) {
 		return dir
@@ -303,7 +312,7 @@ func siblingProgram(name string) string {
 	return path
 }
 
-// Validate reports all mistakes.
+// Validate returns an error that lists all mistakes in the configuration, or nil if there are none.
 func (c *Config) Validate() error {
 	var all []error
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }

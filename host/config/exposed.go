@@ -54,7 +54,7 @@ func (c *Config) Exposed() error {
 			look(c.path, filepath.Base(p.Path), p.Settings, p.Args)
 		}
 	}
-	plugins, _ := c.ReadPlugins(nil) // The host does not serve plugins that can't be read.
+	plugins, _ := c.ReadPlugins(nil) // Errors are dropped: the host does not serve such plugins.
 	for _, p := range plugins {
 		look(filepath.Join(c.PluginDir, p.Name+".toml"), p.Name, p.Settings, p.Args)
 	}

@@ -38,14 +38,16 @@ func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protoc
 	return h.rt.Host.Do(ctx, caller, call)
 }
 
-// enterHeavy counts work that is not a call, such as describing all modules, as weight calls of the rate of
-// account. It returns an error if a limit is reached. The caller must call leave when the work is done.
+// enterHeavy counts work that is not a call, such as describing all modules, against the limits of the given
+// account. For the account's rate, the work counts as weight calls. enterHeavy returns an error if a limit is
+// reached. The caller must call leave when the work is done.
 func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *protocol.Error) {
 	return rt.state.Load().calls.EnterHeavy(account, weight)
 }
 
-// refusal returns the error for a client if err, from the look-up of its account, means that the account does
-// not exist or may not act.
+// refusal converts err, the error of a look-up of the client's account, into the error that the client
+// receives. Its message says whether the account does not exist, is suspended, has the same user as another
+// account, or can't be read.
 func refusal(err error) *protocol.Error {
 	message := "Your account can't be read; tell the operator of this host."
 	switch {
@@ -63,8 +65,8 @@ func denied(uid int, message string) *protocol.Error {
 	return &protocol.Error{Kind: protocol.KindDenied, Err: fmt.Errorf("peer uid %d", uid), Message: message}
 }
 
-// identify returns the caller for a client on the socket that runs as the user uid. It returns an error if
-// the user may not connect.
+// identify returns the caller for a client that connects to the socket as the user with the given uid. It
+// returns an error if this user may not connect.
 func (rt *Runtime) identify(uid int) (protocol.Caller, error) {
 	a, err := rt.mode.byPeer(uid, rt.state.Load().refused)
 	if err != nil {

@@ -49,7 +49,7 @@ type Runtime struct {
 	state     atomic.Pointer[state]
 	reloading sync.Mutex                     // Only one reload runs at a time.
 	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
-	ending    sync.WaitGroup                 // Counts workers of removed accounts that still run.
+	ending    sync.WaitGroup                 // Counts account workers being stopped; Close waits for them.
 }
 
 // state contains everything that a reload replaces. A state is immutable: a reload stores a new one.

@@ -47,8 +47,8 @@ func (rt *Runtime) connections(c config.Web) int {
 	return rt.within("web.connections", limit, partOfConnections)
 }
 
-// within returns limit, or the number of available file descriptors divided by part if that is lower. If it
-// lowers the limit, it logs a warning that contains name, the configuration key of the limit.
+// within returns limit, or the maximum number of open file descriptors divided by part if that is lower. If
+// within lowers the limit, it logs a warning that contains name, the configuration key of the limit.
 func (rt *Runtime) within(name string, limit, part int) int {
 	have := descriptors()
 	if have/part >= limit {

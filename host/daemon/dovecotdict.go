@@ -16,7 +16,7 @@ import (
 )
 
 // lookupOptions limit the mail server's look-ups of the mailboxes of one account. Dovecot looks up mailboxes
-// from some tens of processes; an account that makes its worker hang must not block all of these processes.
+// from several dozen processes; an account that makes its worker hang must not block all of these processes.
 var lookupOptions = admission.QuestionOptions{Each: 3, Rest: answerRest}
 
 // answerRest is the time during which an account's worker is not asked again after it did not answer in time.
@@ -32,9 +32,9 @@ func (rt *Runtime) serveDovecotDict(ctx context.Context, l *net.UnixListener, ma
 	return s.Serve(ctx, l)
 }
 
-// lookUpMailbox asks the worker of the account to which the domain of address belongs. The uid, the gid and
-// the directory of the mail come from the host, never from the worker's answer: a malicious account could
-// otherwise name those of another account.
+// lookUpMailbox asks the worker of the account to which the domain of address belongs. The host itself
+// determines the uid, the gid and the directory of the mail. It never uses such values from the worker's
+// answer: a malicious account could otherwise return the uid or the directory of another account.
 func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdict.Box, error) {
 	ctx, scope := admission.WithScope(ctx, nil)
 	defer scope.End()
@@ -70,8 +70,8 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	return checkBox(a, domain, result.Data)
 }
 
-// checkBox converts a worker's answer into a mailbox of the account a. It rejects an answer that contains an
-// address of another domain than domain.
+// checkBox converts a worker's answer into a mailbox of the account a. It rejects an answer whose address
+// does not belong to the given domain.
 func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, error) {
 	said, _ := answer.(map[string]any)
 	box := dovecotdict.Box{UID: a.UID, GID: a.GID}

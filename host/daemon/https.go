@@ -160,8 +160,8 @@ func (rt *Runtime) openPasswords(c config.Web) (https.Passwords, error) {
 	return pamPasswords{Checker: pam.New(program), stamps: stamps}, err
 }
 
-// pamPasswords verifies passwords with PAM. It detects that a password was changed only if the password is in
-// /etc/shadow, because PAM does not report changes.
+// pamPasswords verifies passwords with PAM. PAM does not report that a password was changed. So pamPasswords
+// reads changes from /etc/shadow, and can't detect a change of a password that is stored elsewhere.
 type pamPasswords struct {
 	*pam.Checker
 	stamps *passwdfile.File

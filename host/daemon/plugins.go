@@ -93,8 +93,8 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 	return all, nil
 }
 
-// supervisorOptions returns the options of a plugin's supervisor: plugin, and the options that all
-// supervisors share.
+// supervisorOptions returns the options of a plugin's supervisor. They consist of the argument plugin and of
+// the options that all supervisors share.
 func (rt *Runtime) supervisorOptions(c *config.Config, plugin worker.PluginOptions, log *slog.Logger) worker.Options {
 	o := worker.Options{
 		PluginOptions: plugin, RunDir: rt.workers.runDir, Spawner: rt.workers.spawner, Answers: rt.limits.answers,

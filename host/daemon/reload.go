@@ -56,7 +56,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		return err
 	}
 	if callLimits(c.Limits) != callLimits(old.config.Limits) {
-		next.calls = newCalls(c) // The new counters start at 0, in spite of calls in flight.
+		next.calls = newCalls(c) // The new counters do not count the calls in flight.
 	}
 	rt.state.Store(next)
 	rt.replacePlugins(ctx, old.plugins, next.plugins)

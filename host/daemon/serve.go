@@ -31,10 +31,10 @@ const (
 	metricsConnections = 8
 )
 
-// Signals connects a served host with the signals of the operating system.
+// Signals contains a channel and a function through which Serve reacts to signals of the operating system.
 type Signals struct {
 	Reload <-chan os.Signal // Receives SIGHUP, after which the host reloads.
-	Force  func()           // Called when draining begins; exits on a further signal.
+	Force  func()           // Called when draining begins; a second signal then exits.
 }
 
 // Serve builds the host that c describes and serves all its front doors until ctx ends, then drains. It uses
@@ -69,7 +69,8 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 		if err := rt.OpenHTTPS(); err != nil {
 			log.Error("can't serve the HTTPS API; only the socket is served", "error", err.Error())
 		} else {
-			// ServeHTTPS uses ctx, not side: the HTTPS API drains at the same time as the socket.
+			// ServeHTTPS uses ctx, so that the HTTPS API drains at the same time as the socket. The context
+			// side ends only after the socket has drained.
 			others.Go(func() { rt.ServeHTTPS(ctx, drainTime) })
 		}
 	}

@@ -28,10 +28,10 @@ var _ host.Observer = (*usage)(nil)
 
 func newUsage() *usage { return &usage{accounts: make(map[string]*control.Account)} }
 
-// Begin implements host.Observer.
+// Begin implements host.Observer. It does nothing, because usage counts a call when the call ends.
 func (u *usage) Begin(host.Event) error { return nil }
 
-// End implements host.Observer.
+// End implements host.Observer. It counts the call e for the account of the caller.
 func (u *usage) End(e host.Event, result *protocol.Result, took time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

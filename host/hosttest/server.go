@@ -157,8 +157,9 @@ func DialTCP(address, from string, uid int) (net.Conn, error) {
 	return connectUID(uid, unix.AF_INET, source, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 }
 
-// connectUID makes a socket and connects it to the address to. Meanwhile the effective user of the thread is
-// uid, and nothing else runs on the thread. If from is not nil, the socket is bound to it first.
+// connectUID creates a socket and connects it to the address in the parameter to. Until the socket is
+// connected, the effective user of the thread is uid, and the thread is locked to this goroutine. If the
+// parameter from is not nil, the socket is first bound to the address in from.
 func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	runtime.LockOSThread()
 	const keep = ^uintptr(0)
@@ -187,9 +188,9 @@ func connectUID(uid, family int, from, to unix.Sockaddr) (net.Conn, error) {
 	return net.FileConn(file)
 }
 
-// Alone keeps a test from running at the same time as other tests that call Alone with the same what, also in
-// other packages. what names a part of the system that these tests change. The lock is released at the end of
-// the test.
+// Alone prevents a test from running at the same time as other tests, also in other packages, that call Alone
+// with the same value of what. what is the name of a part of the system that these tests change, for example
+// "package". The lock is released at the end of the test.
 func Alone(t testing.TB, what string) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "liveapid-test-"+what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)

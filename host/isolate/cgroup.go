@@ -17,9 +17,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Cgroups creates a control group (cgroup version 2) for each worker, below the host's own group. A worker's
-// group limits the memory and the number of processes of the worker. When the worker ends, everything that it
-// started is killed by means of the group.
+// Cgroups creates a control group (cgroup version 2) for each worker, below the host's own group. The control
+// group limits the worker's memory and its number of processes. It also allows the host to kill everything
+// that the worker started when the worker ends.
 type Cgroups struct {
 	root        string // Directory of the host's own group.
 	controllers []string
@@ -126,7 +126,7 @@ func (c *Cgroups) Create(memory int64) (*Group, error) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, os.ErrExist) { // An earlier host may have left the group: try the next name.
+		if !errors.Is(err, os.ErrExist) { // A dead host may have left the group: try the next name.
 			return nil, fmt.Errorf("set up cgroups: %w", err)
 		}
 	}

@@ -23,8 +23,9 @@ const (
 	// maxFileSize is the maximum size in bytes of each file that a process with another uid writes. The
 	// largest file that is needed is that of a mail store, with at most 64 MiB.
 	maxFileSize = 256 << 20
-	// lastOutput is the time for which the host still reads the output of a process after the process has
-	// ended. A time limit is needed because a grandchild may keep the pipes open.
+	// lastOutput is the maximum time for which the host still reads the output of a process after the process
+	// has ended. Without this limit, the host could wait forever, because a grandchild may keep the pipes
+	// open.
 	lastOutput = 500 * time.Millisecond
 )
 
@@ -50,7 +51,7 @@ type Process struct {
 	cmd *exec.Cmd
 
 	pid    int
-	pidfd  *os.File    // Readable when the process has ended, even if it is traced.
+	pidfd  *os.File    // Readable when the process has ended, even under a tracer.
 	timer  *time.Timer // Kills a process that starts too slowly; Start sets it.
 	exited chan struct{}
 	reaped chan struct{}
@@ -123,7 +124,8 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// execute starts the command. above must be higher than every descriptor that the child needs.
+// execute starts the command. If there is no launcher, execute copies the binary's descriptor to a number
+// that is at least above; above must be higher than every descriptor number that the child needs.
 func (p *Process) execute(above int) error {
 	p.cmd.SysProcAttr.PidFD = new(int)
 	if p.o.Credential != nil { // The launcher gets the binary as an extra file.
@@ -191,9 +193,11 @@ func (p *Process) waitBlocking() {
 	}
 }
 
-// collect reaps the process if it has ended. It returns false if a tracer still prevents that.
+// collect reaps the process if it has ended. It returns false if the process can't be reaped yet because a
+// tracer is still attached.
 func (p *Process) collect() bool {
-	// Kill holds the lock too: it must not signal the pid between wait4, which frees the pid, and gone.
+	// The lock also protects Kill: wait4 frees the pid, and Kill must not send a signal to that pid before
+	// gone is set.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var how syscall.WaitStatus
@@ -211,8 +215,8 @@ func (p *Process) PID() int { return p.pid }
 // Exited returns a channel that is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Reaped returns a channel that is closed when the process has ended and was reaped, so that its pid is free.
-// A tracer can delay that.
+// Reaped returns a channel that is closed when the process has ended and was reaped, so that the kernel may
+// reuse its pid. If another process traces the process, reaping is delayed until the tracer detaches.
 func (p *Process) Reaped() <-chan struct{} { return p.reaped }
 
 // Ended reports whether the process has ended. It asks the kernel, because a worker that was killed a moment

@@ -15,9 +15,9 @@ import (
 
 const (
 	runDirPrefix = "liveapid-host-"
-	// newDirPrefix is the prefix of a directory that is not locked yet. A new directory must not have
-	// runDirPrefix before it is locked: the sweep of another host would remove it as the directory of a dead
-	// host.
+	// newDirPrefix is the prefix of a new run directory until it is locked. The directory must not have
+	// runDirPrefix before that: another host, which removes the directories of dead hosts, would treat an
+	// unlocked directory with runDirPrefix as one of these and remove it.
 	newDirPrefix = "liveapid-new-"
 	// newDirAge is the age at which a directory that was never locked counts as abandoned.
 	newDirAge = time.Minute
@@ -41,9 +41,9 @@ func NewRunDir(parent string, mode os.FileMode) (*RunDir, error) {
 	if parent == "" || len(parent)+len("/liveapid-host-0123456789") > maxRunDir {
 		parent = filepath.Join(os.TempDir(), fmt.Sprintf("liveapid-%d", os.Geteuid()))
 		if err := ownDir(parent, mode); err != nil {
-			// The directory can't be used, for example because another user has created it. The fallback to
-			// the temporary directory ensures that another user can't prevent this user's hosts from
-			// starting.
+			// The directory can't be used, for example because another user has created a directory with this
+			// name. In that case the system's temporary directory itself is the parent, so that another user
+			// can't prevent this user's hosts from starting.
 			parent = os.TempDir()
 		}
 	}
@@ -82,9 +82,9 @@ func claim(path string, mode os.FileMode) (*RunDir, error) {
 	return &RunDir{Path: claimed, lock: lock}, nil
 }
 
-// ownDir creates the directory path. If path already exists, ownDir checks that it is a directory that
-// belongs to this user and that nobody else can write, because in a shared temporary directory other users
-// can create names. In both cases the directory then has at least the permissions of mode.
+// ownDir creates the directory path, or uses an existing directory that belongs to this user and that no
+// other user can write. It returns an error for any other existing file, because in a shared temporary
+// directory another user may have created path. ownDir adds the permissions of mode that the directory lacks.
 func ownDir(path string, mode os.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)

@@ -19,7 +19,7 @@ type accountWorker struct {
 	s       *Supervisor
 	account protocol.Account
 	helper  bool         // Whether this is the plugin's helper.
-	busy    atomic.Int64 // Same as calls, but readable without mu.
+	busy    atomic.Int64 // Copy of calls that can be read without mu.
 	used    atomic.Int64 // Time of the last begin or end of a call, in Unix nanoseconds.
 	running atomic.Bool  // Whether a worker runs; readable without mu.
 	held    atomic.Int64 // Number of workers that run, or have ended but are not reaped.
@@ -44,7 +44,7 @@ func (aw *accountWorker) described() []protocol.Module {
 	return aw.modules
 }
 
-// hasParts reports whether the plugin has a function of which the helper runs at least a part.
+// hasParts reports whether the plugin has a function that runs in the helper, at least in part.
 func (aw *accountWorker) hasParts() bool {
 	for _, m := range aw.described() {
 		for _, fn := range m.Functions {
@@ -175,7 +175,7 @@ func (aw *accountWorker) start(wait time.Duration) {
 	default:
 		aw.modules, aw.current = w.modules, w
 		aw.running.Store(true)
-		aw.touch() // Prevents eviction until the waiting callers use the worker.
+		aw.touch() // Counts as use, so that the Pool does not stop it at once.
 		if aw.closed {
 			aw.current = nil
 			aw.s.o.Pool.leave(aw)
@@ -208,7 +208,7 @@ func (aw *accountWorker) close() {
 		w.stop()
 	}
 	if starting != nil {
-		<-starting // A start that ends after closed was set stops its worker.
+		<-starting // If a start is in progress, it stops its worker when it ends.
 	}
 }
 

@@ -83,8 +83,8 @@ func (aw *accountWorker) crashed(err error) {
 	aw.retryAt = time.Now().Add(backoff(aw.crashes))
 }
 
-// checkHealth is called after a worker missed a deadline. If the worker does not answer a ping either,
-// checkHealth kills it, so that the next call starts a new worker.
+// checkHealth is called after a worker missed the deadline of a call. It sends a ping to the worker. If the
+// worker does not answer the ping, checkHealth kills the worker, so that the next call starts a new one.
 func (aw *accountWorker) checkHealth(w *worker) {
 	healthy := make(chan error, 1)
 	go func() { healthy <- w.ping() }()

@@ -63,8 +63,9 @@ func (p *Pool) enter(aw *accountWorker) error {
 	}
 }
 
-// take reserves a place for aw if one is free. Otherwise it returns the idle worker that may be stopped to
-// free a place, or nil if every worker is in use.
+// take reserves a place for aw if one is free. Otherwise ok is false, and oldest is the accountWorker with
+// the longest idle worker, which may be stopped to free a place, or nil if no worker has been idle for
+// evictIdle.
 func (p *Pool) take(aw *accountWorker) (oldest *accountWorker, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

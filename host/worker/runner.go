@@ -101,9 +101,9 @@ func (r *pluginRunner) ID() string { return strconv.Itoa(r.PID()) }
 // Diagnose implements runner.Runner.
 func (r *pluginRunner) Diagnose(context.Context) string { return "" }
 
-// PluginToHost implements runner.Runner. It returns the path of the worker's socket from the handshake.
-// Before that, it makes the host the owner of the socket and its directory, so that the worker's user can no
-// longer replace the socket.
+// PluginToHost implements runner.Runner. It returns the path of the worker's socket, which was in the
+// handshake. Before it returns, it makes the host the owner of the socket and the socket's directory, so that
+// the worker's user can no longer replace the socket.
 func (r *pluginRunner) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != r.dir {
 		return "", "", errors.New("the plugin's socket is not directly in the worker's directory")

@@ -12,9 +12,11 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// Call implements host.Plugin. If the plugin has a helper and one of its functions has parts, the function
-// runs in up to three parts (before, do, after): only the helper gets the secrets, and only the account's
-// worker opens the account's files. A shared function (Function.Shared) runs only in the helper.
+// Call implements host.Plugin. If the plugin has a helper and describes functions that the helper runs at
+// least in part, a call runs in up to three parts: before and after in the helper, do in the account's
+// worker. Only the helper gets the secrets, and only the account's worker opens the account's files. A shared
+// function (Function.Shared) runs only in the helper. Without such a helper, the account's worker runs the
+// whole call.
 func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call, fn := r.Caller, r.Call, r.Function
 	aw, err := s.workerOf(caller.Account)
@@ -55,8 +57,8 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 		return result, err
 	}
 	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
-	// If the function has already changed something, the last part, which the helper runs, must not wait for
-	// other accounts and must not be rejected. So it runs without a semaphore.
+	// If the function changes data, the change has already been made. The last part, which the helper runs,
+	// must then not wait for other accounts and must not be rejected, so it runs without a semaphore.
 	var after *protocol.Result
 	if fn.Changes {
 		after, err = s.run(ctx, s.helper, request, 0)
@@ -65,8 +67,9 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	}
 	switch {
 	case err != nil && fn.Changes:
-		// The account's worker has already made the change, even if the last part was not run. err is added
-		// as text (%s) and not wrapped, so that the error does not match host.ErrNotRun.
+		// The account's worker has already made the change, even if the helper did not run the last part.
+		// Therefore the outcome is unknown. err is added as text (%s) and not wrapped, so that errors.Is does
+		// not find host.ErrNotRun in the new error.
 		return nil, fmt.Errorf("%w: %s", host.ErrOutcomeUnknown, err)
 	case err != nil:
 		return nil, err
@@ -101,8 +104,8 @@ func (s *Supervisor) semaphoreOf(fn protocol.Function, role protocol.Role) *admi
 const maxHanded = 64 << 10
 
 // through waits until the semaphore g admits the account, and then runs a call or a part of a call. If g
-// rejects the account, the result says that nothing was changed. So through must not be used after a part
-// that has changed something.
+// rejects the account, the message in the result is that nothing was changed. Therefore through must not be
+// used for a part that follows a change.
 func (s *Supervisor) through(ctx context.Context, g *admission.FairSemaphore, aw *accountWorker, request payload.Request) (*protocol.Result, error) {
 	leave, err := g.Enter(ctx, request.Account.Name)
 	busy := ""
@@ -129,8 +132,8 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 		return nil, fmt.Errorf("%w: %w", host.ErrNotRun, err)
 	}
 	if err := payload.Walk(ask); err != nil {
-		// The worker would reject the arguments, too. But if the host sent them, it could not determine
-		// whether the call was run.
+		// The worker would reject such arguments, too. The host rejects them first, because the host could
+		// not determine from the worker's error whether the call was run.
 		return protocol.Failed(protocol.NewError(protocol.KindInvalid, "The arguments have too many values, or are nested too deep.")), nil
 	}
 	for range maxTries {

@@ -150,8 +150,8 @@ const maxTries = 3
 // safely be sent to another worker.
 var errNotSent = fmt.Errorf("%w: the worker ended before the call reached it", host.ErrNotRun)
 
-// ask sends the encoded request to the worker of aw and returns the encoded answer. The error wraps
-// host.ErrNotRun if the call was certainly not run.
+// ask sends the encoded request, which is the parameter ask, to the worker of aw and returns the encoded
+// answer. The error wraps host.ErrNotRun if the call was certainly not run.
 func (s *Supervisor) ask(ctx context.Context, aw *accountWorker, ask []byte) (*pluginpb.Payload, error) {
 	w, err := aw.acquire(ctx)
 	if err != nil {

@@ -146,8 +146,8 @@ func (s *Supervisor) credential(aw *accountWorker) (*syscall.Credential, error) 
 	return s.o.Credential(aw.account)
 }
 
-// settings returns the plugin's settings for the worker of aw. If the plugin has a helper, only the helper
-// gets the settings that HelperSettings lists, because they may be secrets.
+// settings returns the plugin's settings for the worker of aw. The settings that HelperSettings lists may be
+// secrets: if the plugin has a helper, only the helper gets these settings.
 func (s *Supervisor) settings(aw *accountWorker) map[string]any {
 	if s.helper == nil || aw.helper {
 		return s.o.Settings

@@ -12,14 +12,15 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// mailbox returns the address that the arguments email and domain of a call name. It checks that the account
-// owns the domain, and that a mailbox user names only the user's own mailbox.
+// mailbox returns the address of the mailbox that the call's arguments email and domain specify. It returns
+// an error if the account does not own the domain, or if a mailbox user specifies a mailbox other than the
+// user's own.
 func mailbox(call *sdk.Call) (store.Address, error) {
 	return mailboxOf(call, call.String("email"), call.String("domain"), "email")
 }
 
-// mailboxOf does the same as mailbox for an argument that is not called email; param is the argument's name,
-// for error messages.
+// mailboxOf does the same as mailbox, but the caller passes the values of the arguments. param is the name of
+// the argument that localpart comes from, for error messages. localpart may be a whole address.
 func mailboxOf(call *sdk.Call, localpart, domain, param string) (store.Address, error) {
 	if at := strings.LastIndexByte(localpart, '@'); at >= 0 {
 		own := localpart[at+1:]
@@ -78,8 +79,8 @@ func ownDomain(call *sdk.Call, domain string) (string, error) {
 	return own, nil
 }
 
-// ascii returns domain in lower case and in ASCII. People write bücher.example; stores and mail servers use
-// xn--bcher-kva.example.
+// ascii returns domain in lower case, with international labels converted to their ASCII form (Punycode).
+// People write bücher.example; stores and mail servers use xn--bcher-kva.example.
 func ascii(domain string) string {
 	for i := 0; i < len(domain); i++ {
 		if domain[i] >= 0x80 {
@@ -92,8 +93,8 @@ func ascii(domain string) string {
 	return store.Lower(domain)
 }
 
-// isSystemMailbox reports whether the call names the account's own mailbox. That mailbox is not in the store:
-// its password is the password of the system user.
+// isSystemMailbox reports whether the call's arguments email and domain specify the account's own mailbox.
+// That mailbox is not in the store: its password is the password of the system user.
 func isSystemMailbox(call *sdk.Call) bool {
 	name, domain := call.String("email"), call.String("domain")
 	if localpart, own, ok := strings.Cut(name, "@"); ok {
@@ -103,12 +104,13 @@ func isSystemMailbox(call *sdk.Call) bool {
 	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
 }
 
-// public converts an error of the store to an error that the caller may see; the cause is written only to the
-// log. outcome is the part of the message that says what happened, such as "Nothing was changed".
+// public converts an error of the store to an error whose message the caller may see; the original error is
+// written only to the log. outcome is the part of the message that says what happened to the operation, such
+// as "Nothing was changed".
 func public(box store.Address, err error, outcome string) error {
 	e := &protocol.Error{Kind: protocol.KindFailed, Err: err}
 	switch {
-	case errors.Is(err, store.ErrUnknown): // First: for ErrUnknown, "nothing was changed" may be wrong.
+	case errors.Is(err, store.ErrUnknown): // Must be first: the text of outcome may be wrong here.
 		e.Kind, e.Message = protocol.KindUnavailable, "Whether “"+box.String()+"” was changed is not known. Check it, or make the change again."
 	case errors.Is(err, store.ErrNoMailbox):
 		// This error is not logged, because callers often mistype an address.

@@ -12,7 +12,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Short names of the suspensions: the words that appear in the names of the functions, such as suspend_login.
+// Short names of the suspensions, for the table of operations. The names of the API functions contain the
+// same words, for example suspend_login.
 const (
 	login    = store.Login
 	incoming = store.Incoming
@@ -33,7 +34,7 @@ const (
 
 // maxQuota returns the highest quota, in bytes, that a mailbox of the account may have.
 func maxQuota(account protocol.Account) int64 {
-	// This key of cPanel's users file is in MiB.
+	// The value of MAX_EMAILACCT_QUOTA in cPanel's users file is in MiB.
 	if n, err := strconv.ParseInt(account.Data["MAX_EMAILACCT_QUOTA"], 10, 64); err == nil && n > 0 && n < maxQuotaBytes/mib {
 		return n * mib
 	}
@@ -50,9 +51,9 @@ func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any
 	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account) / mib, nil }
 }
 
-// quota converts the argument quota from MiB to bytes. It returns 0 for an unlimited mailbox, and the value
-// of the parameter absent if the argument is missing. If the account limits quotas, an unlimited or larger
-// quota is an error; if clip is true, it is replaced by the highest quota instead.
+// quota returns the argument quota, which is in MiB, in bytes. It returns 0 for an unlimited mailbox, and
+// absent if the argument is missing. If the account has a highest quota and the argument is higher or
+// unlimited, quota returns an error, or the highest quota if clip is true.
 func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	highest, limited := maxQuota(call.Account), maxQuota(call.Account) < maxQuotaBytes
 	tooHigh := func() error {
@@ -67,7 +68,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 		var err error
 		if n, err = strconv.ParseInt(text, 10, 64); err != nil || n < 0 {
 			if digits := strings.Trim(text, "0123456789") == ""; digits {
-				n = math.MaxInt64 / mib // The number does not fit into an int64.
+				n = math.MaxInt64 / mib // Digits only, but too large for an int64: use a huge number.
 			} else {
 				return 0, protocol.NewError(protocol.KindInvalid, "The ‘quota’ argument must be a whole number of megabytes, not negative, or “unlimited”.")
 			}
@@ -85,7 +86,7 @@ func quota(call *sdk.Call, absent int64, clip bool) (int64, error) {
 	return n * mib, nil
 }
 
-// newBox returns the address of the mailbox that a call creates. It rejects reserved names.
+// newBox returns the address of the mailbox that the call is to create. It rejects reserved names.
 func newBox(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "The email account “"+call.Account.Name+"@"+call.Account.MainDomain()+"” already exists!")
@@ -133,8 +134,8 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, err
 	}
 	if most, limited := maxPop(call.Account); limited {
-		// The lock is held until the mailbox is created. Otherwise two calls could count the same mailboxes,
-		// and together exceed the limit.
+		// The lock is held until the mailbox is created. Otherwise two concurrent calls could get the same
+		// count, both create a mailbox, and exceed the limit.
 		m.counting.Lock()
 		defer m.counting.Unlock()
 		if err := m.roomForOne(ctx, call, most); err != nil {
@@ -174,7 +175,8 @@ func maxPop(account protocol.Account) (most int, limited bool) {
 	return most, err == nil && most >= 0
 }
 
-// roomForOne returns an error if the account already has as many mailboxes as the parameter most allows.
+// roomForOne returns an error if the account already contains most or more mailboxes; most is the maximum
+// that maxPop returned.
 func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
 	all, err := m.all(ctx, call.Account, "")
 	if err != nil {
@@ -266,8 +268,8 @@ func (m *Module) release() operation {
 	return op
 }
 
-// suspension returns the operation that sets or clears a suspension of a mailbox. what selects the
-// suspension, and on is true to set it. name and help describe the operation's UAPI function.
+// suspension returns the operation that sets (on is true) or clears (on is false) the suspension what of a
+// mailbox. name, help and answer describe the operation's UAPI function.
 func (m *Module) suspension(name, help string, what store.Suspension, on bool, answer func(any) any) operation {
 	kind := limits
 	if what == login {

@@ -13,21 +13,22 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Ports that mail programs connect to (RFC 8314), as in the examples of cPanel's documentation.
+// Ports that the settings for mail programs contain (RFC 8314); the examples of cPanel's documentation
+// contain the same ports.
 const (
 	imapsPort, imapPort = 993, 143
 	smtpsPort, smtpPort = 465, 25
 )
 
-// client is the user of a mail program: a mailbox, or the account's own user.
+// client is the user whose mail program connects to the mail server: a mailbox, or the account's own user.
 type client struct {
 	name   string // The login name.
 	domain string
 	box    store.Address // Zero for the account's own mailbox.
 }
 
-// clientOf returns the client that the argument account names: by a mailbox's address, or by the account's
-// own name, which is the default. It also accepts user+domain for an address.
+// clientOf returns the client that the argument account specifies: an address of a mailbox, or the account's
+// own name, which is the default. For a mailbox, clientOf also accepts the form user+domain.
 func clientOf(call *sdk.Call) (client, error) {
 	name := call.String("account")
 	main := call.Account.MainDomain()
@@ -104,7 +105,8 @@ func flagOf(on bool) int {
 	return 0
 }
 
-// checkSettings runs before dispatchSettings, and checks that the mailbox exists.
+// checkSettings is the part do of the operation that mails the settings; dispatchSettings is the part after.
+// checkSettings only checks that the mailbox exists.
 func (m *Module) checkSettings(ctx context.Context, call *sdk.Call) (any, error) {
 	_, err := m.clientThere(ctx, call)
 	return nil, err
@@ -132,7 +134,8 @@ func (m *Module) dispatchSettings(ctx context.Context, call *sdk.Call) (any, err
 	return nil, nil
 }
 
-// mailSettings mails the settings for the client c to an address that was validated before.
+// mailSettings mails the settings for the mail program of the client c to the address to, which the caller
+// must have validated.
 func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to string) error {
 	set := m.current()
 	host := set.settings.mailHost(c.domain)
@@ -153,7 +156,8 @@ func (m *Module) mailSettings(ctx context.Context, call *sdk.Call, c client, to 
 	return set.relay.send(ctx, message{From: from, To: to, Subject: "Mail settings of " + c.name, Text: text.String()})
 }
 
-// mailsPerHour is the maximum number of messages that an account can make this module send within an hour.
+// mailsPerHour limits the messages that this module sends for an account. It is both the burst size of the
+// rate limiter and the number of messages that the limiter adds per hour.
 const mailsPerHour = 20
 
 // mayMail reports whether the module may send another message for the account. If so, mayMail also counts the
@@ -172,8 +176,9 @@ func (m *Module) mayMail(account string) bool {
 	return l.Allow()
 }
 
-// welcome runs after a mailbox was created. It notifies the mail server, and mails the settings to the new
-// mailbox if the call requests that. It returns the mailbox's address.
+// welcome runs after addPop has created a mailbox. It notifies the mail server and, if the argument
+// send_welcome_email is set, mails the settings for a mail program to the new mailbox. It returns the
+// mailbox's address.
 func (m *Module) welcome(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := newBox(call)
 	if err != nil {
@@ -202,7 +207,7 @@ func (m *Module) endSessions(ctx context.Context, call *sdk.Call) (any, error) {
 	masks := []string{call.Account.Name}
 	for _, domain := range call.Account.Domains {
 		if strings.ContainsAny(domain, "*?") {
-			continue // As a mask, this name would also match other users.
+			continue // The * or ? in it would also match other users.
 		}
 		masks = append(masks, "*@"+domain)
 	}

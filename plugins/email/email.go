@@ -1,6 +1,6 @@
-// Package email implements cPanel's Email module: its functions for mailboxes. It decides which mailboxes an
-// account may access, and reads and writes mailboxes only through the interface store.Store. table.go lists
-// the functions; the other files implement them.
+// Package email implements cPanel's Email module, limited to the functions for mailboxes, and the module
+// PasswdStrength. It decides which mailboxes a caller may access, and reads and writes mailboxes only through
+// the interface store.Store. table.go lists the functions; the other files implement them.
 package email
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Module is the state of the modules Email and PasswdStrength, which share their settings. Its methods may be
-// called concurrently.
+// Module contains the state of the modules Email and PasswdStrength, which share their settings. Its methods
+// may be called concurrently.
 type Module struct {
 	verifier *password.Verifier
 
-	counting sync.Mutex // Held from counting the mailboxes until a new one is created.
+	counting sync.Mutex // Held from counting the mailboxes to creating a new one.
 
 	mu     sync.Mutex
 	active *active
@@ -28,7 +28,8 @@ type Module struct {
 	mails  map[string]*rate.Limiter
 }
 
-// active is everything that is built from the settings. It is replaced as a whole when the settings change.
+// active contains everything that is built from the settings. When the settings change, configure replaces
+// the whole value.
 type active struct {
 	settings Settings
 	hasher   *password.Hasher
@@ -53,15 +54,16 @@ func Modules() []*sdk.Module {
 	}
 }
 
-// helperSettings names the settings that hold secrets or that only the helper uses. An account's worker does
-// not get them.
+// helperSettings lists the names of the settings that contain secrets or that only the helper uses. The host
+// does not send them to an account's worker.
 var helperSettings = []string{"breached", "database", "database_file", "doveadm", "doveadm_key", "kick", "mail_from", "pool", "queue", "smtp", "store"}
 
 // shared reports whether all accounts share a database as their store. In that case the helper runs the
 // functions, because no account's worker may open the shared store.
 func (m *Module) shared() bool { return m.current().settings.Store != FilesStore }
 
-// configure applies the plugin's settings.
+// configure validates the plugin's settings and replaces the active state by one that is built from them. If
+// a setting is invalid, it returns an error and keeps the old state.
 func (m *Module) configure(raw map[string]any) error {
 	s, err := ParseSettings(raw)
 	if err != nil {
@@ -87,8 +89,8 @@ func (m *Module) current() *active {
 	return m.active
 }
 
-// store returns the account's store. All calls for an account share one store, so that the store can commit
-// the changes that wait at the same time together.
+// store returns the account's store. All calls for an account use the same Store value, because a Store
+// commits changes that wait at the same time together.
 func (m *Module) store(account protocol.Account) store.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()

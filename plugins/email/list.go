@@ -39,8 +39,8 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 }
 
 const (
-	// maxPattern is the maximum length of a regular expression, in bytes; maxMatching is the maximum time for
-	// matching all entries of a list.
+	// maxPattern is the maximum length of the argument regex, in bytes. maxMatching is the maximum total time
+	// for matching the regex against all entries of a list.
 	maxPattern  = 1024
 	maxMatching = 2 * time.Second
 )
@@ -53,7 +53,8 @@ func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 		return func(string) (bool, error) { return true, nil }, nil
 	}
 	if len(pattern) > maxPattern {
-		// The time to compile an expression grows with the square of its length.
+		// The length is limited because the time to compile an expression grows with the square of its
+		// length.
 		return nil, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument may have at most "+strconv.Itoa(maxPattern)+" characters.")
 	}
 	re, err := regexp2.Compile(pattern, regexp2.None)
@@ -242,8 +243,8 @@ func (m *Module) usage(ctx context.Context, account protocol.Account, b measured
 	return m.store(account).Usage(ctx, b.Address)
 }
 
-// chosen returns the mailboxes that the arguments of listPopsWithDisk select. Their disk usage is not
-// measured yet.
+// chosen returns the mailboxes that listPopsWithDisk's arguments select. The fields for the disk usage are
+// not set yet.
 func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error) {
 	matches, err := matcher(call)
 	if err != nil {
@@ -392,8 +393,8 @@ func (m *Module) clearCache(ctx context.Context, call *sdk.Call) (any, error) {
 	return nil, nil
 }
 
-// checkSize returns an error if a list would be too large for an answer. records is the number of the list's
-// records, fields the number of fields of a record, and bytes the size of all values.
+// checkSize returns an error if a list would exceed the size limits of an answer. records is the number of
+// records, fields the number of fields in each record, and bytes the total size of all values.
 func checkSize(records, fields, bytes int) error {
 	if records*(fields+1) < protocol.MaxResultNodes*9/10 && bytes < protocol.MaxWorkerMessage*9/10 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// lookupFunction returns the function with which the host reads a mailbox for the mail server. No account may
-// call that function, because it returns the password hash.
+// lookupFunction returns the function that the host calls to look up a mailbox for the mail server. An
+// account must not be able to call that function, because its result contains the password hash.
 func (m *Module) lookupFunction() sdk.Function {
 	return sdk.Function{
 		Function: protocol.Function{
@@ -21,8 +21,8 @@ func (m *Module) lookupFunction() sdk.Function {
 	}
 }
 
-// lookup reads the hash, quota and suspensions of a mailbox from the store. The result may come from a worker
-// of the account, so lookedUp checks it.
+// lookup reads the hash, quota and suspensions of a mailbox from the store. It may run in the account's
+// worker, where the account could forge the result, so lookedUp validates the result.
 func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {

@@ -25,7 +25,7 @@ type notifier interface {
 	end(ctx context.Context, masks []string) error
 }
 
-// change is the kind of a change that the mail server is notified of.
+// change is the kind of change that the mail server is notified of.
 type change int
 
 const (
@@ -33,8 +33,8 @@ const (
 	logins               // A change that affects logins; sessions may have to end.
 )
 
-// notifyMailServer returns the part that runs after an operation and notifies the mail server of the change
-// to the call's mailbox.
+// notifyMailServer returns the part after of an operation. It notifies the mail server that the mailbox in
+// the call has changed.
 func (m *Module) notifyMailServer(kind change) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)
@@ -64,12 +64,13 @@ func (m *Module) notify(ctx context.Context, call *sdk.Call, box store.Address, 
 	}
 }
 
-// reserve is the time before a call's deadline that the mail server must leave for the answer. If the mail
-// server used all the time, the caller would get a timeout instead of the answer that the change was made.
+// reserve is the time before a call's deadline that is reserved for returning the answer; mailTime subtracts
+// it. If the mail server used all the time, the caller would get a timeout and not learn that the change was
+// made.
 const reserve = 2 * time.Second
 
-// mailTime returns how long the mail server may take within a call: limit, or less if the call's deadline is
-// near.
+// mailTime returns the maximum time for a request to the mail server within a call: limit, or less if fewer
+// than limit plus reserve remain until the call's deadline.
 func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, max(time.Until(deadline)-reserve, 0))

@@ -20,7 +20,8 @@ func (m *Module) hashPassword(ctx context.Context, call *sdk.Call) (any, error) 
 	return m.newHash(ctx, call, box)
 }
 
-// changeable returns the mailbox of a call that changes its password. It rejects the account's own mailbox.
+// changeable returns the mailbox whose password the call is to change. It rejects the account's own mailbox,
+// whose password is not in the store.
 func changeable(call *sdk.Call) (store.Address, error) {
 	if isSystemMailbox(call) {
 		return store.Address{}, protocol.NewError(protocol.KindInvalid, "You cannot change the password of the system account with this function.")
@@ -50,7 +51,8 @@ func (m *Module) newHash(ctx context.Context, call *sdk.Call, box store.Address)
 	}
 	err := set.policy.Check(ctx, call.Account, secret, box.String(), box.Localpart, box.Domain, call.Account.Name)
 	if errors.Is(err, policy.ErrList) {
-		// If the list can't be read, people must still be able to change a password.
+		// The password is accepted although the list can't be read: people must still be able to change a
+		// password.
 		call.Log(err.Error())
 		err = nil
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// apps lists the uses of passwords that PasswdStrength accepts (UAPI's documentation). This server requires
-// the same strength for all of them.
+// apps lists the values of PasswdStrength's argument app, according to UAPI's documentation: what a password
+// is used for. This server requires the same strength for all of them.
 var apps = []string{"cpaddons", "createacct", "ftp", "htaccess", "list", "mysql", "passwd", "pop", "postgres", "sshkey", "virtual", "webdisk"}
 
 // strengthFunctions returns the functions of the module PasswdStrength.

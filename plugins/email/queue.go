@@ -14,7 +14,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// queueTimeout is the maximum time that the agent may take to search the mail server's queue.
+// queueTimeout is the maximum time for a request to the agent, which has to search the mail server's queue.
 const queueTimeout = 45 * time.Second
 
 // queue is a client of the agent that works on the mail server's queue; the agent is the command liveapi
@@ -54,8 +54,8 @@ func (q *queue) ask(ctx context.Context, do string, sender store.Address) (int, 
 	return answer.N, nil
 }
 
-// requireMailbox is the first part of a function that works on the queue: it only checks that the mailbox
-// exists.
+// requireMailbox is the part do of the operations that count or delete held messages. It only checks that the
+// mailbox exists; the part after, from onQueue, sends the request to the agent.
 func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error) {
 	box, err := mailbox(call)
 	if err != nil {
@@ -67,8 +67,8 @@ func (m *Module) requireMailbox(ctx context.Context, call *sdk.Call) (any, error
 	return nil, nil
 }
 
-// onQueue returns the part that makes the agent count, delete or release the held messages of the call's
-// mailbox. The parameter do selects the action.
+// onQueue returns a part that makes the agent count, delete or release the held messages that the mailbox in
+// the call has sent. The parameter do selects the action.
 func (m *Module) onQueue(do string) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		box, err := mailbox(call)

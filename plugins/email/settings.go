@@ -67,8 +67,8 @@ type setting struct {
 	set  func(s *Settings, value any) bool
 }
 
-// textSetting returns the setting for a text. ok reports whether the text is valid, and field returns a
-// pointer to the field of Settings that stores the text. want describes the valid texts.
+// textSetting returns the setting for a text. field returns a pointer to the field of Settings that stores
+// the text, ok reports whether a text is valid, and want describes the valid texts for the error message.
 func textSetting(want string, field func(*Settings) *string, ok func(string) bool) setting {
 	return setting{want, func(s *Settings, value any) bool {
 		text, isText := value.(string)
@@ -113,7 +113,7 @@ func isURL(t string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// readers returns the reader of each setting, by the setting's name.
+// readers returns the setting that reads and validates each value, by the setting's name.
 func readers() map[string]setting {
 	return map[string]setting{
 		"scheme":            textSetting("SHA512-CRYPT, BLF-CRYPT or ARGON2ID, as text", func(s *Settings) *string { return &s.Scheme }, notEmpty),
@@ -201,8 +201,8 @@ func (s Settings) Open() (open func(protocol.Account) store.Store, closeAll func
 	return func(protocol.Account) store.Store { return db }, db.Close, nil
 }
 
-// build returns the state for the settings. It opens the list of stolen passwords, and the database without
-// connecting to it.
+// build opens what the settings refer to, and returns the resulting state. It opens the list of stolen
+// passwords, but does not connect to the database yet.
 func (s Settings) build() (*active, error) {
 	a := &active{settings: s}
 	var err error

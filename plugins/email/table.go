@@ -7,18 +7,19 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// operation describes an operation of the module, with the names, parameters and results of its functions in
-// the three APIs. The APIs share the behaviour, which do implements. What differs between them is in this
-// table, so that it can be compared with the documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI
-// document of UAPI, and the wiki's pages about API 1.
+// operation describes an operation of the module: its function in each of the three APIs, with name,
+// parameters and result. The behaviour is the same in all three APIs and is implemented by do. The
+// differences between the APIs are in the table of operations, so that they can be compared with the
+// documentation: api.docs.cpanel.net, "Email" (API 2), the OpenAPI document of UAPI, and the wiki's pages
+// about API 1.
 type operation struct {
 	help    string
 	returns string
 	changes bool
 	do      part
-	// before and after run before and after do; they may be nil. They run in the process that receives the
-	// secrets in the call and in the settings: the helper, if there is one. If shared is set, do also runs in
-	// that process.
+	// The part before runs before do, and the part after runs after do; both may be nil. They run in the
+	// process that receives the secrets in the call and in the settings: the helper, if there is one. If
+	// shared is true, do also runs in that process.
 	before, after part
 	shared        bool
 	// roles lists the roles that may call the operation in addition to the account's owner.
@@ -28,15 +29,15 @@ type operation struct {
 	uapi  *form
 }
 
-// part is a step of an operation: before, do or after.
+// part is a step of an operation: its before, do or after.
 type part func(ctx context.Context, call *sdk.Call) (any, error)
 
-// form describes an operation in one of the APIs.
+// form describes the function of an operation in one of the APIs.
 type form struct {
 	name   string
 	params []protocol.Param
-	// answer converts the operation's result into the form of this API. If answer is nil, the API's record of
-	// success is returned instead.
+	// answer converts the operation's result to the form of this API. If answer is nil, the function returns
+	// the API's record of success.
 	answer func(any) any
 }
 
@@ -75,8 +76,8 @@ func (m *Module) operations() []operation {
 	return []operation{
 		{
 			help: "Change a mailbox's password.", changes: true, before: m.hashPassword, do: m.passwdPop, after: m.notifyMailServer(logins),
-			// A mailbox user may change the password of the user's own mailbox: the user has logged in with
-			// the old password.
+			// A mailbox user may call this operation for the user's own mailbox: the user has proved to be
+			// its owner by logging in with the old password.
 			roles: []protocol.Role{protocol.RoleMailbox},
 			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
 			uapi:  &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
@@ -286,8 +287,8 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 	return fn
 }
 
-// answers returns a part that runs last, the last part of an operation, and converts its result to the form
-// of this API.
+// answers wraps last, the part of an operation that runs last, in a part that also converts the result to the
+// form of this API.
 func (f form) answers(last part) part {
 	return func(ctx context.Context, call *sdk.Call) (any, error) {
 		result, err := last(ctx, call)

@@ -1,5 +1,5 @@
-// Package script serves a module that is written as a script, in any language. It starts the script, and
-// passes the documents that host and plugin exchange to the script as JSON over its standard input and
-// output, one call at a time. The package does not depend on a module or a language; the host's settings name
-// the program to start.
+// Package script is a plugin that serves a module that is written as a script, in any language. It starts the
+// script, and passes the calls and answers of host and script as JSON documents over the script's standard
+// input and output, one call at a time. The package does not depend on a particular module or language; the
+// host's settings specify the program to start.
 package script

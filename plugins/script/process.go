@@ -19,12 +19,12 @@ import (
 	"github.com/liveapid/liveapid/protocol/strictjson"
 )
 
-// bytesKey is the key of an object that represents a string that is not valid UTF-8, because JSON can't
-// contain such a string: {"$base64": "..."}.
+// bytesKey is the only key of a JSON object that represents a string that is not valid UTF-8: {"$base64":
+// "..."}. JSON can't contain such a string directly.
 const bytesKey = "$base64"
 
-// errNotTaken means that the script has not read a complete document, so the script can't have acted on the
-// document.
+// errNotTaken means that the document was not completely sent to the script. The script can't have executed
+// the call, so the host may send the call to another worker.
 var errNotTaken = errors.New("the script did not read a call")
 
 // process is a running script with the pipes to its standard input and output. It must not be used
@@ -73,12 +73,12 @@ func (p *process) wait() error {
 
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// errUnfit means that an answer was read to its end but is not valid. The script can still be used, because
-// the next answer begins at a known position.
+// errUnfit means that ask read a complete answer, but its content is not valid. The script can still be used,
+// because the next answer begins directly after this answer.
 var errUnfit = errors.New("the script's answer")
 
-// ask sends a document to the script and returns the script's answer. limit is the maximum time for both; 0
-// means no limit.
+// ask sends a document to the script and returns the script's answer. limit is the maximum time for sending
+// and receiving together; 0 means no limit.
 func (p *process) ask(limit time.Duration, document any) (any, error) {
 	if p.buf.Buffered() > 0 {
 		return nil, fmt.Errorf("%w: the script wrote more than one answer to the previous call", errNotTaken)
@@ -107,8 +107,8 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 	return answer, nil
 }
 
-// late replaces the error of an exceeded deadline by an error with a text that operators understand. It
-// returns other errors unchanged.
+// late replaces the error of an exceeded deadline with an error whose text operators understand. It returns
+// other errors unchanged.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("the time limit was exceeded")
@@ -170,8 +170,8 @@ func readFrame(r *bufio.Reader) (any, error) {
 	if size > protocol.MaxWorkerMessage {
 		return nil, fmt.Errorf("the answer has %d bytes, but at most %d are accepted", size, protocol.MaxWorkerMessage)
 	}
-	// The buffer grows with the data that arrives, so that an answer that only announces a large length does
-	// not use memory.
+	// The buffer grows only as data arrives. So an answer that announces a large length but contains little
+	// data does not use much memory.
 	var raw bytes.Buffer
 	if _, err := io.CopyN(&raw, r, int64(size)); err != nil {
 		return nil, ended(err)

@@ -33,13 +33,15 @@ type Server struct {
 	watched chan struct{} // Closed when the end of the script was logged.
 }
 
-// grace is the time for waiting calls to return to the host before the worker ends.
+// grace is the time between the end of the script and the end of the worker. During this time, waiting calls
+// return errors to the host.
 const grace = 100 * time.Millisecond
 
-// lastAnswer is the maximum time for reading the last answer of a script that has ended.
+// lastAnswer is the maximum time that watch waits for a call to read the last answer of a script that has
+// ended.
 const lastAnswer = 2 * time.Second
 
-// NewServer returns a plugin. The first call of Describe starts its script.
+// NewServer returns the gRPC service of a plugin. The first call of Describe starts the script.
 func NewServer() *Server {
 	s := &Server{log: os.Stderr, exit: os.Exit, busy: make(chan struct{}, 1), ended: make(chan struct{}), watched: make(chan struct{})}
 	s.busy <- struct{}{}
@@ -52,7 +54,7 @@ type settings struct {
 	command []string       // The program and its arguments.
 	dir     string         // The script's working directory.
 	env     []string       // Added to the variables that environ keeps.
-	own     map[string]any // The operator's settings for the script.
+	own     map[string]any // The settings that the operator wrote for the script.
 }
 
 func readSettings(raw map[string]any) (settings, error) {
@@ -109,13 +111,14 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 		return nil, err
 	}
 	if object, ok := answer.(map[string]any); ok && object["error"] != nil {
-		return &pluginpb.Payload{Msgpack: out}, nil // The script rejects its settings; the host reports why.
+		return &pluginpb.Payload{Msgpack: out}, nil // The script returned an error; the host reports it.
 	}
 	modules, err := payload.DecodeModules(out)
 	if err != nil {
 		return nil, fmt.Errorf("read the script's description: %w", err)
 	}
-	// A script must not receive the calls of another module.
+	// A script must only describe the module in its settings, or it would receive the calls of another
+	// module.
 	if len(modules) != 1 || modules[0].Name != set.module {
 		names := make([]string, len(modules))
 		for i, m := range modules {
@@ -127,7 +130,8 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 }
 
 // Call implements pluginpb.PluginServer. If a failure leaves the script unusable, the worker ends and the
-// call fails, because only the script could tell how much of the call was done.
+// call fails. If the script may have received the call, the host must not repeat the call, because only the
+// script could tell how much of it was done.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.Decode(in.GetMsgpack())
 	if err != nil {
@@ -137,13 +141,13 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	if err := s.take(ctx); errors.Is(err, errEnded) {
 		return nil, status.Error(codes.Aborted, err.Error())
 	} else if err != nil {
-		// The script never received the call.
+		// The call's time ended while it waited, so the script never received the call.
 		return failed(protocol.KindUnavailable, "The module is busy with other calls and nothing was changed. Try again later.")
 	}
 	defer s.give()
-	// limit was calculated before the call waited for other calls, so the waiting time does not shorten the
-	// script's time. If the caller's time runs out, the host answers the caller by itself, and the script is
-	// not killed in the middle of its work.
+	// limit was calculated before the call waited in take, so the script gets the full time even after a long
+	// wait. The host answers the caller at the deadline by itself. If limit ended at that deadline, the
+	// script could be killed in the middle of its work.
 	answer, err := s.process.ask(limit, map[string]any{"call": request})
 	if err == nil {
 		err = sameID(request, answer)
@@ -167,8 +171,8 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
 
-// timeLeft returns the time until the deadline of ctx plus grace, so that the host reports a timeout before
-// this plugin does. It returns 0 if ctx has no deadline.
+// timeLeft returns the time until the deadline of ctx, plus grace: the host must report a timeout before this
+// plugin does. It returns 0 if ctx has no deadline.
 func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -177,8 +181,8 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(deadline) + grace
 }
 
-// sameID returns an error if the answer has the id of another call, for example because a child process of
-// the script wrote it. A script may leave out the id.
+// sameID returns an error if the answer contains an id that is not the request's, for example because a child
+// process of the script wrote an answer to an earlier call. A script may omit the id.
 func sameID(request, answer any) error {
 	asked, _ := request.(map[string]any)
 	answered, _ := answer.(map[string]any)
@@ -234,8 +238,8 @@ func (s *Server) watch(p *process) {
 	s.end(err)
 }
 
-// end ends the worker after grace; only the first call has this effect. Waiting calls return to the host,
-// which passes them to the next worker.
+// end closes ended, kills the script, and ends the worker after grace; further calls of end only log err.
+// During grace, waiting calls return to the host, which passes them to the next worker.
 func (s *Server) end(err error) {
 	// ended is closed before the line is logged: a call that arrives after the log line must not be sent to a
 	// script that has ended.

@@ -11,9 +11,9 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// guard rejects calls for any account other than the worker's own. The worker reads its account from the
-// environment when it starts. On some systems, a program of the account's user can connect to the worker's
-// socket. Such a program must not be able to make the worker act for another account.
+// guard is the gRPC service of an account's worker. It rejects calls for other accounts: on some systems, a
+// program of the account's user can connect to the worker's socket, and must not be able to make the worker
+// act for another account. The worker reads its account from the environment when it starts.
 type guard struct {
 	pluginpb.PluginServer
 	account string // In the form that plugin.AccountWord returns.

@@ -1,7 +1,7 @@
-// Package sdk helps authors of modules: describe the functions in a table, implement each as a Go function,
-// and call Serve. Arguments are validated against the description before a function receives them. The
-// message of an error from protocol.NewError is shown to the caller. Any other error is logged, and the
-// caller only sees the call's id.
+// Package sdk is the library for modules that are written in Go. The author describes the functions in a
+// table, implements each as a Go function, and calls Serve. The package validates the arguments against the
+// description before a function receives them. If a function returns an error from protocol.NewError, the
+// caller sees its message. Any other error is logged, and the caller sees only the call's id.
 package sdk
 
 import (
@@ -20,11 +20,11 @@ type Module struct {
 	// Configure receives the operator's settings before the first call. An error rejects the settings.
 	// Configure may be nil.
 	Configure func(settings map[string]any) error
-	// HelperSettings lists the names of the settings that contain secrets or that only Before and After use.
-	// A worker that runs with an account's uid does not receive these settings.
+	// HelperSettings lists the names of the settings that contain secrets or that only Before and After need.
+	// The host does not send these settings to a worker that runs with an account's uid.
 	HelperSettings []string
-	// Shared reports whether the helper runs all parts of the module's functions, so that no account's worker
-	// does. It is called after Configure; nil means no.
+	// Shared reports whether the helper runs all parts of all functions of the module, so that no part runs
+	// in an account's worker. It is called after Configure. A nil Shared means false.
 	Shared func() bool
 }
 
@@ -45,12 +45,12 @@ type Function struct {
 
 // Call is a call from the point of view of the function that executes it.
 type Call struct {
-	ID      string // For logs; also in the message of an internal error.
+	ID      string // For logs; callers see it in internal errors.
 	API     protocol.API
 	Account protocol.Account
 	Role    protocol.Role
 	Mailbox string // The mailbox user's address, if Role is RoleMailbox.
-	// Metadata is added to the result, unless it is nil.
+	// Metadata is added to the result's metadata, unless it is nil. A function sets it.
 	Metadata map[string]any
 
 	// Input is the result of the previous part: in Do it is the result of Before, and in After it is the
@@ -102,7 +102,7 @@ func (c *Call) Int(name string) (n int64, ok bool) {
 	return n, err == nil
 }
 
-// Flag reports whether the argument called name is 1.
+// Flag reports whether the text of the argument called name is "1".
 func (c *Call) Flag(name string) bool { return c.String(name) == "1" }
 
 // Value returns the argument called name, a parameter of type any, or nil if the argument is missing.
@@ -111,8 +111,8 @@ func (c *Call) Value(name string) any { return c.args[name] }
 // Message adds an informational message to the result. Only UAPI shows messages.
 func (c *Call) Message(text string) { c.messages = append(c.messages, text) }
 
-// Warn adds a warning to the result: a problem that did not stop the call. UAPI shows warnings; API 2 shows
-// them in the record that Done returns.
+// Warn adds a warning to the result; a warning reports a problem although the call succeeded. UAPI shows
+// warnings in the result; API 2 shows them only in the record that Done returns.
 func (c *Call) Warn(text string) { c.warnings = append(c.warnings, text) }
 
 // Done returns the data for a function without a result: a record of success in API 2, and null in UAPI.

@@ -21,12 +21,13 @@ import (
 // Serve serves the given modules until the host ends the process. The main function of a plugin calls it.
 func Serve(modules ...*Module) { ServePlugin(NewServer(modules...)) }
 
-// ServePlugin does the same as Serve, for a plugin that implements the gRPC service itself.
+// ServePlugin does the same as Serve for a plugin with its own implementation of the gRPC service.
 func ServePlugin(server pluginpb.PluginServer) {
 	unix.Umask(0o077)
 	if os.Getenv(plugin.HardenEnv) != "" {
-		// The kernel protects a process's memory from other programs of its user only if that user can't read
-		// the program's file. Usually the user can, so the process asks for this protection.
+		// By default, the kernel lets other processes of the same user read this process's memory, if that
+		// user can read the program's file, as is usual. The memory may contain secrets, so the process
+		// clears its dumpable flag to forbid this.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "protect the process's memory from other programs (PR_SET_DUMPABLE): "+err.Error())
 			os.Exit(1)
@@ -82,8 +83,8 @@ func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Pa
 	return &pluginpb.Payload{Msgpack: out}, err
 }
 
-// Call implements pluginpb.PluginServer. It runs a stage of a function, or the whole function, and logs
-// internal errors.
+// Call implements pluginpb.PluginServer. It runs the stage of a function that the request specifies, or all
+// stages, and logs internal errors.
 func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payload, error) {
 	request, err := payload.DecodeRequest(in.GetMsgpack())
 	if err != nil {
@@ -136,8 +137,9 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	if stage != protocol.After {
 		do := *call
 		if f.Before != nil || f.After != nil {
-			// Do must not receive the secrets, even if all stages run in this process. Otherwise a function
-			// could depend on the secrets in Do, and would fail on a host that runs Do in a separate process.
+			// Do must not receive secret arguments if Before or After exists, even if all stages run in this
+			// process. Otherwise the author could write a Do that reads the secrets, and this Do would fail
+			// on a host that runs it in a separate process.
 			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
 		}
 		data, err = f.Do(ctx, &do)
@@ -150,8 +152,8 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 	return f.part(f.After)(ctx, call)
 }
 
-// part returns the given part of the function. If part is nil, it returns a function that only returns an
-// error.
+// part returns the parameter part. If part is nil, it returns a function that always returns an error,
+// because the host requested a stage that the function does not have.
 func (f *Function) part(part func(context.Context, *Call) (any, error)) func(context.Context, *Call) (any, error) {
 	if part != nil {
 		return part
@@ -161,7 +163,8 @@ func (f *Function) part(part func(context.Context, *Call) (any, error)) func(con
 	}
 }
 
-// failure returns the part of err that the caller may see, and logs the rest under the call's id.
+// failure returns the error that the caller may see. If that error hides a cause, failure logs the whole
+// error with the call's id.
 func (s *Server) failure(id string, err error) *protocol.Error {
 	public := protocol.AsError(err)
 	if public == nil {
@@ -187,8 +190,8 @@ func (s *Server) function(call protocol.Call) *Function {
 	return nil
 }
 
-// secrets returns args with each secret argument wrapped in a protocol.Secret, so that it is never printed by
-// mistake. The payload contains the secrets as plain text.
+// secrets returns args with the value of each secret parameter wrapped in a protocol.Secret, so that the
+// value is not printed by mistake. The request from the host contains these values as plain text.
 func secrets(params []protocol.Param, args map[string]any) map[string]any {
 	out := make(map[string]any, len(args))
 	for name, value := range args {

@@ -190,7 +190,7 @@ func compare(left operand, op string, right operand) bool {
 		return order >= 0
 	case "=lt=":
 		return order < 0
-	default: // The remaining operator is =ltet=.
+	default: // The only operator left is =ltet=.
 		return order <= 0
 	}
 }

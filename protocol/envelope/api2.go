@@ -16,7 +16,8 @@ func api2Of(call protocol.Call, result *protocol.Result) object {
 	message := result.Err.Message
 	switch result.Err.Kind {
 	case protocol.KindNoModule, protocol.KindNoFunction:
-		// This envelope has no keys data and event. A published client searches for the words of the message.
+		// For an unknown function, the envelope has neither data nor event. A published client searches the
+		// error for these words, so the text must not change.
 		out = out.addText("error", "Could not find function '"+call.Func+"' in module '"+call.Module+"'")
 	case protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed:
 		// These failures count as failures of a function that ran, so event reports success and the record in

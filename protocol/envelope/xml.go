@@ -25,7 +25,7 @@ func XML(envelope []byte, most int) (out []byte, ok bool) {
 		return nil, false // Unreachable: this program wrote the envelope.
 	}
 	if object, ok := value.(map[string]any); ok && len(object) == 1 && object["cpanelresult"] != nil {
-		value = object["cpanelresult"] // Dropped: the answer already has an element of this name.
+		value = object["cpanelresult"] // Unwrapped: the host writes the element <cpanelresult>.
 	}
 	w := &xmlWriter{most: most}
 	if object, ok := value.(map[string]any); ok {
@@ -60,7 +60,7 @@ func (w *xmlWriter) element(key string, value any) {
 	name := elementName(key)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
-			if nested, ok := item.([]any); ok { // The items of a nested list become elements <item>.
+			if nested, ok := item.([]any); ok { // A list in a list: its items become <item> elements.
 				item = map[string]any{"item": nested}
 			}
 			w.element(key, item)

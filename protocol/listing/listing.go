@@ -60,8 +60,7 @@ func Split(api protocol.API, named map[string]any) (Options, map[string]any, *pr
 	return o, own, p.err
 }
 
-// isMeta reports whether name, a parameter's name without the prefix "api2_" or "api.", is that of a
-// meta-parameter.
+// isMeta reports whether name is the name of a meta-parameter, without the prefix "api2_" or "api.".
 func isMeta(name string) bool {
 	for _, family := range []string{"filter", "sort", "paginate", "columns", "analytics"} {
 		if name == family || strings.HasPrefix(name, family+"_") {

@@ -11,10 +11,10 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// parser parses the meta-parameters of a call. err is the first error that was found.
+// parser parses the meta-parameters of a call. err is the first error that the parser found, or nil.
 type parser struct {
 	prefix string
-	meta   map[string]string // The values; the names are without prefix.
+	meta   map[string]string // The parameters by name, without the prefix.
 	err    *protocol.Error
 }
 
@@ -127,8 +127,9 @@ func (p *parser) page() *page {
 	return pg
 }
 
-// number returns the value of the parameter called name as a whole number. If that parameter is missing, not
-// a number, or larger than maxPage, number returns the default, which is the parameter absent.
+// number returns the value of the parameter called name as a whole number. If the parameter is missing, not a
+// number, or larger than maxPage, number returns the default value, which the caller passes in the argument
+// absent.
 func (p *parser) number(name string, absent int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(p.meta[name]))
 	if err != nil || n > maxPage {

@@ -220,7 +220,7 @@ func (k sortKey) rank(text string) float64 {
 
 // page selects a page of a list. all means the whole list as a single page.
 type page struct {
-	start, size, page int // All begin at 1. Page 1 begins at record start.
+	start, size, page int // start and page count from 1; page 1 begins at start.
 	all               bool
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// slice is the computing time after which pause is called.
+	// slice is the computing time after which look calls pause.
 	slice = 2 * time.Millisecond
 	// maxSteps is the maximum number of steps for all filters of a call. Matching a pattern costs the number
 	// of its instructions times the bytes of the text, which is the worst case of Go's regular expressions; a

@@ -34,8 +34,8 @@ const AccountEnv = "LIVEAPID_ACCOUNT"
 // AccountWord returns the value of AccountEnv for an account: its uid and its name.
 func AccountWord(a protocol.Account) string { return strconv.Itoa(a.UID) + ":" + a.Name }
 
-// Handshake returns the settings of the go-plugin handshake. The cookie only keeps people from starting a
-// plugin by accident. The cookie is public, so it is no protection against an attacker.
+// Handshake returns the settings of the go-plugin handshake. The only purpose of the cookie is to stop people
+// from starting a plugin by accident. The cookie is public, so it does not protect against an attacker.
 func Handshake() goplugin.HandshakeConfig {
 	return goplugin.HandshakeConfig{
 		ProtocolVersion:  Version,

@@ -222,7 +222,8 @@ func (f *FrameReader) finishAction(payload []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// truncated replaces an error at the end of the stream by ErrTruncated. It returns other errors unchanged.
+// truncated returns ErrTruncated if err means that the stream has ended. It returns any other error
+// unchanged.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrTruncated

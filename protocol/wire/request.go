@@ -88,7 +88,7 @@ func unknown(call protocol.Call, why string) Request {
 // special returns a RequestSpecial. The host runs it like a call to a module and function that are both
 // called name.
 func special(name, text string) Request {
-	if len(text) > protocol.MaxTag { // Expanding its variables may make the text much longer.
+	if len(text) > protocol.MaxTag { // Limited, because expanding variables can make it longer.
 		r := badTag("")
 		r.Special, r.Err.Message = name, fmt.Sprintf("Unknown API request: args: the text has %d bytes, at most %d are accepted", len(text), protocol.MaxTag)
 		return r

@@ -90,7 +90,7 @@ func phpRequest(text []byte) Tag {
 	}
 	_, rest, _ := bytes.Cut(body, []byte("("))
 	end := closing(string(rest), true)
-	if end < 0 { // No match: quotes may be apostrophes, so ignore quotes.
+	if end < 0 { // Not found: a quote may be an apostrophe, so ignore quotes.
 		end = closing(string(rest), false)
 	}
 	if end < 0 {
@@ -166,8 +166,8 @@ func closing(s string, quotes bool) int {
 	return -1
 }
 
-// splitList splits s at commas. A comma inside quotes, parentheses or braces does not split, and neither does
-// a comma after a backslash. An empty text gives an empty list.
+// splitList splits s at commas. It does not split at a comma that is inside quotes, parentheses or braces, or
+// that follows a backslash. For an empty text it returns an empty list.
 func splitList(s string) []string {
 	if strings.TrimSpace(s) == "" {
 		return nil

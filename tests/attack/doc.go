@@ -1,3 +1,4 @@
-// Package attack attacks a host in server mode as other users of the machine and as strangers on its network.
-// Each test is named after the rule in docs/security.md that it proves. make attack runs them at full size.
+// Package attack contains tests that attack a host in server mode, both as other users of the machine and as
+// clients on the network without an account. Each test is named after the rule in docs/security.md that the
+// test verifies. The command "make attack" runs the tests at full size (ATTACK_FULL=1).
 package attack

@@ -20,7 +20,9 @@ import (
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
-// actAsPart runs this program as one of the processes that it measures.
+// actAsPart checks the name under which this program was started. If it is bench-echo or bench-pong,
+// actAsPart runs the program as the echo plugin or the ping-pong server and returns true. Otherwise it
+// returns false at once.
 func actAsPart(args []string) bool {
 	switch filepath.Base(args[0]) {
 	case "bench-echo":
@@ -42,7 +44,7 @@ func echoModule() *sdk.Module {
 	}, rowsFunction()}}
 }
 
-// pong sends every line of a connection back.
+// pong listens on the UNIX socket and sends every line that a client writes back to the client.
 func pong(socket string) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -68,7 +70,9 @@ func pong(socket string) {
 	}
 }
 
-// as links this program under a name that tells which part it plays.
+// as creates a link to this program under the given name and returns the path of the link. Started under that
+// name, the program acts as a plugin or as a server (see actAsPart). If a hard link is not possible, as
+// copies the program.
 func (b *bench) as(name string) (string, error) {
 	path := filepath.Join(b.scratch, name)
 	if err := os.Link(b.self, path); err == nil || os.IsExist(err) {
@@ -81,7 +85,8 @@ func (b *bench) as(name string) (string, error) {
 	return path, os.WriteFile(path, content, 0o755)
 }
 
-// echoWorld returns a running host with this program as its only plugin, the echo module. The caller stops it.
+// echoWorld starts a host that runs this program as the plugin for the module Echo. It returns the host's
+// world and the path of the plugin. The caller must stop the world.
 func (b *bench) echoWorld() (w *world, plugin string, err error) {
 	if plugin, err = b.as("bench-echo"); err != nil {
 		return nil, "", err
@@ -97,8 +102,9 @@ func (b *bench) echoWorld() (w *world, plugin string, err error) {
 
 var echoCall = protocol.Call{API: protocol.UAPI, Module: "Echo", Func: "echo", Args: protocol.Args{Named: map[string]any{"text": "hello"}}}
 
-// call measures a call without work through socket, host and worker, in comparison with its two bare parts: a
-// ping-pong over a UNIX socket, and a bare go-plugin call over gRPC.
+// call measures the time of a call whose function does no work, from the client through the socket and the
+// host to a worker and back. It compares this time with the sum of two minimal parts: a ping-pong over a UNIX
+// socket, and a direct go-plugin call over gRPC without a host.
 func (b *bench) call() error {
 	w, echo, err := b.echoWorld()
 	if err != nil {
@@ -132,7 +138,7 @@ func (b *bench) call() error {
 			if err != nil {
 				return err
 			}
-			if round > 0 { // The first round warms up.
+			if round > 0 { // The first round is a warm-up and is not recorded.
 				all[i] = append(all[i], s...)
 			}
 		}
@@ -148,7 +154,8 @@ func (b *bench) call() error {
 	return nil
 }
 
-// barePlugin returns a call of the echo plugin with go-plugin alone.
+// barePlugin starts the echo plugin directly with go-plugin, without a host. do runs a call of the plugin,
+// and end stops the plugin.
 func (b *bench) barePlugin(path string) (do func() error, end func(), err error) {
 	pc := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: plugin.Handshake(), Plugins: plugin.Client(), Cmd: exec.Command(path),
@@ -174,7 +181,8 @@ func (b *bench) barePlugin(path string) (do func() error, end func(), err error)
 	}, pc.Kill, nil
 }
 
-// pingPong returns a round trip with as many bytes as a call.
+// pingPong starts the ping-pong server. do sends a line of 160 bytes to the server and waits until the line
+// comes back; end stops the server.
 func (b *bench) pingPong() (do func() error, end func(), err error) {
 	path, err := b.as("bench-pong")
 	if err != nil {

@@ -13,10 +13,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// manyRows is the number of records in the list for measuring filters.
+// manyRows is the number of records in the list that encoding lets the host filter, sort and paginate.
 const manyRows = 10_000
 
-// rowsFunction lists mailboxes like a real list.
+// rowsFunction returns a function that always returns the same list of manyRows records, with fields like
+// those of a list of mailboxes.
 func rowsFunction() sdk.Function {
 	rows := make([]any, manyRows)
 	for i := range rows {
@@ -47,7 +48,7 @@ func (b *bench) encodings(w *world) error {
 	for _, inFlight := range []int{1, 64} {
 		var rates [2]float64
 		for i, run := range []func(*world, int, int) (float64, error){jsonRate, packedRate} {
-			if _, err := run(w, inFlight, b.times(500)); err != nil { // Warms up.
+			if _, err := run(w, inFlight, b.times(500)); err != nil { // Warm-up: this rate is not recorded.
 				return err
 			}
 			rate, err := run(w, inFlight, b.times(20_000))
@@ -64,7 +65,8 @@ func (b *bench) encodings(w *world) error {
 	return nil
 }
 
-// rate runs n calls, inFlight at once, and returns the calls per second.
+// rate runs n calls with inFlight goroutines, each of which runs one call after another, and returns the
+// number of calls per second. slot is the number of the goroutine, from 0.
 func rate(inFlight, n int, call func(slot int) error) (float64, error) {
 	var all sync.WaitGroup
 	errs := make(chan error, inFlight)

@@ -16,8 +16,8 @@ import (
 
 const benchPassword = "N3w passw0rd, 20 long"
 
-// hash compares this project's hashing with libxcrypt's crypt(3) with the same rounds. Perl's crypt calls it
-// and adds about a microsecond.
+// hash compares the time of a hash by this project with that of crypt(3) of libxcrypt, with the same number
+// of rounds. crypt(3) is measured through Perl's function crypt, which adds about a microsecond per hash.
 func (b *bench) hash() error {
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {
@@ -25,7 +25,7 @@ func (b *bench) hash() error {
 	}
 	n := b.times(1000)
 	var ours, theirs samples
-	for range 5 { // In turn, so that a drifting machine affects both.
+	for range 5 { // Alternate, so that changes of CPU speed affect both.
 		s, err := timed(n/5, func() error {
 			_, err := hasher.Hash(context.Background(), protocol.NewSecret(benchPassword))
 			return err
@@ -53,8 +53,9 @@ func (b *bench) hash() error {
 	return nil
 }
 
-// hashRate returns how many hashes all cores make in a second: the upper limit for changes of passwords. It
-// collects garbage as seldom as a worker does.
+// hashRate returns how many passwords all cores together can hash in a second. This is the upper limit for
+// the rate of password changes. hashRate sets the same GC percentage as a worker, so that the garbage
+// collector runs equally seldom.
 func hashRate(length time.Duration) (float64, error) {
 	hasher, err := password.NewHasher(password.SHA512Crypt)
 	if err != nil {

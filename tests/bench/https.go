@@ -20,7 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// https measures the same change over HTTPS and over the socket, idle connections, and the pages.
+// https compares the rate of password changes over HTTPS with the rate over the socket. It also measures the
+// memory for idle TLS connections and the loading time of the API Shell in a browser.
 func (b *bench) https() error {
 	const mailboxes = 1000
 	w, err := b.newWorld(mailboxes, "")
@@ -63,7 +64,8 @@ func (b *bench) https() error {
 	return w.pages(address)
 }
 
-// serveAPI serves a world with some of its ports, and returns their addresses and a token.
+// serveAPI starts the world's host with the given ports of the HTTPS API and with all other ports off. It
+// returns the addresses that replace the ports, in the same order, and a new token of the account demo.
 func (w *world) serveAPI(ports ...string) (at []string, token string, err error) {
 	if at, err = w.movePorts(ports...); err != nil {
 		return nil, "", err
@@ -75,8 +77,8 @@ func (w *world) serveAPI(ports ...string) (at []string, token string, err error)
 	return at, token, err
 }
 
-// movePorts replaces each port in keep by a free port in the sandbox's configuration, and turns the other ports
-// off. It returns the new addresses in the order of keep.
+// movePorts changes the sandbox's configuration: it replaces each port in keep by a free port, and turns all
+// other ports off. It returns the new addresses in the order of keep.
 func (w *world) movePorts(keep ...string) (at []string, err error) {
 	path := filepath.Join(w.dir, "liveapid.toml")
 	text, err := os.ReadFile(path)
@@ -99,7 +101,8 @@ func (w *world) movePorts(keep ...string) (at []string, err error) {
 	return at, os.WriteFile(path, text, 0o644)
 }
 
-// tool runs liveapi and returns the last line of its output.
+// tool runs the command liveapi with the given arguments and standard input, and returns the last line of the
+// command's output.
 func (w *world) tool(stdin string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(w.b.bin, "liveapi"), args...)
 	cmd.Env, cmd.Stdin = w.env, strings.NewReader(stdin)
@@ -108,7 +111,9 @@ func (w *world) tool(stdin string, args ...string) (string, error) {
 	return lines[len(lines)-1], err
 }
 
-// httpsChanges lets clients change passwords for a while.
+// httpsChanges lets the given number of clients change passwords over HTTPS for the duration length. It
+// returns the changes per second and the duration of each change. If keep is false, every request opens a new
+// connection.
 func httpsChanges(address, token string, clients, mailboxes int, length time.Duration, keep, http2 bool) (float64, samples, error) {
 	return together(clients, mailboxes, length, func() (caller, error) {
 		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It signs itself.
@@ -144,7 +149,8 @@ func httpsChange(client *http.Client, address, token, box string, n int) error {
 	return err
 }
 
-// idleConnections measures the cost of idle connections.
+// idleConnections opens n TLS connections that send no request, and measures how much memory the host uses
+// before and after, and how long opening them takes.
 func (w *world) idleConnections(address string, n int) error {
 	before, _ := memory(w.host.Process.Pid)
 	start := time.Now()
@@ -168,7 +174,8 @@ func (w *world) idleConnections(address string, n int) error {
 	return nil
 }
 
-// pages measures the API Shell in Chromium: the fetched bytes, and the time until it can be used.
+// pages measures the API Shell in Chromium: the number of fetched bytes, and the time until the list of
+// functions has loaded. If Chromium is not installed, pages prints a message and returns nil.
 func (w *world) pages(address string) error {
 	const password = "for the benchmark 1"
 	if _, err := w.tool(password+"\n", "password", "--user=demo"); err != nil {

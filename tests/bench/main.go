@@ -1,5 +1,6 @@
-// Command bench measures liveapid and prints the tables of docs/benchmarks.md: whole programs and real parts,
-// each figure next to the figure with which it is compared, from the same run.
+// Command bench measures liveapid and prints the tables of docs/benchmarks.md. Some tables measure whole
+// programs, others only parts of them. Each result is compared with a reference value that was measured in
+// the same run.
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 type bench struct {
 	bin     string // The directory of the built programs.
 	quick   bool
-	self    string // This program, which also is some of the processes that it measures.
+	self    string // Path of this program; links to it run as plugin or server.
 	scratch string
 }
 
@@ -78,7 +79,7 @@ func kernel() string {
 	return strings.TrimSpace(string(out))
 }
 
-// times returns n, or a tenth of it.
+// times returns n, the number of repetitions. With the option -quick it returns a tenth of n, but at least 3.
 func (b *bench) times(n int) int {
 	if b.quick {
 		return max(n/10, 3)
@@ -109,7 +110,7 @@ func (s samples) p99() time.Duration {
 	return sorted[len(sorted)*99/100]
 }
 
-// timed takes n samples of do.
+// timed runs do n times and returns the duration of each run. It stops at the first error.
 func timed(n int, do func() error) (samples, error) {
 	out := make(samples, 0, n)
 	for range n {

@@ -48,13 +48,14 @@ func (b *bench) passwdpop() error {
 	return nil
 }
 
-// changes lets callers change passwords over the socket for a while.
+// changes lets the given number of callers change passwords over the socket for the duration length. It
+// returns the changes per second and the duration of each change.
 func (w *world) changes(callers, mailboxes int, length time.Duration) (rate float64, all samples, err error) {
 	warm, err := w.dial()
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := change(warm, "user", 0); err != nil { // The worker runs from here on.
+	if err := change(warm, "user", 0); err != nil { // Starts the worker, so that its start is not measured.
 		return 0, nil, err
 	}
 	defer func() { _ = warm.Close() }()
@@ -67,13 +68,16 @@ func (w *world) changes(callers, mailboxes int, length time.Duration) (rate floa
 	})
 }
 
-// caller is a client that changes passwords.
+// caller is a client that changes passwords. change sets the password of the mailbox called box; n makes each
+// password different. end closes the connection.
 type caller struct {
 	change func(box string, n int) error
 	end    func()
 }
 
-// together lets callers change passwords for a while, each for its own mailboxes.
+// together runs the given number of callers concurrently for the duration length. open creates a caller, and
+// the callers spread their password changes over all mailboxes. together returns the changes per second and
+// the duration of each change.
 func together(callers, mailboxes int, length time.Duration, open func() (caller, error)) (rate float64, all samples, err error) {
 	var (
 		mu    sync.Mutex

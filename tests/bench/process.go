@@ -11,7 +11,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// until waits for a condition, for at most ten seconds.
+// until polls condition for about ten seconds. It returns nil when condition returns true, and an error if
+// condition never does.
 func until(condition func() bool) error {
 	for range 2000 {
 		if condition() {
@@ -22,8 +23,8 @@ func until(condition func() bool) error {
 	return errors.New("a part of the benchmark does not start")
 }
 
-// process measures whole processes: starting a host up to its first answer, cpapi2 with and without a running
-// host, and the memory of host and worker.
+// process measures whole processes: the time from the start of a host to the end of its first call, the time
+// of cpapi2 with and without a running host, and the memory of the host and its worker.
 func (b *bench) process() error {
 	w, err := b.newWorld(1_000, "")
 	if err != nil {

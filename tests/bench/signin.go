@@ -13,12 +13,14 @@ import (
 	"time"
 )
 
-// failure is a kind of failed authentication.
+// failure is a request whose authentication must fail. kind is the name of the reason in the table, address
+// is the front door's address, and authorization is the value of the HTTP header.
 type failure struct{ kind, address, authorization string }
 
-// signin measures whether the time of a rejection reveals its reason.
+// signin measures whether a client can learn the reason for a failed authentication from the time that the
+// host takes to reject it.
 func (b *bench) signin() error {
-	const tries = 4 // For each name, so that no further attempt has to wait.
+	const tries = 4 // Few attempts per mailbox, so that none is throttled.
 	each := b.times(2000)
 	w, err := b.newWorld(each/tries+1, "")
 	if err != nil {
@@ -32,7 +34,7 @@ func (b *bench) signin() error {
 	basic := func(name string) string {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+"@example.com:wrong"))
 	}
-	swap := func(i int) string { // The token with another character at that place.
+	swap := func(i int) string { // Returns the token with a different character at index i.
 		other := byte('A')
 		if token[i] == other {
 			other = 'B'
@@ -42,7 +44,7 @@ func (b *bench) signin() error {
 	kinds := []string{"a mailbox, a wrong password", "no such mailbox", "a mailbox that has to wait", "a token, its first half right", "a token, all right but its end", "no such token"}
 	var all []failure
 	for i := range each {
-		secret := len(token) - 32 // The second half is part of the secret only.
+		secret := len(token) - 32 // The token's last 32 characters belong to its secret.
 		all = append(all,
 			failure{kinds[0], at[1], basic(fmt.Sprint("b", i/tries))},
 			failure{kinds[1], at[1], basic(fmt.Sprint("n", i/tries))},
@@ -65,7 +67,8 @@ func (b *bench) signin() error {
 	return nil
 }
 
-// refusals makes requests in order, with the given number of clients, and returns the duration of each.
+// refusals sends the requests in all, in this order, with the given number of concurrent clients. It returns
+// the durations of the requests for each kind of failure.
 func refusals(all []failure, clients int) (map[string]samples, error) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: clients} //nolint:gosec // It signs itself.
 	defer transport.CloseIdleConnections()

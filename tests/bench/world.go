@@ -18,7 +18,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// world is a sandbox with a running host.
+// world is a sandbox for the benchmarks: its directory, its socket and the environment for commands that use
+// it. host is nil until serve starts the host.
 type world struct {
 	b      *bench
 	dir    string
@@ -27,8 +28,8 @@ type world struct {
 	host   *exec.Cmd
 }
 
-// newWorld makes a sandbox with n mailboxes b0, b1, ... in addition to its own. config is added
-// to its configuration.
+// newWorld creates a sandbox with n mailboxes: the mailbox "user", which every sandbox contains, and b0, b1,
+// and so on. config is appended to the sandbox's configuration. newWorld does not start a host.
 func (b *bench) newWorld(n int, config string) (*world, error) {
 	dir, err := os.MkdirTemp(b.scratch, "w")
 	if err != nil {
@@ -59,12 +60,12 @@ func (b *bench) newWorld(n int, config string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The policy is not measured here.
+	// The benchmarks do not measure the check of the password strength, so it is turned off.
 	old = bytes.Replace(old, []byte("required_strength = 25 "), []byte("required_strength = 0 "), 1)
 	return w, os.WriteFile(path, append(old, config...), 0o644)
 }
 
-// serve starts liveapid serve.
+// serve starts the host ("liveapid serve") and waits until the host accepts connections.
 func (w *world) serve() error {
 	w.host = exec.Command(filepath.Join(w.b.bin, "liveapid"), "serve")
 	w.host.Env = w.env
@@ -91,7 +92,8 @@ func (w *world) stop() {
 
 func (w *world) dial() (*client.Client, error) { return client.Dial(context.Background(), w.socket) }
 
-// change changes a mailbox's password and checks the answer.
+// change sets a new password for the mailbox called box and returns an error if the answer does not report
+// success. n is appended to the password, so that each password is different.
 func change(c *client.Client, box string, n int) error {
 	answer, err := c.Call(context.Background(), protocol.Call{API: protocol.API2, Module: "Email", Func: "passwdpop",
 		Args: protocol.Args{Named: map[string]any{"domain": "example.com", "email": box, "password": benchPassword + strconv.Itoa(n)}}})
@@ -109,7 +111,7 @@ func change(c *client.Client, box string, n int) error {
 	return nil
 }
 
-// memory returns a process's resident kilobytes now and at its highest.
+// memory returns the current and the highest resident memory of a process, as text in MiB.
 func memory(pid int) (now, peak string) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for _, line := range strings.Split(string(text), "\n") {
@@ -128,7 +130,7 @@ func megabytes(kb string) string {
 	return fmt.Sprintf("%.1f MiB", n/1024)
 }
 
-// children lists a process's children.
+// children returns the pids of the child processes of a process.
 func children(pid int) (out []int) {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, path := range threads {

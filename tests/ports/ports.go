@@ -1,4 +1,5 @@
-// Package ports gives tests TCP ports of their own. Only tests import it.
+// Package ports allocates TCP ports for tests, so that concurrent tests never use the same port. Only tests
+// import the package.
 package ports
 
 import (
@@ -12,10 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience limits a wait. Only a hang reaches it.
+// patience is the maximum time that Wait waits for a server. It is so long that only a server that hangs can
+// exceed it.
 const patience = 2 * time.Minute
 
-// Below the kernel's ports for outgoing connections, and different from a sandbox's.
+// The range of ports for tests, from first to end-1. The range lies below the ports that the kernel uses for
+// outgoing connections, and does not contain the ports of a sandbox.
 const (
 	first = 20_000
 	end   = 32_000
@@ -27,8 +30,9 @@ func Free(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := first + rand.IntN(end-first)
-		// Other tests are in other processes: the name of an abstract socket belongs to the machine, and ends
-		// with its process.
+		// Tests of different packages run in different processes, so the port is reserved through a lock that
+		// all processes share: an abstract UNIX socket. Only one process of the machine can listen on its
+		// name, and the kernel releases the name when that process exits.
 		held, err := net.Listen("unix", fmt.Sprintf("@liveapid-test-port-%d", port))
 		if err != nil {
 			continue
@@ -46,7 +50,8 @@ func Free(t testing.TB) int {
 	return 0
 }
 
-// Wait waits until a server listens on an address.
+// Wait waits until a server accepts TCP connections on the given address. It fails the test if no server does
+// so within patience.
 func Wait(t testing.TB, address string) {
 	t.Helper()
 	require.Eventually(t, func() bool {

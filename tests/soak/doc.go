@@ -1,3 +1,4 @@
-// Package soak is the long test: many sessions, many accounts, a million frames, and a minute of killed
-// workers and hosts. make soak runs it; docs/benchmarks.md has its figures.
+// Package soak contains the long-running load tests: many sessions, many accounts, a million frames, and a
+// minute in which workers and hosts are killed again and again. The command "make soak" runs them;
+// docs/benchmarks.md contains the results.
 package soak

@@ -1,3 +1,3 @@
-// Package web tests the HTTPS API with real clients: curl, Roundcube's password plugin, a client from npm,
-// and Chromium for the pages.
+// Package web contains the tests of the HTTPS API with real clients: curl, the password plugin of Roundcube,
+// a client from npm, and Chromium for the pages.
 package web

@@ -48,9 +48,10 @@ func parseOptions(program string, args []string) (options, error) {
 	return o, nil
 }
 
-// call returns the call that the command line describes. The value of an argument name=- is read from stdin,
-// a line for each. With --input=json, stdin contains a JSON object of arguments, to which the command line
-// may add others. Passwords belong on stdin, because every user of the machine can read a command line.
+// call returns the call that the command line describes. If an argument has the form name=-, its value is the
+// next line of stdin. With --input=json, stdin contains a JSON object of arguments, and the command line may
+// contain further arguments. Passwords should be passed on stdin, because every user of the machine can read
+// the command lines of processes.
 func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
 	if len(o.words) < 2 {
 		return protocol.Call{}, errors.New("the module or the function is missing; name both")

@@ -13,9 +13,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// callerFor returns the account with whose uid and gid the command connects to the host, or nil if the
-// command connects as the running user. The host gets the uid of the caller from the kernel, and no frame
-// names an account, so root must connect with the account's uid. In server mode, only root may select another
+// callerFor returns the account whose uid and gid the command must use to connect to the host, or nil if the
+// command connects as the running user. The host gets the caller's uid from the kernel, and a frame can't
+// name an account, so root must connect with the account's uid. In server mode, only root may select another
 // account with --user. In personal mode, --user may only name the account that the host serves anyway.
 func callerFor(c *config.Config, name string) (*protocol.Account, error) {
 	if c.Mode == config.Personal && c.Path() != "" {

@@ -73,7 +73,7 @@ func Registry(c *config.Config) (account.Registry, error) {
 	r.Served = func(domains []string) (map[string]string, error) {
 		owners, err := control.Owners(context.Background(), c.Control, domains)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-			return nil, nil // No running host answers, so no host serves the domains.
+			return nil, nil // No host is running, so no host serves the domains.
 		}
 		return owners, err
 	}
@@ -136,8 +136,8 @@ func Find(c *config.Config, name string) (protocol.Account, error) {
 	return protocol.Account{}, errors.Join(append([]error{fmt.Errorf("there is no account %.60q", name)}, broken...)...)
 }
 
-// Chosen returns the account called name, or, if name is "", all accounts of the configuration c. If Chosen
-// returns all accounts and one of them can't be read, it fails: a command that works on all accounts must not
+// Chosen returns the account called name, or, if name is "", all accounts of the configuration c. If name is
+// "" and one account can't be read, Chosen returns an error: a command that works on all accounts must not
 // leave some out.
 func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 	if name != "" && c.Mode == config.Server {
@@ -189,14 +189,14 @@ func SetSuspended(c *config.Config, name string, suspended bool) error {
 	return atomicfile.Write(path, []byte(changed), 0o644)
 }
 
-// setLine returns text, the contents of an account file, with the line "suspended = true" at the beginning if
-// suspended is true, and without such a line otherwise.
+// setLine returns text, the contents of an account file, with the key suspended changed: if suspended is
+// true, the first line of the result is "suspended = true"; otherwise the result does not set the key.
 func setLine(text string, suspended bool) string {
 	var b strings.Builder
 	if suspended {
 		b.WriteString("suspended = true\n")
 	}
-	top := true // Whether the lines so far are before the first table.
+	top := true // Whether no table header has been read so far.
 	for line := range strings.Lines(text) {
 		trimmed := strings.TrimSpace(line)
 		top = top && !strings.HasPrefix(trimmed, "[")

@@ -18,10 +18,11 @@ import (
 type Limits struct {
 	Bytes   int64 // Maximum size of all files together, in bytes.
 	Entries int64
-	Ratio   int64 // Maximum compression ratio, checked from ratioFrom on.
+	Ratio   int64 // Maximum compression ratio; see ratioFrom.
 }
 
-// DefaultLimits are large enough for a large account.
+// DefaultLimits are the limits for an import. They are so high that the archive of a large account does not
+// exceed them.
 var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
 
 // ratioFrom is the unpacked size, in bytes, above which the compression ratio is checked. A small archive may

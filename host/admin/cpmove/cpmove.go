@@ -45,7 +45,7 @@ func isDomain(name string) bool {
 	return err == nil && domain == name
 }
 
-// DomainsOfHome returns the domains for which the etc of the given home contains a directory.
+// DomainsOfHome returns the domains that are the names of directories in the etc of the given home.
 func DomainsOfHome(home string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {

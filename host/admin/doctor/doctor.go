@@ -25,7 +25,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// diagnosis prints the findings of one run and counts the problems.
+// diagnosis is the state of one run of Examine: it prints each finding to out and counts the problems.
 type diagnosis struct {
 	out      io.Writer
 	problems int

@@ -1,7 +1,7 @@
 // Package postqueue counts, deletes and releases the messages of a sender that are in Postfix's hold queue.
 // It runs Postfix's commands postqueue and postsuper, which require root. Only permitted users may send
-// requests. They must check beforehand that the sender belongs to the account for which they send the
-// request, because this package does not depend on accounts or stores.
+// requests. The programs of these users must check, before they send a request, that the sender belongs to
+// the account for which they send the request: this package does not depend on accounts or stores.
 package postqueue
 
 import (
@@ -41,7 +41,7 @@ type Agent struct {
 	Log    *slog.Logger
 
 	once  sync.Once
-	queue chan struct{} // A lock: each request reads the whole queue.
+	queue chan struct{} // A lock: requests run one at a time, each reads the queue.
 }
 
 func (a *Agent) turn() chan struct{} {

@@ -220,9 +220,9 @@ func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 	})
 }
 
-// record calls run with an empty buffer, into which run writes the answer, and with a function to which run
-// passes each call to the LiveAPI. It then adds the run and its calls to the list of runs and sends the
-// answer.
+// record calls run and then adds an entry for the page run to the list of runs. run writes the answer into
+// the given buffer, and passes each call to the LiveAPI to the given function. When run has returned, record
+// sends the buffered answer to the client.
 func (d *Dev) record(w http.ResponseWriter, req *http.Request, run func(*buffer, func(Call))) {
 	start := time.Now()
 	var mu sync.Mutex

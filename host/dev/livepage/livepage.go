@@ -49,9 +49,9 @@ func KindOf(name string) Kind {
 // Runner runs pages for an account. Its methods may be called concurrently.
 type Runner struct {
 	Doer session.Doer
-	// Socket is the path of the socket of a running host, or "". A page connects to Socket directly if its
-	// calls are not watched. If the calls are watched, or Socket is "", each run of a page gets a socket of
-	// its own, and the calls on it go to Doer.
+	// Socket is the path of the socket of a running host, or "". A page connects directly to Socket if its
+	// calls need not be watched. Otherwise, or if Socket is "", the runner opens a separate socket for each
+	// run of a page and passes the calls that arrive on that socket to Doer.
 	Socket  string
 	Account protocol.Account
 	Env     []string // NAME=value; the page gets only these and CGI's variables.

@@ -32,8 +32,9 @@ func (w watched) Do(ctx context.Context, caller protocol.Caller, call protocol.C
 	return w.seen(call, func() *protocol.Result { return w.Doer.Do(ctx, caller, call) })
 }
 
-// DoTag implements tagpage.TagDoer. If the wrapped Doer is also a TagDoer, it runs the tag's text; otherwise
-// its Do runs call, into which the tag was parsed.
+// DoTag implements tagpage.TagDoer. If the wrapped Doer is also a TagDoer, DoTag passes text, the tag's
+// original text, to its DoTag method. Otherwise it passes call, the call into which the tag was parsed, to
+// the Do method of the wrapped Doer.
 func (w watched) DoTag(ctx context.Context, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	return w.seen(call, func() *protocol.Result { return tagpage.Do(ctx, w.Doer, caller, text, call) })
 }

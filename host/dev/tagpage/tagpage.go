@@ -26,7 +26,8 @@ type TagDoer interface {
 }
 
 // Do runs a tag with doer. text is the tag's original text; call is the call into which text was parsed. If
-// doer is a TagDoer, Do passes it both, and otherwise only call.
+// doer is a TagDoer, Do passes both text and call to its method DoTag. Otherwise Do passes only call to the
+// method Do of doer.
 func Do(ctx context.Context, doer Doer, caller protocol.Caller, text string, call protocol.Call) *protocol.Result {
 	if tags, ok := doer.(TagDoer); ok {
 		return tags.DoTag(ctx, caller, text, call)
@@ -72,12 +73,13 @@ type block struct {
 	name  string // "if" or "feature".
 	line  int
 	show  bool
-	outer bool // The surrounding block, if any, is shown.
+	outer bool // Whether the text around the block is shown.
 	other bool // The block's <cpanelelse> has been read.
 }
 
-// The renderer searches for a tag's end only in a limited part of the page. If it searched to the end of the
-// page for each tag that is not closed, a hostile page could cause quadratic time.
+// Limits for hostile pages. The renderer searches for the end of a tag only in a limited part of the page. If
+// it searched to the end of the page for each tag that is not closed, the time could grow with the square of
+// the page's size.
 const (
 	maxTag       = 16 << 10 // Maximum length of a <?cp ?> tag, in bytes.
 	maxAttribute = 4 << 10  // Maximum length of any other tag, in bytes.
@@ -173,8 +175,8 @@ func endOfBlockTag(piece string) int {
 }
 
 // endOfAttribute returns the offset after the '>' that ends a tag with a single attribute, or 0 if there is
-// no such '>'. The '>' must follow the closing quote; spaces and a slash may be between them. The opening
-// quote is the byte before the offset from.
+// no such '>'. The parameter from is the offset after the opening quote of the attribute's value. The '>'
+// must follow the closing quote; only spaces and a slash may be between them.
 func endOfAttribute(piece string, from int) int {
 	quote := piece[from-1]
 	for at := from; ; {

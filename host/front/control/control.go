@@ -39,11 +39,12 @@ type Status struct {
 	Usage       []Account // Sorted by number of calls, highest first.
 }
 
-// Plugin is the state of a plugin and its workers. Restarts counts the workers that ended without being
-// stopped by the host; it includes those that were killed because they hung, which Hangs counts.
+// Plugin is the state of a plugin and its workers. Restarts counts the workers that ended although the host
+// did not stop them, and the workers that the host killed because they hung. Hangs counts only the workers
+// that hung.
 type Plugin struct {
 	Name, Path      string
-	Restarts, Hangs uint64 // Unexpected ends of workers; how many of these had hung.
+	Restarts, Hangs uint64 // Unexpected ends of workers; Hangs: those due to a hang.
 	MemoryKills     uint64 `json:"Overweight"`
 	Workers         []Worker
 }

@@ -1,7 +1,7 @@
 // Package dovecotdict answers Dovecot's look-ups of mailboxes, for all accounts. It implements the server
-// side of Dovecot's dictionary protocol (Dovecot 2.3, dict proxy over a UNIX socket). With it, Dovecot does
-// not have to read files that an account can write. The package does not depend on how mailboxes are stored:
-// it calls Server.Lookup to find them.
+// side of Dovecot's dictionary protocol (Dovecot 2.3, dict proxy over a UNIX socket). Because Dovecot asks
+// the host for the mailboxes, it does not have to read files that an account can write. The package does not
+// depend on how mailboxes are stored: it calls Server.Lookup to find them.
 package dovecotdict
 
 import (
@@ -46,7 +46,7 @@ type Server struct {
 const (
 	maxLine  = 4 << 10         // Maximum length of a request line, in bytes.
 	maxConns = 64              // Maximum number of connections from Dovecot at once.
-	timeout  = 6 * time.Second // For one look-up; longer than a worker may take to start.
+	timeout  = 6 * time.Second // Maximum time of a look-up, including a worker's start.
 )
 
 // Serve accepts connections on l and answers look-ups until ctx ends.

@@ -115,8 +115,9 @@ func (a *AccessLog) write(q *exchange, start time.Time, took time.Duration) {
 	a.failed = err != nil
 }
 
-// shownPath returns the path for the log, with the session's token masked. If the path is not valid,
-// shownPath returns a placeholder, because an invalid path may contain anything, such as a password.
+// shownPath returns the request's path as it is written to the log, with the session's token masked. If the
+// path is not valid, shownPath returns a placeholder, because an invalid path may contain anything, such as a
+// password.
 func (q *exchange) shownPath() string {
 	if q.unknown {
 		return "[unknown]"
@@ -128,5 +129,6 @@ func (q *exchange) shownPath() string {
 	return protocol.Clip(raw, maxLogged)
 }
 
-// maxLogged is the maximum length in bytes of each text from a client in the log.
+// maxLogged is the maximum length in bytes of each text that comes from a client and is written to the log,
+// such as a user name.
 const maxLogged = 100

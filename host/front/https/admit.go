@@ -22,9 +22,9 @@ func (q *exchange) holder() string {
 	return "user " + q.who.user
 }
 
-// known assigns the connection to its signed-in user, and waits until the user may send a request. If the
-// account has its maximum number of connections and all of them have a call in flight, or if the wait takes
-// too long, known answers the request and returns false.
+// known assigns the connection to its signed-in user, and waits until the user may send a request. known
+// answers the request with an error and returns false in two cases: the account already has its maximum
+// number of connections and all of them are busy with a call, or the wait takes longer than bodyTime.
 func (q *exchange) known() bool {
 	if q.conn.place.Trust(q.holder()) == nil {
 		return q.pace(q.holder())
@@ -40,8 +40,8 @@ func (q *exchange) stranger() bool {
 	return q.r.Header.Get("Authorization") == "" // A cookie proves nothing yet: anyone can send one.
 }
 
-// pace waits until the given holder may send a request. If the wait exceeds bodyTime, pace answers the
-// request and returns false.
+// pace waits until admission allows the given holder to send a request; see holder. If the wait exceeds
+// bodyTime, pace answers the request with an error and returns false.
 func (q *exchange) pace(holder string) bool {
 	ctx, cancel := context.WithTimeout(q.r.Context(), bodyTime)
 	defer cancel()
@@ -53,9 +53,9 @@ func (q *exchange) pace(holder string) bool {
 	return false
 }
 
-// read reads the request's parameters. Their memory is counted for the account until release is called. The
-// body must arrive within bodyTime. Until the body has arrived, admission may revoke the connection for
-// another client: only a connection with a running call is protected.
+// read reads the request's parameters. Admission counts their memory for the signed-in user until release is
+// called. The body must arrive within bodyTime. Until the body has arrived, admission may close the
+// connection to make room for another client. From then until release is called, the connection is protected.
 func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	start := time.Now()
 	lease, err := q.reserve(start)
@@ -66,8 +66,9 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	control := http.NewResponseController(q.w)
 	_ = control.SetReadDeadline(start.Add(bodyTime))
 	values, problem := request.Read(q.r)
-	// net/http keeps reading from the connection after the body. When the old deadline expired, it would
-	// treat the connection as broken and cancel the request.
+	// After the body, net/http continues to read from the connection, to detect a disconnect. If bodyTime
+	// remained the read deadline, net/http would treat its expiry as a broken connection and cancel the
+	// request. So the deadline is extended.
 	_ = control.SetReadDeadline(start.Add(pageTime))
 	lease.Pin()
 	q.conn.place.Pin()
@@ -77,8 +78,8 @@ func (q *exchange) read() (_ request.Values, release func(), _ *request.Error) {
 	}, problem
 }
 
-// reserve waits until the account may send the request's body, and reserves memory for the body. If the size
-// is unknown or the body is compressed, it reserves request.MaxBody.
+// reserve waits until the signed-in user may send the request's body, and reserves memory of the size of the
+// body. If the size is unknown or the body is compressed, it reserves request.MaxBody.
 func (q *exchange) reserve(start time.Time) (*admission.Lease, error) {
 	size := q.r.ContentLength
 	if size < 0 || size > request.MaxBody || q.r.Header.Get("Content-Encoding") != "" {
@@ -96,11 +97,13 @@ func (c *conn) cut() {
 	}
 }
 
-// descriptionWeight is the number of calls that one page with the descriptions of all functions counts as.
+// descriptionWeight is the number of calls that a page with the descriptions of all functions counts as,
+// because it takes more time than most calls.
 const descriptionWeight = 10
 
-// describes counts a page of descriptions as descriptionWeight calls of the account. If the account makes too
-// many calls, describes answers the request and returns false. Otherwise the caller must call leave.
+// describes counts the request for a page of descriptions as descriptionWeight calls of the signed-in user.
+// If the user makes too many calls, describes answers the request with an error and returns false. Otherwise
+// the caller must call leave when the page has been sent.
 func (q *exchange) describes() (leave func(), ok bool) {
 	leave, err := q.front.o.Enter(q.holder(), descriptionWeight)
 	if err != nil {

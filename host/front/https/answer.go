@@ -91,9 +91,9 @@ func (q *exchange) fail(status int, message string) {
 	}
 }
 
-// refuse answers a request to an API if the request was rejected before a call was made. The body contains
-// the error in the form that all cPanel clients read, and also in the fields that clients of UAPI or WHM
-// read.
+// refuse answers a request to an API that was rejected before a call was made. The body contains the error in
+// the form that all cPanel clients understand, and additionally in the fields that clients of UAPI or of
+// WHM's API expect.
 func (q *exchange) refuse(status int, message string) {
 	body := map[string]any{"cpanelresult": map[string]any{
 		"apiversion": "2", "error": message, "type": "text", "data": map[string]any{"reason": message, "result": "0"},

@@ -92,8 +92,8 @@ func (q *exchange) owns(a protocol.Account) bool {
 	return q.who.role == protocol.RoleAdmin || a.Name == q.who.user || a.Data["OWNER"] == q.who.user
 }
 
-// run runs a call and passes the result to answer. Memory that the result uses stays counted until answer has
-// written it.
+// run runs a call and passes the result to the function answer. The memory of the result counts for the
+// account until answer has written the result.
 func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(int, protocol.Call, *protocol.Result)) {
 	if q.who.session != nil {
 		// Any web page can make a browser send a GET request with the cookie, by a link or an image. So a GET
@@ -122,10 +122,10 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 	answer(status, call, result)
 }
 
-// proveAgain checks the current password that a mailbox user with a session must send with each call of the
-// module Email that may change something. Without this check, anyone at a browser that is still signed in
-// could change the password and take over the mailbox. proveAgain returns an error if the password is missing
-// or wrong.
+// proveAgain verifies the current password, which a mailbox user with a session must send with each call of
+// the module Email that may change something. Otherwise anyone who uses a browser in which the user is still
+// signed in could change the password and take over the mailbox. proveAgain returns an error if the password
+// is missing or wrong.
 func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {
 	if q.who.role != protocol.RoleMailbox || call.ReadOnly || call.Module != "Email" {
 		return nil

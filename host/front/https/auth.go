@@ -36,12 +36,12 @@ type identity struct {
 // attempts is being verified.
 const proofTime = 10 * time.Second
 
-// Errors of authentication. All except errDenied and errNoMailbox mean that the credentials could not be
-// verified.
+// Errors of authentication. errDenied and errNoMailbox mean that the credentials are wrong. The other errors
+// mean that the credentials could not be verified.
 var (
 	errDenied = errors.New("access denied")
 	errClosed = errors.New("can't verify credentials; the request is rejected")
-	errGone   = errors.New("the caller can't be identified at the moment") // The client disconnected, or must try again later.
+	errGone   = errors.New("the caller can't be identified at the moment") // The client disconnected, or an attempt got no turn in time.
 	// errNoMailbox wraps errDenied. It means that no mailbox has the given address.
 	errNoMailbox = fmt.Errorf("%w: no such mailbox", errDenied)
 )
@@ -182,8 +182,9 @@ func (q *exchange) triesFrom() login.Client {
 	return login.Client{Key: q.client, Many: q.client == loopback || local && err == nil && n < isolate.MinTenantID}
 }
 
-// shown returns the given user name for the log, or a placeholder if the name is unknown: people sometimes
-// type a password into the name field, and passwords must not be logged.
+// shown returns the given user name as it is written to the log. If no such user exists, it returns a
+// placeholder, because people sometimes type a password into the name field, and passwords must not be
+// logged. For the Webmail service, the domain of the name must exist, but not the mailbox.
 func (q *exchange) shown(name string) string {
 	if _, err := q.userOf(name); err == nil {
 		return protocol.Clip(name, maxLogged)
@@ -195,8 +196,8 @@ func (q *exchange) shown(name string) string {
 	return "[unknown]"
 }
 
-// userOf returns the identity of the user called name on the cPanel or the WHM port, without verifying any
-// secret. It returns errDenied if the name can't sign in there.
+// userOf returns the identity of the account or root called name, without verifying a password or a token. It
+// returns errDenied if this user may not sign in on the port of the request.
 func (q *exchange) userOf(name string) (identity, error) {
 	if q.service == WHM && name == root {
 		return identity{user: root, role: protocol.RoleAdmin}, nil
@@ -271,9 +272,9 @@ func (q *exchange) cookieName() string {
 	return name
 }
 
-// stamp returns a value that changes whenever the user's password changes. For mailboxes it returns "",
-// because the host does not know their passwords; a mailbox's session can't change anything without the
-// current password anyway.
+// stamp returns a value that changes whenever the user's password changes; see login.Session. For mailboxes
+// it returns "", because the host does not know their passwords. This is safe, because a mailbox user's
+// session can't change anything without the current password; see proveAgain.
 func (q *exchange) stamp(user string) string {
 	if q.service == Webmail {
 		return ""
@@ -335,9 +336,9 @@ func (q *exchange) bySession() bool {
 	return false
 }
 
-// denyLate answers a failed sign-in attempt after a delay, so that the time of the answer does not reveal why
-// the attempt failed; see pause. start is when the attempt began. A wait greater than 0 is sent as
-// Retry-After.
+// denyLate answers a failed sign-in attempt with status 401. It delays the answer, so that the time of the
+// answer does not reveal why the attempt failed; see pause. start is when the attempt began. If wait is
+// greater than 0, denyLate sends it to the client in the header Retry-After.
 func (q *exchange) denyLate(start time.Time, wait time.Duration, message string) {
 	if !q.pace("client " + q.client) {
 		return
@@ -356,8 +357,8 @@ func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second 
 // be verified.
 func isDenied(err error) bool { return errors.Is(err, errDenied) }
 
-// pause waits until the time since start is a multiple of a step that is longer than the slowest
-// verification; see failtime.go.
+// pause waits until the time since start is a multiple of a step. The step is longer than the slowest
+// verification, so all failures take equally long; see failtime.go.
 func (q *exchange) pause(start time.Time) {
 	step := q.front.mailboxes.step()
 	if q.service != Webmail {
@@ -381,7 +382,8 @@ func (q *exchange) deny(status int, message string) {
 	q.refuse(status, message)
 }
 
-// closed answers a request that could not be authenticated because of a fault in the server, and logs err.
+// closed answers a request whose credentials could not be verified because of an error in the server, and
+// logs err.
 func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("can't verify credentials; the request is rejected", "error", err.Error())
 	q.w.Header().Set("Retry-After", "10")

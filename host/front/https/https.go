@@ -29,13 +29,13 @@ import (
 type Backend interface {
 	// Do runs a call for caller and returns its result.
 	Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
-	// Account returns the account called name. If the account may not act now, the error says why; for a
-	// suspended account, the account is returned together with account.ErrSuspended.
+	// Account returns the account called name. If the account is not allowed to act at the moment, the error
+	// says why. For a suspended account, Account returns the account together with account.ErrSuspended.
 	Account(name string) (protocol.Account, error)
 	// Accounts returns all accounts, including suspended accounts. The caller may change the slice.
 	Accounts() []protocol.Account
-	// Modules returns the modules that the given account can call, and the names of the modules that can't be
-	// described at the moment.
+	// Modules returns the modules whose functions the given account can call, and in missing the names of the
+	// modules that can't be described at the moment.
 	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
 	// VerifyMailbox verifies the password of the mailbox with the given address. It returns the mailbox's
 	// account and the verdict. An error means that the password could not be verified; it is only logged.
@@ -92,14 +92,15 @@ type Options struct {
 	Certified   func() []string
 	Access      *AccessLog // Nil means no access log.
 	Connections int        // Maximum over all services; 0 means DefaultConnections.
-	HTTP2       bool       // Offer HTTP/2, too. cPanel offers only HTTP/1.1.
+	HTTP2       bool       // Also offer HTTP/2, although cPanel offers only HTTP/1.1.
 	// Intake limits the requests of signed-in users before their bodies are read; nil means no limit. Enter
 	// counts work that is not a call, such as a page, as weight calls of the account; it returns an error if
 	// the account makes too many calls.
 	Intake *admission.Intake
 	Enter  func(account string, weight int) (leave func(), err *protocol.Error)
-	// Pace shares processor time among users while the front itself filters and sorts lists. If Pace is nil,
-	// the front never waits for its turn. See host.Options.
+	// Pace shares processor time fairly among users when the front itself filters and sorts lists. The front
+	// calls pause repeatedly during this work, and end when it is done; pause waits until it is the user's
+	// turn. If Pace is nil, the front never waits. See host.Options.
 	Pace    func(user string) (pause func(context.Context) error, end func())
 	Observe func(service Service, status int, took time.Duration)
 	Log     *slog.Logger
@@ -120,14 +121,14 @@ type Front struct {
 	loginTime  time.Duration            // Maximum time for the body of a sign-in.
 }
 
-// Limits of sign-in attempts, which anyone can make. maxProofs is the maximum number of attempts at once, and
-// eachProofs the maximum number from one client with the same user name. proofsGrace is how long an attempt
-// must be idle before a client with equally many attempts may take its place.
+// Limits of sign-in attempts, which even unauthenticated clients can make. maxProofs is the maximum number of
+// attempts at once, and eachProofs the maximum number of attempts at once from one client with the same user
+// name. proofsGrace is the grace time of the pool of attempts; see admission.PoolOptions.
 const (
 	maxProofs    = 256
 	eachProofs   = 32
 	proofsGrace  = time.Second
-	maxOfAccount = 2 // An account or client may use 1/maxOfAccount of connections.
+	maxOfAccount = 2 // One account or client may use 1/maxOfAccount of places.
 )
 
 // New returns a Front with the given options.
@@ -153,8 +154,9 @@ func New(o Options) *Front {
 		places: admission.NewPool(admission.PoolOptions{
 			Total: int64(o.Connections), Each: int64(max(1, o.Connections/maxOfAccount)), Replace: true, Slack: connectionSlack, Grace: connectionGrace,
 		}),
-		// A handshake returns its slot before it reads from the client, but keeps the slot while it writes to
-		// the client. So slow clients can occupy slots, and there are more slots than processors.
+		// A TLS handshake gives up its slot while it waits for data from the client, but not while it writes
+		// to the client. So clients that read slowly can occupy slots. Therefore there are more slots than
+		// processors.
 		handshakes: admission.NewFairSemaphore(admission.FairOptions{Slots: 64, Each: 8, Account: o.Connections, Queue: o.Connections}),
 		proofs:     admission.NewPool(admission.PoolOptions{Total: maxProofs, Each: eachProofs, Grace: proofsGrace}),
 	}
@@ -250,7 +252,8 @@ func (w *writer) Write(p []byte) (int, error) {
 // Unwrap returns the original writer, so that http.ResponseController can set deadlines.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve checks a request, authenticates its user, and passes it to the handler for its kind of path.
+// serve checks the request, authenticates its user, and passes the request to the handler for the kind of its
+// path.
 func (q *exchange) serve() {
 	raw, _, _ := strings.Cut(q.r.RequestURI, "?")
 	q.path = request.ParsePath(raw)
@@ -288,9 +291,9 @@ func (q *exchange) serve() {
 	}
 }
 
-// foreign reports whether, according to the browser, a page of another site sent this request. Browsers add
-// saved Basic passwords to such requests in the same way as cookies, so the check applies to all requests and
-// not only to those with a cookie.
+// foreign reports whether a page of another site sent this request, according to the headers that the browser
+// sets. Browsers add saved Basic passwords to such requests, as they add cookies. So the check applies to all
+// requests, not only to those with a cookie.
 func (q *exchange) foreign() bool {
 	if q.front.origin.Check(q.r) != nil {
 		return true
@@ -299,7 +302,8 @@ func (q *exchange) foreign() bool {
 	if site == "" || site == "same-origin" || site == "none" {
 		return false
 	}
-	// A link from another site to a page is allowed: it only shows the page, as a bookmark would.
+	// Navigation from another site to a page, for example by a link, is allowed: such a request only shows
+	// the page, in the same way as a bookmark.
 	navigates := q.r.Header.Get("Sec-Fetch-Mode") == "navigate" && (q.path.Kind == request.Page || q.path.Kind == request.Login)
 	return !navigates || q.r.Method != http.MethodGet
 }
@@ -356,8 +360,8 @@ func (f *Front) address(r *http.Request) netip.Addr {
 	return address
 }
 
-// isTenants reports whether a program on this machine that runs as an account's user sent the request. Such a
-// program is not trusted as a proxy, even if it connects from a trusted proxy's address.
+// isTenants reports whether the request was sent by a program on this machine that runs as the user of an
+// account. Such a program is not trusted as a proxy, even if it connects from the address of a trusted proxy.
 func (f *Front) isTenants(r *http.Request) bool {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	if c == nil {

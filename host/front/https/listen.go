@@ -31,11 +31,11 @@ const (
 
 	// DefaultConnections is the default maximum number of connections of all services together.
 	DefaultConnections = 640
-	// connectionSlack is the maximum number of connections, beyond the limit, that were revoked but are not
-	// closed yet.
+	// connectionSlack is how many revoked connections may still be open in addition to the maximum number of
+	// connections, because closing a connection takes time.
 	connectionSlack = 64
-	// connectionGrace is how long a connection must be idle before it may be closed for another client that
-	// has the same number of connections.
+	// connectionGrace is how long a connection must be idle before it may be closed to make room for another
+	// client that has equally many connections.
 	connectionGrace = 3 * time.Second
 )
 
@@ -171,8 +171,8 @@ const loopback = "this machine"
 // localUser is the prefix of the client name of a user of this machine. The uid follows it.
 const localUser = "local user "
 
-// localOthers is the client name of all users of this machine that have no account and are not system users.
-// They share one name, because an account may control many such uids.
+// localOthers is the client name of all local users that have no account and are not system users. They share
+// one name, because an account may control many uids of this kind.
 const localOthers = "local users without an account"
 
 // clientOf returns the name under which the client with the given address is counted. All addresses of an
@@ -238,8 +238,8 @@ func (l *listener) accept() {
 		placed.place, err = l.front.places.Acquire(placed.client, 1, func() {
 			<-ready
 			cancel()
-			// A request on the revoked connection ends only at the request's next read or write. The
-			// connection's place is needed earlier, so Close releases the place now.
+			// A request on the revoked connection notices the end of the connection only at its next read or
+			// write. The connection's place is needed earlier, so Close releases the place now.
 			_ = placed.Close()
 		})
 		close(ready)
@@ -295,8 +295,9 @@ func (l *listener) handshake(ctx context.Context, c *conn, secured *tls.Conn, tu
 	return secured.HandshakeContext(ctx)
 }
 
-// turns is a connection during its handshake. It enters the semaphore of handshakes after each read, because
-// computing follows, and leaves the semaphore before the next read, which may wait for the client.
+// turns is a connection during its TLS handshake. After each read, it acquires a slot of the semaphore of
+// handshakes, because the handshake then computes. Before the next read, which may wait for the client, it
+// releases the slot.
 type turns struct {
 	*conn
 	enter func() (leave func(), err error)

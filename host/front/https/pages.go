@@ -40,7 +40,8 @@ func (q *exchange) render(status int, name string, data any) {
 // It returns true if it has answered the request.
 func (q *exchange) public() bool {
 	if q.path.Kind == request.Page || q.path.Kind == request.Login && q.r.Method != http.MethodPost {
-		// Answers to strangers are small, so a client that reads slowly gets only publicTime.
+		// Answers to unauthenticated clients are small, so publicTime is enough to write them. It also limits
+		// how long a client that reads slowly can occupy its connection.
 		_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(publicTime))
 	}
 	switch q.path.Kind {
@@ -138,7 +139,7 @@ func (q *exchange) login() {
 		refuse(http.StatusBadRequest, user, "Send the fields user and pass in the request's body.")
 		return
 	}
-	stamp := q.stamp(user) // Read first: a change during the check must end the session.
+	stamp := q.stamp(user) // Before prove: a change during prove must end the session.
 	who, wait, err := q.prove("basic", user, protocol.NewSecret(pass))
 	if err != nil {
 		q.pause(start)
@@ -268,7 +269,8 @@ func (q *exchange) me() map[string]any {
 func (q *exchange) modules() (all []protocol.Module, missing []string, ok bool) {
 	caller := protocol.Caller{Account: q.who.account, Role: q.who.role, Features: q.who.features}
 	if q.service == WHM {
-		// The functions are the same for all accounts, so the first account that is not suspended is used.
+		// The list of functions is the same for all accounts. So if the request names no account, the first
+		// account that is not suspended is used.
 		caller.Role = protocol.RoleAccount
 		own := (&whmCall{q: q}).own()
 		if name := q.r.URL.Query().Get("user"); name != "" {

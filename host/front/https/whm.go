@@ -26,8 +26,8 @@ const APILevel = "11.136.0.0"
 // reveal nothing about accounts, and functions that check the token's features themselves.
 func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
-// accountsOfACall is the number of accounts that count as one more call: a function that examines many
-// accounts counts as several calls.
+// accountsOfACall is the number of accounts for which a WHM function counts as one additional call, because a
+// function that examines many accounts takes longer.
 const accountsOfACall = 100
 
 // whmCall is one request for a function of WHM's own API.
@@ -79,7 +79,7 @@ func (q *exchange) whm() {
 	}
 	if q.service != WHM {
 		if q.service == CPanel && q.path.Func == "version" {
-			// cPanel's server gives this answer to users without access to WHM.
+			// If a user has no access to WHM, cPanel's server gives this answer.
 			body := map[string]any{"apiversion": "2", "data": map[string]any{"version": APILevel}, "type": "text"}
 			if q.path.XML {
 				(&whmCall{q: q}).sendAs(http.StatusOK, "cpanelresult", body)
@@ -122,8 +122,8 @@ func (q *exchange) whm() {
 	}
 }
 
-// reply answers the request successfully. In version 1 of the API, the body contains data and metadata. In
-// version 0, the parameter old is the whole body.
+// reply answers the request with status 200. In version 1 of the API, the body contains data together with
+// metadata. In version 0, old is the whole body.
 func (c *whmCall) reply(data map[string]any, old map[string]any) {
 	if !c.v1 {
 		c.send(http.StatusOK, old)
@@ -146,7 +146,7 @@ func (c *whmCall) send(status int, body map[string]any) {
 	switch {
 	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
-	case c.v1: // WHM documents "result"; version 0 uses the function's name.
+	case c.v1: // Element name as in WHM's documentation of version 1.
 		c.sendAs(status, "result", body)
 	default:
 		c.sendAs(status, c.q.path.Func, body)
@@ -235,7 +235,7 @@ func (c *whmCall) listAccounts() {
 		records, _ = found.Data.([]any)
 	}
 	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
-	end() // End before writing, because a slow client delays writing.
+	end() // End the turn before writing: a slow client delays writing.
 	if err != nil {
 		c.fail(http.StatusOK, err.Error())
 		return

@@ -16,9 +16,9 @@ type listOptions struct {
 	chunked, filter bool // Whether the metadata contains "chunk" and "filter".
 }
 
-// whmNames maps names of WHM API 1 parameters to their UAPI names: the parameters that switch filtering,
-// sorting, columns or paging on, and the parameters that are numbers. takeListOptions converts the other
-// parameters itself.
+// whmNames maps names of WHM API 1 parameters to the names of the equivalent UAPI parameters. It contains the
+// parameters that switch on filtering, sorting, selection of columns or paging, and the parameters that are
+// numbers. takeListOptions converts all other names.
 var whmNames = map[string]string{
 	"api.filter.enable": "api.filter", "api.sort.enable": "api.sort", "api.columns.enable": "api.columns", "api.chunk.enable": "api.paginate",
 	"api.chunk.start": "api.paginate_start", "api.chunk.size": "api.paginate_size",

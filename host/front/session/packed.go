@@ -18,7 +18,7 @@ const maxPipelined = 64
 // call is answered as soon as it ends, so answers may be in another order than the requests. servePacked
 // returns when all calls that it read have been answered.
 func (s *session) servePacked(ctx context.Context) error {
-	s.idle() // The request that switched to MessagePack has been answered.
+	s.idle() // The request that selected MessagePack has been answered.
 	p := &pipeline{s: s, slots: make(chan struct{}, maxPipelined)}
 	err := p.read(ctx)
 	p.calls.Wait()
@@ -82,8 +82,8 @@ func (p *pipeline) read(ctx context.Context) error {
 	}
 }
 
-// endOfFrames tells the client why the session stops reading frames. The message has the id 0, because it
-// does not answer a call.
+// endOfFrames sends the client a message that says why the session stops reading frames. The message has the
+// id 0, because it is not the answer to a call.
 func (p *pipeline) endOfFrames(err error) error {
 	message, err := p.s.reason(err)
 	if message != "" {

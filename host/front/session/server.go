@@ -22,7 +22,7 @@ import (
 type Server struct {
 	Doer   Doer
 	Limits Limits
-	Intake *admission.Intake // Limits bytes and processor time; nil: only Limits apply.
+	Intake *admission.Intake // Limits bytes and processor time; nil means no such limit.
 	Log    *slog.Logger
 	// Identify returns the caller for the uid that the kernel reports for a connection. If Identify fails,
 	// the client receives the public message of the error, and the connection is closed.
@@ -82,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 func (s *Server) admit(conn *net.UnixConn, limits Limits) *session {
 	caller, err := s.identify(conn)
 	if errors.Is(err, errTooOften) {
-		if s.told.Allow() { // Limited, because each answer delays other connections.
+		if s.told.Allow() { // Limited, because refuse blocks the accepting of connections.
 			s.Log.Warn("connections rejected", "from", caller.From, "error", err.Error())
 			refuse(conn, protocol.NewError(protocol.KindUnavailable, "Your user connects too often. Use one session for many calls, or try again in a second."))
 		}
@@ -147,13 +147,13 @@ func (s *session) end(conn net.Conn) func() {
 	}
 }
 
-// placeGrace is the minimum idle time of a session before another account that has equally many sessions can
-// take its place.
+// placeGrace is how long a session must be idle before it may be closed to make room for a session of another
+// account that has equally many sessions.
 const placeGrace = time.Minute
 
-// enter reserves a place for sess and registers the session. If the host has no free place, the longest idle
-// session of the account with the most sessions is closed. The error says which limit is reached, or that the
-// host is shutting down.
+// enter reserves a place for sess and registers the session. If no place is free, enter closes the longest
+// idle session of the account with the most sessions. The error says which limit is reached, or that the host
+// is shutting down.
 func (s *Server) enter(sess *session, limits Limits) error {
 	s.once.Do(func() {
 		s.places = admission.NewPool(admission.PoolOptions{Total: int64(limits.Sessions), Each: int64(limits.AccountSessions), Grace: placeGrace})

@@ -51,8 +51,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 // deadliner is a stream that supports deadlines, such as a socket. If the client starts the host as a child
-// process, the session uses the child's standard streams, which support no deadlines. A slow client then
-// harms only itself.
+// process, the session uses the standard streams of this process. They support no deadlines, but the process
+// serves only this client, so a slow client harms only itself.
 type deadliner interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
@@ -85,8 +85,8 @@ type session struct {
 	packed   bool          // MessagePack is in use: requests are pipelined.
 	calls    int           // Number of pipelined calls in flight.
 	failed   bool          // A write failed: read nothing more, start no call.
-	left     bool          // The reading goroutine was abandoned: ignore its input.
-	quiet    chan struct{} // Closed if left is set and the last pipelined call ended.
+	left     bool          // The blocked read was abandoned: ignore what it returns.
+	quiet    chan struct{} // Closed when left is set and no pipelined call runs any more.
 }
 
 func newSession(doer Doer, caller protocol.Caller, limits Limits, log *slog.Logger, in io.Reader, out io.Writer) *session {
@@ -255,8 +255,8 @@ func (s *session) count(by int) {
 	}
 }
 
-// drain makes the session end as soon as no request is being served. It reports whether a request is being
-// served now.
+// drain makes the session end as soon as no request is in progress. It reports whether a request is in
+// progress now.
 func (s *session) drain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,8 +283,9 @@ func (s *session) endOfFrames(err error) error {
 	return err
 }
 
-// reason explains the error of the frame reader. It returns a message for the client if the client made a
-// mistake, an error if the stream failed, and neither if the session ends regularly.
+// reason converts err, an error of the frame reader, to a message or an error. It returns a message for the
+// client if the client made a mistake, an error if the stream failed, and neither if the session ends
+// regularly.
 func (s *session) reason(err error) (message string, _ error) {
 	switch {
 	case errors.Is(err, io.EOF):

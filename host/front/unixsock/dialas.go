@@ -53,7 +53,7 @@ func connectAs(fd int, path string, uid, gid int) error {
 	runtime.LockOSThread()
 	gidBefore, uidBefore := os.Getegid(), os.Geteuid()
 	if err := setEffective(gid, uid); err != nil {
-		return err // Leave the thread locked, so that it ends with the goroutine.
+		return err // Don't unlock the thread: Go ends it with the goroutine.
 	}
 	err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if restoreErr := restoreEffective(gidBefore, uidBefore); restoreErr != nil {

@@ -106,7 +106,7 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 	if c.userdomains != "" {
 		var twice []string
 		if owners, lists, twice, err = readUserDomains(c.userdomains); err != nil {
-			return r, err // Without userdomains the owners of domains are unknown.
+			return r, err // If userdomains can't be read, the owners are unknown.
 		}
 		for _, domain := range twice {
 			r.errs = append(r.errs, fmt.Errorf("%s assigns the domain %.80q to two users, so no account gets the domain", c.userdomains, domain))

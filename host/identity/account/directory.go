@@ -57,15 +57,15 @@ type Directory struct {
 
 	reloading sync.Mutex
 	last      map[source]reading // Result of the last successful reading of each source.
-	loaded    bool               // Reload has tried to read the file of owners.
+	loaded    bool               // Whether Reload has tried to read the file of owners.
 	saved     map[string]string  // Content of the file of owners.
 
 	mu        sync.RWMutex
 	byName    map[string]protocol.Account
 	byUID     map[int][]string
 	owners    map[string]string   // Maps each domain to the name of its account.
-	contested map[string][]string // Domains that several accounts claim, with these accounts.
-	taken     map[string]bool     // Names that any source contains, readable or not.
+	contested map[string][]string // Maps each domain with several claimants to these accounts.
+	taken     map[string]bool     // Names of all accounts, including unreadable accounts.
 	// unread contains the last known state of each account that can't be read now.
 	unread map[string]protocol.Account
 	// incomplete means that a source or the file of owners could not be read in the last Reload.
@@ -115,9 +115,9 @@ func NewDirectory(s Sources) *Directory {
 // workers, because the accounts were removed, were suspended, became unreadable or changed their uid or gid.
 // broken contains the problems that were found. If a whole source can't be read, Reload uses the last content
 // of that source. If a single account can't be read, the account can't be used, and no later source can
-// define an account with its name. ended contains the name of such an account a second time if a later Reload
-// finds that the account was removed, or that it is readable again but was suspended or changed its uid or
-// gid in the meantime.
+// define an account with the same name. The name of an account that became unreadable may appear in ended a
+// second time: when a later Reload finds that the account was removed, or that it is readable again but was
+// suspended or changed its uid or gid in the meantime.
 func (d *Directory) Reload() (ended []string, broken []error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
@@ -126,7 +126,7 @@ func (d *Directory) Reload() (ended []string, broken []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("reload the accounts: %w; the host keeps the accounts that it read before", err)}
 	}
-	failed := false // A source or the file of owners could not be read.
+	failed := false // Whether a source or the file of owners can't be read.
 	if !d.loaded {
 		if d.saved, err = loadOwners(d.ownersFile); err != nil {
 			broken, failed = append(broken, err), true
@@ -299,9 +299,9 @@ func (d *Directory) Names() []string {
 	return names
 }
 
-// Programs often change the sources in several steps, so Watch waits until no change has happened for settle.
-// While changes continue, this wait is not extended any more after latest. again is the interval at which the
-// sources are also read without any observed change.
+// Programs often change the sources in several steps, so Watch waits until no change has happened for the
+// duration settle. Each further change restarts this wait, but not if the first change is longer ago than
+// latest. again is the interval at which Watch calls changed even if it has observed no change.
 const (
 	settle = 100 * time.Millisecond
 	latest = 500 * time.Millisecond

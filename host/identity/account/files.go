@@ -119,7 +119,7 @@ func (d *Dir) owner(f File, name string) (uid, gid int, home string, err error) 
 	return uid, gid, home, nil
 }
 
-// Names returns the names of all account files without .toml, sorted.
+// Names returns the sorted names of all account files. The names do not contain the suffix .toml.
 func (d *Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {

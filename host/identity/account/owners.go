@@ -14,10 +14,11 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// A new account must not get a domain that another account owns. Neither the order of the accounts' files nor
-// their authors matter. If several accounts claim a domain, the domain stays with the account that owned it
-// before. This also holds after a restart of the host, and while the file of the previous owner can't be
-// read. If no claimant owned the domain before, no account gets the domain until only one of them claims it.
+// A new account must not get a domain that another account owns. The order of the accounts' files and the
+// users who wrote them make no difference. If several accounts claim a domain, the domain stays with the
+// account that owned it before. This rule also applies after a restart of the host, and while the file of the
+// previous owner can't be read. If none of the claimants owned the domain before, no account gets the domain
+// until only one account claims it.
 
 // index collects accounts and their claims to domains during a Reload, and then decides which account owns
 // each domain.

@@ -31,8 +31,8 @@ type Registry struct {
 
 // Check returns f in the form in which it would be registered under name. It returns an error if the name or
 // a domain is not valid, if name is registered already, if a domain belongs to another account, or if the
-// account may not have its user. It also returns an error if the file of any account can't be read, because
-// the domains of that account are not known.
+// account may not use the uid and gid in f. It also returns an error if the file of any account can't be
+// read, because the domains of that account are not known.
 func (r Registry) Check(name string, f File) (File, error) {
 	if !ValidName(name) {
 		return f, fmt.Errorf("%.60q is not a valid account name: a name consists of at most 64 letters, digits and the characters _, - and .", name)
@@ -51,7 +51,7 @@ func (r Registry) Check(name string, f File) (File, error) {
 		f.Domains[i] = domain
 	}
 	if r.Sources == (Sources{}) {
-		return f, nil // The only account: there are no others to protect.
+		return f, nil // Personal mode: there are no other accounts to protect.
 	}
 	directory, err := r.read()
 	if err != nil {
@@ -91,7 +91,7 @@ func (r Registry) checkUser(d *Directory, name string, f File) error {
 	}
 	a, err := d.ByUID(*f.UID)
 	switch {
-	case errors.Is(err, ErrUnknown), a.Name == name: // Or another source defines this account with this uid.
+	case errors.Is(err, ErrUnknown), a.Name == name: // a.Name == name: another source defines this account.
 		return nil
 	case err == nil || errors.Is(err, ErrSuspended):
 		return fmt.Errorf("uid %d belongs to the account %s; two accounts with the same uid can't connect", *f.UID, a.Name)

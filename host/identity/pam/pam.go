@@ -20,7 +20,7 @@ import (
 const Service = "liveapid"
 
 const (
-	atOnce  = 8                // Maximum number of running programs; failing takes long.
+	atOnce  = 8                // Maximum number of programs at once; failures take long.
 	timeout = 20 * time.Second // Maximum run time of the program.
 )
 

@@ -26,7 +26,7 @@ func (f *File) measure() (dummy string, err error) {
 	}
 	now := fileState{size: len(text), sum: sha256.Sum256(text), valid: true}
 	f.mu.Lock()
-	defer f.mu.Unlock() // Other calls wait; without durations they would fail early.
+	defer f.mu.Unlock() // Others wait: without durations, they would fail too early.
 	if f.of == now {
 		return f.dummy, nil
 	}

@@ -77,7 +77,7 @@ func newHasher() (algorithm.Hash, error) {
 }
 
 // Verify reports whether password is the password of name. A failed verification takes as long as the slowest
-// kind of hash in the file, whether or not name has a password; only the end of ctx makes it shorter. Verify
+// kind of hash in the file, whether or not name has a password; it takes less time only if ctx ends. Verify
 // returns an error if the file can't be read, or if ctx ends while Verify waits for a slot.
 func (f *File) Verify(ctx context.Context, name string, password protocol.Secret) (bool, error) {
 	hash, err := f.hashOf(name, time.Now())
@@ -215,10 +215,10 @@ func own(path string) error {
 	return nil
 }
 
-// hashOf returns the hash of name, or "" if name has no line or its account has expired. The hash of a locked
-// account is returned as it is; verifiable rejects it.
+// hashOf returns the hash of name. It returns "" if the file contains no line for name, or if the line says
+// that the account has expired. The hash of a locked account is returned unchanged; verifiable rejects it.
 func (f *File) hashOf(name string, now time.Time) (string, error) {
-	text, err := f.read() // Even for an empty name: errors must not depend on the name.
+	text, err := f.read() // Also for an empty name: read errors must not depend on it.
 	if err != nil {
 		return "", err
 	}

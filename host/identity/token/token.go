@@ -155,7 +155,8 @@ func (s *Store) List(user string) ([]Token, error) {
 	return own, nil
 }
 
-// owned reports whether t is a token for service and belongs to the user with this name and uid.
+// owned reports whether t is a token for the given service that belongs to the user called user with the
+// given uid.
 func owned(t Token, user string, uid int, service Service) bool {
 	return t.User == user && t.UID == uid && t.Service == service
 }
@@ -173,8 +174,9 @@ func (s *Store) Revoke(user string, uid int, service Service, name string) error
 	})
 }
 
-// RevokeUser deletes the tokens of a user name after its account was removed or was given to another user. It
-// does not delete the tokens that were created for the uid keep; -1 means that all tokens are deleted.
+// RevokeUser deletes the tokens of the user called user, after the account was removed or was given to
+// another user. Tokens that were created for the uid in keep are not deleted. If keep is -1, all tokens of
+// the user are deleted.
 func (s *Store) RevokeUser(user string, keep int) error {
 	err := s.change(func(all []Token) ([]Token, error) {
 		before := len(all)
@@ -190,8 +192,8 @@ func (s *Store) RevokeUser(user string, keep int) error {
 	return err
 }
 
-// Rename changes the name of a token from name to to. It returns ErrNone if there is no such token, and
-// ErrExists if the user has a token called to.
+// Rename changes the name of a token; name is the old name, to is the new name. It returns ErrNone if there
+// is no token with the old name, and ErrExists if the user already has a token with the new name.
 func (s *Store) Rename(user string, uid int, service Service, name, to string) error {
 	if !ValidName(to) {
 		return fmt.Errorf("%w: the token's name must consist of letters, digits, - and _, and have at most %d characters", ErrInvalid, MaxName)

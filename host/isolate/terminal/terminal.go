@@ -90,9 +90,9 @@ func Run(cmd *exec.Cmd, streams Streams, uid int, started func(*os.Process)) err
 }
 
 // rawMode sets the terminal in to raw mode, so that all keys reach the pseudo-terminal, which interprets
-// them. is reports whether in is a terminal. If in is not a terminal, or this process runs in the background,
-// rawMode changes nothing and returns false; the caller must then not read from in. restore resets the
-// terminal.
+// them. The parameter is reports whether in is a terminal. If in is not a terminal, or if this process runs
+// in the background, rawMode changes nothing and foreground is false; the caller must then not read from in.
+// restore resets the terminal to its previous mode.
 func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 	if !is {
 		return false, func() {}
@@ -117,7 +117,7 @@ func rawMode(is bool, in *os.File) (foreground bool, restore func()) {
 // processes have closed their side of the pseudo-terminal and all of their output was copied.
 func relay(master *os.File, input bool, terminals []bool, streams Streams) <-chan struct{} {
 	if input {
-		go func() { _, _ = io.Copy(master, streams.In) }() // Ends only with this process: the read can't be interrupted.
+		go func() { _, _ = io.Copy(master, streams.In) }() // Never interrupted: the read ends only with this process.
 	}
 	var to io.Writer = io.Discard // No output is a terminal: discard the input's echo.
 	if terminals[1] {
@@ -133,7 +133,8 @@ func relay(master *os.File, input bool, terminals []bool, streams Streams) <-cha
 	return done
 }
 
-// followSize copies the size of the terminal from to master after each change, until stop is called.
+// followSize copies the size of the terminal in the parameter from to the pseudo-terminal master whenever the
+// size changes, until stop is called.
 func followSize(from, master *os.File) (stop func()) {
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, unix.SIGWINCH)

@@ -65,8 +65,8 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
 	}
-	// Every script loads the bindings. If they fail the check, Find returns no modules, but err stays nil,
-	// because the host has modules of other kinds to serve.
+	// Every script loads the bindings. If the bindings fail the check, Find returns no modules and reports
+	// the error in broken. err stays nil, because the host can still serve modules that are not scripts.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, []error{fmt.Errorf("all script modules are skipped, because a check of the language bindings failed: %w", err)}, nil

@@ -1,7 +1,7 @@
 // Package audit writes the audit log, which records each change that a call makes: the user, the origin, the
 // function, its arguments and the outcome. The log is a file of JSON lines that is only appended to. Each
-// line contains the hash of the line before, so Verify detects lines that were changed, inserted or removed.
-// The log contains no secrets. The package does not depend on any module of the API.
+// line contains the hash of the previous line, so Verify detects lines that were changed, inserted or
+// removed. The log contains no secrets. The package does not depend on any module of the API.
 package audit
 
 import (
@@ -35,7 +35,7 @@ type Record struct {
 	Args     map[string]string `json:"args,omitempty"`
 	Result   string            `json:"result,omitempty"`
 	Reason   string            `json:"reason,omitempty"`
-	Prev     string            `json:"prev"` // SHA-256 of the line before; zeros in record 1.
+	Prev     string            `json:"prev"` // SHA-256 of the previous line; zeros in record 1.
 }
 
 // The values of Record.Event.
@@ -59,7 +59,7 @@ type Log struct {
 	file *os.File
 	n    uint64
 	prev string
-	bad  error // The error of the last write; nil after a successful recover.
+	bad  error // Error of the last failed write; nil after recovery.
 }
 
 // Open opens the audit log at path, and creates the file if it does not exist. It locks the file: while the
@@ -72,9 +72,9 @@ func Open(path string) (*Log, error) {
 	return l, nil
 }
 
-// open opens and locks the file, truncates an incomplete last line, and writes a record for the truncation
-// and a record for the opening. The caller must hold mu, except in Open, where no other goroutine can use l
-// yet.
+// open opens and locks the file. If the last line is incomplete, open truncates it and writes a record with
+// EventCut. Then it writes a record with EventOpened. The caller must hold mu; only Open calls it without mu,
+// because no other goroutine can use l yet.
 func (l *Log) open() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -144,9 +144,9 @@ func hashOf(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Append writes a record. After Append has returned, a crash of this process does not lose the record,
-// because the kernel has it. A crash of the machine may lose the last records, because Append does not flush
-// them to disk.
+// Append writes a record to the file with one system call and does not flush it to disk. Therefore a crash of
+// this process does not lose the record after Append has returned, but a crash of the machine may lose the
+// last records.
 func (l *Log) Append(r Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

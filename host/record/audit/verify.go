@@ -23,8 +23,8 @@ type Chain struct {
 
 // Verify verifies all lines of the log file in r. To verify a log of several files, call Verify for each file
 // with the same Chain, beginning with the oldest file. The first line of the oldest file is trusted, because
-// the file before may have been deleted. For an incomplete last line, the text of the error says so; the host
-// truncates such a line when it opens the log again.
+// the files before it may have been deleted. If the last line is incomplete, the text of the error reports
+// that; the host truncates such a line when it opens the log again.
 func (c *Chain) Verify(r io.Reader) error {
 	in := bufio.NewReaderSize(r, maxLine+1)
 	for {

@@ -1,5 +1,5 @@
 // Package metrics collects the host's metrics and serves them to Prometheus. The package does not depend on
-// plugins or sessions: numbers that it can't count itself come from the functions in Sources.
+// plugins or sessions: it gets their numbers from the functions in Sources.
 package metrics
 
 import (

@@ -17,9 +17,9 @@ const (
 	messages  = 1000 // Maximum number of messages with limits; others share one.
 )
 
-// Handler is a slog.Handler that drops records if too many records have the same message. When it passes on a
-// record again, it adds the attribute left_out_before, the number of records with this message that it has
-// dropped since the last one. It is safe for concurrent use.
+// Handler is a slog.Handler that drops records if too many records with the same message arrive. When it next
+// passes on a record with this message, it adds the attribute left_out_before: the number of records with
+// this message that were dropped since the last record that was passed on. It is safe for concurrent use.
 type Handler struct {
 	next  slog.Handler
 	paces *paces
@@ -66,8 +66,8 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{next: h.next.WithGroup(name), paces: h.paces}
 }
 
-// take reports whether record r is to be logged. left is the number of records with the same message that
-// were dropped since the last one that was logged.
+// take reports whether record r must be logged. If so, left is the number of dropped records with the same
+// message since the last record with this message that was logged.
 func (p *paces) take(r slog.Record) (left int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

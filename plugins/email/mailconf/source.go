@@ -14,14 +14,15 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 )
 
-// source contains the parts of a database's address.
+// source contains the parts of a database's address (DSN).
 type source struct {
 	host, port, user, password, name string
 	tls                              map[string]string // TLS options, with libpq's names.
 }
 
-// sslOptions returns the TLS options of a PostgreSQL address that the configurations of Dovecot and Postfix
-// can contain. It returns an error for other known TLS options, because they would be lost without a warning.
+// sslOptions returns the TLS options in a PostgreSQL address that can be converted to Dovecot's and Postfix's
+// configuration. It returns an error if the address contains a TLS option that can't be converted, because
+// ignoring the option could weaken the connection without a warning.
 func sslOptions(dsn string) (map[string]string, error) {
 	given := make(map[string]string)
 	if u, err := url.Parse(dsn); err == nil && strings.HasPrefix(u.Scheme, "postgres") {
@@ -88,7 +89,8 @@ func (s SQL) source() (source, error) {
 	return out, nil
 }
 
-// connect returns the name of Dovecot's database driver and Dovecot's setting connect for the database.
+// connect returns the name of Dovecot's database driver and the value of Dovecot's setting connect for the
+// database.
 func (s SQL) connect() (driver, line string, err error) {
 	src, err := s.source()
 	if err != nil {

@@ -16,7 +16,7 @@ type SQL struct {
 	Owner    string // The user that owns the mail.
 	UID, GID int
 	Queue    string // Postfix's queue directory, for sockets; "" for no sockets.
-	Mask     bool   // Replace the database's password by stars.
+	Mask     bool   // Replace the database's password with asterisks.
 }
 
 // dovecotValues contains the values that Dovecot's templates use.

@@ -31,7 +31,8 @@ const (
 
 const (
 	// MaxBytes is the maximum length of a password, in bytes. Dovecot verifies passwords with libxcrypt,
-	// which rejects 512 bytes and more, so nobody could log in with such a password.
+	// which rejects passwords of 512 bytes and more, so nobody could log in with such a password. MaxBytes is
+	// well below that limit.
 	MaxBytes = 256
 	// maxBcrypt is the maximum length of a password for bcrypt, in bytes. bcrypt compares only the first 72
 	// bytes, including the NUL at the end. With a longer password, every other password with the same first
@@ -59,8 +60,8 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:
-		// These hashes get no scheme prefix, as in cPanel's files, because every program that reads those
-		// files supports crypt(3).
+		// Hashes of this scheme are stored without a scheme prefix, as in cPanel's files, because every
+		// program that reads those files supports crypt(3) hashes.
 		h.scheme = SHA512Crypt
 		h.hash, err = shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(shaRounds))
 	case BlfCrypt:
@@ -78,8 +79,8 @@ func NewHasher(scheme Scheme) (*Hasher, error) {
 	return h, nil
 }
 
-// Check rejects a password that could not log in later, or that would share its hash with other passwords.
-// The error is meant for the caller.
+// Check rejects a password that the mail server would not accept at a login, or that bcrypt would truncate,
+// so that other passwords would match its hash. The error's message is meant for the caller.
 func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	text := password.Reveal()
 	most := MaxBytes
@@ -96,9 +97,9 @@ func (h *Hasher) Check(password protocol.Secret) *protocol.Error {
 	return nil
 }
 
-// Hash returns the hash of password in the form to store. It hashes as many passwords at the same time as
-// there are processors, but only one at a time with ARGON2ID, which needs much memory. Further calls wait
-// until ctx ends.
+// Hash returns the hash of password in the form that a store keeps. The number of concurrent calculations is
+// limited to the number of processors, and to 1 for ARGON2ID, which needs much memory. A further call waits
+// for its turn, or returns an error when ctx ends.
 func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, error) {
 	select {
 	case h.slots <- struct{}{}:

@@ -15,9 +15,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Whoever owns a store can write any hash into it, and the hash determines the cost of verifying it. These
-// limits are the highest costs that are accepted. Without them, a bcrypt hash with cost 31 would take more
-// than an hour.
+// The owner of a store can write any hash into it, and the parameters in a hash determine how much time and
+// memory its verification needs. So Verify rejects hashes whose parameters exceed these limits. Without the
+// limits, a bcrypt hash with cost 31 would take more than an hour.
 const (
 	maxStored      = 512     // Maximum length of a stored hash, in bytes.
 	maxShaRounds   = 100_000 //
@@ -33,11 +33,11 @@ var (
 	ErrCost   = errors.New("password: the cost of the hash is over the limit")
 )
 
-// kind is a family of hashes: a pattern that matches them and captures their costs, the limits of these
-// costs, and the decoder.
+// kind describes a kind of hash: a pattern that matches its hashes and captures their cost parameters, the
+// limits of these parameters, and the decoder.
 type kind struct {
-	pattern *regexp.Regexp // Each group captures a cost.
-	limits  []int          // The limit of each group; an empty group counts as 0.
+	pattern *regexp.Regexp // Each group captures a cost parameter.
+	limits  []int          // The limit for each group; an empty group counts as 0.
 	decode  func(string) (algorithm.Digest, error)
 }
 
@@ -59,8 +59,8 @@ type Verifier struct{ kinds []kind }
 // NewVerifier returns a verifier.
 func NewVerifier() *Verifier { return &Verifier{kinds: kinds()} }
 
-// Verify reports whether password matches the hash stored. It returns ErrScheme if the kind of the hash is
-// unknown, and ErrCost if verifying it would be too expensive.
+// Verify reports whether password matches the hash in the parameter stored. It returns ErrScheme if the kind
+// of the hash is not supported, and ErrCost if the hash exceeds a limit of its kind.
 func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error) {
 	hash, err := unwrap(stored)
 	if err != nil {

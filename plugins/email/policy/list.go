@@ -26,8 +26,8 @@ const hexLen = 2 * sha1.Size
 // The file may be large, so it is searched on disk and not loaded.
 type List struct{ path string }
 
-// OpenList returns the list at path. It checks that the file can be read and that its first line has the
-// right format; it does not keep the file open.
+// OpenList returns the list in the file at path. It checks that the file can be read and that its first line
+// has the right format. The list does not keep the file open: Has opens it at each call.
 func OpenList(path string) (*List, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -70,8 +70,8 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	// Invariant of the binary search: if the list contains the wanted line, that line begins at or after low
-	// and before high.
+	// Invariant of the binary search: if the list contains the wanted hash, its line begins at an offset that
+	// is at least low and less than high.
 	low, high := int64(0), info.Size()
 	for low < high {
 		if err := ctx.Err(); err != nil {
@@ -103,8 +103,8 @@ func (l *List) Has(ctx context.Context, password protocol.Secret) (bool, error) 
 	return false, nil
 }
 
-// lineFrom returns the first line that begins at or after offset, and the offset where that line begins. If
-// no line begins there, the returned line is nil.
+// lineFrom returns the offset of the first line that begins at or after the parameter offset, and that line.
+// If there is no such line, the returned line is nil.
 func lineFrom(f *os.File, offset int64) (int64, []byte, error) {
 	const longest = 128
 	from := max(offset-1, 0)

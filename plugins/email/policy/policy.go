@@ -16,8 +16,9 @@ import (
 const (
 	// DefaultRequired is the strength that passwords need by default, as on current cPanel servers.
 	DefaultRequired = 65
-	// maxEstimated is the number of bytes of a password that are estimated; the rest is ignored. The time to
-	// estimate grows with the cube of the length, and the rest can only make the password stronger.
+	// maxEstimated is the maximum number of bytes of a password that Strength passes to zxcvbn. Strength
+	// ignores further bytes: the time that zxcvbn needs grows with the cube of the length, and further bytes
+	// could only make the password stronger.
 	maxEstimated = 64
 	// perDigit converts the number of guesses that a password needs into its strength: each factor of 10 adds
 	// 8, so a password that needs 10^12.5 guesses has the strength 100.

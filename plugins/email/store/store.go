@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// Errors that stores return; compare them with errors.Is.
+// Errors that stores return, usually wrapped; compare them with errors.Is.
 var (
 	ErrNoMailbox = errors.New("store: no such mailbox")
 	ErrExists    = errors.New("store: the mailbox exists already")
 	ErrBusy      = errors.New("store: busy for too long")
 	ErrFull      = errors.New("store: no space left")
 	ErrReadOnly  = errors.New("store: no permission, or read-only file system")
-	// ErrUnsafe is returned if a store refuses to work: a value is not valid, or the store's files are not in
-	// the expected state, for example a link, a file of another owner, or two lines for a mailbox. Nothing
-	// was changed.
+	// ErrUnsafe is returned if a store refuses an operation, because a value is not valid or because the
+	// store is not in the expected state: for example, a file is a link or has another owner, a file has two
+	// lines for a mailbox, or a database table is missing. Nothing was changed.
 	ErrUnsafe = errors.New("store: operation refused")
 	// ErrSuspended is returned if the account is suspended and a call tries to change the password of a
 	// mailbox or to release its login.
@@ -46,8 +46,8 @@ func Known(err error) bool {
 	return false
 }
 
-// Address is the address of a mailbox. Use NewAddress to create one: it ensures that both parts are safe as a
-// file name and in a line of a store's file.
+// Address is the address of a mailbox. Use NewAddress to create an Address: it ensures that both parts are
+// safe to use as a file name and as a field in a line of a store's file.
 type Address struct {
 	Localpart string
 	Domain    string
@@ -61,8 +61,8 @@ const (
 	maxDomain    = 253
 )
 
-// NewAddress validates both parts and converts them to lower case, as Dovecot does for a lookup. An error
-// names the part that is not valid.
+// NewAddress returns the address with both parts validated and converted to lower case, as Dovecot does for a
+// lookup. The error says which part is not valid.
 func NewAddress(localpart, domain string) (Address, error) {
 	a := Address{Localpart: Lower(localpart), Domain: Lower(domain)}
 	if err := checkPart(a.Localpart, maxLocalpart, "._+-=&~"); err != nil {
@@ -85,8 +85,9 @@ func CheckDomain(domain string) error {
 	return nil
 }
 
-// Lower returns s with the letters A to Z in lower case. It does not use Unicode's rules, which also convert
-// the Kelvin sign to a k, so that one mailbox's name could become another's.
+// Lower returns s with the letters A to Z in lower case. It does not apply Unicode's rules, which for example
+// convert the Kelvin sign (U+212A) to the letter k, so that two different names could become the same mailbox
+// name.
 func Lower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -96,9 +97,9 @@ func Lower(s string) string {
 	}, s)
 }
 
-// checkPart validates a part of an address. A part consists of lower-case letters, digits and the given
-// marks. It must not begin with '.', '-' or '#', end with a dot, or contain two dots in a row. most is its
-// maximum length in bytes.
+// checkPart validates the part s of an address, which must already be in lower case. A valid part consists of
+// the letters a to z, digits and the characters in marks. It must not begin with '.', '-' or '#', end with a
+// dot, or contain two dots in a row. most is the maximum length in bytes.
 func checkPart(s string, most int, marks string) error {
 	switch {
 	case s == "":
@@ -118,7 +119,7 @@ func checkPart(s string, most int, marks string) error {
 	return nil
 }
 
-// Suspension is a set of flags: each flag is something that a mailbox may not do.
+// Suspension is a set of flags; each flag forbids a mailbox something, such as logging in.
 type Suspension uint8
 
 // The flags of a Suspension.
@@ -129,7 +130,8 @@ const (
 	Hold                            // Mail that the mailbox sends is held in the queue.
 )
 
-// Has reports whether s contains flag, or one of the flags if flag combines several.
+// Has reports whether s contains flag. If flag combines several flags, Has reports whether s contains at
+// least one of them.
 func (s Suspension) Has(flag Suspension) bool { return s&flag != 0 }
 
 // Mailbox contains the data of a mailbox, without its password hash.
@@ -191,8 +193,8 @@ type Keep struct {
 	Quota bool // Keep the quota.
 }
 
-// PasswordStore stores the password hashes of mailboxes. It is the part of a Store that changing and
-// verifying a password needs.
+// PasswordStore stores the password hashes of mailboxes. It contains the methods of Store that changing and
+// verifying a password require.
 type PasswordStore interface {
 	// SetHash replaces the password hash of a mailbox. A suspended login stays suspended.
 	SetHash(ctx context.Context, box Address, hash string) error
@@ -208,8 +210,9 @@ type Importer interface {
 }
 
 // Store stores the mailboxes of an account. Its methods may be called concurrently. Each change is made
-// completely or not at all, and is on disk when the method returns without an error. ErrPartly and ErrUnknown
-// are the exceptions.
+// completely or not at all, and is on disk when the method returns without an error. There are two
+// exceptions: after ErrPartly the mailbox's mail directory is not up to date, and after ErrUnknown the
+// outcome is not known.
 type Store interface {
 	PasswordStore
 	// List returns the mailboxes of a domain, sorted by local part. The list of an unknown domain is empty.
@@ -228,7 +231,7 @@ type Store interface {
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage returns the number and size of the messages in a mailbox.
 	Usage(ctx context.Context, box Address) (Usage, error)
-	// Recount measures the mail of a mailbox again, if the store maintains the result itself.
+	// Recount measures the mail of a mailbox again, if the store itself maintains the stored size.
 	Recount(ctx context.Context, box Address) error
 	// MainUsage returns the size of the mail in the account's own mailbox, which is not in the store.
 	MainUsage(ctx context.Context) (Usage, error)

@@ -102,7 +102,7 @@ func EncodeResult(r *protocol.Result) ([]byte, error) {
 	})
 }
 
-// EncodeError encodes a failure as a MessagePack document, without the private cause.
+// EncodeError encodes a failure as a MessagePack document, like EncodeResult, without the private cause.
 func EncodeError(e *protocol.Error) ([]byte, error) {
 	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
 }

@@ -31,7 +31,7 @@ const (
 	// lifetime is the validity of a self-signed certificate. SelfSigned creates a new certificate if less
 	// than a tenth of the lifetime is left.
 	lifetime = 825 * 24 * time.Hour
-	// look is the minimum time between two checks whether the files have changed.
+	// look is how often at most Get checks whether the files have changed.
 	look = time.Second
 )
 
@@ -108,8 +108,8 @@ func create(certificate, key string, hosts []string) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	// The key is written before the certificate. If the process stopped between the two, a certificate
-	// without its key would look like damaged files at the next start.
+	// The key is written before the certificate. If the process ended after it had written only the
+	// certificate, the next start would find a certificate without its key, and report damaged files.
 	if err := atomicfile.Write(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ type Port struct {
 	Missing   []string            // Modules that can't be described now; named in the document.
 }
 
-// path is the OpenAPI path of all functions that a request selects by its parameters. These functions share
-// one path, because a path in OpenAPI can't contain a query.
+// path is the OpenAPI path of the functions that are not selected by the URL's path but by parameters. All
+// these functions share one path, because a path in OpenAPI can't contain a query.
 const path = "/json-api/cpanel"
 
 // OpenAPI returns an OpenAPI 3.1 document of the given modules and of the port's own functions. UAPI
@@ -74,13 +74,13 @@ func OpenAPI(modules []protocol.Module, port Port, version string) map[string]an
 	}
 }
 
-// named collects the functions that are selected by parameters, because they are all described under the same
-// path.
+// named collects the functions at the path that is named path. A request selects one of them by its
+// parameters, so one OpenAPI path describes them all.
 type named struct {
 	account bool
 	all     []any // References to the functions' schemas.
 	apis    []any
-	// Names of the functions that may be called with GET, and of their modules; see readsOnly.
+	// Names of the modules and functions that a GET request may call; see readsOnly.
 	modules, functions []any
 }
 
@@ -144,7 +144,8 @@ func (n *named) methods() object {
 	return out
 }
 
-// further describes arguments with arbitrary names, as an OpenAPI query parameter.
+// further returns an OpenAPI query parameter that stands for all arguments of a function, because their names
+// differ from function to function.
 func further() object {
 	return object{
 		"name": "arguments", "in": "query", "style": "form", "explode": true, "description": "The function's own arguments, by their names.",
@@ -214,8 +215,8 @@ func bodies(schema object, required bool) object {
 	}}
 }
 
-// methods describes a UAPI function, which has its own path: POST, and GET if the function may be called by a
-// URL.
+// methods returns the OpenAPI description of a UAPI function, which has its own path: POST, and GET if the
+// function may be called by GET; see readsOnly.
 func methods(module string, f protocol.Function) object {
 	answer := object{"$ref": "#/components/schemas/Result"}
 	id := module + "." + f.Name + ".uapi"
@@ -231,8 +232,8 @@ func methods(module string, f protocol.Function) object {
 	return out
 }
 
-// readsOnly reports whether a function may be called by a URL: it changes nothing, accepts only known
-// parameters, and none of them is a secret.
+// readsOnly reports whether a function may be called by a GET request, with its arguments in the URL: the
+// function changes nothing, accepts only known parameters, and none of the parameters is a secret.
 func readsOnly(f protocol.Function) bool { return !f.Changes && !f.Open && !hasSecret(f) }
 
 func hasSecret(f protocol.Function) bool {

@@ -21,8 +21,8 @@ import (
 var (
 	// ErrTwoLengths is returned for a request with both Content-Length and Transfer-Encoding.
 	ErrTwoLengths = errors.New("head: the request has both a Content-Length and a Transfer-Encoding header")
-	// ErrLength is returned for a request if its end is not clear, or if different programs could find
-	// different ends.
+	// ErrLength is returned for a request if the end of the request is not clear, or if different programs
+	// could disagree about where the request ends.
 	ErrLength = errors.New("head: the end of the request is ambiguous")
 )
 
@@ -72,8 +72,9 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// maxLine is the maximum number of bytes of a line that are stored. It is enough for the header names that
-// matter and the HTTP version. net/http limits the length of the whole head.
+// maxLine is the maximum number of bytes of a line that Watcher stores. It is enough for the HTTP version and
+// for the names of the headers that determine the end of a body. The Watcher needs no limit for the whole
+// head, because net/http limits it.
 const maxLine = 256
 
 // Watcher parses the requests on a connection far enough to find where each head and each body ends. The zero
@@ -138,8 +139,9 @@ func (w *Watcher) Feed(b []byte) error {
 	return nil
 }
 
-// keep appends part to the stored line, up to maxLine bytes in total. It stores the beginning of a line, but
-// the end of a request line, because the request line ends with the HTTP version.
+// keep appends part to the stored line, up to maxLine bytes in total. If a header line is longer, keep stores
+// its beginning, which contains the name. If a request line is longer, keep stores its end, which contains
+// the HTTP version.
 func (w *Watcher) keep(part []byte) {
 	if w.state != inHead || w.started {
 		w.line = append(w.line, part[:min(len(part), maxLine-len(w.line))]...)
@@ -199,7 +201,7 @@ func (w *Watcher) header(line string) error {
 		return nil
 	}
 	if line[0] == ' ' || line[0] == '\t' {
-		return ErrLength // A folded line: some programs append it to the header above.
+		return ErrLength // A folded line; some programs join it to the previous one.
 	}
 	name, value, _ := strings.Cut(line, ":")
 	switch name = strings.TrimSpace(name); {

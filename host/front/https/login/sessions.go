@@ -20,21 +20,21 @@ const (
 	maxAccount  = 512 // Of one account, including its mailbox users.
 )
 
-// Session is a signed-in browser. A request must prove it with two values: the secret in the cookie, and the
-// token in the path.
+// Session is the session of a signed-in browser. Each request of the session must contain two values: the
+// secret, which is in the cookie, and the token, which is in the path.
 type Session struct {
 	Service string
 	User    string // An account, root, or a mailbox's address.
 	Account string // The name of the user's account; "" for root.
 	UID     int    // The account's uid at sign-in.
-	Stamp   string // The password's stamp at sign-in; a new stamp ends the session.
+	Stamp   string // The password's stamp at sign-in; a change ends the session.
 	Token   string // cpsess and ten digits; part of the path of each call.
 	// From is the client that signed in; the session is valid only for this client. Reason: a browser sends
 	// its cookie to every port of a host name, so a program on another port of the same host can obtain the
 	// cookie. But requests of such a program come from another client.
 	From string
 
-	wrong   int // Number of calls with the cookie but a wrong token.
+	wrong   int // Number of calls with the right cookie but a wrong token.
 	id      [sha256.Size]byte
 	created time.Time
 	used    time.Time
@@ -115,8 +115,8 @@ func (s *Sessions) over(session *Session) bool {
 // have stolen the cookie and be guessing the token.
 const maxWrong = 20
 
-// Wrong records a call with the session's cookie but a wrong token. After maxWrong such calls, it ends the
-// session.
+// Wrong records a call with the session's cookie but a wrong token. When maxWrong such calls have been
+// recorded, it ends the session.
 func (s *Sessions) Wrong(session Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +162,7 @@ func (s *Sessions) EndAccount(name string) {
 	s.endIf(func(session *Session) bool { return session.Account == name })
 }
 
-// EndUser ends all sessions of the given user of a service, except the session that is passed as but.
+// EndUser ends all sessions of the given user of a service, except the session but.
 func (s *Sessions) EndUser(service, user string, but Session) {
 	s.endIf(func(session *Session) bool {
 		return session.Service == service && session.User == user && session.id != but.id

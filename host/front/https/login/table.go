@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// table counts failures by key. It contains at most maxKeys entries: when it is full, the entry with the
-// oldest failure is evicted. The owner's mutex guards it.
+// table counts failures by key. It contains at most maxKeys entries. When the table is full, a new key evicts
+// the entry with the oldest failure. A table has no lock: the caller holds the mutex of the Throttle that
+// contains the table.
 type table struct {
 	now     func() time.Time
 	entries map[string]*list.Element
@@ -30,14 +31,14 @@ func newTable(now func() time.Time, keep bool) *table {
 	return &table{now: now, entries: make(map[string]*list.Element), order: list.New(), keep: keep, overflow: make(map[rule]*failures)}
 }
 
-// has reports whether the table contains an entry for k itself, not only an overflow entry.
+// has reports whether k has an entry of its own in the table, and not only a share in an overflow entry.
 func (t *table) has(k key) bool {
 	_, ok := t.entries[k.name]
 	return ok
 }
 
-// find returns the entry of k. If k has no entry, find returns the overflow entry if its wait has not ended,
-// and otherwise nil.
+// find returns the entry of k. If k has no entry, find returns the overflow entry of k's rule if that entry's
+// wait has not ended, and otherwise nil.
 func (t *table) find(k key) *failures {
 	if e, ok := t.entries[k.name]; ok {
 		return e.Value.(*failures)

@@ -18,8 +18,8 @@ import (
 
 // Limits of a Throttle.
 const (
-	firstWait   = time.Second // The first wait. Each further failure doubles the wait.
-	forgetAfter = time.Hour   // If a key has no failure for this time, its count restarts.
+	firstWait   = time.Second // First wait of a key; each further failure doubles it.
+	forgetAfter = time.Hour   // After this time without failures, a key's count restarts.
 	maxKeys     = 20_000      // Maximum number of entries in a table.
 	maxKnown    = 64          // Maximum known clients per account; the oldest is removed.
 )
@@ -32,11 +32,12 @@ type rule struct {
 }
 
 var (
-	// ofBoth applies to one account from one client, and ofClient to one client with any accounts.
+	// ofBoth applies to the failures of one client with one account. ofClient applies to the failures of one
+	// client with all accounts together.
 	ofBoth   = rule{5, 5 * time.Minute}
 	ofClient = rule{20, 5 * time.Minute}
-	// ofAccount applies to one account from all clients together. Its waits are short, because otherwise
-	// strangers could lock out the owner.
+	// ofAccount applies to the failures of all clients together with one account. Its waits are short,
+	// because otherwise strangers could lock out the owner of the account.
 	ofAccount = rule{30, 30 * time.Second}
 	// ofMany applies instead of ofBoth if the client serves many people.
 	ofMany = rule{5, 30 * time.Second}
@@ -65,9 +66,9 @@ type Client struct {
 type Who struct {
 	Service, Name string
 	From          Client
-	// Unknown means that the name does not exist. The failures of all unknown names of a client share one
-	// entry, because no password can be guessed there; see Throttle. The wait that a client is told does not
-	// reveal whether a name exists.
+	// Unknown means that the name does not exist. In the binding table, the failures of all unknown names of
+	// a client share one entry, because an attacker can't guess the password of a name that does not exist;
+	// see Throttle. Nevertheless, the wait that a client is told does not reveal whether a name exists.
 	Unknown bool
 }
 
@@ -93,8 +94,8 @@ type Throttle struct {
 	waiting map[string]*list.List // By account: a queue of *waiter, in order of arrival.
 }
 
-// waiter is a sign-in attempt that waits in the queue. look receives a value when the attempt may be able to
-// run.
+// waiter is a sign-in attempt that waits in the queue of its account. look receives a value when the attempt
+// may be able to run, so that it checks this again.
 type waiter struct {
 	keys keys
 	look chan struct{}
@@ -129,14 +130,15 @@ func Source(address netip.Addr) string {
 	return address.String()
 }
 
-// key is a name under which failures are counted, with the rule for counting.
+// key is a name under which failures are counted, together with the rule that applies to them.
 type key struct {
 	name string
 	rule rule
 }
 
-// keys are the keys of one attempt: both is the account together with the client, account is the account with
-// all clients, and client is the client with all accounts. client is nil if the client serves many people.
+// keys contains the keys under which the failures of one attempt are counted: both is for this account from
+// this client, account is for this account from all clients, and client is for all accounts from this client.
+// client is nil if the client serves many people.
 type keys struct {
 	both, account key
 	client        *key
@@ -203,10 +205,10 @@ const (
 
 // Try asks for permission to verify a password. If wait is greater than 0, the caller must reject the
 // attempt; the client may try again after wait. Otherwise the caller verifies the password and then must call
-// done with the outcome. The number of attempts that run at once is limited to the number of failures that
-// are left before a wait begins; otherwise parallel guesses would get around the wait. Further attempts wait
-// in order of arrival. Try returns ErrBusy if the attempt has waited for longestTurn. If ctx ends earlier,
-// Try returns the cause of ctx.
+// done with the outcome. At most as many attempts run at once as there may be further failures before a wait
+// begins, but at least one attempt. Otherwise parallel guesses would get around the wait. Further attempts
+// wait in order of arrival. Try returns ErrBusy if the attempt has waited for longestTurn. If ctx ends
+// earlier, Try returns the cause of ctx.
 func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done func(Outcome), err error) {
 	k := keysOf(who)
 	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, ErrBusy)
@@ -252,8 +254,8 @@ func (t *Throttle) Try(ctx context.Context, who Who) (wait time.Duration, done f
 	return 0, func(o Outcome) { t.over(k, o) }, nil
 }
 
-// turns returns the keys that limit how many attempts run at once. Existing and unknown names have the same
-// keys here; otherwise the order of the answers would reveal whether a name exists.
+// turns returns the keys for which the number of running attempts is limited. Existing and unknown names are
+// treated alike; otherwise the order of the answers would reveal whether a name exists.
 func (k keys) turns() []key {
 	all := []key{k.both, k.account}
 	if k.client != nil {
@@ -323,8 +325,8 @@ func (t *Throttle) over(k keys, o Outcome) {
 	t.wake()
 }
 
-// prove records that the client has signed in to the account. Only a client with the password can create
-// these entries, and there are at most maxKnown of them for each account. The caller holds mu.
+// prove records in known that the client has signed in to the account. Only a client that sends the right
+// password can create these entries, and each account has at most maxKnown entries. The caller holds mu.
 func (t *Throttle) prove(k keys) {
 	clients := t.known[k.account.name]
 	if clients == nil {
@@ -368,7 +370,8 @@ func (t *Throttle) wait(k keys) time.Duration {
 	return wait
 }
 
-// Wait returns how long an attempt by who must still wait, or 0. It does not count as an attempt.
+// Wait returns how long a sign-in attempt with the data of who would have to wait, or 0. Calling Wait does
+// not count as an attempt.
 func (t *Throttle) Wait(who Who) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,8 +14,8 @@ type Call struct {
 	protocol.Call
 }
 
-// The parameters that select the function at /json-api/cpanel and /xml-api/cpanel. Each has several names.
-// Real clients use all of these names with both paths.
+// Names of the parameters that select the API, the module, the function and the account at /json-api/cpanel
+// and /xml-api/cpanel. Each parameter has several names, and real clients use all of them on both paths.
 var (
 	userNames    = []string{"cpanel_jsonapi_user", "cpanel_xmlapi_user"}
 	versionNames = []string{"cpanel_jsonapi_apiversion", "cpanel_jsonapi_version", "cpanel_jsonapi_funcversion", "cpanel_xmlapi_apiversion", "cpanel_xmlapi_version"}
@@ -70,9 +70,10 @@ func (v Values) Named() map[string]any {
 }
 
 // Of converts the path p, which must be of kind Execute or CPanel, and the parameters v to a call. If Of
-// fails, the call contains the parts that could be parsed, for the error's envelope. bareUser is for requests
-// of WHM's clients with the kind CPanel: if it is set and no other parameter names the account, the parameter
-// "user" names the account. In all other cases, "user" is an argument of the function.
+// fails, it returns the parts of the call that could be parsed, because the answer with the error needs them.
+// bareUser is for requests of kind CPanel from WHM's clients: if bareUser is set and no other parameter names
+// the account, the parameter "user" names the account. In all other cases, "user" is an argument of the
+// function.
 func Of(p Path, v Values, bareUser bool) (Call, *Error) {
 	if p.Kind == Execute {
 		return Call{Call: protocol.Call{

@@ -9,7 +9,7 @@ type Kind int
 const (
 	Unknown  Kind = iota
 	Execute       // /execute/Module/function: UAPI.
-	CPanel        // /json-api/cpanel or /xml-api/cpanel; parameters select.
+	CPanel        // At /json-api/cpanel or /xml-api/cpanel; see call.go.
 	Function      // /json-api/NAME or /xml-api/NAME: WHM's own API.
 	Login         // /login, for browsers and programs.
 	Logout        // /logout

@@ -57,8 +57,8 @@ func (t *tx) setHashes(batch []*change) error {
 	return t.commit(shadowName)
 }
 
-// loadAll reads all files that contain lines for mailboxes. It returns the files passwd, shadow and quota;
-// the flag files are only stored in t.files.
+// loadAll loads all files that contain lines for mailboxes. It returns the files passwd, shadow and quota;
+// callers find the flag files in t.files.
 func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
 	for _, f := range flagFiles {
 		if _, err := t.load(f.name); err != nil {
@@ -94,7 +94,7 @@ func (t *tx) create(domain string, batch []*change) error {
 		}
 	}
 	taken := newNames(shadow.content, passwd.content)
-	left := make(map[string]bool) // Names for which deleted mailboxes may have left lines.
+	left := make(map[string]bool) // The new mailboxes: lines left by old namesakes are removed.
 	var lines newLines
 	for _, c := range batch {
 		if name, ok := taken.any(c.entries); ok {
@@ -272,7 +272,7 @@ func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 		}
 		return store.ErrSuspended
 	case on == (e.marker != ""), !on && e.hash == "":
-		return nil // Nothing to change, or no hash: shadow must not contain "".
+		return nil // Nothing to change, or releasing would leave an empty hash.
 	}
 	mark := ""
 	if on {

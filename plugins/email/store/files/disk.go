@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// disk contains the file system operations that commit uses, with a method for each system call. Tests
-// replace it to make each call fail and to check the order of the calls.
+// disk is the interface of the file system operations with which commit writes files, with a method for each
+// system call. Tests replace it to make a given call fail and to check the order of the calls.
 type disk interface {
 	create(dir *os.File, name string) (*os.File, error)
 	write(f *os.File, content []byte) error
@@ -21,7 +21,7 @@ type disk interface {
 	utimes(f *os.File, mtime unix.Timespec) error
 	sync(f *os.File) error
 	rename(dir *os.File, from, to string) error
-	syncDir(dir, within *os.File) error // within: an open file on the file system of dir.
+	syncDir(dir, within *os.File) error // within: any open file on the file system that contains dir.
 	unlink(dir *os.File, name string) error
 }
 
@@ -80,7 +80,8 @@ func (osDisk) unlink(dir *os.File, name string) error {
 	return unix.Unlinkat(int(dir.Fd()), name, 0)
 }
 
-// hasNone reports whether err means that a file has no ACL, or that the file system does not support ACLs.
+// hasNone reports whether err, from reading or removing an ACL, means that the file has no ACL or that the
+// file system does not support ACLs.
 func hasNone(err error) bool {
 	return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP)
 }

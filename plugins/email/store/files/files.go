@@ -25,7 +25,7 @@ type Store struct {
 	settle func()
 
 	mu     sync.Mutex
-	queues map[string]*queue // By domain; an entry exists until all its changes are made.
+	queues map[string]*queue // By domain; removed when all changes have been made.
 }
 
 var _ store.Store = (*Store)(nil)
@@ -33,8 +33,8 @@ var _ store.Store = (*Store)(nil)
 // New returns the store below home. The files must belong to the user of this process.
 func New(home string) *Store { return NewFor(home, os.Geteuid(), os.Getegid()) }
 
-// NewFor returns the store below home for reading. The files must belong to the given uid, which may differ
-// from the user of this process.
+// NewFor returns the store below home for a process that only reads it. The files must belong to the given
+// uid, which may differ from the user of this process.
 func NewFor(home string, uid, gid int) *Store {
 	return &Store{home: home, owner: uid, group: gid, disk: osDisk{}, now: time.Now, settle: func() { time.Sleep(settleTime) }, queues: make(map[string]*queue)}
 }
@@ -57,7 +57,7 @@ const (
 type change struct {
 	kind      kind
 	localpart string
-	entries   []store.Entry    // For createBox. All of them are created, or none.
+	entries   []store.Entry    // For createBox: all entries are created, or none.
 	hash      string           // For setHash.
 	quota     int64            // For setQuota.
 	flags     store.Suspension // For suspend.
@@ -75,9 +75,9 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
 }
 
-// make queues a change to a domain and waits for its result. If ctx ends first, make removes the change from
-// the queue and returns ErrBusy. If the change has already been started, make returns its result if that is
-// available, otherwise ErrUnknown.
+// make queues the change c to a domain and waits for its result. If ctx ends while c is still in the queue,
+// make removes c from the queue and returns ErrBusy. If ctx ends after a commit has started with c, make
+// returns the result of c if that has already arrived, and otherwise ErrUnknown.
 func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	c.done = make(chan error, 1)
 	s.enqueue(domain, c)
@@ -89,8 +89,8 @@ func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	if s.withdraw(domain, c) {
 		return fmt.Errorf("%w: %w", store.ErrBusy, ctx.Err())
 	}
-	// A commit has already started with this change. Its result may have arrived at the moment when ctx
-	// ended.
+	// A commit has already started with this change. The result may have arrived at the same moment as the
+	// end of ctx.
 	select {
 	case err := <-c.done:
 		return err
@@ -134,8 +134,8 @@ func (s *Store) run(domain string, q *queue) {
 	for {
 		s.mu.Lock()
 		batch := q.waiting
-		// The kind determines the order in which files are written, so a commit contains changes of a single
-		// kind.
+		// A commit contains only changes of a single kind, because the kind determines the order in which the
+		// files are written. Changes after the first change of another kind stay in the queue.
 		for i, c := range batch {
 			if c.kind != batch[0].kind {
 				batch = batch[:i:i]
@@ -156,7 +156,7 @@ func (s *Store) run(domain string, q *queue) {
 func (s *Store) commitBatch(domain string, batch []*change) {
 	err := s.locked(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
 		for _, c := range batch {
-			c.err = nil // work may run again: forget the error of the first run.
+			c.err = nil // locked may repeat the work: clear the last run's error.
 		}
 		return t.apply(domain, batch)
 	})

@@ -41,8 +41,8 @@ func withoutLine(content []byte, name string) []byte {
 	return content
 }
 
-// setLine returns content with the line of the mailbox called name replaced by line. If there is no such
-// line, it adds line at the end.
+// setLine replaces the line of the mailbox called name in content by the parameter line, and returns the new
+// content. If there is no such line, setLine adds line at the end.
 func setLine(content []byte, name, line string) []byte {
 	at := indexLine(content, 0, name)
 	if at < 0 {
@@ -86,8 +86,9 @@ func quotaOf(content []byte, name string) int64 {
 	return parseQuota(bytes.TrimSpace(field))
 }
 
-// nameSet reports whether a mailbox of a given name exists, that is, whether any of several files contains a
-// line for it. For the first few names it searches the files; after that, it builds and uses an index.
+// nameSet reports which mailboxes exist: its method has returns true if any of its files contains a line for
+// the name, or if add has added the name. The first lookups search the files; from lookup number indexFrom
+// on, has uses an index.
 type nameSet struct {
 	files [][]byte
 	asked int
@@ -96,7 +97,8 @@ type nameSet struct {
 
 func newNames(files ...[]byte) *nameSet { return &nameSet{files: files, index: nil} }
 
-// indexFrom is the number of lookups after which a nameSet uses an index: this lookup builds the index.
+// indexFrom is the number of the lookup at which a nameSet builds an index of all names in its files. For
+// fewer lookups, searching the files is faster.
 const indexFrom = 8
 
 func (n *nameSet) has(name string) bool {
@@ -128,7 +130,8 @@ func (n *nameSet) add(name string) {
 	n.index[name] = true
 }
 
-// any returns the first local part that is already taken, by a line in the files or by an earlier entry.
+// any returns the local part of the first entry whose name is already taken, either by a line in the files or
+// by an earlier entry.
 func (n *nameSet) any(entries []store.Entry) (string, bool) {
 	own := make(map[string]bool, len(entries))
 	for _, e := range entries {

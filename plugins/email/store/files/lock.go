@@ -28,12 +28,13 @@ const (
 	// maxRaces is the maximum number of attempts to make a change. An attempt fails if a program that does
 	// not use the lock changes a file meanwhile.
 	maxRaces = 3
-	// settleTime is the time for which a file that may be incomplete must stay unchanged before it is
-	// considered complete.
+	// settleTime is how long a file that looks incomplete must stay unchanged before settled considers it
+	// complete.
 	settleTime = 50 * time.Millisecond
 )
 
-// errNoStore is returned for a domain without a directory, which therefore has no mailboxes.
+// errNoStore is returned if the domain has no directory in the account's home, which means that it has no
+// mailboxes.
 var errNoStore = fmt.Errorf("%w: the domain has no directory for mailboxes", store.ErrNoMailbox)
 
 var errRaced = errors.New("files: another program changed the file during the operation")
@@ -105,8 +106,8 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			if !isStill(dir, lockName, f) {
-				// Another program removed the lock file while this process waited. Other processes lock the
-				// new file, so this lock protects nothing.
+				// Another program has removed the lock file while this process waited. Other processes would
+				// create and lock a new file, so the lock on the removed file protects nothing.
 				_ = f.Close()
 				return nil, errRaced
 			}
@@ -125,9 +126,9 @@ func (s *Store) lock(ctx context.Context, dir *os.File) (*os.File, error) {
 	}
 }
 
-// setMtime sets the modification time of f to a whole second or more after old. If the file system can't
-// store a later second, setMtime sets the current time instead, because Dovecot only checks whether the time
-// differs.
+// setMtime sets the modification time of f to a later second than old, because Dovecot rereads a file only if
+// the seconds differ. If the file system can't store a later time, setMtime sets the current time instead,
+// even if that is earlier than old: it also differs.
 func (s *Store) setMtime(f *os.File, old unix.Timespec) error {
 	now := s.now()
 	if err := s.disk.utimes(f, newMtime(old, now)); err != nil {
@@ -182,8 +183,8 @@ func newMtime(old unix.Timespec, now time.Time) unix.Timespec {
 	return unix.Timespec{Sec: old.Sec + 1}
 }
 
-// inPasswd returns a function that reports whether the domain's passwd file contains a mailbox. The function
-// reads the file at its first call only.
+// inPasswd returns a function that reports whether the domain's passwd file contains a line for a mailbox.
+// The function reads the file only once, at its first call.
 func (s *Store) inPasswd(dir *os.File) func(string) (bool, error) {
 	read := sync.OnceValues(func() ([]byte, error) {
 		content, _, err := readFile(dir, passwdName, s.owner)

@@ -20,8 +20,8 @@ const (
 	// sizeName is the Maildir++ file that contains a mailbox's limit and size. The quota implementations of
 	// Dovecot and Courier maintain it.
 	sizeName = "maildirsize"
-	// maxSizeFile is the maximum size of maildirsize, in bytes. Programs rewrite the file when it reaches
-	// 5,120 bytes.
+	// maxSizeFile is the maximum size of a maildirsize file that is read, in bytes. Programs that maintain
+	// maildirsize rewrite it when it reaches 5,120 bytes, so a valid file is much smaller.
 	maxSizeFile = 64 << 10
 	// trashName is the directory, among a domain's mailboxes, into which deleted mailboxes are moved before
 	// they are removed.
@@ -103,8 +103,8 @@ func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) 
 	return isNew, nil
 }
 
-// removeEmptyMaildir removes the directory that createMaildir made. A directory that already contains mail
-// again is kept.
+// removeEmptyMaildir removes the directories and the maildirsize file that createMaildir and writeLimit made
+// for a mailbox. It keeps directories that already contain mail.
 func (s *Store) removeEmptyMaildir(domain, localpart string) {
 	parent, err := s.openBelow("mail/" + domain)
 	if err != nil {
@@ -156,7 +156,8 @@ func (s *Store) emptyTrash(domain string) error {
 		return classify("open the directory "+trashName, err)
 	}
 	defer func() { _ = trash.Close() }()
-	// Removing through an os.Root never leaves the trash, even if a directory contains symbolic links.
+	// os.Root never follows a symbolic link out of the trash, so RemoveAll can only remove what is in the
+	// trash.
 	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(trash.Fd())))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // Another deletion has removed the trash.
@@ -210,8 +211,8 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 	}
 }
 
-// writeLimit writes a mailbox's limit and current size to maildirsize, which delivery programs read. Without
-// a limit it removes that file.
+// writeLimit writes a mailbox's limit and current size to maildirsize, from which delivery programs read the
+// limit. If limit is 0 (no limit), writeLimit removes the file.
 func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 	box, err := s.openBelow("mail/" + domain + "/" + localpart)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -305,9 +306,9 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
 }
 
-// newer reports whether messages were added or removed after maildirsize was written, which means that the
-// file is out of date. Programs that maintain maildirsize write it shortly after each message, so a
-// difference of up to a second does not count.
+// newer reports whether messages were added or removed after maildirsize was last written, which means that
+// the size in maildirsize is out of date. Programs that maintain maildirsize write it shortly after each
+// message, so newer ignores a difference of up to a second.
 func (s *Store) newer(box *os.File, size unix.Stat_t) bool {
 	for _, sub := range []string{"new", "cur"} {
 		var st unix.Stat_t

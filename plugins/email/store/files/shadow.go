@@ -16,7 +16,7 @@ import (
 // entry describes a mailbox's line in a shadow file: its location and its hash field.
 type entry struct {
 	start, end int    // Offsets of the line, without its newline.
-	marker     string // Suspends the login unless it is "".
+	marker     string // Suspends the login, for example "!"; "" if there is none.
 	hash       string
 }
 
@@ -39,7 +39,7 @@ func find(content []byte, localpart string) (entry, error) {
 
 var errTwoLines = fmt.Errorf("%w: the file has two lines for the same mailbox", store.ErrUnsafe)
 
-// found is the result of find for one of many mailboxes.
+// found is the result of find for one of the mailboxes that findAll searches for.
 type found struct {
 	entry
 	err error
@@ -110,10 +110,11 @@ func indexLine(content []byte, from int, name string) int {
 // lockedMark is the mark that cPanel writes in front of every hash of a suspended account.
 const lockedMark = "*LOCKED*"
 
-// splitMarker splits a hash field into the marker that suspends the login, and the hash. cPanel writes
-// *LOCKED* for a suspended account, this project writes '!' for a suspended mailbox, and many programs use
-// '*'. A scheme prefix such as {CRYPT} may precede the marker. After a prefix that is not the name of a known
-// hash scheme, '!' or '*' belongs to the password, and there is no marker.
+// splitMarker splits a hash field into the marker that suspends the login, and the hash. The marker is
+// *LOCKED* if cPanel suspended the account, '!' if this project suspended the mailbox, and often '*' from
+// other programs. The prefix of a known scheme, such as {CRYPT}, may precede the marker and stays part of the
+// hash. After any other prefix, '!' or '*' may be the beginning of the password, so splitMarker returns no
+// marker.
 func splitMarker(field string) (marker, hash string) {
 	scheme, rest := "", field
 	if i := strings.IndexByte(field, '}'); strings.HasPrefix(field, "{") && i > 0 {
@@ -138,9 +139,10 @@ func splitMarker(field string) (marker, hash string) {
 	return rest[:n], scheme + rest[n:]
 }
 
-// setHashes returns content with the given hashes, by local part, and an error for each mailbox that can't be
-// changed. Everything else except the day of the last change is kept byte for byte. If content contains no
-// line for a mailbox, known reports whether the mailbox exists; if so, setHashes adds a line.
+// setHashes returns content with the hashes of the given mailboxes replaced, and an error for each mailbox
+// that can't be changed; both maps have local parts as keys. Everything else except the day of the last
+// change is kept byte for byte. If content has no line for a mailbox, setHashes calls known, and adds a line
+// if known reports that the mailbox exists.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
 	type edit struct {
 		entry

@@ -17,8 +17,8 @@ import (
 // from the directory.
 const newMode = 0o640
 
-// tx is a change to the files of a domain while the domain's lock is held: load reads the files, the caller
-// changes their content in memory, and commit writes them.
+// tx is a transaction: a change to a domain's files that is made while the domain's lock is held. load reads
+// the files, the caller changes their content in memory, and commit writes them.
 type tx struct {
 	s         *Store
 	dir, lock *os.File
@@ -46,7 +46,8 @@ func (t *tx) close() {
 	}
 }
 
-// load returns the file called name, and reads it at the first call. A missing file has no content.
+// load returns the file called name. The first call for a name reads the file; later calls return the same
+// txFile. If the file does not exist, its content is nil.
 func (t *tx) load(name string) (*txFile, error) {
 	if f := t.files[name]; f != nil {
 		return f, nil
@@ -98,7 +99,8 @@ func (t *tx) commit(order ...string) error {
 	return t.renameAll(changed)
 }
 
-// changed returns the files with changed content, in the given order.
+// changed returns the files in order whose content has changed, in that order. It returns an error if the new
+// content is too large, or errRaced if the old content may be incomplete.
 func (t *tx) changed(order []string) ([]*txFile, error) {
 	var changed []*txFile
 	for _, name := range order {

@@ -29,7 +29,7 @@ type hasher interface {
 // Report is the result of copying.
 type Report struct {
 	Copied, Same int
-	Differ       []string // Mailboxes that the target already contains differently.
+	Differ       []string // Mailboxes in the target with different data.
 	Refused      []string // Mailboxes with data that no store accepts, and why.
 }
 

@@ -35,8 +35,8 @@ func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error
 		query = `UPDATE mailbox m JOIN domain d ON d.domain = m.domain AND d.password_expiry > 0
 			SET m.password_expiry = DATE_ADD(NOW(), INTERVAL d.password_expiry DAY) WHERE m.username = ?`
 	}
-	// Older schemas lack the column password_expiry. On PostgreSQL an error aborts the whole transaction, so
-	// the update runs after a savepoint.
+	// Older schemas lack the column password_expiry, so the update may fail. On PostgreSQL an error aborts
+	// the whole transaction unless it is rolled back to a savepoint, so a savepoint is set before the update.
 	if _, err := s.exec(ctx, tx, "SAVEPOINT expiry"); err != nil {
 		return err
 	}
@@ -93,16 +93,17 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
 	if err != nil {
 		return err
 	}
-	// Every mailbox gets an alias that points to itself. Without it, PostfixAdmin's maps would deliver the
-	// mailbox's mail to the catch-all of the domain, if there is one. An existing alias with another
-	// destination was set by a person, and is kept.
+	// Every mailbox gets an alias with its own address as the destination. Without this alias, PostfixAdmin's
+	// maps would deliver the mailbox's mail to the domain's catch-all address, if there is one. An existing
+	// alias with another destination was set by a person, and is kept.
 	if _, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, e.String(), e.String(), e.Domain, true); err != nil {
 		return err
 	}
 	return s.writeFlags(ctx, tx, e.Address, e.Suspended)
 }
 
-// quoted returns word in backquotes for MariaDB, where the word is reserved.
+// quoted returns word in backquotes on MariaDB, where the column names that are passed to it are reserved
+// words. On PostgreSQL it returns word unchanged.
 func (s *Store) quoted(word string) string {
 	if s.d.mariadb {
 		return "`" + word + "`"

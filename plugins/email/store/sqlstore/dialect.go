@@ -31,8 +31,8 @@ type dialect struct {
 	open func(dsn string) (*sql.DB, error)
 	// rebind replaces each ? in a query by the driver's placeholder.
 	rebind func(query string) string
-	// insertIgnore and ignore are the beginning and the end of an INSERT statement that does nothing if the
-	// row already exists.
+	// insertIgnore and ignore are the beginning and the end of an INSERT statement. With both, the statement
+	// does nothing if the row already exists.
 	insertIgnore, ignore string
 	// suspend is a statement that inserts or updates a row of liveapid_suspension.
 	suspend string
@@ -170,8 +170,8 @@ func mariadb() dialect {
 	}
 }
 
-// silent is a logger that discards the driver's messages, which would go to standard error. The errors that
-// the driver returns contain the same information.
+// silent is a logger that discards the MySQL driver's log messages, which would otherwise go to standard
+// error. The errors that the driver returns contain the same information.
 type silent struct{}
 
 // Print implements mysql.Logger.

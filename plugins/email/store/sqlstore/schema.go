@@ -23,8 +23,9 @@ var needed = []struct {
 	{"domain", "password_expiry", true},
 }
 
-// Check compares the schema with the columns that this package needs. In lacks it returns the tables that do
-// not have all required columns, and in without the tables that do not have all optional columns.
+// Check compares the database's schema with the columns that this package needs. lacks lists the tables in
+// which required columns are missing, and without lists the tables in which optional columns are missing.
+// Each item contains the table's name and the columns that were checked.
 func (s *Store) Check(ctx context.Context) (lacks, without []string, err error) {
 	for _, n := range needed {
 		rows, err := s.db.QueryContext(ctx, "SELECT "+n.columns+" FROM "+n.table+" WHERE 1 = 0")
@@ -51,7 +52,8 @@ func (s *Store) Init(ctx context.Context) (made []string, err error) {
 		words := strings.Fields(strings.ReplaceAll(statement, "(", " "))
 		kind, name := words[1], words[2]
 		if kind == "INDEX" {
-			// An index is created only if its table was created by this call.
+			// An index is created only if this call of Init has created the table of the index immediately
+			// before.
 			if len(made) == 0 || made[len(made)-1] != words[4] {
 				continue
 			}

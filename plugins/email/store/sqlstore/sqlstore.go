@@ -31,8 +31,8 @@ const (
 // loginMark suspends the login when it precedes the hash, as in the file store.
 const loginMark = "!"
 
-// Store is the store in a database. Its methods may be called concurrently, and calls for many accounts may
-// share it.
+// Store is the store in a database. Its methods may be called concurrently, and all accounts may share one
+// Store.
 type Store struct {
 	db *sql.DB
 	d  dialect
@@ -64,8 +64,8 @@ func Open(d Driver, dsn string, pool int) (*Store, error) {
 // Close closes all connections to the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// LeavesMail reports that Delete does not remove the mail, because the mail is on the mail server. The Email
-// module then adds a warning to the answer of the deletion.
+// LeavesMail returns true: Delete does not remove the mail, because the mail is on the mail server. If
+// LeavesMail returns true, the Email module adds a warning to the answer of a deletion.
 func (s *Store) LeavesMail() bool { return true }
 
 // classify wraps an error of the driver in the matching error of package store, if there is one. op describes
@@ -89,8 +89,8 @@ func (s *Store) classify(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, clean(err))
 }
 
-// isShutdown reports whether err means that the database server is starting, shutting down, or has no free
-// connections.
+// isShutdown reports whether err means that the database server is starting or shutting down, has closed the
+// connection, or accepts no more connections.
 func isShutdown(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -100,8 +100,8 @@ func isShutdown(err error) bool {
 	return errors.As(err, &my) && (my.Number == 1040 || my.Number == 1053 || my.Number == 1927)
 }
 
-// clean replaces an error that may quote the database's address, because the address contains the password.
-// Drivers return such an error if they can't connect.
+// clean replaces the error that a driver returns if it can't connect, because that error may quote the
+// database's address, which contains the password. It returns other errors unchanged.
 func clean(err error) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
@@ -110,8 +110,8 @@ func clean(err error) error {
 	return err
 }
 
-// change runs work in a transaction. If the transaction conflicts with another one, change runs it again, up
-// to tries times in all.
+// change runs work in a transaction. If the transaction conflicts with another transaction, change repeats
+// it; it runs work at most tries times.
 func (s *Store) change(ctx context.Context, op string, work func(tx *sql.Tx) error) error {
 	for try := 1; ; try++ {
 		err := s.transact(ctx, op, work)
@@ -174,7 +174,7 @@ func (r *row) mailbox() (store.Mailbox, bool) {
 	}
 	a, err := store.NewAddress(r.username[:at], r.username[at+1:])
 	if err != nil || a.String() != r.username {
-		return store.Mailbox{}, false // Not listed: no call could use this name.
+		return store.Mailbox{}, false // Not listed: an API call can't contain this name.
 	}
 	b := store.Mailbox{Address: a, Quota: max(r.quota, 0)}
 	marker, hash := splitMark(r.password)

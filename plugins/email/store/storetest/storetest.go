@@ -32,8 +32,9 @@ func address(t *testing.T, localpart, domain string) store.Address {
 	return a
 }
 
-// Run runs the suite. open prepares empty storage, and returns a function that opens a new store on that
-// storage. Several stores on the same storage stand for several processes.
+// Run runs the suite. open prepares empty storage and returns a function; each call of that function opens
+// another store on this storage. The suite uses several stores on the same storage to simulate several
+// processes.
 func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 	for name, test := range map[string]func(*testing.T, func() store.Store){
 		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
@@ -214,7 +215,8 @@ func quotas(t *testing.T, open func() store.Store) {
 	}
 }
 
-// atOnce makes changes of all kinds to many mailboxes concurrently. Each change must be made completely.
+// atOnce makes changes of all kinds to many mailboxes concurrently, through two stores on the same storage.
+// Each change must be made completely.
 func atOnce(t *testing.T, open func() store.Store) { together(t, open(), open()) }
 
 func twoStores(t *testing.T, open func() store.Store) {
@@ -290,8 +292,9 @@ func oneMailbox(t *testing.T, open func() store.Store) {
 	}
 }
 
-// left makes a change with a context that has already ended, as for a caller that has left. The error must
-// match what happened: the change was made, was not made, or its outcome is unknown.
+// left makes a change with a context that has already ended, as if the caller had disconnected. The returned
+// error must match the outcome: no error if the change was made, ErrUnknown if the outcome is not known, and
+// otherwise an unchanged mailbox.
 func left(t *testing.T, open func() store.Store) {
 	s := open()
 	box := address(t, "user", Domain)

@@ -221,7 +221,7 @@ func (s *Server) Exec(dsn, statement string) {
 	require.NoError(s.t, err)
 }
 
-// Value returns the single value that a query selects, as text.
+// Value executes query, which must select a single value, and returns that value as text.
 func (s *Server) Value(dsn, query string) string {
 	s.t.Helper()
 	db := s.open(dsn)
