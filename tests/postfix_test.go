@@ -85,7 +85,7 @@ func TestHeldMail(t *testing.T) {
 	}
 	w := hosttest.Sandbox(t)
 	refused := uapiAnswerOf(t, w, "get_held_message_count", "email=user@example.com")
-	require.Contains(t, refused, "its operator has not set the agent's socket (setting queue)")
+	require.Contains(t, refused, "its operator has not set the socket of liveapi postfix agent (setting queue)")
 	socket := filepath.Join(w.Dir, "run", "queue.sock")
 	w.SetSecret(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase = %q\nqueue = %q\n# scheme", dbtest.PostgreSQL(t).Database(), socket))
 	hosttest.Output(t, w.Command(t, "liveapi", "store", "init"))

@@ -58,7 +58,7 @@ type waiter struct {
 	wake chan struct{}
 }
 
-// maxWaiting is the maximum number of waiting calls of Wait for one holder.
+// maxWaiting is the maximum number of goroutines that may be blocked in Wait for the same holder.
 const maxWaiting = 64
 
 // holder is an account or a client that has leases. idle lists the leases of the holder that can be revoked,

@@ -99,7 +99,7 @@ func (w *Web) ProxyNetworks() ([]netip.Prefix, error) {
 		if !strings.Contains(text, "/") {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
-				return nil, fmt.Errorf("proxies: %.60q is not an IP address", text)
+				return nil, fmt.Errorf("proxies: %.60q is not an IP address or network", text)
 			}
 			address = address.Unmap()
 			out = append(out, netip.PrefixFrom(address, address.BitLen()))

@@ -103,9 +103,9 @@ func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) 
 	}
 }
 
-// reloadable are the configuration keys that take effect on reload. Every other key needs a restart, so that
-// a key that is added to the program later is reported and not ignored silently. Some keys of limits need a
-// restart, too: see restartOnlyLimits.
+// reloadable lists the configuration keys that take effect on reload. All other keys are reported as needing a
+// restart. This is the default for a new key, so that a change of the new key is never ignored silently. Some
+// keys in the table limits need a restart, too: see restartOnlyLimits.
 var reloadable = []string{"plugin", "plugin_dir", "modules", "bindings", "script_worker", "refuse", "limits"}
 
 // restartKeys returns the keys in which old and c differ and which need a restart. It sets the mode of c to

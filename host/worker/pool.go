@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// evictIdle is the minimum time without calls before a worker of another account may replace a worker. A
-	// new worker also counts as used when it has started, so the callers that wait for the new worker can use
-	// it before it is replaced.
+	// evictIdle is how long a worker must have been idle before the pool may stop it to make room for another
+	// account's worker. The start of a worker counts as use, so that the callers that wait for a new worker
+	// can use it before it is replaced.
 	evictIdle = 200 * time.Millisecond
 	// poolWait is the maximum time that the start of a worker waits for a free place in the pool. poolLook is
 	// the interval between two checks for a free place.

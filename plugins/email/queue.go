@@ -77,7 +77,7 @@ func (m *Module) onQueue(do string) part {
 		}
 		q := m.current().queue
 		if q == nil {
-			return nil, protocol.NewError(protocol.KindUnavailable, "This server can't change its mail queue: its operator has not set the agent's socket (setting queue).")
+			return nil, protocol.NewError(protocol.KindUnavailable, "This server can't change its mail queue: its operator has not set the socket of liveapi postfix agent (setting queue).")
 		}
 		n, err := q.ask(ctx, do, box)
 		if err != nil {

@@ -248,7 +248,8 @@ func (s *Server) end(err error) {
 		s.process.kill()
 		time.AfterFunc(grace, func() { s.exit(1) })
 	})
-	s.logf("%v", err) // Every error is logged, for example broken pipe and exit code.
+	s.logf("%v", err) // Every error is logged, not only the first: a script that crashes can cause both a broken pipe and an exit
+	// status.
 }
 
 func (s *Server) logf(format string, args ...any) {

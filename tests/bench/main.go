@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// bench is a run.
+// bench contains the settings and directories of one run of the benchmarks.
 type bench struct {
 	bin     string // The directory of the built programs.
 	quick   bool

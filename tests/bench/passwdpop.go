@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// passwdpop measures whole changes through the socket in comparison with the rate at which all cores make
-// hashes, taken right before and right after.
+// passwdpop measures the rate of complete password changes through the socket. It compares this rate with the
+// rate at which all cores can hash passwords, which it measures right before and right after.
 func (b *bench) passwdpop() error {
 	length := 4 * time.Second
 	if b.quick {

@@ -59,7 +59,8 @@ type Runner struct {
 	Log     *slog.Logger
 }
 
-// drainTime is the maximum time that a call of a page may take after the page's program has ended.
+// drainTime is the maximum time that a LiveAPI call may still run after the page that made it has ended. It
+// is also the maximum time that running pages may take to finish when Dev.Serve stops.
 const drainTime = 5 * time.Second
 
 // Run runs the page in file for the request req and writes the page's answer to w. If watch is not nil, Run
