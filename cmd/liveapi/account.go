@@ -70,7 +70,7 @@ rejected before anything is written.`,
 	return cmd
 }
 
-// owner is the system user who owns an account's files.
+// owner is the system user that owns an account's files.
 type owner struct {
 	uid, gid int
 	home     string

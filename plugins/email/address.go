@@ -104,7 +104,7 @@ func isSystemMailbox(call *sdk.Call) bool {
 	return name == "Main Account" || main && store.Lower(name) == store.Lower(call.Account.Name)
 }
 
-// public converts an error of the store to an error whose message the caller may see; the original error is
+// public converts an error of the store to an error with a message for the caller; the original error is
 // written only to the log. outcome is the part of the message that says what happened to the operation, such
 // as "Nothing was changed".
 func public(box store.Address, err error, outcome string) error {

@@ -20,7 +20,7 @@ const (
 	smtpsPort, smtpPort = 465, 25
 )
 
-// client is the user whose mail program connects to the mail server: a mailbox, or the account's own user.
+// client is the user of a mail program: a mailbox, or the account's own user.
 type client struct {
 	name   string // The login name.
 	domain string

@@ -107,7 +107,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 	return answer, nil
 }
 
-// late replaces the error of an exceeded deadline with an error whose text operators understand. It returns
+// late replaces the error of an exceeded deadline with an error for operators. It returns
 // other errors unchanged.
 func late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// callerFor returns the account whose uid and gid the command must use to connect to the host, or nil if the
+// callerFor returns the account that the command must connect as, with the account's uid and gid, or nil if the
 // command connects as the running user. The host gets the caller's uid from the kernel, and a frame can't
 // name an account, so root must connect with the account's uid. In server mode, only root may select another
 // account with --user. In personal mode, --user may only name the account that the host serves anyway.

@@ -123,7 +123,7 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 }
 
 // proveAgain verifies the current password, which a mailbox user with a session must send with each call of
-// the module Email that may change something. Otherwise anyone who uses a browser in which the user is still
+// the module Email that may change something. Otherwise anyone at a browser in which the user is still
 // signed in could change the password and take over the mailbox. proveAgain returns an error if the password
 // is missing or wrong.
 func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *protocol.Error {

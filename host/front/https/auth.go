@@ -382,7 +382,7 @@ func (q *exchange) deny(status int, message string) {
 	q.refuse(status, message)
 }
 
-// closed answers a request whose credentials could not be verified because of an error in the server, and
+// closed answers a request if its credentials could not be verified because of an error in the server, and
 // logs err.
 func (q *exchange) closed(err error) {
 	q.front.o.Log.Error("can't verify credentials; the request is rejected", "error", err.Error())

@@ -34,7 +34,7 @@ type Backend interface {
 	Account(name string) (protocol.Account, error)
 	// Accounts returns all accounts, including suspended accounts. The caller may change the slice.
 	Accounts() []protocol.Account
-	// Modules returns the modules whose functions the given account can call, and in missing the names of the
+	// Modules returns the modules that the given account can call, and in missing the names of the
 	// modules that can't be described at the moment.
 	Modules(ctx context.Context, account protocol.Account) (all []protocol.Module, missing []string)
 	// VerifyMailbox verifies the password of the mailbox with the given address. It returns the mailbox's

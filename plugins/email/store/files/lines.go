@@ -130,7 +130,7 @@ func (n *nameSet) add(name string) {
 	n.index[name] = true
 }
 
-// any returns the local part of the first entry whose name is already taken, either by a line in the files or
+// any returns the local part of the first entry with a name that is already taken, either by a line in the files or
 // by an earlier entry.
 func (n *nameSet) any(entries []store.Entry) (string, bool) {
 	own := make(map[string]bool, len(entries))

@@ -99,7 +99,7 @@ func (t *tx) commit(order ...string) error {
 	return t.renameAll(changed)
 }
 
-// changed returns the files in order whose content has changed, in that order. It returns an error if the new
+// changed returns the files in order that have changed content, in that order. It returns an error if the new
 // content is too large, or errRaced if the old content may be incomplete.
 func (t *tx) changed(order []string) ([]*txFile, error) {
 	var changed []*txFile
