@@ -225,7 +225,7 @@ func TestModuleCommands(t *testing.T) {
 	require.NoError(t, os.WriteFile(hello+".new", text, 0o755))
 	require.NoError(t, os.Rename(hello+".new", hello))
 	require.Contains(t, tool(1, "check"), "its SHA-256 is")
-	require.Contains(t, tool(0, "remove", "hello"), "not registered any more")
+	require.Contains(t, tool(0, "remove", "hello"), "was removed")
 	require.Contains(t, tool(1, "remove", "hello"), "no plugin")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.toml"), []byte("path = \"x\"\n"), 0o644))
 	require.Contains(t, tool(1, "check"), "bad.toml: path: must be absolute")
@@ -346,7 +346,7 @@ func TestR09_WorkersOfAccountsKilledUnderLoad(t *testing.T) {
 			require.Contains(t, []string{".liveapid.lock", "passwd", "quota", "shadow"}, e.Name(), "no litter")
 		}
 	}
-	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records, whole")
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records is complete")
 }
 
 // T44: calls that the host acknowledged before it was killed are in the audit log, with their beginning and
@@ -382,7 +382,7 @@ func TestT44_AuditOfAKilledHost(t *testing.T) {
 		_ = h.Wait(t)
 	}
 	require.Positive(t, acknowledged)
-	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records, whole")
+	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "audit", "verify")), "records is complete")
 	text, err := os.ReadFile(filepath.Join(w.Dir, "audit.log"))
 	require.NoError(t, err)
 	begun, well := map[string]bool{}, 0

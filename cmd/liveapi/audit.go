@@ -43,7 +43,7 @@ the command prints, somewhere that this user can't write.`,
 					return fmt.Errorf("%s: %w", file, err)
 				}
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records, whole; the last is %d, its hash %s\n", chain.Records, chain.N, chain.Hash)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the chain of %d records is complete; the last record is %d with the hash %s\n", chain.Records, chain.N, chain.Hash)
 			return err
 		},
 	}

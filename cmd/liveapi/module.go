@@ -83,7 +83,7 @@ func addModuleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "registered %s, which serves %s: %s\nA running host serves it after a reload (SIGHUP).\n",
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "registered %s, which serves %s: %s\nA running host serves the plugin after the next reload (SIGHUP).\n",
 				added.Name, strings.Join(added.Modules, " "), added.File)
 			return err
 		},
@@ -104,7 +104,7 @@ func removeModuleCommand() *cobra.Command {
 				return err
 			}
 			if err = plugins.Remove(c, words[0]); err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is not registered any more. A running host serves it until a reload (SIGHUP).\n", words[0])
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s was removed. A running host serves the plugin until the next reload (SIGHUP).\n", words[0])
 			}
 			return err
 		},

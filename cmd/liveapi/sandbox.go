@@ -57,9 +57,9 @@ all directories above it, so that no other user can change the programs that roo
   export LIVEAPID_CONFIG=%s
   echo 'A new passw0rd!' | cpapi2 --user=demo Email passwdpop domain=example.com email=user password=-
 
-The commands start a host when they need one. To have one listen:  liveapid serve
-Then https://127.0.0.1:12083/ is its page: sign in as %s with the password %s
-(shown here only; liveapi password --user=%[2]s sets another).
+If no host is running, these commands start a host. To keep a host running, run: liveapid serve
+While it runs, open https://127.0.0.1:12083/ and sign in as %[2]s with the password %[3]s
+(the password is shown only now; liveapi password --user=%[2]s sets a new password).
 `, shellWord(config), sandbox.Account, signIn)
 			return err
 		},
@@ -86,11 +86,11 @@ func serverSandbox(dir, helper string, out io.Writer) error {
 `)
 	if self, err := os.Executable(); err == nil {
 		if untrusted := isolate.CheckTrusted(filepath.Join(filepath.Dir(self), "liveapi-email")); untrusted != nil {
-			_, _ = fmt.Fprintf(out, "\nThe programs must also be where only root can change them; copy %s there first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
+			_, _ = fmt.Fprintf(out, "\nOnly root may be able to change the programs. Copy %s to such a directory first: %s.\n", shellWord(filepath.Dir(self)), untrusted)
 		}
 	}
 	if untrusted := isolate.CheckTrusted(path); untrusted != nil {
-		_, _ = fmt.Fprintf(out, "\nScript modules here will not be served: %s.\n", untrusted)
+		_, _ = fmt.Fprintf(out, "\nThe host will not serve script modules from this directory: %s.\n", untrusted)
 	}
 	return err
 }

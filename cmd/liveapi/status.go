@@ -70,7 +70,7 @@ func printStatus(out io.Writer, s control.Status, now time.Time) error {
 	}
 	for _, p := range s.Plugins {
 		if p.Restarts+p.Hangs+p.MemoryKills > 0 {
-			_, _ = fmt.Fprintf(out, "\n%s: workers ended %d times by themselves, %d hung, %d took too much memory\n", p.Name, p.Restarts, p.Hangs, p.MemoryKills)
+			_, _ = fmt.Fprintf(out, "\n%s: %d workers ended unexpectedly, %d did not respond, %d used too much memory\n", p.Name, p.Restarts, p.Hangs, p.MemoryKills)
 		}
 	}
 	return nil

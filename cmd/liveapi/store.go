@@ -158,10 +158,10 @@ func copyMailboxes(ctx context.Context, all []protocol.Account, db *sqlstore.Sto
 	})
 	b.end()
 	for _, d := range report.Differ {
-		_, _ = fmt.Fprintln(out, "differs, and was left as it is:", d)
+		_, _ = fmt.Fprintln(out, "differs, not changed:", d)
 	}
 	for _, r := range report.Refused {
-		_, _ = fmt.Fprintln(out, "can't be copied:", r)
+		_, _ = fmt.Fprintln(out, "could not be copied:", r)
 	}
 	verb := "copied"
 	if dryRun {

@@ -139,7 +139,7 @@ func createTokenCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Keep it: it can't be shown again. A program sends it as\n  Authorization: %s %s:TOKEN\n", g.Service, g.User)
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Store the token: it can't be shown again. Programs send it as\n  Authorization: %s %s:TOKEN\n", g.Service, g.User)
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 			return err
 		})
@@ -283,7 +283,7 @@ func passwordCommand() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Long = "Reads the password as a line on standard input. It is kept as a hash in the file web.passwords."
+	cmd.Long = "Reads the password as a line from standard input, and stores its hash in the file of web.passwords."
 	cmd.Flags().StringVar(&user, "user", "", "the account, or root")
 	cmd.Flags().BoolVar(&remove, "remove", false, "remove the password")
 	return cmd

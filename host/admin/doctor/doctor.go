@@ -146,14 +146,14 @@ func (d *diagnosis) server(c *config.Config) {
 	}
 	if len(c.Refuse) == 0 {
 		if _, err := account.SystemUser("www-data"); err == nil {
-			d.note(`the web server's user www-data is not refused by name; set refuse = ["www-data"] where an account could have its uid`)
+			d.note(`the web server's user www-data is not in refuse; set refuse = ["www-data"] if an account could have its uid`)
 		}
 	}
 }
 
 func (d *diagnosis) audit(c *config.Config) {
 	if c.Audit == "" {
-		d.note("there is no audit log: set audit to a file, to record every change")
+		d.note("the audit log is off: set audit to a file to record every change")
 		return
 	}
 	f, err := os.Open(c.Audit)
@@ -176,7 +176,7 @@ func (d *diagnosis) audit(c *config.Config) {
 		d.bad("audit log %s: %v", c.Audit, err)
 		return
 	}
-	d.well("the audit log has %d records, whole", chain.Records)
+	d.well("the audit log has %d records, and its chain is complete", chain.Records)
 }
 
 // running checks whether a host is running. If the configuration names a control socket, running also reports
@@ -185,11 +185,11 @@ func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 	if c.Control == "" {
 		conn, err := net.DialTimeout("unix", c.Socket, 2*time.Second)
 		if err != nil {
-			d.note("no host listens at %s (%v)", c.Socket, err)
+			d.note("no host listens on %s (%v)", c.Socket, err)
 			return
 		}
 		_ = conn.Close()
-		d.well("a host listens at %s", c.Socket)
+		d.well("a host listens on %s", c.Socket)
 		return
 	}
 	s, err := control.ReadHost(ctx, c.Control)
@@ -197,12 +197,12 @@ func (d *diagnosis) running(ctx context.Context, c *config.Config) {
 		d.note("%v", err)
 		return
 	}
-	d.well("a host listens at %s: pid %d, %d sessions, %d workers", c.Socket, s.PID, s.Sessions, s.Workers)
+	d.well("a host listens on %s: pid %d, %d sessions, %d workers", c.Socket, s.PID, s.Sessions, s.Workers)
 	switch {
 	case len(s.Cgroups) > 0:
-		d.well("control groups limit %s of workers", strings.Join(s.Cgroups, " and "))
+		d.well("cgroups limit %s of workers", strings.Join(s.Cgroups, " and "))
 	case c.Mode == config.Server:
-		d.note("control groups do not limit workers: their memory is checked four times a second instead. The unit in liveapid's package has Delegate=, which gives the host its own groups")
+		d.note("cgroups do not limit workers: the host checks the memory of workers four times a second instead. The unit in liveapid's package sets Delegate=, so that the host can create cgroups")
 	}
 	for _, p := range s.Plugins {
 		for _, w := range p.Workers {

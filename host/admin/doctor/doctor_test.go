@@ -30,7 +30,7 @@ func TestExamine(t *testing.T) {
 	require.Zero(t, problems, said)
 	require.Contains(t, said, "well   1 accounts\n")
 	require.Contains(t, said, "well   plugin liveapi-email serves Email PasswdStrength, ")
-	require.Contains(t, said, "note   there is no audit log")
+	require.Contains(t, said, "note   the audit log is off")
 
 	home := filepath.Join(w.Dir, "home")
 	require.NoError(t, os.Rename(home, home+".away"))
