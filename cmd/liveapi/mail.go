@@ -160,7 +160,7 @@ func (f *mailFlags) forSQL(settings email.Settings, dir string, w writers) ([]ma
 			return nil, admin.Usage(fmt.Errorf("--owner: %w", err))
 		}
 	}
-	uid, _ := strconv.Atoi(owner.Uid) // On Linux, both ids are numbers.
+	uid, _ := strconv.Atoi(owner.Uid) // On Linux, both ids are numbers. Without --owner both are empty, which gives 0.
 	gid, _ := strconv.Atoi(owner.Gid)
 	return w.ofSQL(mailconf.SQL{
 		Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,

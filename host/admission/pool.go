@@ -36,10 +36,11 @@ type PoolOptions struct {
 	Grace time.Duration
 }
 
-// Pool shares an amount among holders. If there is no room for a new lease, the holder with the largest share
-// loses its longest idle lease. Among the leases that may be revoked, untrusted leases, which belong to
-// clients that have not signed in (strangers), are revoked first. Trusted leases of other holders are revoked
-// only while they occupy more than three quarters of the total. A Pool is safe for concurrent use.
+// Pool divides a limited total, for example of memory, among holders (accounts or clients). A lease is a part
+// of the total that a holder occupies. If a new lease does not fit, the pool revokes the longest idle lease
+// of the holder with the largest share. Untrusted leases (those of clients that have not signed in) are
+// revoked first. Another holder's trusted lease is revoked only while all trusted leases together occupy more
+// than three quarters of the total. A Pool is safe for concurrent use.
 type Pool struct {
 	o   PoolOptions
 	now func() time.Time

@@ -110,7 +110,7 @@ func Sandbox(t testing.TB) *World {
 	return SandboxIn(t, parent)
 }
 
-// SandboxIn is Sandbox with a given directory: it writes the sandbox in a new directory below parent.
+// SandboxIn is like Sandbox, but creates the sandbox's directory below parent.
 func SandboxIn(t testing.TB, parent string) *World {
 	t.Helper()
 	require.NoError(t, os.Chmod(parent, 0o755)) // Dovecot reads the sandbox as another user.
