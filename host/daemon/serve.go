@@ -79,13 +79,18 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 	others.Go(func() { rt.watchdog(side) })
 	log.Info("listening", "socket", c.Socket, "mode", string(c.Mode), "pid", os.Getpid(), "handed_over", len(passed) > 0)
 	notify(log, systemd.SdNotifyReady)
-	stopDraining := context.AfterFunc(ctx, func() {
+	announced := make(chan struct{})
+	cancelAnnouncement := context.AfterFunc(ctx, func() {
 		notify(log, systemd.SdNotifyStopping)
 		log.Info("draining", "most", drainTime)
+		close(announced)
 		signals.Force()
 	})
-	defer stopDraining()
 	err = rt.Serve(ctx, l, drainTime)
+	// An idle host drains at once. Without the wait, the process could exit before systemd is notified.
+	if !cancelAnnouncement() {
+		<-announced
+	}
 	log.Info("stopped")
 	return err
 }
