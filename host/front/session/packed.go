@@ -45,18 +45,12 @@ type pipeline struct {
 func (p *pipeline) read(ctx context.Context) error {
 	s := p.s
 	for {
-		if !s.beginWait() {
-			return nil
-		}
-		frame, err := s.frames.Next()
-		release := s.take()
-		if !s.begin() {
-			release()
-			return nil
-		}
+		frame, release, err := s.next()
 		if err != nil {
-			release()
 			return p.endOfFrames(err)
+		}
+		if release == nil {
+			return nil
 		}
 		p.slots <- struct{}{}
 		measured := s.intake.Measure(s.caller.Account.Name)

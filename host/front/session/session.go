@@ -130,20 +130,33 @@ func Serve(ctx context.Context, doer Doer, caller protocol.Caller, limits Limits
 	}
 }
 
+// next reads the next frame. The caller must call release when it does not use the payload any more. If the
+// session is to read no more frames, because it drains or was revoked, release is nil.
+func (s *session) next() (payload []byte, release func(), err error) {
+	if !s.beginWait() {
+		return nil, nil, nil
+	}
+	payload, err = s.frames.Next()
+	release = s.take()
+	if !s.begin() {
+		release()
+		return nil, nil, nil
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return payload, release, nil
+}
+
 func (s *session) serve(ctx context.Context) error {
 	for {
-		if !s.beginWait() {
-			return nil
-		}
-		payload, err := s.frames.Next()
-		release := s.take()
-		if !s.begin() {
-			release()
-			return nil
-		}
+		payload, release, err := s.next()
 		if err != nil {
-			release()
 			return s.endOfFrames(err)
+		}
+		if release == nil {
+			return nil
 		}
 		done, err := s.answer(ctx, payload)
 		release()

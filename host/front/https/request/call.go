@@ -102,7 +102,7 @@ func ofCPanel(p Path, v Values, bareUser bool) (Call, *Error) {
 	if c.User = take(userNames...); c.User == "" && bareUser {
 		c.User = take("user")
 	}
-	_ = take("api.version") // Selects an outer envelope, which is not implemented.
+	_ = take("api.version") // Accepted and ignored: see docs/https.md, Missing.
 	if version != "" {
 		api, err := protocol.ParseAPI(version)
 		if err != nil {
