@@ -23,6 +23,11 @@ for language in perl php; do
     put 644 "$root/bindings/$file" "usr/share/liveapid/bindings/$file"
   done
 done
+# Perl finds Cpanel::LiveAPI and LiveAPI::Module on its own path.
+(cd "$root/bindings/perl/lib" && find . -name '*.pm' -printf '%P\n') | while read -r file; do
+  mkdir -p "$stage/usr/share/perl5/$(dirname "$file")"
+  ln -s "/usr/share/liveapid/bindings/perl/lib/$file" "$stage/usr/share/perl5/$file"
+done
 put 600 "$root/packaging/liveapid.toml" etc/liveapid/liveapid.toml
 mkdir -p "$stage"/etc/liveapid/{accounts,plugins.d,modules}
 put 644 "$root/packaging/logrotate" etc/logrotate.d/liveapid

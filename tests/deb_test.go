@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liveapid/liveapid/host/cpaneldir"
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
@@ -39,6 +40,7 @@ func TestDebianPackage(t *testing.T) {
 	const user = "lwpackage"
 	t.Cleanup(func() { // If the test failed. The package was not installed before.
 		_ = exec.Command("dpkg", "--purge", "liveapid").Run()
+		_ = exec.Command(hosttest.Bin(t, "liveapi"), "cpanel-paths", "remove").Run()
 		for _, dir := range []string{"/etc/liveapid", "/var/log/liveapid", "/run/liveapid"} {
 			_ = os.RemoveAll(dir)
 		}
@@ -74,6 +76,19 @@ func TestDebianPackage(t *testing.T) {
 	own := hosttest.AsUser(t, exec.Command("/usr/bin/uapi", "--output=json", "Email", "verify_password", "email=one@package.example", "password=A g00d 0ne, really"), user)
 	require.Contains(t, hosttest.Output(t, own), `"data":1`)
 	require.Contains(t, run("liveapi", "doctor"), "well   plugin liveapi-email serves Email PasswdStrength")
+
+	// The documentation's programs run as they are, for the account's user and for root.
+	require.Contains(t, run("liveapi", "doctor"), "well   /usr/local/cpanel has liveapid's links")
+	for name, path := range firstPrograms(t, "/home/"+user) {
+		words := []string{path}
+		if strings.HasSuffix(name, ".php") {
+			words = []string{"php", path}
+		}
+		require.Equal(t, "one@package.example\n", hosttest.Output(t, hosttest.AsUser(t, exec.Command(words[0], words[1:]...), user)), name)
+		require.Equal(t, "one@package.example\n", run(append([]string{"liveapi", "run", "--user", user, "--"}, words...)...), name)
+		require.Equal(t, "one@package.example\n", run("liveapi", "page", "--user", user, path), name)
+	}
+	require.Contains(t, run("/usr/local/cpanel/bin/uapi", "--user="+user, "--output=json", "Email", "count_pops"), `"data":1`)
 	h.Stop(t)
 
 	// The operator's changes to the configuration survive an upgrade and a removal.
@@ -87,6 +102,7 @@ func TestDebianPackage(t *testing.T) {
 	require.True(t, strings.HasSuffix(string(again), "# mine\n"))
 	run("dpkg", "--remove", "liveapid")
 	require.NoFileExists(t, "/usr/sbin/liveapid")
+	require.NoDirExists(t, cpaneldir.Root)
 	require.FileExists(t, "/etc/liveapid/liveapid.toml")
 	require.NoError(t, os.Remove("/etc/liveapid/accounts/"+user+".toml"))
 	run("dpkg", "--purge", "liveapid")

@@ -64,6 +64,7 @@ var imports = map[string][]string{
 	"plugins/email/store/sqlstore/dbtest": {"tests/ports"},
 	"host":                                {"protocol/..."},
 	"host/atomicfile":                     {},
+	"host/cpaneldir":                      {},
 	"host/config/...":                     {"host/config/..."},
 	"host/admission":                      {"protocol"},
 	"host/identity/...":                   {"protocol/...", "host/atomicfile", "host/config/strictoml"},
@@ -74,7 +75,7 @@ var imports = map[string][]string{
 	"host/front/...":                      {"protocol/...", "host/admission", "host/atomicfile", "host/identity/...", "host/isolate", "host/front/..."},
 	"host/dev/...":                        {"protocol/...", "host/dev/...", "host/front/session", "host/front/unixsock", "host/identity/passwdfile"},
 	"host/daemon":                         {"protocol/...", "host", "host/admission", "host/config", "host/front/...", "host/identity/...", "host/isolate", "host/modules/...", "host/record/...", "host/worker"},
-	"host/admin/...":                      {"protocol/...", "host/admin/...", "host/atomicfile", "host/config", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
+	"host/admin/...":                      {"protocol/...", "host/admin/...", "host/atomicfile", "host/config", "host/cpaneldir", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
 	"host/hosttest":                       {"protocol/...", "host/config", "host/daemon", "host/front/unixsock", "host/identity/account", "tests/ports"},
 	"cmd/liveapi-email":                   {"plugins/..."},
 	"cmd/liveapi-script":                  {"plugins/..."},
@@ -87,7 +88,7 @@ var imports = map[string][]string{
 
 // starters may start processes.
 var starters = []string{
-	"client", "cmd/liveapi", "host/admin/postqueue", "host/dev/livepage", "host/hosttest", "host/identity/pam", "host/isolate/...",
+	"client", "cmd/liveapi", "host/admin/postqueue", "host/cpaneldir", "host/dev/livepage", "host/hosttest", "host/identity/pam", "host/isolate/...",
 	"host/worker", "plugins/email/store/sqlstore/dbtest", "plugins/script", "tests/...",
 }
 

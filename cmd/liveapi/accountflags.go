@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 
@@ -20,6 +21,18 @@ const hostSocketFlag = "host-socket"
 // accountFlags are the options of every command that runs calls for an account.
 type accountFlags struct{ name, path, socket string }
 
+// enterTree makes sure that pages find cPanel's files; see the function of the same name.
+func (f *accountFlags) enterTree(stderr io.Writer) error {
+	if f.socket != "" {
+		return nil // Root's process has done it before it started this one.
+	}
+	c, err := config.Find(f.path)
+	if err != nil {
+		return err
+	}
+	return enterTree(c, stderr)
+}
+
 func (f *accountFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "user", "", "the account; on a server with many accounts root must name it")
 	cmd.Flags().StringVar(&f.path, "config", "", "configuration (default $LIVEAPID_CONFIG, then "+config.DefaultPath+")")
@@ -33,7 +46,9 @@ type opened struct {
 	socket  string // The running host's socket; "" for a host in this process.
 	account protocol.Account
 	log     *slog.Logger
-	close   func()
+	// bindings is the directory of the Perl and PHP libraries.
+	bindings string
+	close    func()
 }
 
 // open returns the host on which a command runs its calls: in server mode the running host, in personal mode
@@ -58,7 +73,7 @@ func (f *accountFlags) open() (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &opened{doer: rt.Host, account: a, log: log, close: rt.Close}, nil
+		return &opened{doer: rt.Host, account: a, log: log, bindings: c.Bindings, close: rt.Close}, nil
 	}
 	a, err := hostAccount(c, f.name)
 	if err != nil {
@@ -77,5 +92,5 @@ func (f *accountFlags) open() (*opened, error) {
 }
 
 func onHost(socket string, a protocol.Account, log *slog.Logger) *opened {
-	return &opened{doer: remote.New(socket), socket: socket, account: a, log: log, close: func() {}}
+	return &opened{doer: remote.New(socket), socket: socket, account: a, log: log, bindings: config.Default().Bindings, close: func() {}}
 }

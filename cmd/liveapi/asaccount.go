@@ -76,9 +76,9 @@ func runOnHost(c *config.Config, name string, words []string) error {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return execute(words, append(os.Environ(), socketEnv(c.Socket)...))
+		return execute(words, append(withLibraries(os.Environ(), c.Bindings), socketEnv(c.Socket)...))
 	}
-	return executeAs(a, words, socketEnv(c.Socket))
+	return executeAs(a, words, withLibraries(socketEnv(c.Socket), c.Bindings))
 }
 
 // selfOnHost runs this program again as the given account, with the same arguments. The new process gets the

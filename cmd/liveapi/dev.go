@@ -31,6 +31,9 @@ get no pages.`,
 			if err != nil {
 				return err
 			}
+			if err := account.enterTree(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			rt, err := account.open()
 			if err != nil {
 				return err
@@ -40,7 +43,7 @@ get no pages.`,
 			if err != nil {
 				return err
 			}
-			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
+			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: withLibraries(pageEnv(), rt.bindings)}
 			dev, err := livepage.NewDev(runner, dir)
 			if err != nil {
 				return err

@@ -13,11 +13,13 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admin"
+	"github.com/liveapid/liveapid/host/cpaneldir"
 	"github.com/liveapid/liveapid/host/isolate/execas"
 )
 
 func main() {
-	execas.Main() // Does not return if this process is the launcher of a worker.
+	execas.Main()    // Does not return if this process is the launcher of a worker.
+	cpaneldir.Main() // Does not return if this process prepares a mount namespace.
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -40,7 +42,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	extra(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return admin.Usage(err) })
 	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
-		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), tokenCommand(), passwordCommand())
+		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), cpanelPathsCommand(), tokenCommand(), passwordCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -30,12 +30,15 @@ page's HTTP status is 400 or higher.`,
 			if err != nil {
 				return err
 			}
+			if err := account.enterTree(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			rt, err := account.open()
 			if err != nil {
 				return err
 			}
 			defer rt.close()
-			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: pageEnv()}
+			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: withLibraries(pageEnv(), rt.bindings)}
 			// After an interrupt, this program must not exit at once: it ends the page and removes the
 			// session. An interrupt from the terminal also reaches the page's program directly.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)

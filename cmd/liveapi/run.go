@@ -29,9 +29,12 @@ func runCommand() *cobra.Command {
 		Long: `Creates a private socket, sets CPANEL_CONNECT_SOCKET and CPANEL_PHPCONNECT_SOCKET to its path,
 runs PROGRAM as the account, removes the socket, and exits with the program's status.`,
 		Args: args(cobra.MinimumNArgs(1)),
-		RunE: func(_ *cobra.Command, words []string) error {
+		RunE: func(cmd *cobra.Command, words []string) error {
 			c, err := config.Find(path)
 			if err != nil {
+				return err
+			}
+			if err := enterTree(c, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			if c.Mode == config.Server {
@@ -91,7 +94,7 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- rt.Serve(ctx, l, time.Second) }()
-	err = execute(words, append(os.Environ(), socketEnv(socket)...))
+	err = execute(words, append(withLibraries(os.Environ(), c.Bindings), socketEnv(socket)...))
 	stop()
 	if serveErr := <-served; err == nil {
 		err = serveErr
@@ -109,9 +112,15 @@ func socketEnv(socket string) []string {
 // it. Its error contains the program's exit status.
 func execute(words, env []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = env
-	if err := cmd.Start(); err != nil {
+	return executeCommand(cmd, func(started error) error { return started })
+}
+
+// executeCommand runs cmd in the same way as execute runs a program. It calls prepared with the result of
+// starting cmd. If prepared returns an error, executeCommand returns it and does not wait for cmd.
+func executeCommand(cmd *exec.Cmd, prepared func(started error) error) error {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := prepared(cmd.Start()); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	defer forwardSignals(cmd.Process, fromTerminal)()

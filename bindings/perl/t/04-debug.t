@@ -26,6 +26,21 @@ is(scalar @lines, 3, 'a line each');
 like($lines[0], qr/\A\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\] a\\x0ab\xe2\x98\xba\n\z/, 'control characters are escaped');
 like($lines[1], qr/\] \{"a":1\}\n/, 'JSON');
 is((stat $log)[2] & oct('777'), oct('600'), 'for the user alone');
+for my $case (['true', 3, 1, 1], [1, 3, 1, 1], ['false', 3, 1, 0], ['0', 3, 1, 0], [undef, 3, 1, 0], ['true', 1, 0, 0], ['true', 0, 1, 1], ['false', 0, 0, 0]) {
+    my ($stderr, $level, $written, $shown) = @{$case};
+    my $errors = '';
+    open my $saved, '>&', \*STDERR or die $!;
+    close STDERR;
+    open STDERR, '>', \$errors or die $!;
+    my $got = $api->debug_log($level, 'shown?', $stderr);
+    close STDERR;
+    open STDERR, '>&', $saved or die $!;
+    my $name = 'level ' . $level . ', stderr ' . (defined $stderr ? $stderr : 'not given');
+    is($got, $written, "$name: the result");
+    is($errors =~ /shown\?/ ? 1 : 0, $shown, "$name: standard error");
+}
+open $in, '<', $log or die $!;
+is(scalar(grep {/shown/} <$in>), 5, 'level 0 is not in the log');
 is($api->set_debug(0), 1, 'off again');
 is($api->debug_log(9, 'x'), 0, 'and quiet');
 

@@ -270,13 +270,15 @@ class CPANEL
     }
 
     /**
-     * Writes to the debug log if $level is at least the debug level.
+     * Writes to the debug log if $level is at least the debug level. If $stderr is true, 1 or the text
+     * 'true', the message also goes to standard error, and with level 0 only there.
      *
      * @return int 1 if it was written, else 0
      */
     public function debug_log($level, $message, $stderr = false)
     {
-        return (int) $this->log->write((int) $level, (string) $message, (bool) $stderr);
+        $both = filter_var($stderr, FILTER_VALIDATE_BOOLEAN);
+        return (int) $this->log->write((int) $level, (string) $message, $both);
     }
 
     /**

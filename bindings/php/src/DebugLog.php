@@ -32,13 +32,19 @@ final class DebugLog
         return $this->path;
     }
 
-    /** Writes a message if the log is on and $level is at least its level. Tells whether it was written. */
+    /**
+     * Writes a message if the log is on and $level is at least its level. With $stderr, the message also
+     * goes to standard error, and with level 0 only there. Tells whether it was written.
+     */
     public function write(int $level, string $message, bool $stderr): bool
     {
+        $line = '[' . gmdate('Y-m-d H:i:s') . 'Z] ' . addcslashes($message, "\0..\37\177") . "\n";
+        if ($level === 0 && $stderr) {
+            return file_put_contents('php://stderr', $line) !== false;
+        }
         if ($this->level === 0 || $level < $this->level) {
             return false;
         }
-        $line = '[' . gmdate('Y-m-d H:i:s') . 'Z] ' . addcslashes($message, "\0..\37\177") . "\n";
         if ($stderr) {
             file_put_contents('php://stderr', $line);
         }

@@ -188,6 +188,9 @@ final class HostTest extends TestCase
         $this->assertFileDoesNotExist($log);
         $this->assertSame(1, $cpanel->set_debug(1));
         $this->assertSame(1, $cpanel->debug_log(1, "a\nb"));
+        // The texts 'false' and '0' are not true.
+        $this->assertSame(1, $cpanel->debug_log(1, 'only in the log', 'false'));
+        $this->assertSame(0, $cpanel->debug_log(0, 'nowhere', 'false'));
         $this->assertSame(1, $cpanel->debug_log_json(['a' => 1]));
         $cpanel->api2('Email', 'passwdpop', ['domain' => 'example.com', 'email' => 'user', 'password' => 'c4n4ry']);
         $text = (string) file_get_contents($log);

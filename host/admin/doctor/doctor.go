@@ -18,6 +18,7 @@ import (
 	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/admin/plugins"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/cpaneldir"
 	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/isolate"
@@ -83,6 +84,7 @@ func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
 	if len(wrong) == 0 {
 		d.well("%d accounts", len(accounts))
 	}
+	d.cpanelDir(c)
 	if len(c.Socket) > protocol.MaxSocketPath {
 		d.bad("socket %s: %d bytes, at most %d are possible: choose a shorter path", c.Socket, len(c.Socket), protocol.MaxSocketPath)
 	}
@@ -104,6 +106,19 @@ func (d *diagnosis) kernel() {
 	}
 	_ = unix.Close(fd)
 	d.well("the kernel has all needed system calls")
+}
+
+// cpanelDir says whose files programs written for cPanel find below /usr/local/cpanel.
+func (d *diagnosis) cpanelDir(c *config.Config) {
+	tree := cpaneldir.Tree{Root: cpaneldir.Root, Bindings: c.Bindings}
+	switch state := tree.State(); state {
+	case cpaneldir.Ours, cpaneldir.CPanel:
+		d.well("%s %s", tree.Root, state)
+	case cpaneldir.Other:
+		d.note("%s %s; programs that load it do not use liveapid", tree.Root, state)
+	case cpaneldir.None:
+		d.note("%s %s: programs that load it run only with liveapi run, page and dev; to install it: liveapi cpanel-paths install", tree.Root, state)
+	}
 }
 
 // server checks the requirements of server mode. Accounts and plugins are checked elsewhere.

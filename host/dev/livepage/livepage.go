@@ -5,6 +5,7 @@
 package livepage
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -106,10 +108,27 @@ func (r *Runner) handler(file string) (*cgi.Handler, error) {
 		}, r.Env...),
 	}
 	if kind == Perl {
-		h.Args = []string{file}
+		h.Args = append(taintSwitch(file), file)
 	}
 	return h, nil
 }
+
+// taintSwitch returns the switch -T or -t if the first line of a Perl page contains it. Perl refuses to run
+// such a page unless its command line contains the switch, too.
+func taintSwitch(file string) []string {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil // Perl will report the error.
+	}
+	defer func() { _ = f.Close() }()
+	line, _ := bufio.NewReader(io.LimitReader(f, 256)).ReadString('\n')
+	if found := taintPattern.FindStringSubmatch(line); found != nil {
+		return []string{"-" + found[1]}
+	}
+	return nil
+}
+
+var taintPattern = regexp.MustCompile(`^#!.*perl\S*\s(?:.*\s)?-[A-Za-z]*([Tt])`)
 
 // listen opens a session socket for one run of a page. Only the running user can connect to the socket. The
 // caller must call stop when the page has ended.

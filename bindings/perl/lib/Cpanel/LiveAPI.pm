@@ -140,7 +140,9 @@ sub get_debug_level { return $_[0]{debug} }
 sub get_debug_log {
     my ($self) = @_;
     if (!defined $self->{log}) {
-        my $home = defined $ENV{HOME} && length $ENV{HOME} ? $ENV{HOME} : '/tmp';
+        # The match allows the path in programs that run with -T: the log is in the user's own home.
+        my ($home) = defined $ENV{HOME} && length $ENV{HOME} ? $ENV{HOME} =~ m{\A(/.*)\z}s : ();
+        $home = '/tmp' if !defined $home;
         my $name = join '', map { sprintf '%04x', int rand 65536 } 1 .. 4;
         $self->{log} = "$home/.cpanel/LiveAPI.log.$name";
     }
@@ -149,11 +151,15 @@ sub get_debug_log {
 
 sub debug_log {
     my ($self, $level, $message, $stderr) = @_;
-    return 0 if !$self->{debug} || $level < $self->{debug};
+    $stderr = defined $stderr && $stderr =~ /\A(?:1|true)\z/i;
+    return 0 if !($level == 0 && $stderr) && (!$self->{debug} || $level < $self->{debug});
     utf8::encode($message) if utf8::is_utf8($message);
     $message =~ s/([\x00-\x1f\x7f])/sprintf '\\x%02x', ord $1/ge;
     my $line = POSIX::strftime('[%Y-%m-%d %H:%M:%SZ] ', gmtime) . "$message\n";
-    print {*STDERR} $line if $stderr;
+    if ($stderr) {
+        my $shown = print {*STDERR} $line;
+        return $shown ? 1 : 0 if $level == 0;
+    }
     my $path = $self->get_debug_log;
     (my $dir = $path) =~ s{/[^/]+\z}{};
     eval { File::Path::make_path($dir, {mode => oct '700'}) };
@@ -353,8 +359,9 @@ Returns the path of the debug log, in F<~/.cpanel>.
 
 =head2 debug_log($level, $message, $stderr)
 
-Writes a message to the log if C<$level> is at least the debug level, and also to standard error
-if C<$stderr> is true. Returns 1 if the message was written to the log, else 0.
+Writes a message to the log if C<$level> is at least the debug level. If C<$stderr> is 1 or the
+text C<true>, the message also goes to standard error, and with level 0 only there. Returns 1 if
+the message was written, else 0.
 
 =head2 debug_log_json($json)
 

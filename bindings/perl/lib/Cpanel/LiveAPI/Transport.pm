@@ -32,6 +32,9 @@ sub find {
 
 sub socket {
     my ($class, $path) = @_;
+    # The match allows the path in programs that run with -T, as those of cPanel's documentation may. A path
+    # from the environment is only connected to, and the user who runs the program sets it.
+    ($path) = $path =~ /\A(.*)\z/s;
     my $socket = IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(), Peer => $path)
         or die "liveapi: $path: could not connect to a LiveAPI host: $!\n";
     return bless {name => $path, in => $socket, out => $socket}, $class;
