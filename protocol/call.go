@@ -46,6 +46,11 @@ type Account struct {
 	Suspended bool
 	// Features lists the features that the account may use. Nil means all features; an empty list means none.
 	Features []string
+	// Lacks lists features that the account may not use, even if Features is nil. A cPanel server's feature
+	// lists name the features that an account does not have.
+	Lacks []string
+	// Sites describes the web sites of some of the Domains; see Site. Workers do not receive it.
+	Sites map[string]Site
 	// Data contains further properties of the account. The keys are the upper-case keys of cPanel's users
 	// file: PLAN, OWNER, THEME, LOCALE, CONTACTEMAIL, IP and others.
 	Data map[string]string
@@ -53,7 +58,7 @@ type Account struct {
 
 // HasFeature reports whether the account may use the feature called name.
 func (a Account) HasFeature(name string) bool {
-	return a.Features == nil || slices.Contains(a.Features, name)
+	return (a.Features == nil || slices.Contains(a.Features, name)) && !slices.Contains(a.Lacks, name)
 }
 
 // HasFeature reports whether the caller may call a function that requires the feature called name; "" means

@@ -11,7 +11,7 @@ import (
 // function receives. The result contains only parameters of f, by name, also for API 1. Numbers become text,
 // and the values of secret parameters become a Secret. Other arguments are dropped, as in cPanel, unless f is
 // an open function of API 2 or UAPI: such a function receives them unchanged. An error names the invalid
-// parameter.
+// parameter. Unknown returns the arguments that are dropped.
 func (f Function) Check(args Args) (Args, *Error) {
 	if f.API == API1 {
 		return f.checkPositional(args)
@@ -21,7 +21,12 @@ func (f Function) Check(args Args) (Args, *Error) {
 	}
 	out := Args{Named: make(map[string]any, len(f.Params))}
 	for _, p := range f.Params {
-		value, err := p.check(args.Named[p.Name])
+		check := p.check
+		given := args.Named[p.Name]
+		if p.List {
+			check, given = p.checkList, p.list(args.Named)
+		}
+		value, err := check(given)
 		if err != nil {
 			return Args{}, err
 		}
@@ -67,7 +72,95 @@ func (f Function) takesBytes(param string) bool {
 
 // names reports whether f describes a parameter called param.
 func (f Function) names(param string) bool {
-	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })
+	return slices.ContainsFunc(f.Params, func(p Param) bool {
+		return p.Name == param || p.List && p.index(param) >= 0
+	})
+}
+
+// Unknown returns the names of the arguments that f does not describe, sorted. An open function has none,
+// because it receives all arguments.
+func (f Function) Unknown(named map[string]any) []string {
+	if f.Open {
+		return nil
+	}
+	var out []string
+	for name := range named {
+		if !f.names(name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// index returns the index in the name of an argument for a list parameter, such as 3 for command-3, or -1 if
+// the name is not of this form.
+func (p Param) index(name string) int {
+	digits, ok := strings.CutPrefix(name, p.Name+"-")
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 0 || strconv.Itoa(n) != digits {
+		return -1
+	}
+	return n
+}
+
+// list returns all values that named contains for a list parameter: first those without an index, then the
+// others in the order of their indexes. It returns nil if there are none.
+func (p Param) list(named map[string]any) any {
+	type indexed struct {
+		index int
+		value any
+	}
+	var found []indexed
+	var out []any
+	switch v := named[p.Name].(type) {
+	case nil:
+	case []any:
+		out = append(out, v...)
+	default:
+		out = append(out, v)
+	}
+	for name, value := range named {
+		if n := p.index(name); n >= 0 {
+			found = append(found, indexed{n, value})
+		}
+	}
+	slices.SortFunc(found, func(a, b indexed) int { return a.index - b.index })
+	for _, f := range found {
+		if more, ok := f.value.([]any); ok && p.Type != TypeAny {
+			out = append(out, more...)
+			continue
+		}
+		out = append(out, f.value)
+	}
+	if out == nil {
+		return nil
+	}
+	return out
+}
+
+// checkList validates each value of a list parameter and returns the list, or nil if it is empty.
+func (p Param) checkList(given any) (any, *Error) {
+	values, _ := given.([]any)
+	one := p
+	one.Required = false
+	out := make([]any, 0, len(values))
+	for _, value := range values {
+		checked, err := one.check(value)
+		if err != nil {
+			return nil, err
+		}
+		if checked != nil && checked != "" {
+			out = append(out, checked)
+		}
+	}
+	switch {
+	case len(out) == 0 && p.Required:
+		return nil, Missing(p.Name)
+	case len(out) == 0:
+		return nil, nil
+	}
+	return out, nil
 }
 
 // checkPositional validates the positional arguments of API 1. The first argument belongs to the first
@@ -144,9 +237,14 @@ func (p Param) check(value any) (any, *Error) {
 		}
 		return Number(strconv.FormatInt(n, 10)), nil
 	case TypeFlag:
-		switch text {
+		switch strings.ToLower(text) {
 		case "", "0", "1":
 			return text, nil
+		// The documentation allows only 1 and 0, but clients send these words.
+		case "true":
+			return "1", nil
+		case "false":
+			return "0", nil
 		}
 		return nil, NewError(KindInvalid, "The ‘"+p.Name+"’ argument must be 1 or 0.")
 	}

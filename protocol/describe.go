@@ -25,7 +25,10 @@ type Param struct {
 	Name     string
 	Type     Type // The empty type means TypeString.
 	Required bool // Missing is an error, and so is "" unless Type is TypeAny.
-	Help     string
+	// List means that the parameter may be repeated, and may be sent with indexes: name-0, name-1 and so on.
+	// The function receives a list of all values, in order. Type then describes each value.
+	List bool
+	Help string
 }
 
 // Function describes a function of a module: its parameters, the roles that may call it, and the process that runs it.

@@ -58,6 +58,8 @@ func TestFunctionCheck(t *testing.T) {
 		{"an empty optional text is given", map[string]any{"name": "n", "password": ""},
 			map[string]any{"name": "n", "password": protocol.NewSecret("")}, ""},
 		{"an empty integer is absent", map[string]any{"name": "n", "quota": ""}, map[string]any{"name": "n"}, ""},
+		{"a flag as a word", map[string]any{"name": "n", "main": "True"}, map[string]any{"name": "n", "main": "1"}, ""},
+		{"another word", map[string]any{"name": "n", "main": "false"}, map[string]any{"name": "n", "main": "0"}, ""},
 		{"a flag as a JSON boolean", map[string]any{"name": "n", "main": true}, map[string]any{"name": "n", "main": "1"}, ""},
 		{"missing", map[string]any{}, nil, "Provide the ‘name’ argument."},
 		{"empty", map[string]any{"name": ""}, nil, "Provide the ‘name’ argument."},
@@ -169,4 +171,47 @@ func TestError(t *testing.T) {
 	require.Nil(t, protocol.AsError(cause))
 	require.Equal(t, "It failed.: /home/alice/etc", protocol.AsError(err).Error())
 	require.Equal(t, "x", protocol.NewError(protocol.KindFailed, "x").Error())
+}
+
+func TestListParameters(t *testing.T) {
+	f := protocol.Function{API: protocol.UAPI, Name: "f", Params: []protocol.Param{{Name: "command", Type: protocol.TypeAny, Required: true, List: true}, {Name: "n", Type: protocol.TypeInteger, List: true}}}
+	for _, c := range []struct {
+		name string
+		args map[string]any
+		want map[string]any
+		err  string
+	}{
+		{"one", map[string]any{"command": "a"}, map[string]any{"command": []any{"a"}}, ""},
+		{"repeated", map[string]any{"command": []any{"a", "b"}}, map[string]any{"command": []any{"a", "b"}}, ""},
+		{"indexed, in the order of the numbers", map[string]any{"command-10": "c", "command-2": "b", "command-0": "a"}, map[string]any{"command": []any{"a", "b", "c"}}, ""},
+		{"an indexed list is one value", map[string]any{"command-0": []any{"M", "f"}}, map[string]any{"command": []any{[]any{"M", "f"}}}, ""},
+		{"both", map[string]any{"command": "a", "command-0": "b"}, map[string]any{"command": []any{"a", "b"}}, ""},
+		{"each value is checked", map[string]any{"command": "a", "n-0": "1", "n-1": protocol.Number("2")}, map[string]any{"command": []any{"a"}, "n": []any{protocol.Number("1"), protocol.Number("2")}}, ""},
+		{"missing", map[string]any{}, nil, "Provide the ‘command’ argument."},
+		{"an empty list", map[string]any{"command": []any{}}, nil, "Provide the ‘command’ argument."},
+		{"a wrong value", map[string]any{"command": "a", "n-1": "x"}, nil, "The ‘n’ argument must be a whole number."},
+	} {
+		got, err := f.Check(protocol.Args{Named: c.args})
+		if c.err != "" {
+			require.NotNil(t, err, c.name)
+			require.Equal(t, c.err, err.Message, c.name)
+			continue
+		}
+		require.Nil(t, err, c.name)
+		require.Equal(t, c.want, got.Named, c.name)
+		require.Empty(t, f.Unknown(c.args), c.name)
+	}
+	require.Equal(t, []string{"command-01", "command-x", "other"}, f.Unknown(map[string]any{"other": 1, "command-0": 1, "command-x": 1, "command-01": 1}))
+}
+
+func TestSites(t *testing.T) {
+	a := protocol.Account{Home: "/home/demo", Domains: []string{"example.com", "shop.example.com", "alias.example", "addon.example", "*.example.com"},
+		Sites: map[string]protocol.Site{"addon.example": {Kind: protocol.AddonSite, Root: "sites/addon"}, "example.com": {Root: "/srv/www"}}}
+	require.Equal(t, protocol.Site{Kind: protocol.MainSite, Root: "/srv/www"}, a.Site("example.com"))
+	require.Equal(t, protocol.Site{Kind: protocol.SubSite, Root: "/home/demo/shop.example.com"}, a.Site("shop.example.com"))
+	require.Equal(t, protocol.Site{Kind: protocol.ParkedSite, Root: "/srv/www"}, a.Site("alias.example"), "an alias shows the main domain's site")
+	require.Equal(t, protocol.Site{Kind: protocol.AddonSite, Root: "/home/demo/sites/addon"}, a.Site("addon.example"))
+	require.Equal(t, []string{"example.com", "alias.example", "addon.example"}, a.DomainsOf(protocol.MainSite, protocol.ParkedSite, protocol.AddonSite))
+	require.Equal(t, []string{"shop.example.com"}, a.DomainsOf(protocol.SubSite), "no wildcard")
+	require.Equal(t, "/home/demo/public_html", protocol.Account{Home: "/home/demo", Domains: []string{"example.com"}}.Site("example.com").Root)
 }

@@ -11,7 +11,10 @@ type Result struct {
 	Metadata map[string]any // UAPI's metadata; nil means none.
 	// Paginate describes the page if the list was paged; otherwise it is nil.
 	Paginate map[string]any
-	Err      *Error // Nil on success. If set, Data has no meaning.
+	// No means that the function ran and answers no: UAPI's status is 0, without an error. The documentation
+	// of Features::has_feature describes this form.
+	No  bool
+	Err *Error // Nil on success. If set, Data has no meaning.
 }
 
 // Failed returns the Result of a call that failed with err.

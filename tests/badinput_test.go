@@ -40,7 +40,7 @@ func TestBadInput(t *testing.T) {
 		{"no password", without("password"), "Provide the ‘password’ argument.", "="},
 		{"an empty password", with("password", `""`), "Provide the ‘password’ argument.", "="},
 		{"a null password", with("password", `null`), "Provide the ‘password’ argument.", "="},
-		{"nothing at all", ``, "Provide the ‘domain’ argument.", "Provide the ‘email’ argument."},
+		{"nothing at all", ``, "Provide the ‘email’ argument.", "="},
 		{"another's domain", with("domain", `"example.org"`), "You do not have access to the domain “example.org”.", "="},
 		{"no such mailbox", with("email", `"nobody"`), "The email account “nobody@example.com” does not exist.", "="},
 		{"an address of another domain", with("email", `"user@example.net"`), "The ‘email’ and ‘domain’ arguments name different domains: “example.net” and “example.com”.", "="},

@@ -187,3 +187,17 @@ func TestNoMountNamespace(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "cpanel-paths", "remove")), "has no php/cpanel.php")
 	require.NoDirExists(t, cpaneldir.Root)
 }
+
+// If the libraries are missing, a program still runs, and only once: the command does not start itself again
+// and again.
+func TestMissingLibraries(t *testing.T) {
+	requireNoCPanel(t)
+	w := hosttest.SandboxAs(t, 20434) // Its programs are copies without the libraries beside them.
+	if _, err := os.Stat("/usr/share/liveapid/bindings"); err == nil {
+		t.Skip("the libraries are installed")
+	}
+	out, err := withoutLibraries(w.Command(t, "liveapi", "run", "--", "echo", "once")).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, 1, strings.Count(string(out), "once"))
+	require.Contains(t, string(out), "Set the configuration key bindings")
+}

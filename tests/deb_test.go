@@ -75,7 +75,7 @@ func TestDebianPackage(t *testing.T) {
 	// The account's own user can't read the configuration, but finds the host.
 	own := hosttest.AsUser(t, exec.Command("/usr/bin/uapi", "--output=json", "Email", "verify_password", "email=one@package.example", "password=A g00d 0ne, really"), user)
 	require.Contains(t, hosttest.Output(t, own), `"data":1`)
-	require.Contains(t, run("liveapi", "doctor"), "well   plugin liveapi-email serves Email PasswdStrength")
+	require.Contains(t, run("liveapi", "doctor"), "well   plugin liveapi-email serves Email PasswdStrength NVData Personalization Quota")
 
 	// The documentation's programs run as they are, for the account's user and for root.
 	require.Contains(t, run("liveapi", "doctor"), "well   /usr/local/cpanel has liveapid's links")

@@ -84,7 +84,8 @@ func TestHeldMail(t *testing.T) {
 		t.Skip("Postfix's master process needs root")
 	}
 	w := hosttest.Sandbox(t)
-	refused := uapiAnswerOf(t, w, "get_held_message_count", "email=user@example.com")
+	require.Contains(t, uapiAnswerOf(t, w, "get_held_message_count", "email=user@example.com"), `"data":0`, "without a queue, nothing is held")
+	refused := uapiAnswerOf(t, w, "delete_held_messages", "email=user@example.com")
 	require.Contains(t, refused, "its operator has not set the socket of liveapi postfix agent (setting queue)")
 	socket := filepath.Join(w.Dir, "run", "queue.sock")
 	w.SetSecret(t, "# scheme", fmt.Sprintf("store = \"postgresql\"\ndatabase = %q\nqueue = %q\n# scheme", dbtest.PostgreSQL(t).Database(), socket))

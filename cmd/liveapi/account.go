@@ -134,6 +134,11 @@ func (o *importOptions) fromHome(ctx context.Context, path string, out io.Writer
 		return err
 	}
 	a.AddFound(found)
+	if err := a.AddSites(func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join("/var/cpanel/userdata", filepath.Base(o.name), filepath.Base(name)))
+	}); err != nil {
+		_, _ = fmt.Fprintf(out, "the document roots are not imported: %v\n", err)
+	}
 	registry, f, err := registration(c, a, home)
 	if err != nil {
 		return err
@@ -176,6 +181,9 @@ func (o *importOptions) fromArchive(ctx context.Context, path string, out io.Wri
 	}
 	for _, name := range plan.Skipped {
 		_, _ = fmt.Fprintln(out, "not imported: the link", name)
+	}
+	for _, note := range plan.Notes {
+		_, _ = fmt.Fprintln(out, note)
 	}
 	_, _ = fmt.Fprintf(out, "%d files of %d bytes\n", plan.Files, plan.Bytes)
 	if o.dryRun {
@@ -229,7 +237,7 @@ func registration(c *config.Config, a cpmove.Account, home string) (r account.Re
 	if len(a.Domains) == 0 {
 		return r, f, errors.New("the account has no domain: neither the users file nor the directory etc in the archive contains one")
 	}
-	f.Domains, f.Data = a.Domains, a.Data
+	f.Domains, f.Data, f.Lacks, f.Sites = a.Domains, a.Data, a.Lacks, account.FileSites(a.Sites)
 	f, err = r.Check(a.Name, f)
 	return r, f, err
 }

@@ -84,7 +84,15 @@ func showCommand() *cobra.Command {
 		if a.Features != nil {
 			features = strings.Join(a.Features, " ")
 		}
+		if len(a.Lacks) > 0 {
+			features += " except " + strings.Join(a.Lacks, " ")
+		}
 		_, _ = fmt.Fprintf(out, "features  %s\n", features)
+		for _, domain := range a.Domains {
+			if s := a.Site(domain); a.Sites != nil {
+				_, _ = fmt.Fprintf(out, "site      %s %s %s\n", domain, s.Kind, s.Root)
+			}
+		}
 		keys := make([]string, 0, len(a.Data))
 		for key := range a.Data {
 			keys = append(keys, key)

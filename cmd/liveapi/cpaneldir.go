@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,8 +46,11 @@ func enterTree(c *config.Config, stderr io.Writer) error {
 	err := executeCommand(cmd, prepared)
 	var refused *cpaneldir.RefusedError
 	if errors.As(err, &refused) {
-		_, _ = fmt.Fprintf(stderr, "liveapi: programs can't load %s here: %v. To install it, run as root: liveapi cpanel-paths install\n",
-			filepath.Join(cpaneldir.Root, "php/cpanel.php"), refused)
+		remedy := "To install it, run as root: liveapi cpanel-paths install"
+		if errors.Is(refused, fs.ErrNotExist) {
+			remedy = "Set the configuration key bindings to the directory of the libraries"
+		}
+		_, _ = fmt.Fprintf(stderr, "liveapi: programs can't load %s here: %v. %s\n", filepath.Join(cpaneldir.Root, "php/cpanel.php"), refused, remedy)
 		return nil
 	}
 	if err == nil {

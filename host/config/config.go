@@ -64,6 +64,12 @@ type Config struct {
 	CPanelUsers string `toml:"cpanel_users" example:"\"/var/cpanel/users\""`
 	// Server mode: the userdomains file of a cPanel server. Without it, domains are read from the users files.
 	UserDomains string `toml:"userdomains" example:"\"/etc/userdomains\""`
+	// Server mode: the userdatadomains file of a cPanel server, which contains the kind and the document root of
+	// each domain. It is read again every minute.
+	UserData string `toml:"userdatadomains" example:"\"/etc/userdatadomains\""`
+	// Server mode: the directory of a cPanel server's feature lists. Without it, only the users files turn
+	// features off. It is read again every minute.
+	Features string `toml:"cpanel_features" example:"\"/var/cpanel/features\""`
 	// Server mode: system users with this uid or a higher uid are accounts without domains.
 	SystemUsers int `toml:"system_users" example:"1000"`
 	// Server mode: the system user for the plugins' helpers, which handle passwords and secret settings, so that
@@ -255,7 +261,7 @@ func (c *Config) fill() {
 	if c.State == "" && c.path == DefaultPath && c.Mode == Server {
 		c.State = DefaultState
 	}
-	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.DovecotSocket} {
+	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.UserData, &c.Features, &c.PluginDir, &c.Audit, &c.Control, &c.DovecotSocket} {
 		*path = c.absolute(*path)
 	}
 	if c.Bindings == "" {
@@ -327,6 +333,9 @@ func (c *Config) Validate() error {
 		}
 		if c.UserDomains != "" && c.CPanelUsers == "" {
 			add("userdomains: this key needs the key cpanel_users, which is not set")
+		}
+		if (c.UserData != "" || c.Features != "") && c.CPanelUsers == "" {
+			add("userdatadomains, cpanel_features: these keys need the key cpanel_users, which is not set")
 		}
 		if c.SystemUsers != 0 && c.SystemUsers < 500 {
 			add("system_users: must be at least 500")

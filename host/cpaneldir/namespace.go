@@ -22,7 +22,7 @@ const name = "liveapi-cpaneldir"
 type RefusedError struct{ Err error }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the system does not allow a mount namespace of one's own (%v)", e.Err)
+	return fmt.Sprintf("a mount namespace with the file can't be created (%v)", e.Err)
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
@@ -36,6 +36,9 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // nil. If the namespaces could not be prepared, prepared returns a RefusedError.
 func (t Tree) Command(args []string) (cmd *exec.Cmd, prepared func(started error) error) {
 	cmd = exec.Command("/proc/self/exe")
+	if _, err := os.Stat(filepath.Join(t.Bindings, php)); err != nil {
+		cmd.Err = fmt.Errorf("liveapid's PHP library is missing: %w", err)
+	}
 	cmd.Args = append([]string{name, t.Root, t.Bindings, t.Programs, os.Args[0]}, args...)
 	// If this process is killed, the new one ends, too. The signal belongs to the thread that starts the
 	// command, so the caller's goroutine stays on its thread.
@@ -131,8 +134,14 @@ func (t Tree) mount() error {
 	if err := cover(existing); err != nil {
 		return err
 	}
-	_, err := t.Install()
-	return err
+	if _, err := t.Install(); err != nil {
+		return err
+	}
+	if t.State() == None {
+		// The program would start itself again and again.
+		return fmt.Errorf("the links could not be created below %s", t.Root)
+	}
+	return nil
 }
 
 // cover mounts a new file system on dir in which files can be added, with everything that was in dir before.

@@ -26,7 +26,7 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/host/identity/token"
 	"github.com/liveapid/liveapid/host/isolate"
-	"github.com/liveapid/liveapid/host/modules/builtin"
+	"github.com/liveapid/liveapid/host/modules/accountinfo"
 	"github.com/liveapid/liveapid/host/record/audit"
 	"github.com/liveapid/liveapid/host/record/metrics"
 	"github.com/liveapid/liveapid/protocol"
@@ -38,13 +38,14 @@ type Runtime struct {
 	Host    *host.Host
 	Metrics *metrics.Metrics
 
-	mode    mode
-	log     *slog.Logger
-	started time.Time
-	limits  limits
-	workers workers
-	records records
-	web     web
+	mode        mode
+	log         *slog.Logger
+	started     time.Time
+	accountInfo *accountinfo.Plugin
+	limits      limits
+	workers     workers
+	records     records
+	web         web
 
 	state     atomic.Pointer[state]
 	reloading sync.Mutex                     // Only one reload runs at a time.
@@ -133,6 +134,7 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 	if rt.workers.runDir, err = isolate.NewRunDir(c.RunDir, m.runDirMode()); err != nil {
 		return nil, err
 	}
+	rt.accountInfo = rt.newAccountInfo(c)
 	s := &state{config: c, calls: newCalls(c)}
 	if s.plugins, err = rt.load(c, nil); err != nil {
 		return nil, err
@@ -149,7 +151,7 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 		rt.web.tokens = token.Open(c.Web.Tokens())
 	}
 	rt.Host = host.New(host.Options{
-		Plugins: rt.allPlugins(s.plugins), Timeout: time.Duration(c.Limits.Call), Variables: builtin.Variables,
+		Plugins: rt.allPlugins(s.plugins), Timeout: time.Duration(c.Limits.Call), Variables: variables,
 		Observers: observers, Pace: rt.limits.work.Pace, Log: log,
 	})
 	rt.reloadAccounts()
@@ -249,7 +251,10 @@ func Account(c *config.Config) (protocol.Account, error) {
 // Sources returns the sources of the accounts in server mode, as c configures them: account files, cPanel's
 // files and system users.
 func Sources(c *config.Config) account.Sources {
-	return account.Sources{Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, SystemFrom: c.SystemUsers, Owners: c.Owners()}
+	return account.Sources{
+		Files: c.Accounts, CPanelUsers: c.CPanelUsers, UserDomains: c.UserDomains, UserData: c.UserData, Features: c.Features,
+		SystemFrom: c.SystemUsers, Owners: c.Owners(),
+	}
 }
 
 // ServeStreams serves one session on in and out, for the account of a host in personal mode. It returns when

@@ -14,10 +14,13 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/front/https"
+	"github.com/liveapid/liveapid/host/modules/accountinfo"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/host/modules/scripts"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/cpvars"
 )
 
 // running is a plugin that the host serves, with its supervisor.
@@ -30,7 +33,7 @@ type running struct {
 // allPlugins returns the built-in modules and the supervisors of the given plugins. Built-in modules come
 // first, so that no plugin can replace one of them.
 func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
-	plugins := []host.Plugin{builtin.Special{}, builtin.Chrome{}}
+	plugins := []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch()}
 	if rt.web.tokens != nil {
 		plugins = append(plugins, builtin.Tokens{Store: rt.web.tokens})
 	}
@@ -38,6 +41,31 @@ func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
 		plugins = append(plugins, p.supervisor)
 	}
 	return plugins
+}
+
+// variables returns the variables of tags for an account.
+func variables(a protocol.Account) cpvars.Lookup {
+	return accountinfo.Lookup(a, accountinfo.Hostname(), https.APILevel)
+}
+
+// newAccountInfo returns the modules with facts about the account and the server.
+func (rt *Runtime) newAccountInfo(c *config.Config) *accountinfo.Plugin {
+	return accountinfo.New(accountinfo.Options{
+		Do: func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+			return rt.Host.Do(ctx, caller, call)
+		},
+		APILevel: https.APILevel, Hostname: accountinfo.Hostname, HasWeb: c.Web.On(),
+		RequireTLS: c.Web.PlainCPanel == "" && c.Web.PlainWHM == "" && c.Web.PlainWebmail == "",
+	})
+}
+
+func (rt *Runtime) batch() builtin.Batch {
+	return builtin.Batch{
+		Do: func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+			return rt.Host.Do(ctx, caller, call)
+		},
+		Enter: rt.enterHeavy,
+	}
 }
 
 // load returns the plugins that c names, each with a supervisor. A plugin that did not change since it was

@@ -16,7 +16,12 @@ import (
 // an error if the account does not own the domain, or if a mailbox user specifies a mailbox other than the
 // user's own.
 func mailbox(call *sdk.Call) (store.Address, error) {
-	return mailboxOf(call, call.String("email"), call.String("domain"), "email")
+	name, domain := call.String("email"), call.String("domain")
+	if call.API == protocol.API2 && domain == "" && call.Role == protocol.RoleAccount && !strings.Contains(name, "@") {
+		// API 2 has no default domain, unlike UAPI.
+		return store.Address{}, protocol.Missing("domain")
+	}
+	return mailboxOf(call, name, domain, "email")
 }
 
 // mailboxOf does the same as mailbox, but the caller passes the values of the arguments. param is the name of

@@ -43,8 +43,14 @@ func maxQuota(account protocol.Account) int64 {
 
 func defaultQuota(account protocol.Account) int64 { return min(defaultQuotaBytes, maxQuota(account)) }
 
+// bytesOf returns a part that returns a quota in bytes, or, in API 2, in MiB.
 func bytesOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any, error) {
-	return func(_ context.Context, call *sdk.Call) (any, error) { return f(call.Account), nil }
+	return func(_ context.Context, call *sdk.Call) (any, error) {
+		if call.API == protocol.API2 {
+			return f(call.Account) / mib, nil
+		}
+		return f(call.Account), nil
+	}
 }
 
 func mibOf(f func(protocol.Account) int64) func(context.Context, *sdk.Call) (any, error) {

@@ -157,8 +157,8 @@ func TestLimitsOfAnAccount(t *testing.T) {
 	} {
 		require.EqualValues(t, want, w.must(protocol.UAPI, name, nil), name)
 	}
-	require.Equal(t, []any{args{"default_quota": int64(34359738368)}}, number(w.must(protocol.API2, "get_default_email_quota", nil)))
-	require.Equal(t, []any{args{"max_quota": int64(4503599627370496)}}, number(w.must(protocol.API2, "get_max_email_quota", nil)))
+	require.Equal(t, []any{args{"get_default_email_quota": int64(32768)}}, number(w.must(protocol.API2, "get_default_email_quota", nil)))
+	require.Equal(t, []any{args{"get_max_email_quota": int64(4294967296)}}, number(w.must(protocol.API2, "get_max_email_quota", nil)))
 }
 
 func TestLists(t *testing.T) {
@@ -215,9 +215,15 @@ func TestLists(t *testing.T) {
 	require.Equal(t, "b@example.com", only(args{"email": "b", "domain": "example.com"})["email"])
 	require.Equal(t, "Main Account", only(args{"maxaccounts": "1"})["email"])
 	require.Equal(t, "a@example.net", only(args{"regex": "^a@"})["email"])
+	for _, regex := range []string{"/^a@/", "/^A@EXAMPLE/i", "^a$", "example\\.net$", "/^a$/"} { // The name alone, and the whole address.
+		require.Equal(t, "a@example.net", only(args{"regex": regex})["email"], regex)
+	}
+	w.must(protocol.UAPI, "hold_outgoing", args{"email": "b@example.com"})
+	require.EqualValues(t, 1, only(args{"email": "b", "domain": "example.com", "get_restrictions": "1"})["has_suspended"], "held mail is a restriction")
+	w.must(protocol.UAPI, "release_outgoing", args{"email": "b@example.com"})
 	require.Equal(t, "0", only(args{"regex": "^b", "no_disk": "1"})["_diskused"])
 	box = only(args{"regex": "^a@", "get_restrictions": "1", "infinitylang": "1"})
-	require.Equal(t, []any{"∞", "∞", int64(1), int64(0), int64(0)}, []any{box["diskquota"], box["txtdiskquota"], box["has_suspended"], box["suspended_outgoing"], box["hold_outgoing"]})
+	require.Equal(t, []any{"∞", "unlimited", int64(1), int64(0), int64(0)}, []any{box["diskquota"], box["txtdiskquota"], box["has_suspended"], box["suspended_outgoing"], box["hold_outgoing"]})
 	box = only(args{"regex": "^a@", "infinityimg": `/i"<.gif`, "infinitylang": "1"})
 	require.Equal(t, []any{`<img src="/i&#34;&lt;.gif" alt="unlimited" />`, "unlimited"}, []any{box["diskquota"], box["txtdiskquota"]})
 	require.Empty(t, w.must(protocol.API2, "listpopswithdisk", args{"nearquotaonly": "1"}))
@@ -227,8 +233,15 @@ func TestLists(t *testing.T) {
 
 	require.Equal(t, args{"diskused": 0.41, "domain": "example.com", "login": "b@example.com", "user": "b"}, number(w.must(protocol.UAPI, "get_disk_usage", args{"user": "b", "domain": "example.com"})))
 	require.Len(t, w.must(protocol.API2, "getdiskusage", args{"user": "b", "domain": "example.com"}), 1)
+	require.Len(t, w.must(protocol.API2, "getdiskusage", args{"login": "b", "domain": "example.com"}), 1, "as older documentation names it")
+	require.Equal(t, "b@example.com", w.must(protocol.UAPI, "get_disk_usage", args{"user": "b@example.com"}).(args)["login"])
+	require.Contains(t, w.refused(protocol.UAPI, "get_disk_usage", args{"user": "b"}), "‘domain’")
+	require.Contains(t, w.refused(protocol.API2, "getdiskusage", args{"domain": "example.com"}), "‘user’")
 	require.Contains(t, w.refused(protocol.UAPI, "get_disk_usage", args{"user": "no", "domain": "example.com"}), "does not exist")
-	require.Equal(t, done, number(w.must(protocol.API2, "clearpopcache", args{"username": "b@example.com"})))
+	for _, a := range []args{{"user": "alice"}, {"user": "Alice", "domain": "example.com"}, {"user": "alice@example.com"}} {
+		require.Equal(t, "alice", w.must(protocol.UAPI, "get_disk_usage", a).(args)["login"], "the account's own mailbox")
+	}
+	require.Equal(t, []any{args{"status": int64(1)}}, number(w.must(protocol.API2, "clearpopcache", args{"username": "b@example.com"})))
 	require.Contains(t, w.refused(protocol.API2, "clearpopcache", args{"username": "no@example.com"}), "does not exist")
 	require.NoError(t, os.MkdirAll(filepath.Join(w.account.Home, "mail/cur"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(w.account.Home, "mail/cur/1"), make([]byte, 3076), 0o600))
@@ -248,7 +261,7 @@ func TestDomainsAndNames(t *testing.T) {
 	w.account.Domains = []string{"example.com", "example.net", "*.example.net"}
 	require.Equal(t, domain("example.com", "example.net"), w.must(protocol.UAPI, "list_mail_domains", nil))
 	require.Equal(t, domain("example.com", "www.example.com", "example.net", "www.example.net"), w.must(protocol.UAPI, "list_mail_domains", args{"add_www": "1"}))
-	require.Equal(t, domain("example.com", "example.net", "*.example.net"), w.must(protocol.UAPI, "list_mail_domains", args{"include_wildcard": "1"}))
+	require.Equal(t, domain("example.com", "*.example.com", "example.net", "*.example.net"), w.must(protocol.UAPI, "list_mail_domains", args{"include_wildcard": "1"}))
 	require.Equal(t, []any{args{"domain": "example.com"}, args{"domain": "example.net", "select": int64(1)}}, number(w.must(protocol.UAPI, "list_mail_domains", args{"select": "Example.NET"})))
 	require.Equal(t, domain("example.net"), w.must(protocol.API2, "listmaildomains", args{"skipmain": "1"}))
 
@@ -359,7 +372,7 @@ func TestBadMailboxes(t *testing.T) {
 			if a["domain"] != nil && !domain {
 				continue
 			}
-			if a["domain"] == nil && takes["domain"].Required {
+			if a["domain"] == nil && (takes["domain"].Required || f.API == protocol.API2) {
 				if strings.Contains(a["email"].(string), "@") {
 					continue
 				}

@@ -2,6 +2,7 @@ package email
 
 import (
 	"context"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -32,8 +33,11 @@ type client struct {
 func clientOf(call *sdk.Call) (client, error) {
 	name := call.String("account")
 	main := call.Account.MainDomain()
-	if name == "" || store.Lower(name) == store.Lower(call.Account.Name) {
+	switch own := name == "" || store.Lower(name) == store.Lower(call.Account.Name); {
+	case own && call.Role != protocol.RoleMailbox:
 		return client{name: call.Account.Name, domain: main}, nil
+	case name == "": // The user of a mailbox; mailboxOf rejects all other mailboxes.
+		name = call.Mailbox
 	}
 	if !strings.Contains(name, "@") {
 		// UAPI returns the name of a new mailbox as user+example.com, so callers may pass a name in that form
@@ -91,7 +95,21 @@ func (m *Module) webmailSettings(ctx context.Context, call *sdk.Call) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"domain": c.domain, "user": c.name, "has_maildir": 1}, nil
+	host := m.current().settings.MailHost
+	if host == "" {
+		host = hostname()
+	}
+	return map[string]any{"domain": host, "user": c.name, "has_maildir": 1}, nil
+}
+
+// hostname returns the name of this machine, which is also the mail server unless the setting mail_host names
+// another one.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
 }
 
 func (m *Module) plaintextLogin(context.Context, *sdk.Call) (any, error) {

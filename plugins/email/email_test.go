@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ type world struct {
 	account protocol.Account
 	shadow  string
 	module  string // "" means Email.
+	mailbox string // The calling mailbox user; "" means that the account calls.
 }
 
 func newWorld(t *testing.T) *world {
@@ -66,8 +68,12 @@ func (w *world) call(api protocol.API, name string, args map[string]any) *protoc
 	if module == "" {
 		module = "Email"
 	}
+	role := protocol.RoleAccount
+	if w.mailbox != "" {
+		role = protocol.RoleMailbox
+	}
 	ask, err := payload.EncodeRequest(payload.Request{
-		ID: "id1234", Account: w.account, Role: protocol.RoleAccount,
+		ID: "id1234", Account: w.account, Role: role, Mailbox: w.mailbox,
 		Call: protocol.Call{API: api, Module: module, Func: name, Args: protocol.Args{Named: args}},
 	})
 	require.NoError(w.t, err)
@@ -93,7 +99,6 @@ func TestPasswdPop(t *testing.T) {
 		{"a name and a domain", "user", "example.com", "user@example.com"},
 		{"an address and its domain", "user@example.com", "example.com", "user@example.com"},
 		{"an address alone", "user@example.net", "", "user@example.net"},
-		{"a name alone, in the main domain", "user", "", "user@example.com"},
 		{"capitals", "User", "EXAMPLE.net", "user@example.net"},
 		{"an address in capitals", "USER@Example.Com", "example.COM", "user@example.com"},
 	} {
@@ -208,21 +213,67 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// T4: every function names its roles. A mailbox user may change a password, and nothing else.
+// T4: every function names its roles. A mailbox user may change the own password, and see the own settings.
 func TestT04_Roles(t *testing.T) {
 	for _, f := range email.Modules()[0].Functions {
 		switch f.Name {
-		case "passwd_pop", "passwdpop":
+		case "passwd_pop", "passwdpop", "account_name", "accountname", "get_pop_quota", "getpopquota", "get_client_settings", "get_webmail_settings":
 			require.Equal(t, []protocol.Role{protocol.RoleAccount, protocol.RoleMailbox}, f.Roles)
 			continue
 		case "verify_password": // The host calls it for sign-ins at the webmail port.
 			require.Equal(t, []protocol.Role{protocol.RoleAccount, protocol.RoleMailServer}, f.Roles)
 			continue
 		}
+		require.False(t, f.Changes && slices.Contains(f.Roles, protocol.RoleMailbox) && f.Name != "passwd_pop")
 		if f.Name == "mail_server_lookup" { // It returns hashes, so no account may call it.
 			require.Equal(t, []protocol.Role{protocol.RoleMailServer}, f.Roles)
 			continue
 		}
 		require.Equal(t, []protocol.Role{protocol.RoleAccount}, f.Roles, f.Name)
+	}
+}
+
+// API 2 has no default domain, but takes the domain from a whole address. UAPI's default is the main domain.
+func TestDefaultDomain(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name string
+		args map[string]any
+	}{
+		{"passwdpop", map[string]any{"email": "user", "password": password}}, {"addpop", map[string]any{"email": "new", "password": password}},
+		{"editquota", map[string]any{"email": "new", "quota": "1"}}, {"delpop", map[string]any{"email": "new"}},
+	} {
+		result := w.call(protocol.API2, c.name, c.args)
+		require.NotNil(t, result.Err, c.name)
+		require.Equal(t, "Provide the ‘domain’ argument.", result.Err.Message)
+		c.args["email"] = c.args["email"].(string) + "@example.net"
+		require.Nil(t, w.call(protocol.API2, c.name, c.args).Err, c.name)
+	}
+	result := w.call(protocol.UAPI, "passwd_pop", map[string]any{"email": "user", "password": password})
+	require.Nil(t, result.Err)
+	require.EqualValues(t, 1, w.verifies("user@example.com", password))
+}
+
+// The user of a mailbox sees the settings of the own mailbox, and of no other.
+func TestMailboxUserSeesTheOwnMailbox(t *testing.T) {
+	w := newWorld(t)
+	require.Nil(t, w.call(protocol.UAPI, "add_pop", map[string]any{"email": "own", "domain": "example.net", "password": password, "quota": "5"}).Err)
+	w.mailbox = "own@example.net"
+	data := func(name string, args map[string]any) any {
+		result := w.call(protocol.UAPI, name, args)
+		require.Nil(t, result.Err, "%s: %v", name, result.Err)
+		return result.Data
+	}
+	require.EqualValues(t, 5, data("get_pop_quota", map[string]any{"email": "own"}))
+	require.EqualValues(t, 5, data("get_pop_quota", map[string]any{"email": "own@example.net"}))
+	require.Equal(t, "own@example.net", data("get_client_settings", nil).(map[string]any)["account"], "the own mailbox is the default")
+	require.Equal(t, "own@example.net", data("get_webmail_settings", map[string]any{"account": "own@example.net"}).(map[string]any)["user"])
+	require.Equal(t, "own@example.net", data("account_name", map[string]any{"account": "own@example.net"}))
+	for name, args := range map[string]map[string]any{
+		"get_pop_quota": {"email": "user"}, "get_client_settings": {"account": "user@example.com"}, "get_webmail_settings": {"account": "alice"},
+	} {
+		result := w.call(protocol.UAPI, name, args)
+		require.NotNil(t, result.Err, name)
+		require.Equal(t, protocol.KindDenied, result.Err.Kind, "%s: %s", name, result.Err.Message)
 	}
 }

@@ -3,6 +3,7 @@ package email
 import (
 	"context"
 	"html"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,10 +46,18 @@ const (
 	maxMatching = 2 * time.Second
 )
 
-// matcher returns a function that reports whether a text matches the argument regex. Without that argument,
-// every text matches.
-func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
+// slashed matches a regular expression that is written as in Perl or JavaScript: /user/i.
+var slashed = regexp.MustCompile(`(?s)^/(.*)/([imsx]*)$`)
+
+// matcher returns a function that reports whether a mailbox's address, or the part before the @, matches the
+// argument regex. Without that argument, every mailbox matches.
+func matcher(call *sdk.Call) (func(address string) (bool, error), error) {
 	pattern := call.String("regex")
+	if m := slashed.FindStringSubmatch(pattern); m != nil {
+		if pattern = m[1]; m[2] != "" {
+			pattern = "(?" + m[2] + ")" + pattern
+		}
+	}
 	if pattern == "" {
 		return func(string) (bool, error) { return true, nil }, nil
 	}
@@ -63,9 +72,12 @@ func matcher(call *sdk.Call) (func(text string) (bool, error), error) {
 	}
 	re.MatchTimeout = 100 * time.Millisecond // Without a timeout, some expressions would match endlessly.
 	left := maxMatching
-	return func(text string) (bool, error) {
+	return func(address string) (bool, error) {
 		start := time.Now()
-		ok, err := re.MatchString(text)
+		ok, err := re.MatchString(address)
+		if name, _, whole := strings.Cut(address, "@"); whole && !ok && err == nil {
+			ok, err = re.MatchString(name)
+		}
 		if left -= time.Since(start); err != nil || left < 0 {
 			return false, protocol.NewError(protocol.KindInvalid, "The ‘regex’ argument takes too long to match.")
 		}
@@ -162,12 +174,15 @@ func (m *Module) listDomains(_ context.Context, call *sdk.Call) (any, error) {
 		if i == 0 && call.Flag("skipmain") {
 			continue
 		}
-		if strings.HasPrefix(domain, "*.") && !call.Flag("include_wildcard") {
-			continue
+		if strings.HasPrefix(domain, "*.") {
+			continue // include_wildcard adds the wildcard of each domain.
 		}
 		add(domain)
 		if call.Flag("add_www") {
 			add("www." + domain)
+		}
+		if call.Flag("include_wildcard") {
+			add("*." + domain)
 		}
 	}
 	transformed(call)
@@ -315,7 +330,7 @@ func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
 	} else if img := call.String("infinityimg"); img != "" {
 		shown = `<img src="` + html.EscapeString(img) + `" alt="unlimited" />`
 	} else if call.Flag("infinitylang") {
-		limit, shown = "∞", "∞"
+		shown = "∞"
 	}
 	used := "None"
 	if b.Bytes > 0 {
@@ -331,7 +346,7 @@ func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
 	}
 	if call.Flag("get_restrictions") {
 		r["suspended_outgoing"], r["hold_outgoing"] = bit(b.Suspended.Has(store.Outgoing)), bit(b.Suspended.Has(store.Hold))
-		r["has_suspended"] = bit(b.Suspended.Has(store.Login | store.Incoming | store.Outgoing))
+		r["has_suspended"] = bit(b.Suspended.Has(store.Login | store.Incoming | store.Outgoing | store.Hold))
 	}
 	return r
 }
@@ -365,7 +380,23 @@ func humanBytes(n int64) string {
 
 // getDiskUsage returns the disk usage of a single mailbox.
 func (m *Module) getDiskUsage(ctx context.Context, call *sdk.Call) (any, error) {
-	box, err := mailboxOf(call, call.String("user"), call.String("domain"), "user")
+	param, name, domain := "user", call.String("user"), call.String("domain")
+	if name == "" && call.Has("login") {
+		param, name = "login", call.String("login")
+	}
+	if name != "" && domain == "" && !strings.Contains(name, "@") && store.Lower(name) != store.Lower(call.Account.Name) {
+		return nil, protocol.Missing("domain")
+	}
+	main := call.Account.MainDomain()
+	if own := store.Lower(call.Account.Name); store.Lower(name) == own && (domain == "" || ascii(domain) == main) || store.Lower(name) == own+"@"+main {
+		n, err := m.mainUsage(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		used, _ := strconv.ParseFloat(megabytes(n.(int64)), 64)
+		return map[string]any{"diskused": used, "domain": main, "login": call.Account.Name, "user": call.Account.Name}, nil
+	}
+	box, err := mailboxOf(call, name, domain, param)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,9 @@ func (m *Module) onQueue(do string) part {
 			return nil, err
 		}
 		q := m.current().queue
+		if q == nil && do == "count" {
+			return 0, nil // Without a queue, no message is held.
+		}
 		if q == nil {
 			return nil, protocol.NewError(protocol.KindUnavailable, "This server can't change its mail queue: its operator has not set the socket of liveapi postfix agent (setting queue).")
 		}

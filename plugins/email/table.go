@@ -44,12 +44,15 @@ type form struct {
 // Parameters that several functions share.
 var (
 	pDomain   = protocol.Param{Name: "domain", Help: "A domain of the account, such as example.com. Default: the main domain."}
+	// pDomainOf is the domain of API 2's functions. The documentation requires it, but clients send a whole
+	// address in email instead.
+	pDomainOf = protocol.Param{Name: "domain", Help: "The mailbox's domain, such as example.com. It may be missing if email is a whole address."}
 	pEmail    = protocol.Param{Name: "email", Required: true, Help: "The mailbox's name, such as user, or its whole address."}
 	pAddress  = protocol.Param{Name: "email", Required: true, Help: "The mailbox's whole address, such as user@example.com."}
 	pPassword = protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new password."}
 	pQuota    = protocol.Param{Name: "quota", Help: "The quota in MiB, a whole number; 0 or unlimited for none."}
 	pAccount  = protocol.Param{Name: "account", Help: "A mailbox's address. Default: the account's own mailbox."}
-	pRegex    = protocol.Param{Name: "regex", Help: "A Perl regular expression that the address must match."}
+	pRegex    = protocol.Param{Name: "regex", Help: "A Perl regular expression that the mailbox's name or its address must match."}
 )
 
 func required(p protocol.Param) protocol.Param { p.Required = true; return p }
@@ -61,12 +64,16 @@ func flag(name, help string) protocol.Param {
 
 func text(name, help string) protocol.Param { return protocol.Param{Name: name, Help: help} }
 
+// ownMailbox are the roles of an operation that the user of a mailbox may call for the own mailbox.
+var ownMailbox = []protocol.Role{protocol.RoleMailbox}
+
 // Functions that convert results for an API.
 func asIs(v any) any      { return v }
 func record(v any) any    { return []any{v} }
 func returnNull(any) any  { return nil }
 func returnOne(any) any   { return 1 }
 func returnEmpty(any) any { return "" }
+func statusOne(any) any   { return []any{map[string]any{"status": 1}} }
 func rawDone(any) any     { return []any{map[string]any{"raw": "", "reason": "", "result": 1}} }
 func inField(n string) func(any) any {
 	return func(v any) any { return []any{map[string]any{n: v}} }
@@ -76,10 +83,8 @@ func (m *Module) operations() []operation {
 	return []operation{
 		{
 			help: "Change a mailbox's password.", changes: true, before: m.hashPassword, do: m.passwdPop, after: m.notifyMailServer(logins),
-			// A mailbox user may call this operation for the user's own mailbox: the user has proved to be
-			// its owner by logging in with the old password.
-			roles: []protocol.Role{protocol.RoleMailbox},
-			api2:  []form{{name: "passwdpop", params: []protocol.Param{required(pDomain), pEmail, pPassword}}},
+			roles: ownMailbox, // The user has proved to be the owner by signing in with the old password.
+			api2:  []form{{name: "passwdpop", params: []protocol.Param{pDomainOf, pEmail, pPassword}}},
 			uapi:  &form{name: "passwd_pop", params: []protocol.Param{pEmail, pPassword, pDomain}},
 		},
 		{
@@ -93,7 +98,7 @@ func (m *Module) operations() []operation {
 			help: "Create a mailbox.", changes: true, before: m.hashNewPassword, do: m.addPop, after: m.welcome,
 			returns: "The mailbox: user+example.com in UAPI, its address in API 1.",
 			api1:    &form{name: "addpop", answer: asIs, params: []protocol.Param{pEmail, pPassword, pQuota, pDomain}},
-			api2: []form{{name: "addpop", params: []protocol.Param{required(pDomain), pEmail, pPassword, pQuota,
+			api2: []form{{name: "addpop", params: []protocol.Param{pDomainOf, pEmail, pPassword, pQuota,
 				flag("send_welcome_email", "Mail the settings to the new mailbox.")}}},
 			uapi: &form{name: "add_pop", params: []protocol.Param{pEmail, optional(pPassword),
 				{Name: "password_hash", Type: protocol.TypeSecret, Help: "A crypt hash, in place of the password."},
@@ -106,7 +111,7 @@ func (m *Module) operations() []operation {
 			help: "Delete a mailbox and its mail.", changes: true, do: m.deletePop, after: m.notifyMailServer(logins),
 			api1: &form{name: "delpop", answer: returnEmpty, params: []protocol.Param{pEmail,
 				{Name: "password", Type: protocol.TypeSecret, Help: "Accepted for compatibility."}, pDomain}},
-			api2: []form{{name: "delpop", answer: rawDone, params: []protocol.Param{required(pDomain), pEmail}}},
+			api2: []form{{name: "delpop", answer: rawDone, params: []protocol.Param{pDomainOf, pEmail}}},
 			uapi: &form{name: "delete_pop", params: []protocol.Param{pEmail, pDomain,
 				text("flags", "passwd keeps the mail."), flag("skip_quota", "Keep the quota's line.")}},
 		},
@@ -146,10 +151,10 @@ func (m *Module) operations() []operation {
 			api2: []form{{name: "listmaildomains", answer: asIs, params: []protocol.Param{flag("skipmain", "Leave out the main domain.")}}},
 			uapi: &form{name: "list_mail_domains", answer: asIs, params: []protocol.Param{
 				text("select", "Mark this domain with select."),
-				flag("add_www", "With www. in front of each, too."), flag("include_wildcard", "With wildcard domains.")}},
+				flag("add_www", "With www. in front of each, too."), flag("include_wildcard", "With *. in front of each, too.")}},
 		},
 		{
-			help: "Show a mailbox's name.", do: m.accountName,
+			help: "Show a mailbox's name.", do: m.accountName, roles: ownMailbox,
 			api2: []form{{name: "accountname", answer: inField("account"), params: []protocol.Param{
 				text("account", "A mailbox's name, or its address."), text("display", "With no account: all mail.")}}},
 			uapi: &form{name: "account_name", answer: asIs, params: []protocol.Param{
@@ -157,22 +162,23 @@ func (m *Module) operations() []operation {
 		},
 		{
 			help: "Change a mailbox's quota.", changes: true, do: m.editQuota, after: m.notifyMailServer(limits),
-			api2: []form{{name: "editquota", params: []protocol.Param{required(pDomain), pEmail, required(pQuota)}}},
-			uapi: &form{name: "edit_pop_quota", params: []protocol.Param{pEmail, required(pDomain), pQuota}},
+			api2: []form{{name: "editquota", params: []protocol.Param{pDomainOf, pEmail, required(pQuota)}}},
+			uapi: &form{name: "edit_pop_quota", params: []protocol.Param{pEmail, pDomainOf, pQuota}},
 		},
 		{
-			help: "Show a mailbox's quota.", do: m.getQuota, returns: "The quota in MiB, or in bytes; unlimited if there is none.",
+			help: "Show a mailbox's quota.", do: m.getQuota, roles: ownMailbox, returns: "The quota in MiB, or in bytes; unlimited if there is none.",
 			api1: &form{name: "getpopquota", answer: asIs, params: []protocol.Param{pEmail, pDomain}},
 			uapi: &form{name: "get_pop_quota", answer: asIs, params: []protocol.Param{pEmail, pDomain, flag("as_bytes", "In bytes; 0 for none.")}},
 		},
 		{
 			help: "Show the disk use of a mailbox.", do: m.getDiskUsage, returns: "diskused in MiB, domain, login and user.",
-			api2: []form{{name: "getdiskusage", answer: record, params: diskParams()}},
-			uapi: &form{name: "get_disk_usage", answer: asIs, params: diskParams()},
+			api2: []form{{name: "getdiskusage", answer: record, params: []protocol.Param{
+				text("user", "The mailbox's name, or its whole address."), text("login", "The same as user, as older documentation names it."), pDomainOf}}},
+			uapi: &form{name: "get_disk_usage", answer: asIs, params: []protocol.Param{required(text("user", "The mailbox's name, or its whole address.")), pDomainOf}},
 		},
 		{
 			help: "Measure a mailbox's disk use again.", do: m.clearCache,
-			api2: []form{{name: "clearpopcache", params: []protocol.Param{{Name: "username", Required: true, Help: "The mailbox's whole address."}}}},
+			api2: []form{{name: "clearpopcache", answer: statusOne, params: []protocol.Param{{Name: "username", Required: true, Help: "The mailbox's whole address."}}}},
 		},
 		{
 			help: "Show the disk use of the account's own mailbox.", do: m.mainUsageText,
@@ -183,8 +189,8 @@ func (m *Module) operations() []operation {
 			uapi: &form{name: "get_main_account_disk_usage_bytes", answer: asIs},
 		},
 		{
-			help: "Show the quota that new mailboxes have, in bytes.", do: bytesOf(defaultQuota),
-			api2: []form{{name: "get_default_email_quota", answer: inField("default_quota")}},
+			help: "Show the quota that new mailboxes have, in bytes; in API 2 in MiB.", do: bytesOf(defaultQuota),
+			api2: []form{{name: "get_default_email_quota", answer: inField("get_default_email_quota")}},
 			uapi: &form{name: "get_default_email_quota", answer: asIs},
 		},
 		{
@@ -192,8 +198,8 @@ func (m *Module) operations() []operation {
 			uapi: &form{name: "get_default_email_quota_mib", answer: asIs},
 		},
 		{
-			help: "Show the highest quota that a mailbox may have, in bytes.", do: bytesOf(maxQuota),
-			api2: []form{{name: "get_max_email_quota", answer: inField("max_quota")}},
+			help: "Show the highest quota that a mailbox may have, in bytes; in API 2 in MiB.", do: bytesOf(maxQuota),
+			api2: []form{{name: "get_max_email_quota", answer: inField("get_max_email_quota")}},
 			uapi: &form{name: "get_max_email_quota", answer: asIs},
 		},
 		{
@@ -212,7 +218,7 @@ func (m *Module) operations() []operation {
 			uapi: &form{name: "terminate_mailbox_sessions"},
 		},
 		{
-			help: "Show the settings of a mailbox for a mail program.", do: m.clientSettings,
+			help: "Show the settings of a mailbox for a mail program.", do: m.clientSettings, roles: ownMailbox,
 			returns: "Names, ports and services of the servers.",
 			uapi:    &form{name: "get_client_settings", answer: asIs, params: []protocol.Param{pAccount}},
 		},
@@ -221,7 +227,7 @@ func (m *Module) operations() []operation {
 			uapi: &form{name: "dispatch_client_settings", params: []protocol.Param{required(pAccount), required(text("to", "The address to mail it to."))}},
 		},
 		{
-			help: "Show the settings of a mailbox for a webmail program.", do: m.webmailSettings,
+			help: "Show the settings of a mailbox for a webmail program.", do: m.webmailSettings, roles: ownMailbox,
 			returns: "domain, has_maildir and user.",
 			uapi:    &form{name: "get_webmail_settings", answer: asIs, params: []protocol.Param{pAccount}},
 		},
@@ -240,10 +246,6 @@ func (m *Module) operations() []operation {
 			uapi: &form{name: "delete_held_messages", answer: asIs, params: []protocol.Param{pAddress}},
 		},
 	}
-}
-
-func diskParams() []protocol.Param {
-	return []protocol.Param{{Name: "user", Required: true, Help: "The mailbox's name."}, required(pDomain)}
 }
 
 // functions returns all operations as the table of functions that the SDK expects.

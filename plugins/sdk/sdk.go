@@ -63,6 +63,12 @@ type Call struct {
 	log      func(text string)
 }
 
+// NewCall returns a call of the account's owner with the given arguments, for a test that calls a function
+// directly. The arguments must be in the form that protocol.Function.Check returns.
+func NewCall(api protocol.API, account protocol.Account, args map[string]any) *Call {
+	return &Call{API: api, Account: account, Role: protocol.RoleAccount, args: args}
+}
+
 // Log writes a line to the host's log, with the call's id. text must not contain a secret.
 func (c *Call) Log(text string) {
 	if c.log != nil {

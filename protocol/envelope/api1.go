@@ -31,7 +31,7 @@ func api1Of(call protocol.Call, command string, result *protocol.Result) object 
 	return out.addText("error", message)
 }
 
-// Special returns the JSON envelope of a request that belongs to no module. command is print, langprint, if,
+// Special returns the JSON envelope of a request that belongs to no module. command is print, langprint, setvar, if,
 // feature or tag.
 func Special(command string, result *protocol.Result) []byte {
 	return specialOf(command, result).json()

@@ -53,7 +53,7 @@ func (a action) request(rawArgs any) Request {
 	default:
 		return unknown(a.call(), "reqtype: must be exec, if or feature")
 	}
-	if a.module == "print" || a.module == "langprint" {
+	if a.module == "print" || a.module == "langprint" || a.module == "setvar" {
 		return a.special(a.module, rawArgs)
 	}
 	api, err := protocol.ParseAPI(a.version)

@@ -21,7 +21,7 @@ const (
 	RequestMessagePack
 	// RequestCall is a call of a module's function.
 	RequestCall
-	// RequestSpecial is a print, langprint, if or feature request, sent as an action or as a tag.
+	// RequestSpecial is a print, langprint, setvar, if or feature request, sent as an action or as a tag.
 	// Request.Call is the call that runs it.
 	RequestSpecial
 	// RequestShutdown ends the session.
@@ -34,7 +34,7 @@ type Request struct {
 	// Call is the call to run for a RequestCall or a RequestSpecial. For a RequestUnknown, Call contains what
 	// is known of API, Module and Func, so that the host can send the error in the envelope of the right API.
 	Call protocol.Call
-	// Special is the name of a special request: "print", "langprint", "if" or "feature". For an invalid tag
+	// Special is the name of a special request: "print", "langprint", "setvar", "if" or "feature". For an invalid tag
 	// it is "tag".
 	Special string
 	// Err is the reason why the request can't be served, or nil.

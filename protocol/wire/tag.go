@@ -13,7 +13,7 @@ import (
 
 // The deprecated tags, which are older than actions:
 //
-//	<cpanel print="$user">   <cpanel langprint="KEY">
+//	<cpanel print="$user">   <cpanel langprint="KEY">   <cpanel setvar="name=value">
 //	<cpanel Module="function(arg,arg)">          a call of API 1
 //	<cpanelif EXPRESSION>    <cpanelfeature NAME>
 //	<?cp Module::function( template, return, return ) name="value" ... ?>   a call of API 2
@@ -62,7 +62,7 @@ func attributeRequest(name, value string) Request {
 		value = value[1 : len(value)-1]
 	}
 	switch name {
-	case "print", "langprint":
+	case "print", "langprint", "setvar":
 		return special(name, value)
 	case "include":
 		return badTag("include needs a theme, which this host does not have")

@@ -43,7 +43,7 @@ func TestParseTag(t *testing.T) {
 	require.Equal(t, "none", tag.Message)
 
 	for text, special := range map[string]string{
-		`<cpanel print="$user">`: "print", `<cpanel langprint='KEY' />`: "langprint", `<cpanelif $a==b>`: "if", `<cpanelfeature fileman>`: "feature",
+		`<cpanel print="$user">`: "print", `<cpanel langprint='KEY' />`: "langprint", `<cpanel setvar="dprefix=../">`: "setvar", `<cpanelif $a==b>`: "if", `<cpanelfeature fileman>`: "feature",
 	} {
 		tag := wire.ParseTag([]byte(text))
 		require.Equal(t, wire.RequestSpecial, tag.Request.Kind, text)

@@ -38,6 +38,7 @@ type Plan struct {
 	Files   int64
 	Bytes   int64
 	Skipped []string // Symbolic links below mail; they are not imported.
+	Notes   []string // Facts about the account that could not be read, for people.
 	root    string   // The archive's top directory, for example cpmove-NAME.
 }
 
@@ -48,6 +49,7 @@ const maxSkipped = 20
 func Look(file string, limits Limits) (Plan, error) {
 	var plan Plan
 	var users *Account
+	userdata := make(map[string][]byte)
 	err := each(file, limits, func(h *tar.Header, r io.Reader) error {
 		root, rest, _ := strings.Cut(h.Name, "/")
 		if plan.root == "" {
@@ -65,6 +67,13 @@ func Look(file string, limits Limits) (Plan, error) {
 			a, err := ParseUsers(plan.Account.Name, r)
 			users = &a
 			return err
+		}
+		if name, ok := strings.CutPrefix(rest, "userdata/"); ok && h.Typeflag == tar.TypeReg && len(userdata) < maxUserData {
+			// A larger file, or a file beyond the number, is not used: the import needs none of them.
+			if text, err := io.ReadAll(io.LimitReader(r, maxUserDataFile)); err == nil {
+				userdata[name] = text
+			}
+			return nil
 		}
 		name, wanted := inHome(rest)
 		if !wanted {
@@ -103,8 +112,22 @@ func Look(file string, limits Limits) (Plan, error) {
 		plan.Account = *users
 		plan.Account.AddFound(found)
 	}
+	if err := plan.Account.AddSites(func(name string) ([]byte, error) {
+		if text, ok := userdata[name]; ok {
+			return text, nil
+		}
+		return nil, fs.ErrNotExist
+	}); err != nil {
+		plan.Notes = append(plan.Notes, "the document roots are not imported: "+err.Error())
+	}
 	return plan, nil
 }
+
+// Maximum number of files in userdata that Look reads, and maximum size of each in bytes.
+const (
+	maxUserData     = 2000
+	maxUserDataFile = 64 << 10
+)
 
 // inHome returns the path of an archive entry relative to the home, and reports whether the entry is
 // imported. Only entries in etc and mail are imported. rest is the entry's name without the archive's top

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // Account is an account that can be imported, as the cPanel server describes it.
@@ -19,13 +20,38 @@ type Account struct {
 	Domains   []string // The main domain is the first.
 	Data      map[string]string
 	Suspended bool
+	Lacks     []string                 // Features that the users file turns off.
+	Sites     map[string]protocol.Site // From the files of userdata.
 }
 
 // ParseUsers reads the users file of the account called name. On a cPanel server this file is
 // /var/cpanel/users/NAME.
 func ParseUsers(name string, r io.Reader) (Account, error) {
 	f, err := account.ParseUsers(r)
-	return Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}, err
+	a := Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}
+	for feature, on := range f.Features {
+		if !on {
+			a.Lacks = append(a.Lacks, feature)
+		}
+	}
+	slices.Sort(a.Lacks)
+	return a, err
+}
+
+// AddSites adds the sites of userdata; read is as for account.UserData. Sites of domains that the account does
+// not have are left out.
+func (a *Account) AddSites(read func(name string) ([]byte, error)) error {
+	sites, err := account.UserData(read)
+	if err != nil {
+		return err
+	}
+	for domain := range sites {
+		if !slices.Contains(a.Domains, domain) {
+			delete(sites, domain)
+		}
+	}
+	a.Sites = sites
+	return nil
 }
 
 // AddFound adds the given domains to the account, except those that it already contains. The caller found

@@ -29,7 +29,7 @@ func TestExamine(t *testing.T) {
 	said, problems := examine()
 	require.Zero(t, problems, said)
 	require.Contains(t, said, "well   1 accounts\n")
-	require.Contains(t, said, "well   plugin liveapi-email serves Email PasswdStrength, ")
+	require.Contains(t, said, "well   plugin liveapi-email serves Email PasswdStrength NVData Personalization Quota, ")
 	require.Contains(t, said, "note   the audit log is off")
 
 	home := filepath.Join(w.Dir, "home")

@@ -30,13 +30,13 @@ func TestAddCheckRemove(t *testing.T) {
 
 	added, err := plugins.Add(t.Context(), c, "", program, nil)
 	require.NoError(t, err)
-	require.Equal(t, plugins.Added{Name: "my-email", File: filepath.Join(dir, "my-email.toml"), Modules: []string{"Email", "PasswdStrength"}}, added)
+	require.Equal(t, plugins.Added{Name: "my-email", File: filepath.Join(dir, "my-email.toml"), Modules: []string{"Email", "PasswdStrength", "NVData", "Personalization", "Quota"}}, added)
 	_, err = plugins.Add(t.Context(), c, "", program, nil)
 	require.ErrorContains(t, err, "already registered")
 	findings := plugins.Check(t.Context(), c)
 	require.Len(t, findings, 1)
 	require.Equal(t, plugins.Good, findings[0].Kind)
-	require.Contains(t, findings[0].Text, "plugin my-email serves Email PasswdStrength, ")
+	require.Contains(t, findings[0].Text, "plugin my-email serves Email PasswdStrength NVData Personalization Quota, ")
 
 	require.NoError(t, os.WriteFile(program, append(text, 0), 0o755))
 	findings = plugins.Check(t.Context(), c)

@@ -60,7 +60,7 @@ func TestExamplesAreValid(t *testing.T) {
 		return err
 	}
 	require.NoError(t, load(text))
-	together := map[string]string{"account": "", "key": "certificate", "certificate": "key", "database_file": "", "doveadm_key": "doveadm", "kick": "doveadm", "mail_from": "smtp", "store": "database", "database": "store", "userdomains": "cpanel_users"}
+	together := map[string]string{"account": "", "key": "certificate", "certificate": "key", "database_file": "", "doveadm_key": "doveadm", "kick": "doveadm", "mail_from": "smtp", "store": "database", "database": "store", "userdomains": "cpanel_users", "userdatadomains": "cpanel_users", "cpanel_features": "cpanel_users"}
 	for line := range strings.Lines(text) {
 		name, _, ok := strings.Cut(strings.TrimPrefix(line, "# "), " = ")
 		if !strings.HasPrefix(line, "# ") || !ok || strings.Contains(name, " ") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/dev/tagpage"
+	"github.com/liveapid/liveapid/host/modules/accountinfo"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/cpvars"
@@ -19,13 +20,15 @@ var caller = protocol.Caller{Role: protocol.RoleAccount, Account: protocol.Accou
 	Name: "al<ice", Home: "/home/alice", Domains: []string{"a.example"}, Features: []string{"fileman"},
 }}
 
+func lookup(a protocol.Account) cpvars.Lookup { return accountinfo.Lookup(a, "host.example", "11.1") }
+
 // doer serves the special requests like the host, and a module of records.
 type doer struct{ calls []string }
 
 func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *protocol.Result {
 	d.calls = append(d.calls, call.Module)
 	if call.Expand {
-		call.Args = cpvars.ExpandArgs(call.Args, builtin.Variables(c.Account))
+		call.Args = cpvars.ExpandArgs(call.Args, lookup(c.Account))
 	}
 	switch {
 	case call.Module == "Box" && call.Func == "list":
@@ -45,7 +48,7 @@ func (d *doer) Do(ctx context.Context, c protocol.Caller, call protocol.Call) *p
 		return protocol.Failed(protocol.NewError(protocol.KindNoModule, "No such module."))
 	}
 	call.Args.Named = map[string]any{"text": call.Args.Positional[0]}
-	result, err := builtin.Special{}.Call(ctx, host.Request{Caller: c, Call: call})
+	result, err := builtin.Special{Variables: lookup}.Call(ctx, host.Request{Caller: c, Call: call})
 	if err != nil {
 		panic(err)
 	}

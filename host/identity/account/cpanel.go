@@ -3,6 +3,7 @@ package account
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 type UsersFile struct {
 	Domains   []string // The main domain is the first.
 	Data      map[string]string
+	Features  map[string]bool // The keys FEATURE-NAME: whether the account has the feature.
 	Suspended bool
 }
 
@@ -26,7 +28,9 @@ type UsersFile struct {
 // the keys for domains and for the suspension.
 var kept = []string{
 	"PLAN", "OWNER", "RS", "LOCALE", "LANG", "CONTACTEMAIL", "CONTACTEMAIL2", "IP", "STARTDATE", "FEATURELIST",
-	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT",
+	"MAXPOP", "MAX_EMAILACCT_QUOTA", "HASCGI", "BWLIMIT", "MAXSUB", "MAXSQL", "MAXFTP", "MAXLST", "MAXADDON", "MAXPARK",
+	"MAXPASSENGERAPPS", "MAX_EMAIL_PER_HOUR", "MAX_DEFER_FAIL_PERCENTAGE", "DEMO", "BACKUP", "LEGACY_BACKUP", "HASDKIM", "HASSPF",
+	"CREATED_IN_VERSION", "DISK_BLOCK_LIMIT", "MAILBOX_FORMAT", "THEME",
 }
 
 // maxUsersFile is the maximum size of a users file, in bytes. The file /etc/userdomains lists the domains of
@@ -36,7 +40,7 @@ const maxUsersFile = 1 << 20
 // ParseUsers parses a users file, which consists of lines KEY=value. The key DNS contains the main domain;
 // the keys DNS1, DNS2 and so on contain further domains.
 func ParseUsers(r io.Reader) (UsersFile, error) {
-	a := UsersFile{Data: make(map[string]string)}
+	a := UsersFile{Data: make(map[string]string), Features: make(map[string]bool)}
 	text, err := readBounded(r, maxUsersFile, "the users file")
 	if err != nil {
 		return a, err
@@ -59,6 +63,8 @@ func ParseUsers(r io.Reader) (UsersFile, error) {
 			}
 		case key == "SUSPENDED":
 			a.Suspended = value == "1"
+		case strings.HasPrefix(key, "FEATURE-"):
+			a.Features[strings.ToLower(key[len("FEATURE-"):])] = value == "1"
 		case slices.Contains(kept, key):
 			a.Data[key] = value
 		}
@@ -91,6 +97,17 @@ func readBounded(r io.Reader, most int64, what string) ([]byte, error) {
 type cpanel struct {
 	users       string // The path of /var/cpanel/users.
 	userdomains string // The path of /etc/userdomains; "" means no such file is used.
+	userdata    string // The path of /etc/userdatadomains; "" means no such file is used.
+	features    string // The path of /var/cpanel/features; "" means no such directory is used.
+}
+
+// shared contains what the accounts of a cPanel server have in common during one reading.
+type shared struct {
+	lookup   lookup
+	owners   map[string]string                   // The user of each domain, from userdomains.
+	lists    map[string][]string                 // The domains of each user, from userdomains.
+	sites    map[string]map[string]protocol.Site // The sites of each user, from userdata.
+	features *featureLists
 }
 
 // notUsers lists the files in the directory of users files that do not belong to an account.
@@ -112,12 +129,18 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 			r.errs = append(r.errs, fmt.Errorf("%s assigns the domain %.80q to two users, so no account gets the domain", c.userdomains, domain))
 		}
 	}
+	from := shared{lookup: lookup, owners: owners, lists: lists, features: &featureLists{dir: c.features, read: map[string]map[string]bool{}}}
+	if c.userdata != "" {
+		if from.sites, err = readUserDataDomains(c.userdata); err != nil {
+			r.errs = append(r.errs, err) // The accounts work without the facts about their sites.
+		}
+	}
 	for _, e := range entries {
 		name := e.Name()
 		if !e.Type().IsRegular() || !ValidName(name) || slices.Contains(notUsers, name) {
 			continue
 		}
-		a, err := c.read(name, lookup, owners, lists[name])
+		a, err := c.read(name, from)
 		if err != nil {
 			r.broken(name, fmt.Errorf("account file %s: %w", filepath.Join(c.users, name), err))
 			continue
@@ -127,7 +150,7 @@ func (c cpanel) all(lookup lookup) (r reading, err error) {
 	return r, nil
 }
 
-func (c cpanel) read(name string, lookup lookup, owners map[string]string, more []string) (protocol.Account, error) {
+func (c cpanel) read(name string, from shared) (protocol.Account, error) {
 	f, err := os.Open(filepath.Join(c.users, name))
 	if err != nil {
 		return protocol.Account{}, err
@@ -137,13 +160,17 @@ func (c cpanel) read(name string, lookup lookup, owners map[string]string, more 
 	if err != nil {
 		return protocol.Account{}, err
 	}
-	a, err := lookup(name)
+	a, err := from.lookup(name)
 	if err != nil {
 		return a, fmt.Errorf("user: %w", err)
 	}
-	a.Data, a.Suspended = file.Data, file.Suspended
-	for _, domain := range append(file.Domains, more...) {
-		if owner, known := owners[domain]; (!known || owner == name) && !slices.Contains(a.Domains, domain) {
+	a.Data, a.Suspended, a.Sites = file.Data, file.Suspended, from.sites[name]
+	// If a feature list can't be read, the account can't be used: it might lack the feature.
+	if a.Lacks, err = from.features.lacks(cmp.Or(file.Data["FEATURELIST"], "default"), file.Features); err != nil {
+		return a, err
+	}
+	for _, domain := range append(file.Domains, from.lists[name]...) {
+		if owner, known := from.owners[domain]; (!known || owner == name) && !slices.Contains(a.Domains, domain) {
 			a.Domains = append(a.Domains, domain)
 		}
 	}

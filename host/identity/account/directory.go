@@ -27,6 +27,8 @@ type Sources struct {
 	Files       string // Directory of TOML files; "" means none.
 	CPanelUsers string // Path of a cPanel server's /var/cpanel/users; "" means none.
 	UserDomains string // Path of a cPanel server's /etc/userdomains; "" means none.
+	UserData    string // Path of a cPanel server's /etc/userdatadomains; "" means none.
+	Features    string // Path of a cPanel server's /var/cpanel/features; "" means none.
 	SystemFrom  int    // System users with this uid or a higher uid are accounts; 0 means none.
 	Owners      string // File with the last known owner of each domain; "" means none.
 }
@@ -79,7 +81,7 @@ func (s Sources) list() []source {
 		all = append(all, NewDir(s.Files, false))
 	}
 	if s.CPanelUsers != "" {
-		all = append(all, cpanel{users: s.CPanelUsers, userdomains: s.UserDomains})
+		all = append(all, cpanel{users: s.CPanelUsers, userdomains: s.UserDomains, userdata: s.UserData, features: s.Features})
 	}
 	return all
 }

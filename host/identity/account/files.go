@@ -25,9 +25,33 @@ type File struct {
 	// Features lists the features that the account may use. If the key is missing, the account may use all
 	// features.
 	Features []string `toml:"features,omitempty"`
+	// The contact address, the plan, the theme and the locale are facts for programs. They are the same as
+	// the keys CONTACTEMAIL, PLAN, THEME and LOCALE in Data, and replace these.
+	Contact string `toml:"contact,omitempty"`
+	Plan    string `toml:"plan,omitempty"`
+	Theme   string `toml:"theme,omitempty"`
+	Locale  string `toml:"locale,omitempty"`
 	// Data contains further facts about the account, for programs. The keys are cPanel's upper-case keys,
-	// such as PLAN and OWNER.
+	// such as IP and OWNER.
 	Data map[string]string `toml:"data,omitempty"`
+	// Lacks lists features that the account may not use, even if the key features is missing.
+	Lacks []string `toml:"lacks,omitempty"`
+	// Sites describes the web sites of domains; without it, see protocol.Account.Site.
+	Sites map[string]FileSite `toml:"sites,omitempty"`
+}
+
+// data returns the facts in f, by cPanel's keys.
+func (f File) data() map[string]string {
+	for key, value := range map[string]string{"CONTACTEMAIL": f.Contact, "PLAN": f.Plan, "THEME": f.Theme, "LOCALE": f.Locale} {
+		if value == "" {
+			continue
+		}
+		if f.Data == nil {
+			f.Data = make(map[string]string)
+		}
+		f.Data[key] = value
+	}
+	return f.Data
 }
 
 // Dir is a directory of account files. Nothing is cached: each call reads the files again.
@@ -70,10 +94,13 @@ func (d *Dir) ByName(name string) (protocol.Account, error) {
 
 func (d *Dir) build(name string, f File) (protocol.Account, error) {
 	a := protocol.Account{
-		Name: name, Home: f.Home, UID: os.Geteuid(), GID: os.Getegid(), Suspended: f.Suspended, Features: f.Features, Data: f.Data,
+		Name: name, Home: f.Home, UID: os.Geteuid(), GID: os.Getegid(), Suspended: f.Suspended, Features: f.Features, Lacks: f.Lacks, Data: f.data(),
+	}
+	var err error
+	if a.Sites, err = sitesOf(f); err != nil {
+		return a, err
 	}
 	if !d.personal {
-		var err error
 		if a.UID, a.GID, a.Home, err = d.owner(f, name); err != nil {
 			return a, err
 		}

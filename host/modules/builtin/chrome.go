@@ -14,7 +14,13 @@ import (
 // sheet, because the page of a plugin includes its own style sheet.
 type Chrome struct{}
 
-var _ host.Plugin = Chrome{}
+var (
+	_ host.Plugin        = Chrome{}
+	_ host.StaticModules = Chrome{}
+)
+
+// Serves implements host.StaticModules.
+func (Chrome) Serves() []string { return []string{"Chrome"} }
 
 // Modules implements host.Plugin.
 func (Chrome) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {

@@ -9,11 +9,20 @@ import (
 	"github.com/liveapid/liveapid/protocol/cpvars"
 )
 
-// Special serves the requests that belong to none of cPanel's modules: print, langprint, if and feature. Each
-// of them is a module with a single API 1 function, which has the same name as the module.
-type Special struct{}
+// Special serves the requests that belong to none of cPanel's modules: print, langprint, if, feature and
+// setvar. Each of them is a module with a single API 1 function, which has the same name as the module.
+type Special struct {
+	// Variables returns the values of the variables that an account's programs may use.
+	Variables func(protocol.Account) cpvars.Lookup
+}
 
-var _ host.Plugin = Special{}
+var (
+	_ host.Plugin        = Special{}
+	_ host.StaticModules = Special{}
+)
+
+// Serves implements host.StaticModules.
+func (Special) Serves() []string { return []string{"print", "langprint", "if", "feature", "setvar"} }
 
 // Modules implements host.Plugin.
 func (Special) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
@@ -23,6 +32,7 @@ func (Special) Modules(context.Context, protocol.Account) ([]protocol.Module, er
 		{"langprint", "Show a text of the locale.", "The text; it is the key itself, since this host has no other locale."},
 		{"if", "Evaluate an expression of variables.", "1 or 0."},
 		{"feature", "Tell whether the account has a feature.", "1 or 0."},
+		{"setvar", "Set a variable of cPanel's theme; it is ignored, since this server has no theme.", "Nothing."},
 	} {
 		out = append(out, protocol.Module{Name: s.name, Help: s.help, Functions: []protocol.Function{{
 			API: protocol.API1, Name: s.name, Help: s.help, Returns: s.returns, Roles: []protocol.Role{protocol.RoleAccount},
@@ -33,13 +43,15 @@ func (Special) Modules(context.Context, protocol.Account) ([]protocol.Module, er
 }
 
 // Call implements host.Plugin.
-func (Special) Call(_ context.Context, r host.Request) (*protocol.Result, error) {
+func (s Special) Call(_ context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call := r.Caller, r.Call
 	text, _ := call.Args.Named["text"].(string)
-	lookup := Variables(caller.Account)
+	lookup := s.Variables(caller.Account)
 	switch call.Module {
 	case "print":
 		return &protocol.Result{Data: cpvars.Print(text, lookup)}, nil
+	case "setvar":
+		return &protocol.Result{Data: ""}, nil
 	case "langprint":
 		return &protocol.Result{Data: text}, nil
 	case "feature":
@@ -57,39 +69,4 @@ func flag(b bool) int64 {
 		return 1
 	}
 	return 0
-}
-
-// Variables returns a function that looks up the cPanel variables for programs of the account. All values are
-// facts about the account; nothing is taken from the host's environment.
-func Variables(a protocol.Account) cpvars.Lookup {
-	fact := func(key, fallback string) string {
-		if value, ok := a.Data[key]; ok {
-			return value
-		}
-		return fallback
-	}
-	plain := map[string]string{
-		"user": a.Name, "homedir": a.Home, "domain": a.MainDomain(), "DOMAIN": a.MainDomain(),
-		"theme": fact("THEME", fact("RS", "jupiter")), "lang": fact("LOCALE", "en"), "locale": fact("LOCALE", "en"),
-		"haspostgres": "0", "isreseller": "0", "authuser": a.Name,
-	}
-	data := map[string]string{
-		"USER": a.Name, "DNS": a.MainDomain(), "HOMEDIR": a.Home, "THEME": plain["theme"], "RS": plain["theme"], "LOCALE": plain["lang"],
-		"PLAN": "default", "OWNER": "root", "FEATURELIST": "default",
-	}
-	env := map[string]string{
-		"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "REMOTE_USER": a.Name, "DOMAIN": a.MainDomain(), "LANG": "C.UTF-8",
-	}
-	return func(name, key string) string {
-		switch name {
-		case "CPDATA":
-			return fact(key, data[key])
-		case "ENV":
-			return env[key]
-		}
-		if key != "" {
-			return "" // Includes $FORM (there is no form) and $CONF (private).
-		}
-		return plain[name]
-	}
 }

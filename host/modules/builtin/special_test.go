@@ -6,19 +6,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host"
+	"github.com/liveapid/liveapid/host/modules/accountinfo"
 	"github.com/liveapid/liveapid/host/modules/builtin"
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/cpvars"
 )
 
+var special = builtin.Special{Variables: func(a protocol.Account) cpvars.Lookup { return accountinfo.Lookup(a, "host.example", "11.1") }}
+
 func TestSpecial(t *testing.T) {
-	account := protocol.Account{Name: "alice", Home: "/home/alice", Domains: []string{"a.example"}, Data: map[string]string{"PLAN": "big", "LOCALE": "de"}}
-	modules, err := builtin.Special{}.Modules(t.Context(), account)
+	account := protocol.Account{Name: "alice", Home: "/home/alice", Domains: []string{"a.example"}, Data: map[string]string{"PLAN": "big", "LOCALE": "de", "CONTACTEMAIL": "me@example.net"}}
+	modules, err := special.Modules(t.Context(), account)
 	require.NoError(t, err)
 	for _, m := range modules {
 		require.NoError(t, m.Validate())
 	}
 	ask := func(account protocol.Account, module, text string) any {
-		result, err := builtin.Special{}.Call(t.Context(), host.Request{Caller: protocol.Caller{Account: account}, Call: protocol.Call{
+		result, err := special.Call(t.Context(), host.Request{Caller: protocol.Caller{Account: account}, Call: protocol.Call{
 			Module: module, Args: protocol.Args{Named: map[string]any{"text": text}},
 		}})
 		require.NoError(t, err)
@@ -29,9 +33,12 @@ func TestSpecial(t *testing.T) {
 		"$user": "alice", "$homedir": "/home/alice", "$domain": "a.example", "DOMAIN": "a.example", "$lang": "de", "$theme": "jupiter",
 		"$CPDATA{'PLAN'}": "big", "$CPDATA{'DNS'}": "a.example", "$CPDATA{'NONE'}": "", "$ENV{'HOME'}": "/home/alice", "$ENV{'PATH'}": "",
 		"$ENV{'LIVEAPID_CONFIG'}": "", "$FORM{'x'}": "", "$CONF{'x'}": "", "$isreseller": "0", "$nothing": "",
+		"$hostname": "host.example", "$abshomedir": "/home/alice", "$version": "11.1", "$hasvalidshell": "0", "$isresellerlogin": "0",
+		"$CPDATA{MAXSUB}": "unlimited", "$CPDATA{'MAXSQL'}": "unlimited", "$CPDATA{'CONTACTEMAIL'}": "me@example.net",
 	} {
 		require.Equal(t, want, ask(account, "print", text), text)
 	}
+	require.Equal(t, "", ask(account, "setvar", "dprefix=../"))
 	require.Equal(t, "A key", ask(account, "langprint", "A key"))
 	require.EqualValues(t, 1, ask(account, "if", "$user==alice"))
 	require.EqualValues(t, 0, ask(account, "if", "$haspostgres"))

@@ -155,9 +155,11 @@ func EncodeModules(modules []protocol.Module) ([]byte, error) {
 func encodeFunction(fn protocol.Function) map[string]any {
 	params := make([]any, 0, len(fn.Params))
 	for _, p := range fn.Params {
-		params = append(params, map[string]any{
-			"name": p.Name, "type": string(p.Type), "required": p.Required, "help": p.Help,
-		})
+		param := map[string]any{"name": p.Name, "type": string(p.Type), "required": p.Required, "help": p.Help}
+		if p.List {
+			param["list"] = true
+		}
+		params = append(params, param)
 	}
 	roles := make([]string, 0, len(fn.Roles))
 	for _, r := range fn.Roles {
@@ -215,7 +217,7 @@ func decodeFunction(f fields) protocol.Function {
 	}
 	for _, p := range f.objects("params") {
 		fn.Params = append(fn.Params, protocol.Param{
-			Name: p.text("name"), Type: protocol.Type(p.text("type")), Required: p.flag("required"), Help: p.text("help"),
+			Name: p.text("name"), Type: protocol.Type(p.text("type")), Required: p.flag("required"), List: p.flag("list"), Help: p.text("help"),
 		})
 	}
 	return fn
