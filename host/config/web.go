@@ -52,6 +52,9 @@ type Web struct {
 	Connections int `toml:"connections" example:"640"`
 	// Whether the host offers HTTP/2. cPanel's own server uses HTTP/1.1. Default: false.
 	HTTP2 bool `toml:"http2" example:"true"`
+	// Whether the host rejects the malformed headers that PHP programs send because cPanel's samples did. If
+	// proxies is set, the host always rejects them. Default: false.
+	StrictHeads bool `toml:"strict_heads" example:"true"`
 }
 
 // PAM is the value of Web.Passwords that selects the system's PAM.

@@ -29,9 +29,12 @@ func TestT38_Sessions(t *testing.T) {
 		headers                     []string
 		status                      int
 	}{
-		{"GET", "GET", execute + "?" + change, "", nil, 403},
-		{"GET of API 2", "GET", json2 + "?" + api2, "", nil, 403},
-		{"HEAD", "HEAD", execute + "?" + change, "", nil, 405},
+		{"GET", "GET", execute + "?" + change, "", []string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, 403},
+		{"GET of API 2", "GET", json2 + "?" + api2, "", []string{"Sec-Fetch-Site: same-origin"}, 403},
+		{"GET of an old browser's page", "GET", execute + "?" + change, "", []string{"Origin: https://" + web.CPanel}, 403},
+		{"HEAD", "HEAD", execute + "?" + change, "", nil, 403},
+		{"a script's GET without the token", "GET", web.CPanel + "/execute/Email/passwd_pop?" + change, "", nil, 401},
+		{"a script's GET with another token", "GET", web.CPanel + "/cpsess0000000001/execute/Email/passwd_pop?" + change, "", nil, 401},
 		{"no token", "POST", web.CPanel + "/execute/Email/passwd_pop", change, nil, 401},
 		{"another token", "POST", web.CPanel + "/cpsess0000000001/execute/Email/passwd_pop", change, nil, 401},
 		{"another session's cookie", "POST", execute, change, []string{"Cookie: " + other}, 401},
@@ -65,6 +68,41 @@ func TestT38_Sessions(t *testing.T) {
 	status, _ = web.Ask(t, "POST", execute, "email=user@example.com&password=by+session+1", "Cookie: "+cookie, "Origin: https://"+web.CPanel, "Sec-Fetch-Site: same-origin")
 	require.Equal(t, 200, status)
 	require.True(t, verifies(t, w, "by session 1"))
+
+	// A script, which sends none of the headers that browsers send, may change by GET, too; HEAD only reads.
+	status, _ = web.Ask(t, "GET", execute+"?email=user@example.com&password=by+a+script+1", "", "Cookie: "+cookie)
+	require.Equal(t, 200, status)
+	require.True(t, verifies(t, w, "by a script 1"))
+	for _, header := range []string{"Cookie: " + cookie, "Authorization: cpanel demo:" + w.Token(t, "demo", "--name", "head")} {
+		base := web.CPanel
+		if strings.HasPrefix(header, "Cookie") {
+			base += "/" + session
+		}
+		status, body = web.Ask(t, "HEAD", base+"/execute/Email/list_pops", "", header)
+		require.Equal(t, 200, status)
+		require.Empty(t, body)
+		status, _ = web.Ask(t, "HEAD", base+"/execute/Email/passwd_pop?email=user@example.com&password=by+head+1", "", header)
+		require.Equal(t, 403, status)
+	}
+	status, _ = web.Ask(t, "POST", execute, "email=user@example.com&password=by+session+1", "Cookie: "+cookie)
+	require.Equal(t, 200, status)
+
+	// A script may also sign in by GET; a browser gets the page.
+	for _, path := range []string{"/login", "/login/"} {
+		address := web.CPanel + path + "?login_only=1&user=demo&pass=" + url.QueryEscape(password)
+		status, body = web.Ask(t, "GET", address, "")
+		require.Equal(t, 200, status)
+		require.Contains(t, body, `"security_token":"/cpsess`)
+		status, body = web.Ask(t, "GET", strings.Replace(address, "user=demo", "user=other", 1), "")
+		require.Equal(t, 401, status)
+		require.Contains(t, body, `"status":0`)
+		for _, header := range []string{"Sec-Fetch-Mode: navigate", "Origin: https://" + web.CPanel} {
+			status, body = web.Ask(t, "GET", address, "", header)
+			require.Equal(t, 200, status)
+			require.Contains(t, body, "<form")
+			require.NotContains(t, body, "cpsess")
+		}
+	}
 
 	// A mailbox user must enter the password again, whatever the form of the call.
 	boxCookie, boxSession := web.SignIn(t, web.Webmail, "user@example.com", "by session 1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
@@ -20,11 +21,6 @@ const currentPassword = "current_password"
 // call serves UAPI calls at /execute/Module/function, and calls at /json-api/cpanel or its XML form
 // /xml-api/cpanel.
 func (q *exchange) call() {
-	if q.r.Method == http.MethodHead {
-		q.w.Header().Set("Allow", "GET, POST")
-		q.fail(http.StatusMethodNotAllowed, "The method must be GET or POST.")
-		return
-	}
 	if q.service == WHM && q.path.Kind == request.Execute {
 		q.refuse(http.StatusForbidden, "Access denied: WHM's port has no /execute; use /json-api/uapi_cpanel, or the cPanel port.")
 		return
@@ -95,10 +91,8 @@ func (q *exchange) owns(a protocol.Account) bool {
 // run runs a call and passes the result to the function answer. The memory of the result counts for the
 // account until answer has written the result.
 func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(int, protocol.Call, *protocol.Result)) {
+	call.ReadOnly = q.readOnly()
 	if q.who.session != nil {
-		// Any web page can make a browser send a GET request with the cookie, by a link or an image. So a GET
-		// request must not change anything.
-		call.ReadOnly = q.r.Method != http.MethodPost
 		if refused := q.proveAgain(caller, call); refused != nil {
 			answer(http.StatusForbidden, call, protocol.Failed(refused))
 			return
@@ -120,6 +114,30 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 		status = http.StatusForbidden
 	}
 	answer(status, call, result)
+}
+
+// readOnly reports whether the request must not change anything: a HEAD request, and a GET request of a
+// browser with a session. Any web page can make a browser send a GET request with the cookie, by a link or an
+// image.
+func (q *exchange) readOnly() bool {
+	switch {
+	case q.r.Method == http.MethodPost:
+		return false
+	case q.r.Method == http.MethodHead:
+		return true
+	}
+	return q.who.session != nil && !q.byScript()
+}
+
+// byScript reports whether a program that is not a browser sent the request: browsers send Sec-Fetch headers
+// with every request, and most of them Origin.
+func (q *exchange) byScript() bool {
+	for name := range q.r.Header {
+		if strings.HasPrefix(name, "Sec-Fetch-") || name == "Origin" {
+			return false
+		}
+	}
+	return true
 }
 
 // proveAgain verifies the current password, which a mailbox user with a session must send with each call of

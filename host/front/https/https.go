@@ -93,6 +93,7 @@ type Options struct {
 	Access      *AccessLog // Nil means no access log.
 	Connections int        // Maximum over all services; 0 means DefaultConnections.
 	HTTP2       bool       // Also offer HTTP/2, although cPanel offers only HTTP/1.1.
+	Repair      bool       // Repair the malformed heads of PHP programs; see head.Repairer.
 	// Intake limits the requests of signed-in users before their bodies are read; nil means no limit. Enter
 	// counts work that is not a call, such as a page, as weight calls of the account; it returns an error if
 	// the account makes too many calls.
@@ -308,19 +309,17 @@ func (q *exchange) foreign() bool {
 	return !navigates || q.r.Method != http.MethodGet
 }
 
-// hostAllowed reports whether the Host header contains a name or an address of this host: localhost, the
-// local address, a configured name, or a name in the certificate.
+// hostAllowed reports whether the Host header contains an IP address or a name of this host: localhost, a
+// configured name, or a name in the certificate. Another name could be an attacker's whose address was changed
+// to this host's (DNS rebinding); with an IP address, that is not possible.
 func (q *exchange) hostAllowed() bool {
 	name := q.r.Host
 	if host, _, err := net.SplitHostPort(name); err == nil {
 		name = host
 	}
 	name = strings.ToLower(strings.Trim(name, "[]"))
-	if address, err := netip.ParseAddr(name); err == nil {
-		local, _ := q.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if tcp, ok := local.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Unmap() == address.Unmap() {
-			return true
-		}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
 	}
 	for _, list := range [][]string{{"localhost"}, q.front.o.Hosts, q.front.o.Certified()} {
 		if slices.ContainsFunc(list, func(allowed string) bool {

@@ -106,6 +106,8 @@ func connOf(c net.Conn) *conn {
 		return c
 	case *head.Conn:
 		return connOf(c.Conn)
+	case *head.Repairer:
+		return connOf(c.Conn)
 	case *secureConn:
 		return c.below
 	case *turns:
@@ -257,7 +259,7 @@ func (l *listener) accept() {
 
 // prepare makes the TLS handshake, if the listener uses TLS, and passes the connection to Accept.
 func (l *listener) prepare(ctx context.Context, c *conn) {
-	var out net.Conn = head.New(c)
+	out := l.checked(c)
 	if l.tls != nil {
 		turn := &turns{conn: c}
 		secured := tls.Server(turn, l.tls)
@@ -267,8 +269,8 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 			_ = c.Close()
 			return
 		}
-		if out = secured; secured.ConnectionState().NegotiatedProtocol != "h2" {
-			out = head.New(&secureConn{Conn: secured, below: c})
+		if out = net.Conn(secured); secured.ConnectionState().NegotiatedProtocol != "h2" {
+			out = l.checked(&secureConn{Conn: secured, below: c})
 		}
 	}
 	select {
@@ -276,6 +278,15 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 	case <-l.closed:
 		_ = out.Close()
 	}
+}
+
+// checked returns c with a check of the heads of its requests, and, if the front repairs them, with the repair
+// before the check.
+func (l *listener) checked(c net.Conn) net.Conn {
+	if l.front.o.Repair {
+		c = head.NewRepairer(c)
+	}
+	return head.New(c)
 }
 
 // handshake makes the TLS handshake of a connection. The computing time of handshakes is shared among

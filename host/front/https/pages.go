@@ -107,12 +107,16 @@ const (
 
 // login signs a user in. It serves browsers, which send a form, and programs, which ask for JSON.
 func (q *exchange) login() {
-	if q.r.Method != http.MethodPost {
+	loginOnly := strings.Contains("&"+q.r.URL.RawQuery, "&login_only=1")
+	query := q.r.URL.Query()
+	// Scripts also sign in by GET. A browser that does gets the page: the password would be in its history.
+	byGet := q.r.Method == http.MethodGet && loginOnly && q.byScript() && query.Has("user") && query.Has("pass")
+	if q.r.Method != http.MethodPost && !byGet {
 		q.render(http.StatusOK, "login.html", loginPage{Title: titles[q.service]})
 		return
 	}
 	start := time.Now()
-	asJSON := strings.Contains("&"+q.r.URL.RawQuery, "&login_only=1") || strings.Contains(q.r.Header.Get("Accept"), "application/json")
+	asJSON := loginOnly || strings.Contains(q.r.Header.Get("Accept"), "application/json")
 	refuse := func(status int, user, message string) {
 		if asJSON {
 			q.sendJSON(status, map[string]any{"status": 0, "message": message})
@@ -122,10 +126,13 @@ func (q *exchange) login() {
 	}
 	// The body is read before the attempt takes a place among the sign-in attempts, so that slow clients
 	// can't block others. Because the client is still a stranger, the body must be small and arrive within
-	// loginTime. Parameters in the URL are ignored: a password there would be stored in logs and browser
-	// histories.
+	// loginTime. Parameters in the URL are ignored, except for scripts: a browser would store a password there
+	// in its history.
 	_ = http.NewResponseController(q.w).SetReadDeadline(start.Add(q.front.loginTime))
 	values, problem := request.ReadBody(q.r, maxLogin)
+	if byGet && problem == nil {
+		values, problem = request.Read(q.r)
+	}
 	if problem != nil {
 		refuse(problem.Status, "", problem.Message)
 		return

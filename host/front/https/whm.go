@@ -72,11 +72,6 @@ func whmFunctions() map[string]whmFunction {
 
 // whm serves requests for WHM's own functions at /json-api/NAME and /xml-api/NAME.
 func (q *exchange) whm() {
-	if q.r.Method == http.MethodHead {
-		q.w.Header().Set("Allow", "GET, POST")
-		q.fail(http.StatusMethodNotAllowed, "The method must be GET or POST.")
-		return
-	}
 	if q.service != WHM {
 		if q.service == CPanel && q.path.Func == "version" {
 			// If a user has no access to WHM, cPanel's server gives this answer.
@@ -107,7 +102,7 @@ func (q *exchange) whm() {
 	case !is && c.v1:
 		c.fail(http.StatusOK, "Unknown app (“"+q.path.Func+"”) requested for this version (1) of the API.")
 	case !is:
-		c.send(http.StatusOK, map[string]any{"error": "Unknown App Requested: " + q.path.Func})
+		c.fail(http.StatusOK, "Unknown App Requested: "+q.path.Func)
 	default:
 		if q.path.Func != "uapi_cpanel" { // uapi_cpanel is counted later, as the account's call.
 			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
@@ -139,7 +134,8 @@ func (c *whmCall) fail(status int, message string) {
 		c.send(status, map[string]any{"metadata": map[string]any{"version": 1, "command": c.q.path.Func, "reason": message, "result": 0}})
 		return
 	}
-	c.send(status, map[string]any{"status": 0, "statusmsg": message})
+	// Clients without a version look at error or at status and statusmsg.
+	c.send(status, map[string]any{"error": message, "status": 0, "statusmsg": message})
 }
 
 func (c *whmCall) send(status int, body map[string]any) {

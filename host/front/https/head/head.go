@@ -111,33 +111,39 @@ const (
 // it again.
 func (w *Watcher) Feed(b []byte) error {
 	for len(b) > 0 {
-		if w.state == inBody || w.state == inChunk {
-			n := min(w.left, int64(len(b)))
-			w.left -= n
-			b = b[n:]
-			if w.left == 0 {
-				w.next()
-			}
-			continue
-		}
-		end := bytes.IndexByte(b, '\n')
-		part := b
-		if end >= 0 {
-			part = b[:end]
-		}
-		w.keep(part)
-		if end < 0 {
-			return nil
-		}
-		b = b[end+1:]
-		line := strings.TrimSuffix(string(w.line), "\r")
-		w.line = w.line[:0]
-		if err := w.take(line); err != nil {
+		n, err := w.step(b)
+		if err != nil {
 			return err
 		}
+		b = b[n:]
 	}
 	return nil
 }
+
+// step processes the beginning of b, at most to the end of a line, a body or a chunk, and returns the number
+// of bytes that it has processed.
+func (w *Watcher) step(b []byte) (int, error) {
+	if w.state == inBody || w.state == inChunk {
+		n := min(w.left, int64(len(b)))
+		w.left -= n
+		if w.left == 0 {
+			w.next()
+		}
+		return int(n), nil
+	}
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 {
+		w.keep(b)
+		return len(b), nil
+	}
+	w.keep(b[:end])
+	line := strings.TrimSuffix(string(w.line), "\r")
+	w.line = w.line[:0]
+	return end + 1, w.take(line)
+}
+
+// betweenRequests reports whether the next byte belongs to a new head.
+func (w *Watcher) betweenRequests() bool { return w.state == inHead && !w.started && len(w.line) == 0 }
 
 // keep appends part to the stored line, up to maxLine bytes in total. If a header line is longer, keep stores
 // its beginning, which contains the name. If a request line is longer, keep stores its end, which contains

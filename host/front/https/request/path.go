@@ -45,7 +45,7 @@ func ParsePath(raw string) Path {
 			rest = "/"
 		}
 	}
-	parts := strings.Split(rest[1:], "/")
+	parts := strings.Split(strings.TrimSuffix(rest[1:], "/"), "/") // Some clients add a slash.
 	switch {
 	case parts[0] == "execute":
 		if len(parts) != 3 || !isName(parts[1]) || !isName(parts[2]) {

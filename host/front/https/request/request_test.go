@@ -34,10 +34,17 @@ func TestParsePath(t *testing.T) {
 	} {
 		require.Equal(t, tt.want, request.ParsePath(tt.raw), tt.raw)
 	}
+	for raw, want := range map[string]request.Path{ // A slash at the end is allowed.
+		"/execute/Email/x/":                   {Kind: request.Execute, Module: "Email", Func: "x"},
+		"/json-api/cpanel/":                   {Kind: request.CPanel},
+		"/cpsess0123456789/json-api/version/": {Kind: request.Function, Func: "version", Session: "cpsess0123456789"},
+	} {
+		require.Equal(t, want, request.ParsePath(raw), raw)
+	}
 	for _, raw := range []string{
 		"", "execute/Email/x", "//execute/Email/x", "/execute//Email/x", "/execute/../execute/Email/x", "/execute/./Email/x", "/execute/Email%2Fx",
-		"/execute/%45mail/x", "/execute/Email/x/", "/execute/Email", "/execute/Email/x/y", "/execute/Email/..", "/%2e%2e/execute/Email/x",
-		"/execute/Email/x\r\nSet-Cookie: a=b", "/execute\\Email\\x", "/json-api/", "/json-api/cpanel/", "/json-api/a/b", "http://host/execute/Email/x", "*",
+		"/execute/%45mail/x", "/execute/Email/x//", "/execute/Email", "/execute/Email/x/y", "/execute/Email/..", "/%2e%2e/execute/Email/x",
+		"/execute/Email/x\r\nSet-Cookie: a=b", "/execute\\Email\\x", "/json-api/", "/json-api/cpanel//", "/json-api/a/b", "/execute/Email/", "/execute/", "/execute", "http://host/execute/Email/x", "*",
 		"/execute/Email/x;y", "/execute/Émail/x", "/" + strings.Repeat("a", 600), "/execute/Email/" + strings.Repeat("a", 65),
 	} {
 		require.Equal(t, request.Unknown, request.ParsePath(raw).Kind, "%q", raw)
