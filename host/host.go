@@ -199,13 +199,8 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	}
 	e.Args = shown(fn, call.Args)
 	if fn.Changes {
-		for _, o := range h.observers {
-			if err := o.Begin(*e); err != nil {
-				return protocol.Failed(&protocol.Error{
-					Kind: protocol.KindUnavailable, Err: err,
-					Message: "The host can't write to its audit log, so the change was not made. Tell the host's operator.",
-				})
-			}
+		if err := h.begin(*e); err != nil {
+			return protocol.Failed(err)
 		}
 	}
 	result, failure := found.plugin.Call(ctx, Request{ID: id, Caller: caller, Call: call, Function: fn})
@@ -236,6 +231,40 @@ func unknownWarnings(names []string) []string {
 		out = append(out, "The function has no ‘"+protocol.Clip(name, 64)+"’ argument; it was ignored.")
 	}
 	return out
+}
+
+// Record runs change, a change that is not a call of a plugin's function, and reports it to the observers like
+// a call: the change is not made if it can't be recorded. module and function name the change, and args
+// describe it without secrets.
+func (h *Host) Record(caller protocol.Caller, module, function string, args map[string]string, change func() *protocol.Error) *protocol.Error {
+	e := Event{
+		ID: newID(), Caller: caller, Module: module, Func: function, Args: args,
+		Function: protocol.Function{Name: function, Changes: true},
+	}
+	start := time.Now()
+	if err := h.begin(e); err != nil {
+		return err
+	}
+	result := &protocol.Result{Err: change()}
+	took := time.Since(start)
+	h.report(context.Background(), e, result, took)
+	for _, o := range h.observers {
+		o.End(e, result, took)
+	}
+	return result.Err
+}
+
+// begin reports a change to the observers before it is made.
+func (h *Host) begin(e Event) *protocol.Error {
+	for _, o := range h.observers {
+		if err := o.Begin(e); err != nil {
+			return &protocol.Error{
+				Kind: protocol.KindUnavailable, Err: err,
+				Message: "The host can't write to its audit log, so the change was not made. Tell the host's operator.",
+			}
+		}
+	}
+	return nil
 }
 
 // shaped returns result with its list filtered, sorted and paged as the caller requested in options.

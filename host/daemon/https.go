@@ -111,7 +111,8 @@ func (rt *Runtime) OpenHTTPS() error {
 		}
 	}
 	o := https.Options{
-		Backend: backend{rt}, Tokens: rt.web.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
+		Backend: backend{rt}, Admin: administration{rt}, Addresses: map[https.Service]string{https.CPanel: c.CPanel, https.WHM: c.WHM, https.Webmail: c.Webmail},
+		Tokens: rt.web.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
 		Certified: rt.web.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2, Repair: !c.StrictHeads && len(proxies) == 0,
 		Intake: rt.limits.intake, Enter: rt.enterHeavy, Access: rt.records.access, Pace: rt.limits.work.Pace, Log: rt.log,
 	}

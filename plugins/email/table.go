@@ -43,7 +43,7 @@ type form struct {
 
 // Parameters that several functions share.
 var (
-	pDomain   = protocol.Param{Name: "domain", Help: "A domain of the account, such as example.com. Default: the main domain."}
+	pDomain = protocol.Param{Name: "domain", Help: "A domain of the account, such as example.com. Default: the main domain."}
 	// pDomainOf is the domain of API 2's functions. The documentation requires it, but clients send a whole
 	// address in email instead.
 	pDomainOf = protocol.Param{Name: "domain", Help: "The mailbox's domain, such as example.com. It may be missing if email is a whole address."}

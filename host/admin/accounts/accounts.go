@@ -8,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
+	"time"
 
-	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/admin"
-	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/control"
@@ -154,70 +151,30 @@ func Chosen(c *config.Config, name string) ([]protocol.Account, error) {
 	return all, nil
 }
 
-// ownFile returns the path of the file of the account called name, or an error if the account does not come
-// from a file in the configuration's accounts directory.
-func ownFile(c *config.Config, name string) (string, error) {
-	path := filepath.Join(c.Accounts, name+".toml")
-	if c.Accounts == "" || !account.ValidName(name) {
-		return "", fmt.Errorf("no file defines the account %.60q", name)
+// explained returns an error for people if no file defines the account called name. It returns other errors
+// unchanged.
+func explained(c *config.Config, name string, err error) error {
+	if !errors.Is(err, account.ErrNoFile) {
+		return err
 	}
-	if _, err := os.Lstat(path); err != nil {
-		if a, err := Find(c, name); err == nil {
-			return "", fmt.Errorf("the account %s comes from %s: change the account there", a.Name, c.CPanelUsers)
-		}
-		return "", fmt.Errorf("there is no account %.60q", name)
+	if a, err := Find(c, name); err == nil {
+		return fmt.Errorf("the account %s comes from %s: change the account there", a.Name, c.CPanelUsers)
 	}
-	return path, nil
+	return fmt.Errorf("there is no account %.60q", name)
 }
 
-// SetSuspended suspends or unsuspends the account called name. It changes only the line "suspended = ..." of
-// the account's file; comments and all other lines stay as they are.
+// SetSuspended suspends or unsuspends the account called name. It changes only the lines about the suspension
+// in the account's file.
 func SetSuspended(c *config.Config, name string, suspended bool) error {
-	path, err := ownFile(c, name)
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	changed := setLine(string(text), suspended)
-	var f account.File
-	if err := toml.Unmarshal([]byte(changed), &f); err != nil || f.Suspended != suspended {
-		return fmt.Errorf("can't change the file %s; write suspended = %t into the file by hand", path, suspended)
-	}
-	return atomicfile.Write(path, []byte(changed), 0o644)
-}
-
-// setLine returns text, the contents of an account file, with the key suspended changed: if suspended is
-// true, the first line of the result is "suspended = true"; otherwise the result does not set the key.
-func setLine(text string, suspended bool) string {
-	var b strings.Builder
-	if suspended {
-		b.WriteString("suspended = true\n")
-	}
-	top := true // Whether no table header has been read so far.
-	for line := range strings.Lines(text) {
-		trimmed := strings.TrimSpace(line)
-		top = top && !strings.HasPrefix(trimmed, "[")
-		key, _, _ := strings.Cut(trimmed, "=")
-		if top && strings.TrimSpace(key) == "suspended" {
-			continue
-		}
-		b.WriteString(line)
-	}
-	return b.String()
+	_, err := account.Edit(c.Accounts, name, account.Suspension(suspended, "", time.Now()))
+	return explained(c, name, err)
 }
 
 // Delete removes the file of the account called name and revokes the account's tokens and its password for
 // the HTTPS API. The system user, the home and the mail stay.
 func Delete(c *config.Config, name string) error {
-	path, err := ownFile(c, name)
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil {
-		return err
+	if err := account.Remove(c.Accounts, name); err != nil {
+		return explained(c, name, err)
 	}
 	if !c.Web.On() {
 		return nil

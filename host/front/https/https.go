@@ -46,6 +46,31 @@ type Backend interface {
 	Tenant(uid int) bool
 }
 
+// Administration changes accounts, for the functions of WHM. Its methods may be called concurrently. Their
+// errors are for the caller.
+type Administration interface {
+	// Record runs change and records it in the audit log, as a change of function that caller makes; args
+	// describe it without secrets. If the change can't be recorded, it is not made.
+	Record(caller protocol.Caller, function string, args map[string]string, change func() *protocol.Error) *protocol.Error
+	// Suspend suspends the account called name, or ends its suspension.
+	Suspend(name, reason string, on bool) *protocol.Error
+	// Create registers an account for the system user called name, who must exist.
+	Create(name string, facts AccountFacts) *protocol.Error
+	// Modify changes facts about an account. Empty facts stay as they are.
+	Modify(name string, facts AccountFacts) *protocol.Error
+	// Remove forgets an account; its system user, home and mail stay.
+	Remove(name string) *protocol.Error
+	// SetPassword sets the account's password, if this server keeps the passwords of accounts.
+	SetPassword(name string, password protocol.Secret) *protocol.Error
+	// Run runs calls for caller, which count together as a single call of the account's limits.
+	Run(ctx context.Context, caller protocol.Caller, calls []protocol.Call) []*protocol.Result
+}
+
+// AccountFacts are facts about an account that WHM's functions change.
+type AccountFacts struct {
+	Domain, Contact, Plan, Theme, Locale, Owner, MaxPop string
+}
+
 // Verdict is the result of verifying a mailbox's password.
 type Verdict int
 
@@ -83,6 +108,8 @@ const (
 // Options configure a Front.
 type Options struct {
 	Backend   Backend
+	Admin     Administration
+	Addresses map[Service]string // The address on which each service listens, for links.
 	Tokens    *token.Store
 	Passwords Passwords      // Verifies the accounts' passwords.
 	Resellers []string       // Accounts that may act for the accounts they own.

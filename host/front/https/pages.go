@@ -107,6 +107,9 @@ const (
 
 // login signs a user in. It serves browsers, which send a form, and programs, which ask for JSON.
 func (q *exchange) login() {
+	if q.acceptInvitation() {
+		return
+	}
 	loginOnly := strings.Contains("&"+q.r.URL.RawQuery, "&login_only=1")
 	query := q.r.URL.Query()
 	// Scripts also sign in by GET. A browser that does gets the page: the password would be in its history.

@@ -5,17 +5,11 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/liveapid/liveapid/host/front/https/request"
-	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/envelope"
-	"github.com/liveapid/liveapid/protocol/listing"
 )
 
 // APILevel is the version of cPanel's documentation that the answers follow. Clients compare it with the
@@ -33,40 +27,104 @@ const accountsOfACall = 100
 // whmCall is one request for a function of WHM's own API.
 type whmCall struct {
 	q      *exchange
+	name   string // The function's name.
 	values request.Values
+	args   map[string]any // The checked arguments; nil for an open function, which uses values.
 	v1     bool           // Version 1 of the API was requested.
 	meta   map[string]any // Added to the metadata of the answer.
+	// inBatch receives the answer if the call is part of a batch; otherwise it is nil.
+	inBatch *map[string]any
 }
 
 // whmFunction defines a function of WHM's own API: its description, and the method that runs it.
 type whmFunction struct {
 	protocol.Function
 	do func(*whmCall)
+	// rootOnly means that resellers may not call the function.
+	rootOnly bool
 }
+
+// Parameters that several functions share.
+var (
+	pUser    = protocol.Param{Name: "user", Required: true, Help: "The account."}
+	pTokenOf = protocol.Param{Name: "token_name", Required: true, Help: "The token's name."}
+)
 
 // whmFunctions returns the supported functions of WHM's own API by name. These are the functions that clients
 // call to find accounts and to act for them.
 func whmFunctions() map[string]whmFunction {
 	all := make(map[string]whmFunction)
-	add := func(name, help string, do func(*whmCall), params ...protocol.Param) {
-		// listaccts also accepts the api.* parameters, and uapi_cpanel also accepts the parameters of the
-		// UAPI function that it calls.
-		open := name == "listaccts" || name == "uapi_cpanel"
-		all[name] = whmFunction{protocol.Function{Name: name, Help: help, Params: params, Open: open, Changes: name == "uapi_cpanel"}, do}
+	add := func(name, help string, do func(*whmCall), params ...protocol.Param) *whmFunction {
+		all[name] = whmFunction{Function: protocol.Function{Name: name, Help: help, Params: params}, do: do}
+		f := all[name]
+		return &f
+	}
+	// change adds a function that changes something.
+	change := func(name, help string, rootOnly bool, do func(*whmCall), params ...protocol.Param) {
+		f := add(name, help, do, params...)
+		f.Changes, f.rootOnly = true, rootOnly
+		all[name] = *f
+	}
+	// open adds a function that takes further parameters.
+	open := func(name string, changes bool) {
+		f := all[name]
+		f.Open, f.Changes = true, changes
+		all[name] = f
 	}
 	add("version", "The server's API level.", (*whmCall).version)
+	add("gethostname", "The server's name.", (*whmCall).hostname)
 	add("applist", "The functions of this port.", (*whmCall).appList)
+	add("myprivs", "What the caller may do.", (*whmCall).privileges)
 	add("listaccts", "The accounts that the caller may see.", (*whmCall).listAccounts,
 		protocol.Param{Name: "search", Help: "A regular expression. Default: all accounts."},
 		protocol.Param{Name: "searchtype", Help: "What it is held against: domain (the default), owner, user, ip or package."},
 		protocol.Param{Name: "searchmethod", Help: "regex (the default) or exact."},
 		protocol.Param{Name: "want", Help: "The fields to return, with commas. Default: all."})
+	open("listaccts", false) // It also accepts the api.* parameters.
 	add("accountsummary", "One account, by its name or by one of its domains.", (*whmCall).accountSummary,
 		protocol.Param{Name: "user", Help: "The account's name."}, protocol.Param{Name: "domain", Help: "One of its domains, if no name is given."})
+	add("listsuspended", "The suspended accounts.", (*whmCall).listSuspended)
+	add("listpkgs", "The packages; this server has none.", (*whmCall).listPackages)
+	add("get_feature_names", "The features of accounts.", (*whmCall).featureNames)
+	add("verify_user_has_feature", "Whether an account has a feature.", (*whmCall).hasFeature, pUser,
+		protocol.Param{Name: "feature", Required: true, Help: "The feature's id, such as popaccts."})
+	add("getminimumpasswordstrengths", "The least strength of passwords, for each use.", (*whmCall).strengths)
+	add("domainuserdata", "The web site of a domain.", (*whmCall).domainUserData, protocol.Param{Name: "domain", Required: true, Help: "The domain."})
+	add("get_domain_info", "All domains, with their accounts and document roots.", (*whmCall).domainInfo)
+	add("list_pops_for", "The mailboxes of an account.", (*whmCall).listPops, pUser)
+	for name, of := range outgoingFunctions {
+		change(name, of.help, false, (*whmCall).outgoing, pUser)
+	}
+	change("create_user_session", "Create a link that signs a user in once.", false, (*whmCall).createSession, pUser,
+		protocol.Param{Name: "service", Required: true, Help: "cpaneld, webmaild or whostmgrd."})
+	change("suspendacct", "Suspend an account.", false, (*whmCall).suspend, pUser, protocol.Param{Name: "reason", Help: "The reason, for people."})
+	change("unsuspendacct", "End the suspension of an account.", false, (*whmCall).suspend, pUser)
+	change("passwd", "Change an account's password.", false, (*whmCall).setPassword, pUser,
+		protocol.Param{Name: "password", Type: protocol.TypeSecret, Required: true, Help: "The new password."})
+	change("createacct", "Register an account for an existing system user.", true, (*whmCall).createAccount,
+		protocol.Param{Name: "username", Required: true, Help: "The system user's name, which is the account's name."},
+		protocol.Param{Name: "domain", Required: true, Help: "The main domain."},
+		protocol.Param{Name: "contactemail", Help: "The contact address."}, protocol.Param{Name: "plan", Help: "The plan, as a fact for programs."},
+		protocol.Param{Name: "maxpop", Help: "The maximum number of mailboxes."}, protocol.Param{Name: "owner", Help: "The reseller that owns the account."},
+		protocol.Param{Name: "password", Type: protocol.TypeSecret, Help: "The account's password, if this server keeps passwords."})
+	change("modifyacct", "Change facts about an account.", true, (*whmCall).modifyAccount, pUser,
+		protocol.Param{Name: "contactemail", Help: "The contact address."}, protocol.Param{Name: "plan", Help: "The plan."},
+		protocol.Param{Name: "owner", Help: "The reseller that owns the account."}, protocol.Param{Name: "MAXPOP", Help: "The maximum number of mailboxes."},
+		protocol.Param{Name: "locale", Help: "The locale."}, protocol.Param{Name: "RS", Help: "The theme."})
+	change("removeacct", "Forget an account; its system user, home and mail stay.", true, (*whmCall).removeAccount, pUser)
+	add("api_token_list", "The caller's tokens for this port.", (*whmCall).listTokens)
+	change("api_token_create", "Create a token for this port.", false, (*whmCall).createToken, pTokenOf,
+		protocol.Param{Name: "expires_at", Type: protocol.TypeInteger, Help: "When it expires, in Unix time. Default: never."})
+	change("api_token_update", "Give a token another name.", false, (*whmCall).updateToken, pTokenOf, protocol.Param{Name: "new_name", Required: true, Help: "Its new name."})
+	change("api_token_revoke", "End tokens.", false, (*whmCall).revokeToken, protocol.Param{Name: "token_name", Required: true, List: true, Help: "The token's name; it may be repeated."})
 	add("uapi_cpanel", "Call a UAPI function for an account.", (*whmCall).uapi,
 		protocol.Param{Name: "cpanel.user", Required: true, Help: "The account."},
 		protocol.Param{Name: "cpanel.module", Required: true, Help: "The function's module."},
 		protocol.Param{Name: "cpanel.function", Required: true, Help: "The function."})
+	open("uapi_cpanel", true) // It also accepts the parameters of the function that it calls.
+	add("batch", "Several functions in one request.", (*whmCall).batch,
+		protocol.Param{Name: "command", Required: true, List: true, Help: "A function and its parameters, such as accountsummary?user=demo; it may be repeated."})
+	open("batch", true)
 	return all
 }
 
@@ -88,23 +146,39 @@ func (q *exchange) whm() {
 	}
 	values, release, problem := q.read()
 	defer release()
-	c := &whmCall{q: q, values: values}
+	c := &whmCall{q: q, name: q.path.Func, values: values}
 	version, more := values.Take("api.version")
-	c.v1 = version == "1" || version == "" && q.path.Func == "uapi_cpanel"
-	function, is := whmFunctions()[q.path.Func]
+	c.v1 = version == "1" || version == "" && c.name == "uapi_cpanel"
 	switch {
 	case problem != nil:
 		c.fail(problem.Status, problem.Message)
 	case more != nil:
 		c.fail(more.Status, more.Message)
-	case q.who.features != nil && !slices.Contains(forLimited(), q.path.Func):
+	default:
+		c.run()
+		q.ran = cmp.Or(q.ran, "WHM::"+c.name)
+	}
+}
+
+// run checks whether the caller may call the function, and runs it.
+func (c *whmCall) run() {
+	q := c.q
+	function, is := whmFunctions()[c.name]
+	switch {
+	case q.who.features != nil && !slices.Contains(forLimited(), c.name):
 		c.fail(http.StatusForbidden, "Access denied: this token is limited to features, and this function belongs to none.")
 	case !is && c.v1:
-		c.fail(http.StatusOK, "Unknown app (“"+q.path.Func+"”) requested for this version (1) of the API.")
+		c.fail(http.StatusOK, "Unknown app (“"+protocol.Clip(c.name, maxLogged)+"”) requested for this version (1) of the API.")
 	case !is:
-		c.fail(http.StatusOK, "Unknown App Requested: "+q.path.Func)
+		c.fail(http.StatusOK, "Unknown App Requested: "+protocol.Clip(c.name, maxLogged))
+	case function.rootOnly && q.who.role != protocol.RoleAdmin:
+		c.fail(http.StatusOK, "Access denied: only root may call "+c.name+".")
+	case function.Changes && !function.Open && q.readOnly():
+		c.fail(http.StatusForbidden, "This call may change data. Send the call by POST, with your session's security token.")
+	case function.Changes && !function.Open && q.front.o.Admin == nil:
+		c.fail(http.StatusOK, "This server does not change accounts.")
 	default:
-		if q.path.Func != "uapi_cpanel" { // uapi_cpanel is counted later, as the account's call.
+		if c.name != "uapi_cpanel" && c.name != "batch" { // These are counted by the calls that they make.
 			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
 			if refused != nil {
 				c.fail(http.StatusServiceUnavailable, refused.Message)
@@ -112,9 +186,27 @@ func (q *exchange) whm() {
 			}
 			defer leave()
 		}
+		if !function.Open {
+			args, wrong := function.Check(protocol.Args{Named: c.values.Named()})
+			if wrong != nil {
+				c.fail(http.StatusOK, wrong.Message)
+				return
+			}
+			c.args = args.Named
+		}
 		function.do(c)
-		q.ran = cmp.Or(q.ran, "WHM::"+q.path.Func)
 	}
+}
+
+// text returns the argument called name, or "".
+func (c *whmCall) text(name string) string {
+	switch v := c.args[name].(type) {
+	case string:
+		return v
+	case protocol.Number:
+		return string(v)
+	}
+	return ""
 }
 
 // reply answers the request with status 200. In version 1 of the API, the body contains data together with
@@ -124,14 +216,14 @@ func (c *whmCall) reply(data map[string]any, old map[string]any) {
 		c.send(http.StatusOK, old)
 		return
 	}
-	meta := map[string]any{"version": 1, "command": c.q.path.Func, "reason": "OK", "result": 1}
+	meta := map[string]any{"version": 1, "command": c.name, "reason": "OK", "result": 1}
 	maps.Copy(meta, c.meta)
 	c.send(http.StatusOK, map[string]any{"metadata": meta, "data": data})
 }
 
 func (c *whmCall) fail(status int, message string) {
 	if c.v1 {
-		c.send(status, map[string]any{"metadata": map[string]any{"version": 1, "command": c.q.path.Func, "reason": message, "result": 0}})
+		c.send(status, map[string]any{"metadata": map[string]any{"version": 1, "command": c.name, "reason": message, "result": 0}})
 		return
 	}
 	// Clients without a version look at error or at status and statusmsg.
@@ -140,12 +232,14 @@ func (c *whmCall) fail(status int, message string) {
 
 func (c *whmCall) send(status int, body map[string]any) {
 	switch {
+	case c.inBatch != nil:
+		*c.inBatch = body
 	case !c.q.path.XML:
 		c.q.sendJSON(status, body)
 	case c.v1: // Element name as in WHM's documentation of version 1.
 		c.sendAs(status, "result", body)
 	default:
-		c.sendAs(status, c.q.path.Func, body)
+		c.sendAs(status, c.name, body)
 	}
 }
 
@@ -156,150 +250,6 @@ func (c *whmCall) sendAs(status int, name string, body map[string]any) {
 		text = []byte("{}")
 	}
 	c.q.sendXML(status, name, text)
-}
-
-func (c *whmCall) version() {
-	data := map[string]any{"version": APILevel}
-	c.reply(data, data)
-}
-
-func (c *whmCall) appList() {
-	names := make([]string, 0, len(whmFunctions()))
-	for name := range whmFunctions() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	data := map[string]any{"app": names}
-	c.reply(data, data)
-}
-
-// own returns the accounts for which the caller may act, including suspended accounts, sorted by name.
-func (c *whmCall) own() []protocol.Account {
-	all := slices.DeleteFunc(c.q.front.o.Backend.Accounts(), func(a protocol.Account) bool { return !c.q.owns(a) })
-	slices.SortFunc(all, func(a, b protocol.Account) int { return strings.Compare(a.Name, b.Name) })
-	return all
-}
-
-// listAccounts implements listaccts. The parameter search is a regular expression, and searchtype names the
-// field of an account that must match the expression.
-func (c *whmCall) listAccounts() {
-	search, problem := c.values.Take("search")
-	kind, more := c.values.Take("searchtype")
-	method, _ := c.values.Take("searchmethod")
-	if problem == nil {
-		problem = more
-	}
-	if problem != nil {
-		c.fail(problem.Status, problem.Message)
-		return
-	}
-	field := map[string]string{"": "domain", "domain": "domain", "user": "user", "username": "user", "owner": "owner", "ip": "ip", "package": "plan"}[kind]
-	if field == "" {
-		c.fail(http.StatusOK, "The ‘searchtype’ argument must be domain, owner, user, ip or package.")
-		return
-	}
-	if method == "exact" && search != "" {
-		search = "^" + regexp.QuoteMeta(search) + "$"
-	}
-	searched, _, wrong := listing.Split(protocol.UAPI, map[string]any{"api.filter_column": field, "api.filter_type": "matches", "api.filter_term": "(?i)" + search})
-	if wrong != nil {
-		c.fail(http.StatusOK, "The ‘search’ argument must be a regular expression.")
-		return
-	}
-	want, problem := c.values.Take("want")
-	if problem != nil {
-		c.fail(problem.Status, problem.Message)
-		return
-	}
-	options, wrong := takeListOptions(c.values)
-	if wrong != nil {
-		c.fail(http.StatusOK, wrong.Message)
-		return
-	}
-	records := []any{}
-	for _, a := range c.own() {
-		records = append(records, summary(a))
-	}
-	pause, end := c.q.front.o.Pace(c.q.who.user)
-	defer end()
-	found := &protocol.Result{Data: records}
-	if search != "" {
-		if err := searched.Apply(c.q.r.Context(), found, pause); err != nil {
-			c.fail(http.StatusOK, err.Error())
-			return
-		}
-		records, _ = found.Data.([]any)
-	}
-	shaped, meta, err := options.apply(c.q.r.Context(), records, pause)
-	end() // End the turn before writing: a slow client delays writing.
-	if err != nil {
-		c.fail(http.StatusOK, err.Error())
-		return
-	}
-	if fields := strings.Split(want, ","); want != "" {
-		for i, item := range shaped {
-			record, _ := item.(map[string]any)
-			shaped[i] = maps.Collect(func(yield func(string, any) bool) {
-				for _, name := range fields {
-					if value, ok := record[strings.TrimSpace(name)]; ok && !yield(strings.TrimSpace(name), value) {
-						return
-					}
-				}
-			})
-		}
-	}
-	c.meta = meta
-	c.reply(map[string]any{"acct": shaped}, map[string]any{"acct": shaped, "status": 1, "statusmsg": "Ok"})
-}
-
-// accountSummary implements accountsummary. The account is given by its name or by one of its domains.
-func (c *whmCall) accountSummary() {
-	user, problem := c.values.Take("user")
-	domain, more := c.values.Take("domain")
-	if problem == nil {
-		problem = more
-	}
-	switch {
-	case problem != nil:
-		c.fail(problem.Status, problem.Message)
-		return
-	case user == "" && domain == "":
-		c.fail(http.StatusOK, "Provide the ‘user’ or the ‘domain’ argument.")
-		return
-	}
-	for _, a := range c.own() {
-		if user != "" && a.Name == user || user == "" && slices.Contains(a.Domains, account.ASCIIDomain(domain)) {
-			records := []any{summary(a)}
-			c.reply(map[string]any{"acct": records}, map[string]any{"acct": records, "status": 1, "statusmsg": "Ok"})
-			return
-		}
-	}
-	c.fail(http.StatusOK, "Account does not exist.")
-}
-
-// summary returns an account's record in the form that clients of WHM expect. The fields follow the
-// documentation of accountsummary in WHM API 1. Limits and usage that this server does not count are reported
-// as unlimited or 0, with the words that WHM uses.
-func summary(a protocol.Account) map[string]any {
-	suspended, reason := 0, "not suspended"
-	if a.Suspended {
-		suspended, reason = 1, "Unknown"
-	}
-	started, day := int64(0), "unknown"
-	if at, err := strconv.ParseInt(a.Data["STARTDATE"], 10, 64); err == nil {
-		started, day = at, time.Unix(at, 0).UTC().Format("06 Jan 02 15:04")
-	}
-	return map[string]any{
-		"user": a.Name, "domain": a.MainDomain(), "owner": cmp.Or(a.Data["OWNER"], root), "email": cmp.Or(a.Data["CONTACTEMAIL"], "*unknown*"),
-		"plan": cmp.Or(a.Data["PLAN"], "default"), "ip": a.Data["IP"], "theme": cmp.Or(a.Data["THEME"], a.Data["RS"]), "uid": a.UID,
-		"suspended": suspended, "suspendreason": reason, "suspendtime": nil, "is_locked": 0, "shell": "", "partition": "",
-		"outgoing_mail_suspended": 0, "outgoing_mail_hold": 0, "mailbox_format": "maildir", "backup": 0, "legacy_backup": 0,
-		"ipv6": []any{}, "child_nodes": []any{}, "inodesused": 0, "inodeslimit": "unlimited", "max_emailacct_quota": "unlimited",
-		"max_email_per_hour": "unlimited", "max_defer_fail_percentage": "unlimited", "min_defer_fail_to_trigger_protection": "5",
-		"diskused": "none", "disklimit": "unlimited", "maxpop": cmp.Or(a.Data["MAXPOP"], "unlimited"), "maxsub": "unlimited",
-		"maxftp": "unlimited", "maxlst": "unlimited", "maxsql": "unlimited", "maxaddons": "unlimited", "maxparked": "unlimited",
-		"startdate": day, "unix_startdate": started,
-	}
 }
 
 // uapi implements uapi_cpanel: it calls a UAPI function for an account.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/liveapid/liveapid/host/config/strictoml"
@@ -22,6 +23,9 @@ type File struct {
 	Domains []string `toml:"domains"`        // The main domain is the first.
 	// Suspended means that the account can't make calls.
 	Suspended bool `toml:"suspended,omitempty"`
+	// SuspendReason and SuspendTime say why and when (Unix time) the account was suspended.
+	SuspendReason string `toml:"suspend_reason,omitempty"`
+	SuspendTime   int64  `toml:"suspend_time,omitempty"`
 	// Features lists the features that the account may use. If the key is missing, the account may use all
 	// features.
 	Features []string `toml:"features,omitempty"`
@@ -42,7 +46,13 @@ type File struct {
 
 // data returns the facts in f, by cPanel's keys.
 func (f File) data() map[string]string {
-	for key, value := range map[string]string{"CONTACTEMAIL": f.Contact, "PLAN": f.Plan, "THEME": f.Theme, "LOCALE": f.Locale} {
+	suspended := ""
+	if f.SuspendTime != 0 {
+		suspended = strconv.FormatInt(f.SuspendTime, 10)
+	}
+	for key, value := range map[string]string{
+		"CONTACTEMAIL": f.Contact, "PLAN": f.Plan, "THEME": f.Theme, "LOCALE": f.Locale, "SUSPENDREASON": f.SuspendReason, "SUSPENDTIME": suspended,
+	} {
 		if value == "" {
 			continue
 		}

@@ -45,13 +45,27 @@ type Session struct {
 type Sessions struct {
 	now func() time.Time
 
-	mu   sync.Mutex
-	byID map[[sha256.Size]byte]*Session
+	mu      sync.Mutex
+	byID    map[[sha256.Size]byte]*Session
+	invited map[[sha256.Size]byte]invitation // By the hash of the invitation's key.
 }
+
+// invitation is a session that begins when a browser opens its link, which it may do once.
+type invitation struct {
+	Session
+	until time.Time
+}
+
+// Limits of invitations.
+const (
+	// InvitationTime is how long the link of an invitation works.
+	InvitationTime = 5 * time.Minute
+	maxInvited     = 1000
+)
 
 // NewSessions returns an empty Sessions.
 func NewSessions() *Sessions {
-	return &Sessions{now: time.Now, byID: make(map[[sha256.Size]byte]*Session)}
+	return &Sessions{now: time.Now, byID: make(map[[sha256.Size]byte]*Session), invited: make(map[[sha256.Size]byte]invitation)}
 }
 
 // Begin starts a session for a user that has signed in. It returns the secret for the browser's cookie, and
@@ -59,7 +73,9 @@ func NewSessions() *Sessions {
 func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	secret = rand.Text() + rand.Text() // 260 bits.
 	session.id = sha256.Sum256([]byte(secret))
-	session.Token = newToken()
+	if session.Token == "" {
+		session.Token = newToken()
+	}
 	session.created = s.now()
 	session.used = session.created
 	s.mu.Lock()
@@ -67,6 +83,40 @@ func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 	s.makeRoom(session)
 	s.byID[session.id] = &session
 	return secret, session
+}
+
+// Invite prepares a session for a user who need not sign in, for example because a billing system signs its
+// customers in. It returns the secret key of the invitation, and the session with its token. Only the key's
+// hash is stored. If there are too many invitations, Invite returns false.
+func (s *Sessions) Invite(session Session) (key string, _ Session, ok bool) {
+	key = rand.Text() + rand.Text()
+	session.Token = newToken()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hash, i := range s.invited {
+		if s.now().After(i.until) {
+			delete(s.invited, hash)
+		}
+	}
+	if len(s.invited) >= maxInvited {
+		return "", Session{}, false
+	}
+	s.invited[sha256.Sum256([]byte(key))] = invitation{session, s.now().Add(InvitationTime)}
+	return key, session, true
+}
+
+// Accept uses up the invitation with the given key, and returns its session, which the caller must begin. ok
+// is false if there is no such invitation for the service and the token, or if it is too old.
+func (s *Sessions) Accept(key, service, token string) (_ Session, ok bool) {
+	hash := sha256.Sum256([]byte(key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found := s.invited[hash]
+	delete(s.invited, hash)
+	if !found || s.now().After(i.until) || i.Service != service || !i.Has(token) {
+		return Session{}, false
+	}
+	return i.Session, true
 }
 
 // newToken returns a session token: cpsess and ten random digits.
@@ -175,6 +225,11 @@ func (s *Sessions) endIf(ends func(*Session) bool) {
 	for id, session := range s.byID {
 		if ends(session) {
 			delete(s.byID, id)
+		}
+	}
+	for hash, i := range s.invited {
+		if ends(&i.Session) {
+			delete(s.invited, hash)
 		}
 	}
 }

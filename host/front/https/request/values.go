@@ -57,6 +57,12 @@ func Read(r *http.Request) (Values, *Error) {
 // after decompression.
 func ReadBody(r *http.Request, most int64) (Values, *Error) { return make(Values).addBody(r, most) }
 
+// Form returns the parameters in a text of the form NAME=VALUE&NAME=VALUE.
+func Form(text string) (Values, *Error) {
+	v := make(Values)
+	return v, v.addForm(text)
+}
+
 func (v Values) addBody(r *http.Request, most int64) (Values, *Error) {
 	body, err := readBody(r, most)
 	if err != nil || len(body) == 0 {

@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/front/https"
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/host/identity/passwdfile"
+	"github.com/liveapid/liveapid/host/isolate"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// administration implements https.Administration: it changes the files of accounts. The host notices the
+// changes at once.
+type administration struct{ rt *Runtime }
+
+var _ https.Administration = administration{}
+
+// Record implements https.Administration.
+func (d administration) Record(caller protocol.Caller, function string, args map[string]string, change func() *protocol.Error) *protocol.Error {
+	return d.rt.Host.Record(caller, "WHM", function, args, change)
+}
+
+// Run implements https.Administration. The calls are not counted by the limits of the account: WHM's function
+// was counted already.
+func (d administration) Run(ctx context.Context, caller protocol.Caller, calls []protocol.Call) []*protocol.Result {
+	out := make([]*protocol.Result, 0, len(calls))
+	for _, call := range calls {
+		out = append(out, d.rt.Host.Do(ctx, caller, call))
+	}
+	return out
+}
+
+func (d administration) config() *config.Config { return d.rt.state.Load().config }
+
+// Suspend implements https.Administration.
+func (d administration) Suspend(name, reason string, on bool) *protocol.Error {
+	return d.edit(name, account.Suspension(on, reason, time.Now()))
+}
+
+// Modify implements https.Administration.
+func (d administration) Modify(name string, facts https.AccountFacts) *protocol.Error {
+	change, err := changeOf(facts)
+	if err != nil {
+		return err
+	}
+	return d.edit(name, change)
+}
+
+// changeOf returns the change of an account's file that sets facts.
+func changeOf(facts https.AccountFacts) (account.Change, *protocol.Error) {
+	c := account.Change{Keys: map[string]string{}, Data: map[string]string{}}
+	if facts.MaxPop != "" && facts.MaxPop != "unlimited" {
+		if n, err := strconv.ParseUint(facts.MaxPop, 10, 31); err != nil || strconv.FormatUint(n, 10) != facts.MaxPop {
+			return c, protocol.NewError(protocol.KindInvalid, "The ‘maxpop’ argument must be a whole number, or unlimited.")
+		}
+	}
+	if facts.Owner != "" && facts.Owner != "root" && !account.ValidName(facts.Owner) {
+		return c, protocol.NewError(protocol.KindInvalid, "The ‘owner’ argument must be the name of an account.")
+	}
+	for key, value := range map[string]string{"contact": facts.Contact, "plan": facts.Plan, "theme": facts.Theme, "locale": facts.Locale} {
+		if len(value) > maxFact {
+			return c, protocol.NewError(protocol.KindInvalid, "A fact about an account may have at most "+strconv.Itoa(maxFact)+" bytes.")
+		}
+		if value != "" {
+			c.Keys[key] = account.Quoted(value)
+		}
+	}
+	for key, value := range map[string]string{"OWNER": facts.Owner, "MAXPOP": facts.MaxPop} {
+		if value != "" {
+			c.Data[key] = account.Quoted(value)
+		}
+	}
+	return c, nil
+}
+
+// maxFact is the maximum length in bytes of a fact that WHM's functions write to an account's file.
+const maxFact = 255
+
+// edit changes an account's file, and lets the host read the accounts again.
+func (d administration) edit(name string, change account.Change) *protocol.Error {
+	_, err := account.Edit(d.config().Accounts, name, change)
+	if err == nil {
+		d.rt.reloadAccounts()
+	}
+	return failedEdit(err)
+}
+
+func failedEdit(err error) *protocol.Error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, account.ErrNoFile):
+		return protocol.NewError(protocol.KindFailed, "The account does not come from a file of this server. Change it where it comes from, for example on the cPanel server.")
+	}
+	return &protocol.Error{Kind: protocol.KindFailed, Err: err, Message: "The account's file could not be changed. Nothing was changed; the log has the details."}
+}
+
+// Create implements https.Administration.
+func (d administration) Create(name string, facts https.AccountFacts) *protocol.Error {
+	c := d.config()
+	if c.Mode != config.Server || c.Accounts == "" {
+		return protocol.NewError(protocol.KindFailed, "This server does not register accounts: it serves a single account, or has no directory for the files of accounts.")
+	}
+	if !account.ValidName(name) {
+		return protocol.NewError(protocol.KindInvalid, "The ‘username’ argument must have at most 64 letters, digits and the characters _, - and .")
+	}
+	if _, err := account.ParseDomain(facts.Domain); err != nil {
+		return protocol.NewError(protocol.KindInvalid, "The ‘domain’ argument must be a domain, such as example.com.")
+	}
+	change, problem := changeOf(facts)
+	if problem != nil {
+		return problem
+	}
+	user, err := account.SystemUser(name)
+	if err != nil {
+		return protocol.NewError(protocol.KindFailed, "This server does not create system users. Create the user “"+name+"” first (useradd -m "+name+"), and try again.")
+	}
+	registry := account.Registry{
+		Dir: c.Accounts, Sources: Sources(c),
+		Credential: func(a protocol.Account) error {
+			_, err := isolate.Credential(a)
+			return err
+		},
+		Served: func(domains []string) (map[string]string, error) {
+			owners := make(map[string]string)
+			for _, domain := range domains {
+				if owner := d.rt.mode.owner(domain); owner != "" {
+					owners[domain] = owner
+				}
+			}
+			return owners, nil
+		},
+	}
+	f := account.File{UID: &user.UID, GID: &user.GID, Home: user.Home, Domains: []string{facts.Domain}}
+	if _, err := registry.Register(name, f, "Account "+name+", created by WHM's createacct."); err != nil {
+		return &protocol.Error{Kind: protocol.KindInvalid, Message: "The account was not created: " + err.Error() + ".", Err: err}
+	}
+	if len(change.Keys)+len(change.Data) > 0 {
+		if _, err := account.Edit(c.Accounts, name, change); err != nil {
+			_ = account.Remove(c.Accounts, name) // Registered by this call, and not complete.
+			return failedEdit(err)
+		}
+	}
+	d.rt.reloadAccounts()
+	return nil
+}
+
+// Remove implements https.Administration. The reload revokes the account's tokens and deletes its password.
+func (d administration) Remove(name string) *protocol.Error {
+	c := d.config()
+	if c.Mode != config.Server {
+		return protocol.NewError(protocol.KindFailed, "This server serves a single account, which can't be removed.")
+	}
+	if err := account.Remove(c.Accounts, name); err != nil {
+		return failedEdit(err)
+	}
+	d.rt.reloadAccounts()
+	d.rt.revoke(name)
+	return nil
+}
+
+// SetPassword implements https.Administration.
+func (d administration) SetPassword(name string, password protocol.Secret) *protocol.Error {
+	c := d.config().Web
+	if c.Passwords == config.PAM || filepath.Dir(c.Passwords) != c.State {
+		return protocol.NewError(protocol.KindFailed, "This server does not keep the passwords of accounts: they are the system's. Change the password there, for example with the command passwd.")
+	}
+	if _, err := os.Stat(c.State); err != nil {
+		return protocol.NewError(protocol.KindFailed, "This server keeps no passwords of accounts.")
+	}
+	if _, err := passwdfile.Set(c.Passwords, name, password); err != nil {
+		return &protocol.Error{Kind: protocol.KindFailed, Err: err, Message: "The password could not be stored. Nothing was changed; the log has the details."}
+	}
+	return nil
+}

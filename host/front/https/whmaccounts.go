@@ -1,0 +1,248 @@
+package https
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/liveapid/liveapid/host/identity/account"
+	"github.com/liveapid/liveapid/protocol"
+)
+
+// account returns the account that the argument user names, also if it is suspended. If there is none for
+// which the caller may act, account answers the request and returns false.
+func (c *whmCall) account() (protocol.Account, bool) {
+	a, err := c.q.front.o.Backend.Account(c.text("user"))
+	if (err == nil || errors.Is(err, account.ErrSuspended)) && c.q.owns(a) {
+		return a, true
+	}
+	c.fail(http.StatusOK, "You do not have access to an account named “"+protocol.Clip(c.text("user"), maxLogged)+"”.")
+	return a, false
+}
+
+// as returns the caller for calls of the account a.
+func (c *whmCall) as(a protocol.Account) protocol.Caller {
+	return protocol.Caller{
+		Account: a, Role: protocol.RoleAccount, Door: string(c.q.service), From: c.q.who.user + " by " + c.q.who.by + " from " + c.q.from.String(),
+	}
+}
+
+// ask returns the data of a UAPI function of the account a.
+func (c *whmCall) ask(a protocol.Account, module, name string, args map[string]any) (any, *protocol.Error) {
+	if args == nil {
+		args = map[string]any{}
+	}
+	result := c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a),
+		[]protocol.Call{{API: protocol.UAPI, Module: module, Func: name, Args: protocol.Args{Named: args}}})[0]
+	return result.Data, result.Err
+}
+
+// change makes a change that is recorded in the audit log, and answers the request with done, or with the
+// error of the change. shown are the arguments to record, without secrets.
+func (c *whmCall) change(a protocol.Account, shown map[string]string, done string, change func() *protocol.Error) {
+	if err := c.q.front.o.Admin.Record(c.as(a), c.name, shown, change); err != nil {
+		c.fail(http.StatusOK, err.Message)
+		return
+	}
+	c.meta = map[string]any{"reason": done}
+	// Without a version, these functions answer a list of results.
+	c.reply(map[string]any{}, map[string]any{"result": []any{map[string]any{"status": 1, "statusmsg": done}}})
+}
+
+// suspend implements suspendacct and unsuspendacct.
+func (c *whmCall) suspend() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	if a.Name == c.q.who.user {
+		c.fail(http.StatusOK, "You can't suspend your own account, or end its suspension.")
+		return
+	}
+	on := c.name == "suspendacct"
+	done := a.Name + "'s account has been suspended"
+	if !on {
+		done = a.Name + "'s account is now active"
+	}
+	reason := protocol.Clip(c.text("reason"), maxReason)
+	c.change(a, map[string]string{"user": a.Name, "reason": reason}, done, func() *protocol.Error {
+		return c.q.front.o.Admin.Suspend(a.Name, reason, on)
+	})
+}
+
+// maxReason is the maximum length in bytes of the reason of a suspension.
+const maxReason = 300
+
+// setPassword implements passwd.
+func (c *whmCall) setPassword() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	password, _ := c.args["password"].(protocol.Secret)
+	if problem := c.weak(a, password); problem != "" {
+		c.fail(http.StatusOK, problem)
+		return
+	}
+	c.change(a, map[string]string{"user": a.Name}, "Password changed for user "+a.Name, func() *protocol.Error {
+		return c.q.front.o.Admin.SetPassword(a.Name, password)
+	})
+}
+
+// weak returns why a password is too weak for the account a, or "".
+func (c *whmCall) weak(a protocol.Account, password protocol.Secret) string {
+	results := c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a), []protocol.Call{
+		{API: protocol.UAPI, Module: "PasswdStrength", Func: "get_required_strength", Args: protocol.Args{Named: map[string]any{"app": "passwd"}}},
+		{API: protocol.API2, Module: "PasswdStrength", Func: "get_password_strength", Args: protocol.Args{Named: map[string]any{"password": password.Reveal()}}},
+	})
+	if results[0].Err != nil || results[1].Err != nil {
+		return "The strength of the password can't be checked at the moment. Nothing was changed; try again later."
+	}
+	required, _ := results[0].Data.(map[string]any)
+	list, _ := results[1].Data.([]any)
+	if len(list) != 1 {
+		return "The strength of the password can't be checked at the moment. Nothing was changed; try again later."
+	}
+	record, _ := list[0].(map[string]any)
+	least, ok1 := protocol.WholeNumber(required["strength"])
+	has, ok2 := protocol.WholeNumber(record["strength"])
+	if !ok1 || !ok2 || has < least {
+		return "The password is too weak. Choose a longer one, with words that nobody would guess."
+	}
+	return ""
+}
+
+// createAccount implements createacct.
+func (c *whmCall) createAccount() {
+	name := c.text("username")
+	password, has := c.args["password"].(protocol.Secret)
+	facts := AccountFacts{
+		Domain: c.text("domain"), Contact: c.text("contactemail"), Plan: c.text("plan"), Owner: c.text("owner"), MaxPop: c.text("maxpop"),
+	}
+	done := "Account Creation Ok"
+	c.change(protocol.Account{Name: name}, map[string]string{"username": protocol.Clip(name, maxLogged), "domain": protocol.Clip(facts.Domain, maxLogged)}, done, func() *protocol.Error {
+		if err := c.q.front.o.Admin.Create(name, facts); err != nil {
+			return err
+		}
+		if !has || password.Reveal() == "" {
+			return nil
+		}
+		a, err := c.q.front.o.Backend.Account(name)
+		if err != nil {
+			return protocol.NewError(protocol.KindFailed, "The account was created, but its password was not set. Set it with passwd.")
+		}
+		if problem := c.weak(a, password); problem != "" {
+			return protocol.NewError(protocol.KindInvalid, "The account was created, but its password was not set: "+problem)
+		}
+		if err := c.q.front.o.Admin.SetPassword(name, password); err != nil {
+			return protocol.NewError(err.Kind, "The account was created, but its password was not set: "+err.Message)
+		}
+		return nil
+	})
+}
+
+// modifyAccount implements modifyacct.
+func (c *whmCall) modifyAccount() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	facts := AccountFacts{
+		Contact: c.text("contactemail"), Plan: c.text("plan"), Owner: c.text("owner"), MaxPop: c.text("MAXPOP"), Locale: c.text("locale"), Theme: c.text("RS"),
+	}
+	if facts == (AccountFacts{}) {
+		c.fail(http.StatusOK, "Provide at least one of the arguments contactemail, plan, owner, MAXPOP, locale and RS. This server changes no other facts about an account.")
+		return
+	}
+	shown := map[string]string{"user": a.Name}
+	for name, value := range map[string]string{"contactemail": facts.Contact, "plan": facts.Plan, "owner": facts.Owner, "MAXPOP": facts.MaxPop, "locale": facts.Locale, "RS": facts.Theme} {
+		if value != "" {
+			shown[name] = protocol.Clip(value, maxLogged)
+		}
+	}
+	c.change(a, shown, "Account Modified", func() *protocol.Error { return c.q.front.o.Admin.Modify(a.Name, facts) })
+}
+
+// removeAccount implements removeacct.
+func (c *whmCall) removeAccount() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	c.change(a, map[string]string{"user": a.Name}, a.Name+" account removed; its system user, home and mail stay", func() *protocol.Error {
+		return c.q.front.o.Admin.Remove(a.Name)
+	})
+}
+
+// listPops implements list_pops_for.
+func (c *whmCall) listPops() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	boxes, problem := c.mailboxes(a)
+	if problem != nil {
+		c.fail(http.StatusOK, problem.Message)
+		return
+	}
+	data := map[string]any{"pops": boxes}
+	c.reply(data, data)
+}
+
+// mailboxes returns the addresses of the mailboxes of an account.
+func (c *whmCall) mailboxes(a protocol.Account) ([]string, *protocol.Error) {
+	data, problem := c.ask(a, "Email", "list_pops", map[string]any{"skip_main": "1"})
+	if problem != nil {
+		return nil, problem
+	}
+	out := []string{}
+	list, _ := data.([]any)
+	for _, item := range list {
+		if record, ok := item.(map[string]any); ok {
+			if email, ok := record["email"].(string); ok {
+				out = append(out, email)
+			}
+		}
+	}
+	return out, nil
+}
+
+// outgoingFunctions are the functions that change the outgoing mail of an account, with the function of Email
+// that changes a mailbox in the same way.
+var outgoingFunctions = map[string]struct{ help, email string }{
+	"suspend_outgoing_email":   {"Reject mail that the mailboxes of an account send.", "suspend_outgoing"},
+	"unsuspend_outgoing_email": {"Take mail that the mailboxes of an account send again.", "unsuspend_outgoing"},
+	"hold_outgoing_email":      {"Hold mail that the mailboxes of an account send.", "hold_outgoing"},
+	"release_outgoing_email":   {"Stop holding mail that the mailboxes of an account send.", "release_outgoing"},
+}
+
+// outgoing implements the functions in outgoingFunctions. They change the mailboxes that the account has now;
+// each change is a call of the account, which the audit log records.
+func (c *whmCall) outgoing() {
+	a, ok := c.account()
+	if !ok {
+		return
+	}
+	boxes, problem := c.mailboxes(a)
+	if problem != nil {
+		c.fail(http.StatusOK, problem.Message)
+		return
+	}
+	calls := make([]protocol.Call, 0, len(boxes))
+	for _, box := range boxes {
+		calls = append(calls, protocol.Call{API: protocol.UAPI, Module: "Email", Func: outgoingFunctions[c.name].email, Args: protocol.Args{Named: map[string]any{"email": box}}})
+	}
+	var failed []string
+	why := ""
+	for i, result := range c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a), calls) {
+		if result.Err != nil {
+			failed, why = append(failed, boxes[i]), result.Err.Message
+		}
+	}
+	if len(failed) > 0 {
+		c.fail(http.StatusOK, "These mailboxes were not changed: "+protocol.Clip(strings.Join(failed, ", "), 1000)+". "+why)
+		return
+	}
+	c.reply(map[string]any{}, map[string]any{"status": 1, "statusmsg": "OK"})
+}
