@@ -12,6 +12,7 @@ all: build
 build: ## Build liveapid, liveapi, cpapi2, uapi and liveapi-email into bin/.
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+	@ln -sf uapi $(BIN)/cpapi1 && ln -sf uapi $(BIN)/whmapi1
 
 demo: build ## Change a real mailbox's password in every way that liveapid offers.
 	@scripts/demo.sh $(BIN)

@@ -15,6 +15,7 @@ put() { install -D -m "$1" "$2" "$stage/$3"; }
 
 put 755 "$bin/liveapid" usr/sbin/liveapid
 for program in liveapi cpapi2 uapi; do put 755 "$bin/$program" "usr/bin/$program"; done
+for program in cpapi1 whmapi1; do ln -s uapi "$stage/usr/bin/$program"; done
 # Accounts can't read these programs, so they can't trace a process that runs as them.
 for program in liveapi-email liveapi-script liveapi-pam; do put 711 "$bin/$program" "usr/lib/liveapid/$program"; done
 mkdir -p "$stage/usr/share/liveapid/bindings"
@@ -50,7 +51,7 @@ for program in liveapi liveapid; do
   "$bin/$program" completion zsh > "$stage/usr/share/zsh/vendor-completions/_$program"
   "$bin/$program" completion fish > "$stage/usr/share/fish/vendor_completions.d/$program.fish"
 done
-for program in cpapi2 uapi; do put 644 "$root/packaging/completion/apitool.bash" "$complete/$program"; done
+for program in cpapi1 cpapi2 uapi whmapi1; do put 644 "$root/packaging/completion/apitool.bash" "$complete/$program"; done
 
 doc=usr/share/doc/liveapid
 put 644 "$root/LICENSE" "$doc/copyright"

@@ -149,7 +149,7 @@ func TestCommandLines(t *testing.T) {
 		}
 		out, errs, status := run("", "cpapi2", "--user=demo", "Email", "passwdpop", "domain=example.com", "email=user", "password=12345luggage")
 		require.Equal(t, 0, status, errs)
-		require.Equal(t, "---\ncpanelresult:\n  apiversion: 2\n  data:\n    - reason: \"\"\n      result: 1\n  event:\n    result: 1\n  func: passwdpop\n  module: Email\n", out)
+		require.Equal(t, "---\ncpanelresult:\n  apiversion: 2\n  data:\n    -\n      reason: \"\"\n      result: 1\n  event:\n    result: 1\n  func: passwdpop\n  module: Email\n", out)
 		out, errs, status = run("", "uapi", "--output=jsonpretty", "--user=demo", "Email", "passwd_pop", "email=user@example.com", "password=A%2BB+C")
 		require.Equal(t, 0, status, errs)
 		require.Contains(t, out, "\n      \"status\": 1,\n")

@@ -6,9 +6,8 @@ import (
 	"os"
 
 	"github.com/liveapid/liveapid/cmd/internal/apitool"
-	"github.com/liveapid/liveapid/protocol"
 )
 
 func main() {
-	os.Exit(apitool.Run(protocol.API2, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(apitool.Run(append([]string{"cpapi2"}, os.Args[1:]...), os.Stdin, os.Stdout, os.Stderr))
 }

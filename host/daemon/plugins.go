@@ -33,7 +33,7 @@ type running struct {
 // allPlugins returns the built-in modules and the supervisors of the given plugins. Built-in modules come
 // first, so that no plugin can replace one of them.
 func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
-	plugins := []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch()}
+	plugins := []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch(), builtin.Describe{List: rt.describe}}
 	if rt.web.tokens != nil {
 		plugins = append(plugins, builtin.Tokens{Store: rt.web.tokens})
 	}
@@ -57,6 +57,10 @@ func (rt *Runtime) newAccountInfo(c *config.Config) *accountinfo.Plugin {
 		APILevel: https.APILevel, Hostname: accountinfo.Hostname, HasWeb: c.Web.On(),
 		RequireTLS: c.Web.PlainCPanel == "" && c.Web.PlainWHM == "" && c.Web.PlainWebmail == "",
 	})
+}
+
+func (rt *Runtime) describe(ctx context.Context, a protocol.Account) ([]protocol.Module, []host.UnavailablePlugin) {
+	return rt.Host.Modules(ctx, a)
 }
 
 func (rt *Runtime) batch() builtin.Batch {

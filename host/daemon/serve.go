@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/control"
+	"github.com/liveapid/liveapid/host/front/https"
 	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/account"
@@ -180,11 +182,27 @@ func (rt *Runtime) openControl(ctx context.Context, others *sync.WaitGroup) erro
 		return fmt.Errorf("control: %w", err)
 	}
 	others.Go(func() {
-		if err := control.Serve(ctx, l, control.Host{Status: rt.Status, Owner: rt.DomainOwner, Metrics: rt.Metrics.Handler()}); err != nil {
+		if err := control.Serve(ctx, l, control.Host{Status: rt.Status, Owner: rt.DomainOwner, Metrics: rt.Metrics.Handler(), WHM: rt.operator()}); err != nil {
 			rt.log.Error("the control socket stopped", "error", err.Error())
 		}
 	})
 	return nil
+}
+
+// operator returns the handler of WHM's functions for root. It works also if the HTTPS API is off, except for
+// functions of its tokens, passwords and sessions.
+func (rt *Runtime) operator() http.Handler {
+	alone := https.New(https.Options{
+		Backend: backend{rt}, Admin: administration{rt}, Certified: func() []string { return nil },
+		Intake: rt.limits.intake, Enter: rt.enterHeavy, Pace: rt.limits.work.Pace, Log: rt.log,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		front := rt.web.front.Load()
+		if front == nil {
+			front = alone
+		}
+		front.Operator().ServeHTTP(w, r)
+	})
 }
 
 // openMetrics serves the metrics page for Prometheus, if the configuration contains an address for the page.

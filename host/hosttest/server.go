@@ -53,7 +53,7 @@ func Server(t testing.TB, uids ...int) *World {
 // CopyPrograms copies the built programs into dir and gives the copies the given mode.
 func CopyPrograms(t testing.TB, dir string, mode os.FileMode) {
 	t.Helper()
-	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "liveapi-pam", "uapi", "cpapi2"} {
+	for _, name := range []string{"liveapid", "liveapi", "liveapi-email", "liveapi-script", "liveapi-pam", "uapi", "cpapi2", "cpapi1", "whmapi1"} {
 		text, err := os.ReadFile(Bin(t, name))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, mode))

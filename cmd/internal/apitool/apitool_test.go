@@ -2,20 +2,29 @@ package apitool
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/liveapid/liveapid/protocol"
 )
 
 func parseLine(stdin string, words ...string) (options, protocol.Call, error) {
-	o, err := parseOptions("cpapi2", words)
+	return parseLineOf("cpapi2", stdin, words...)
+}
+
+func parseLineOf(name, stdin string, words ...string) (options, protocol.Call, error) {
+	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == name })]
+	o, err := parseOptions(p, words)
 	if err != nil {
 		return o, protocol.Call{}, err
 	}
-	call, err := o.call(protocol.API2, strings.NewReader(stdin))
+	call, err := o.call(strings.NewReader(stdin))
 	return o, call, err
 }
 
@@ -33,6 +42,8 @@ func TestCommandLine(t *testing.T) {
 		{"a name is decoded too", "", []string{"api2%5Ffilter=1"}, map[string]any{"api2_filter": "1"}},
 		{"a repeated name is a list", "", []string{"a=1", "a=2", "a=3"}, map[string]any{"a": []any{"1", "2", "3"}}},
 		{"from standard input, as it is", "se+cr%41et\nsecond\r\nlast", []string{"a=-", "b=-", "c=-"}, map[string]any{"a": "se+cr%41et", "b": "second", "c": "last"}},
+		{"an @ that is none", "", []string{`a=\@file`, "b=%40file", "c=x@example.com"}, map[string]any{"a": "@file", "b": "@file", "c": "x@example.com"}},
+		{"--input=key-value", "", []string{"--input=key-value", "a=1"}, map[string]any{"a": "1"}},
 		{"JSON", `{"names":["a","b"],"n":1.50,"o":{"x":null}}`, []string{"--input=json", "more=1"}, map[string]any{"names": []any{"a", "b"}, "n": protocol.Number("1.50"), "o": map[string]any{"x": nil}, "more": "1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,7 +75,7 @@ func TestCommandLineRefuses(t *testing.T) {
 		{"", []string{"Email", "f", "password=top", "--secret"}, "is not a known option"},
 		{"", []string{"Email", "f", "-s3cret"}, "is not a known option"},
 		{"", []string{"--output=csv", "Email", "f"}, `--output: "csv" is not one of`},
-		{"", []string{"--input=yaml", "Email", "f"}, `is not supported; the only format is json`},
+		{"", []string{"--input=yaml", "Email", "f"}, `is not supported; the formats are json and key-value`},
 		{"", []string{"Email", "f", "a=-"}, "standard input ended before the line"},
 		{"x\n", []string{"Email", "f", "a=-", "b=-"}, "b=-: standard input ended before the line with this argument's value"},
 		{"{}", []string{"--input=json", "Email", "f", "a=-"}, "can't be combined with --input=json"},
@@ -78,6 +89,85 @@ func TestCommandLineRefuses(t *testing.T) {
 		require.ErrorContains(t, err, c.says, "%v", c.words)
 		require.NotContains(t, strings.ToLower(err.Error()), "secret", "it may be part of a password")
 		require.NotContains(t, err.Error(), "s3cret")
+	}
+}
+
+// A value of @FILE is the text of the file, as it is.
+func TestValueFromAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(path, []byte("se+cr%41et & more\n"), 0o600))
+	_, call, err := parseLine("", "Email", "passwdpop", "password=@"+path, "email=user")
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"password": "se+cr%41et & more\n", "email": "user"}, call.Args.Named)
+	for _, name := range []string{"/nonexistent/s3cret", "", filepath.Dir(path), "/dev/zero"} {
+		_, _, err := parseLine("", "Email", "passwdpop", "password=@"+name)
+		require.ErrorContains(t, err, "password: a value that begins with @ names a file")
+		require.NotContains(t, err.Error(), "s3cret", "it may be a password")
+	}
+}
+
+// The arguments of API 1 stand in their order. A function of WHM needs no module.
+func TestOtherPrograms(t *testing.T) {
+	_, call, err := parseLineOf("cpapi1", "from stdin\n", "--user=demo", "Email", "addpop", "user", "-", "500", "a+b")
+	require.NoError(t, err)
+	require.Equal(t, protocol.Call{API: protocol.API1, Module: "Email", Func: "addpop", Args: protocol.Args{Positional: []any{"user", "from stdin", "500", "a b"}}}, call)
+	o, call, err := parseLineOf("whmapi1", "", "accountsummary", "user=demo", "--fail")
+	require.NoError(t, err)
+	require.True(t, o.fail)
+	require.Equal(t, protocol.Call{Func: "accountsummary", Args: protocol.Args{Named: map[string]any{"user": "demo"}}}, call)
+	for _, c := range []struct{ name, words, says string }{
+		{"whmapi1", "--user=x version", "name the account in their arguments"}, {"whmapi1", "--output=xml version", "is not one of"}, {"whmapi1", "", "the function is missing"},
+		{"cpapi1", "--input=json Email addpop", "have no names"}, {"uapi", "--output=text Email f", "is not one of"},
+	} {
+		_, _, err := parseLineOf(c.name, "", strings.Fields(c.words)...)
+		require.ErrorContains(t, err, c.says)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for given, want := range map[string]string{"passwdpop": "passwd_pop", "PASSWD_POP": "passwd_pop", "passwd_pip": "passwd_pop", "list_pop": "list_pops", "zebra": "", "": ""} {
+		require.Equal(t, want, nearest(given, []string{"list_pops", "passwd_pop", "suspend_login"}), given)
+	}
+}
+
+func TestReportsFailure(t *testing.T) {
+	for answer, want := range map[string]bool{
+		`{"result":{"status":1}}`: false, `{"result":{"status":0}}`: true, `{"metadata":{"result":0}}`: true, `{"metadata":{"result":1}}`: false,
+		`{"cpanelresult":{"event":{"result":1},"data":[{"result":1}]}}`: false, `{"cpanelresult":{"event":{"result":1},"data":[{"result":0}]}}`: true,
+		`{"cpanelresult":{"event":{"result":0}}}`: true, `{"cpanelresult":{"error":"x"}}`: true, `{"event":{"result":0}}`: true, `{"event":{"result":1}}`: false, `x`: true,
+		`{"cpanelresult":{"event":{"result":1},"data":[{"email":"a"}]}}`: false,
+	} {
+		require.Equal(t, want, reportsFailure([]byte(answer)), answer)
+	}
+}
+
+// A YAML parser reads the output like the JSON, and a script finds each field on a line of its own.
+func TestYAML(t *testing.T) {
+	const answer = `{"a":[{"email":"x@example.com","login":"yes"},{"email":"on"},[],{},[1,[2]],"- text","a: b","  spaces ","null","1e3","0x1","~","2026-01-01","é\u0007","two\nlines\n","#x","%y","@z","` + "`" + `q","!t","&a","*b","",null,true,1.50,12345678901234567890]," odd: key ":{"":{}}}`
+	var out strings.Builder
+	require.NoError(t, write(&out, "yaml", []byte(answer)))
+	require.Contains(t, out.String(), "a:\n  -\n    email: x@example.com\n    login: \"yes\"\n  -\n    email: \"on\"\n")
+	var read, want any
+	require.NoError(t, yaml.Unmarshal([]byte(out.String()), &read))
+	require.NoError(t, json.Unmarshal([]byte(answer), &want))
+	got, err := json.Marshal(read)
+	require.NoError(t, err)
+	expected, err := json.Marshal(want)
+	require.NoError(t, err)
+	require.JSONEq(t, string(expected), string(got))
+	for line := range strings.Lines(out.String()) {
+		require.NotRegexp(t, `^ *- \w+: `, line, "a record's first key has a line of its own")
+	}
+}
+
+func TestText(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"data":{"result":"user+example.com"},"event":{"result":1}}`: "user+example.com\n", `{"data":{"result":""},"event":{"result":1}}`: "",
+		`{"data":{"result":5},"event":{"result":1}}`: "5\n", `{"data":{"result":""},"event":{"result":0,"reason":"It is wrong."},"error":"It is wrong."}`: "It is wrong.\n",
+	} {
+		var out strings.Builder
+		require.NoError(t, write(&out, textOutput, []byte(answer)))
+		require.Equal(t, want, out.String())
 	}
 }
 
@@ -134,7 +224,8 @@ func: f
 module: Email
 result:
   data:
-    - a: "1"
+    -
+      a: "1"
       b: 1.50
     - {}
   errors: ~

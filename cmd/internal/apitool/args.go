@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -15,73 +16,96 @@ import (
 
 // options are the parsed options and words of a command line.
 type options struct {
-	user   string
-	output string
-	input  string
-	help   bool
-	words  []string // Module, function, and name=value arguments.
+	program  program
+	user     string
+	output   string
+	input    string
+	help     bool
+	fail     bool     // Exit with status 1 if the answer reports a failure.
+	complete string   // What to list for the shell's completion: accounts, modules or functions.
+	words    []string // Module, function, and arguments; for whmapi1 without the module.
 }
 
 // parseOptions parses a command line. Options may stand before or after the other words. If a word begins
 // with - but is not a known option, parseOptions returns an error.
-func parseOptions(program string, args []string) (options, error) {
-	var o options
-	flags := pflag.NewFlagSet(program, pflag.ContinueOnError)
+func parseOptions(p program, args []string) (options, error) {
+	o := options{program: p}
+	flags := pflag.NewFlagSet(p.name, pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.user, "user", "", "")
-	flags.StringVar(&o.output, "output", "yaml", "")
-	flags.StringVar(&o.input, "input", "", "")
+	flags.StringVar(&o.output, "output", p.output, "")
+	flags.StringVar(&o.input, "input", "key-value", "")
 	flags.BoolVarP(&o.help, "help", "h", false, "")
+	flags.BoolVar(&o.fail, "fail", false, "")
+	flags.StringVar(&o.complete, "complete", "", "")
 	if err := flags.Parse(args); err != nil {
 		// The error does not quote the word: the word may be part of a password that contains a space.
 		return o, errors.New("invalid option: an argument that begins with - is not a known option, or its value is missing; quote values that contain spaces")
 	}
 	o.words = flags.Args()
-	switch o.output {
-	case "json", "jsonpretty", "yaml", "xml":
+	switch {
+	case o.output == "json", o.output == "jsonpretty", o.output == "yaml", o.output == "xml" && !p.whm, o.output == textOutput && p.output == textOutput:
 	default:
 		return o, fmt.Errorf("--output: %q is not one of json, jsonpretty, yaml and xml", o.output)
 	}
-	if o.input != "" && o.input != "json" {
-		return o, fmt.Errorf("--input: the format %q is not supported; the only format is json", o.input)
+	if o.input != "json" && o.input != "key-value" {
+		return o, fmt.Errorf("--input: the format %q is not supported; the formats are json and key-value", o.input)
+	}
+	if p.whm && o.user != "" {
+		return o, errors.New("--user: functions of WHM name the account in their arguments")
 	}
 	return o, nil
 }
 
 // call returns the call that the command line describes. If an argument has the form name=-, its value is the
-// next line of stdin. With --input=json, stdin contains a JSON object of arguments, and the command line may
-// contain further arguments. Passwords should be passed on stdin, because every user of the machine can read
-// the command lines of processes.
-func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) {
-	if len(o.words) < 2 {
-		return protocol.Call{}, errors.New("the module or the function is missing; name both")
+// next line of stdin; if it has the form name=@FILE, its value is the text of the file. With --input=json,
+// stdin contains a JSON object of arguments, and the command line may contain further arguments. Passwords
+// should be passed on stdin or in a file, because every user of the machine can read the command lines of
+// processes.
+func (o options) call(stdin io.Reader) (protocol.Call, error) {
+	call := protocol.Call{API: o.program.api}
+	words := o.words
+	if !o.program.whm {
+		if len(words) < 2 {
+			return call, errors.New("the module or the function is missing; name both")
+		}
+		call.Module, words = words[0], words[1:]
 	}
-	call := protocol.Call{API: api, Module: o.words[0], Func: o.words[1]}
+	if len(words) == 0 {
+		return call, errors.New("the function is missing")
+	}
+	call.Func, words = words[0], words[1:]
+	v := values{stdin: bufio.NewReader(stdin), json: o.input == "json"}
+	if o.program.api == protocol.API1 {
+		if v.json {
+			return call, errors.New("--input=json: functions of API 1 have no names for their arguments")
+		}
+		for i, raw := range words {
+			value, err := v.value(fmt.Sprintf("argument %d", i+1), raw)
+			if err != nil {
+				return call, err
+			}
+			call.Args.Positional = append(call.Args.Positional, value)
+		}
+		return call, nil
+	}
 	args := make(map[string]any)
-	if o.input == "json" {
+	if v.json {
 		named, err := readJSON(stdin)
 		if err != nil {
 			return call, fmt.Errorf("standard input: %w", err)
 		}
 		args = named
 	}
-	lines := bufio.NewReader(stdin)
-	for _, word := range o.words[2:] {
+	for _, word := range words {
 		name, raw, ok := strings.Cut(word, "=")
 		if name = decode(name); !ok || name == "" {
 			// The error does not quote the word: the word may be part of a password that contains a space.
 			return call, errors.New("an argument does not have the form name=value; quote values that contain spaces")
 		}
-		value := decode(raw)
-		if raw == "-" {
-			if o.input == "json" {
-				return call, fmt.Errorf("%s=- can't be combined with --input=json, because both read standard input", name)
-			}
-			line, err := readLine(lines)
-			if err != nil {
-				return call, fmt.Errorf("%s=-: %w", name, err)
-			}
-			value = line
+		value, err := v.value(name, raw)
+		if err != nil {
+			return call, err
 		}
 		if err := add(args, name, value); err != nil {
 			return call, err
@@ -89,6 +113,57 @@ func (o options) call(api protocol.API, stdin io.Reader) (protocol.Call, error) 
 	}
 	call.Args = protocol.Args{Named: args}
 	return call, nil
+}
+
+// values reads the values of arguments.
+type values struct {
+	stdin *bufio.Reader
+	json  bool // stdin contains JSON, so it has no lines with values.
+}
+
+// value returns the value of the argument called name. raw is what the command line contains: a URI-encoded
+// value; - for the next line of stdin; or @FILE for the text of a file. \@ at the beginning stands for @.
+func (v values) value(name, raw string) (string, error) {
+	switch {
+	case raw == "-" && v.json:
+		return "", fmt.Errorf("%s=- can't be combined with --input=json, because both read standard input", name)
+	case raw == "-":
+		line, err := readLine(v.stdin)
+		if err != nil {
+			err = fmt.Errorf("%s=-: %w", name, err)
+		}
+		return line, err
+	case strings.HasPrefix(raw, "@"):
+		text, err := readFile(raw[1:])
+		if err != nil {
+			err = fmt.Errorf("%s: a value that begins with @ names a file: %w; write %%40 for a value that begins with @ itself", name, err)
+		}
+		return text, err
+	case strings.HasPrefix(raw, `\@`):
+		raw = raw[1:]
+	}
+	return decode(raw), nil
+}
+
+// readFile returns the text of a file, as it is.
+func readFile(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("the name is empty")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		// The error does not quote the path: it may be a password that begins with @.
+		return "", errors.New("the file can't be opened")
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, protocol.MaxFrame+1))
+	if err != nil {
+		return "", errors.New("the file can't be read")
+	}
+	if len(text) > protocol.MaxFrame {
+		return "", fmt.Errorf("the file has more than %d bytes", protocol.MaxFrame)
+	}
+	return string(text), nil
 }
 
 // add adds an argument to args. If args already contains a value for name, the values become a list. If the

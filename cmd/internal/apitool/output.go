@@ -2,11 +2,14 @@ package apitool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,7 +17,7 @@ import (
 	"github.com/liveapid/liveapid/protocol/envelope"
 )
 
-// write prints an answer. form is json, jsonpretty, xml or yaml, and answer is the JSON of the envelope. The
+// write prints an answer. form is json, jsonpretty, xml, yaml or text, and answer is the JSON of the envelope. The
 // output ends with a newline.
 func write(w io.Writer, form string, answer []byte) error {
 	var out bytes.Buffer
@@ -41,18 +44,17 @@ func write(w io.Writer, form string, answer []byte) error {
 		if err := enc.Encode(value); err != nil {
 			return err
 		}
+	case textOutput:
+		if err := writeText(&out, answer); err != nil {
+			return err
+		}
 	default:
 		value, err := parse(answer)
 		if err != nil {
 			return err
 		}
 		out.WriteString("---\n")
-		enc := yaml.NewEncoder(&out)
-		enc.SetIndent(2)
-		if err := enc.Encode(node(value)); err != nil {
-			return err
-		}
-		if err := enc.Close(); err != nil {
+		if err := writeYAML(&out, value, ""); err != nil {
 			return err
 		}
 	}
@@ -73,46 +75,100 @@ func parse(answer []byte) (any, error) {
 	return value, nil
 }
 
-// node converts a decoded JSON value to YAML in the style of cPanel's commands: keys are sorted, and null is
-// printed as ~.
-func node(value any) *yaml.Node {
+// writeText prints the text that a function of API 1 returned, or its error.
+func writeText(out *bytes.Buffer, answer []byte) error {
+	var a struct {
+		Data  struct{ Result any }
+		Error string
+		Event struct{ Reason string }
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return fmt.Errorf("the host's answer is not JSON: %w", err)
+	}
+	text, _ := a.Data.Result.(string)
+	if a.Data.Result != nil && text == "" {
+		text = fmt.Sprint(a.Data.Result)
+	}
+	if text == "" {
+		text = cmp.Or(a.Error, a.Event.Reason)
+	}
+	if out.WriteString(text); text != "" && !strings.HasSuffix(text, "\n") {
+		out.WriteByte('\n')
+	}
+	return nil
+}
+
+// writeYAML prints a value in the style of cPanel's commands: keys are sorted, null is ~, and each record of a
+// list begins on a line of its own below its dash, because scripts read the output line by line.
+func writeYAML(out *bytes.Buffer, value any, indent string) error {
+	switch v := value.(type) {
+	case map[string]any:
+		keys := slices.Sorted(maps.Keys(v))
+		for _, key := range keys {
+			name, err := scalar(key)
+			if err != nil {
+				return err
+			}
+			if err := writeEntry(out, indent+name+":", v[key], indent+"  "); err != nil {
+				return err
+			}
+		}
+		return nil
+	case []any:
+		for _, item := range v {
+			if err := writeEntry(out, indent+"-", item, indent+"  "); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	text, err := scalar(value)
+	out.WriteString(indent + text + "\n")
+	return err
+}
+
+// writeEntry prints a value of an object or a list. head is the line's beginning, and indent that of the lines
+// below it.
+func writeEntry(out *bytes.Buffer, head string, value any, indent string) error {
+	switch v := value.(type) {
+	case map[string]any:
+		if len(v) == 0 {
+			out.WriteString(head + " {}\n")
+			return nil
+		}
+	case []any:
+		if len(v) == 0 {
+			out.WriteString(head + " []\n")
+			return nil
+		}
+	default:
+		text, err := scalar(value)
+		out.WriteString(head + " " + text + "\n")
+		return err
+	}
+	out.WriteString(head + "\n")
+	return writeYAML(out, value, indent)
+}
+
+// scalar returns a text, a number or null in YAML, on a single line. The library decides about quotes, so that
+// every version of YAML reads the same value.
+func scalar(value any) (string, error) {
 	switch v := value.(type) {
 	case nil:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "~"}
+		return "~", nil
 	case json.Number:
-		tag := "!!int"
-		if bytes.ContainsAny([]byte(v), ".eE") {
-			tag = "!!float"
+		return v.String(), nil
+	case string:
+		node := yaml.Node{}
+		if err := node.Encode(v); err != nil {
+			return "", err
 		}
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: v.String()}
-	case []any:
-		n := &yaml.Node{Kind: yaml.SequenceNode}
-		if len(v) == 0 {
-			n.Style = yaml.FlowStyle
+		if strings.ContainsAny(v, "\n\r\u0085\u2028\u2029") {
+			node.Style = yaml.DoubleQuotedStyle
 		}
-		for _, item := range v {
-			n.Content = append(n.Content, node(item))
-		}
-		return n
-	case map[string]any:
-		n := &yaml.Node{Kind: yaml.MappingNode}
-		if len(v) == 0 {
-			n.Style = yaml.FlowStyle
-		}
-		keys := make([]string, 0, len(v))
-		for key := range v {
-			keys = append(keys, key)
-		}
-		slices.Sort(keys)
-		for _, key := range keys {
-			n.Content = append(n.Content, node(key), node(v[key]))
-		}
-		return n
-	default:
-		var n yaml.Node
-		if err := n.Encode(v); err != nil { // A string or bool always encodes.
-			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"}
-		}
-		return &n
+		text, err := yaml.Marshal(&node)
+		return strings.TrimSuffix(string(text), "\n"), err
 	}
+	text, err := yaml.Marshal(value)
+	return strings.TrimSuffix(string(text), "\n"), err
 }

@@ -1,5 +1,6 @@
-// Package control reports the state of a running host over HTTP: to root's tools on a UNIX socket that only
-// the host's own user can open, and to Prometheus on a loopback port. No request changes the host's state.
+// Package control is the door of the host's operator, over HTTP on a UNIX socket that only the host's own user
+// can open: it reports the state of a running host, and takes WHM's functions from the command whmapi1. To
+// Prometheus, it reports metrics on a loopback port, where no request changes the host's state.
 package control
 
 import (
@@ -7,14 +8,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // MaxUsage is the maximum number of accounts in Status.Usage, which contains the accounts with the most
@@ -75,9 +80,10 @@ type Host struct {
 	Status  func() Status
 	Owner   func(domain string) string // Returns the account that owns domain, or "".
 	Metrics http.Handler
+	WHM     http.Handler // Serves WHM's functions, at /json-api/NAME, for root.
 }
 
-// Serve answers the requests /status, /owners?domain=D and /metrics on l until ctx ends.
+// Serve answers the requests /status, /owners?domain=D, /metrics and POST /json-api/NAME on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, h Host) error {
 	status, metrics := h.Status, h.Metrics
 	mux := http.NewServeMux()
@@ -99,11 +105,14 @@ func Serve(ctx context.Context, l net.Listener, h Host) error {
 			_ = json.NewEncoder(w).Encode(status())
 		})
 	}
+	if h.WHM != nil {
+		mux.Handle("POST /json-api/{name}", h.WHM)
+	}
 	if metrics != nil {
 		mux.Handle("GET /metrics", metrics)
 	}
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 20 * time.Second,
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: writeTime,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -112,6 +121,24 @@ func Serve(ctx context.Context, l net.Listener, h Host) error {
 		return err
 	}
 	return nil
+}
+
+// writeTime is the maximum time from the head of a request to the end of its answer. A function of WHM may
+// take as long as a call.
+const writeTime = protocol.CallTimeout + 30*time.Second
+
+// WHM runs a function of WHM as root, on the host that listens on the UNIX socket at path, and returns the
+// answer, which is JSON.
+func WHM(ctx context.Context, path, function string, args url.Values) ([]byte, error) {
+	answer, err := request(ctx, path, http.MethodPost, "/json-api/"+url.PathEscape(function), strings.NewReader(args.Encode()), writeTime)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/json") {
+		return nil, fmt.Errorf("the host answered %s", answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, protocol.MaxAnswer))
 }
 
 // Read asks the host that listens on the UNIX socket at path for its status.
@@ -152,19 +179,9 @@ func Owners(ctx context.Context, path string, domains []string) (map[string]stri
 }
 
 // ask sends a GET request to the host that listens on the UNIX socket at path, and decodes the JSON answer
-// into to. request is the path and query of the URL.
-func ask(ctx context.Context, path, request string, to any) error {
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+request, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := client.Do(req)
+// into to. target is the path and query of the URL.
+func ask(ctx context.Context, path, target string, to any) error {
+	answer, err := request(ctx, path, http.MethodGet, target, nil, 10*time.Second)
 	if err != nil {
 		return err
 	}
@@ -173,4 +190,23 @@ func ask(ctx context.Context, path, request string, to any) error {
 		return fmt.Errorf("the host answered %s", answer.Status)
 	}
 	return json.NewDecoder(answer.Body).Decode(to)
+}
+
+// request sends a request to the host that listens on the UNIX socket at path. The caller must close the body
+// of the answer.
+func request(ctx context.Context, path, method, target string, body io.Reader, timeout time.Duration) (*http.Response, error) {
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+target, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return client.Do(req)
 }

@@ -5,7 +5,6 @@ import (
 	"embed"
 	"errors"
 	"html/template"
-	"maps"
 	"mime"
 	"net/http"
 	"path"
@@ -246,11 +245,7 @@ func (q *exchange) descriptions() {
 func (q *exchange) port() describe.Port {
 	switch q.service {
 	case WHM:
-		port := describe.Port{Scheme: string(WHM), Account: true}
-		for _, name := range slices.Sorted(maps.Keys(whmFunctions())) {
-			port.Functions = append(port.Functions, whmFunctions()[name].Function)
-		}
-		return port
+		return describe.Port{Scheme: string(WHM), Account: true, Functions: WHMFunctions()}
 	case Webmail:
 		return describe.Port{}
 	}

@@ -50,6 +50,16 @@ var (
 	pTokenOf = protocol.Param{Name: "token_name", Required: true, Help: "The token's name."}
 )
 
+// WHMFunctions returns the descriptions of WHM's own functions, sorted by name.
+func WHMFunctions() []protocol.Function {
+	all := whmFunctions()
+	var out []protocol.Function
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[name].Function)
+	}
+	return out
+}
+
 // whmFunctions returns the supported functions of WHM's own API by name. These are the functions that clients
 // call to find accounts and to act for them.
 func whmFunctions() map[string]whmFunction {

@@ -30,6 +30,9 @@ func (c *whmCall) tokenRecord(t token.Token) map[string]any {
 }
 
 func (c *whmCall) listTokens() {
+	if !c.keepsTokens() {
+		return
+	}
 	user, uid := c.tokenHolder()
 	all, err := c.q.front.o.Tokens.List(user)
 	if err != nil {
@@ -90,6 +93,9 @@ func (c *whmCall) revokeToken() {
 
 // tokens makes a change of the caller's tokens, records it, and calls done, or answers with the error.
 func (c *whmCall) tokens(name string, change func() error, done func()) {
+	if !c.keepsTokens() {
+		return
+	}
 	var failure error
 	err := c.q.front.o.Admin.Record(c.as(c.q.who.account), c.name, map[string]string{"token_name": protocol.Clip(name, maxLogged)}, func() *protocol.Error {
 		if failure = change(); failure != nil {
@@ -105,6 +111,15 @@ func (c *whmCall) tokens(name string, change func() error, done func()) {
 	default:
 		done()
 	}
+}
+
+// keepsTokens reports whether this server has tokens. If not, it answers the request.
+func (c *whmCall) keepsTokens() bool {
+	if c.q.front.o.Tokens == nil {
+		c.fail(http.StatusOK, "This server has no tokens, because its HTTPS API is off (web.state).")
+		return false
+	}
+	return true
 }
 
 func (c *whmCall) failTokens(name string, err error) {
