@@ -171,7 +171,7 @@ func TestCommandLines(t *testing.T) {
 		says string
 	}{
 		{[]string{"--user=somebody", "Email", "passwdpop"}, "Unknown user “somebody”."},
-		{[]string{"Email"}, "the module or the function is missing; name both"},
+		{nil, "the module or the function is missing; name both"},
 		{[]string{"--nonsense", "Email", "passwdpop"}, "is not a known option"},
 		{[]string{"Email", "passwdpop", "password=top", "secret"}, "does not have the form name=value"},
 	} {

@@ -84,7 +84,19 @@ func TestCommandLinesOfAServer(t *testing.T) {
 	t.Parallel()
 	const uid = 20435
 	w := hosttest.Server(t, uid)
+	w.Set(t, "accounts ", "write_userdomains = \"etc\"\naccounts ")
+	require.NoError(t, os.Mkdir(filepath.Join(w.Dir, "etc"), 0o755))
 	w.Serve(t)
+	// The files of a cPanel server, and whoowns, follow the accounts.
+	require.NoError(t, os.WriteFile(w.AccountFile(20436), []byte("uid = 20436\ngid = 20436\nhome = \"/nonexistent\"\ndomains = [\"b.example\", \"a.example\"]\n"), 0o644))
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(filepath.Join(w.Dir, "etc", "userdomains"))
+		return err == nil && string(text) == "*: nobody\na.example: u20436\nb.example: u20436\nu20435.example: u20435\n"
+	}, hosttest.Patience, hosttest.Tick)
+	text, err := os.ReadFile(filepath.Join(w.Dir, "etc", "trueuserdomains"))
+	require.NoError(t, err)
+	require.Equal(t, "b.example: u20436\nu20435.example: u20435\n", string(text))
+	require.Equal(t, "u20436\n0\n1\n", shell(t, w, `ln -s $(command -v liveapi) whoowns; ./whoowns A.example; echo $?; ./whoowns other.example; echo $?`))
 	require.Contains(t, shell(t, w, `whmapi1 --output=json suspendacct user=u20435 reason=test && uapi --user=u20435 --output=json Email count_pops || true`), "Your account is suspended.")
 	require.Contains(t, shell(t, w, `whmapi1 --output=json unsuspendacct user=u20435 && uapi --user=u20435 --output=json Email count_pops`), `"data":1`)
 	require.Contains(t, shell(t, w, `whmapi1 --output=json api_token_list`), "This server has no tokens")

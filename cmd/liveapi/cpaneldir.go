@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/cpaneldir"
+	"github.com/liveapid/liveapid/host/identity/account"
 )
 
 // treeOf returns the links below /usr/local/cpanel for this installation.
@@ -82,17 +84,26 @@ func cpanelPathsCommand() *cobra.Command {
 #!/usr/local/cpanel/3rdparty/bin/perl. These commands create and remove links of these names to liveapid's
 libraries and commands. A cPanel server's own files are never changed. liveapi run, page and dev need no
 installed links if the kernel lets the user have a mount namespace.`
+	var scripts bool
 	add := func(name, short string, run func(t cpaneldir.Tree, out io.Writer) error) {
-		cmd.AddCommand(&cobra.Command{
+		sub := &cobra.Command{
 			Use: name, Short: short, Args: args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				c, err := config.Find("")
 				if err != nil {
 					c = config.Default() // The package installs the links before the configuration is usable.
 				}
-				return run(treeOf(c), cmd.OutOrStdout())
+				tree := treeOf(c)
+				if scripts || name == "remove" {
+					tree.Scripts = "/scripts"
+				}
+				return run(tree, cmd.OutOrStdout())
 			},
-		})
+		}
+		if name == "install" {
+			sub.Flags().BoolVar(&scripts, "scripts", false, "also create the link /scripts, for /scripts/whoowns")
+		}
+		cmd.AddCommand(sub)
 	}
 	add("install", "Create the links", func(t cpaneldir.Tree, out io.Writer) error {
 		kept, err := t.Install()
@@ -115,5 +126,34 @@ installed links if the kernel lets the user have a mount namespace.`
 		_, err := fmt.Fprintf(out, "%s: %s\n", t.Root, t.State())
 		return err
 	})
+	return cmd
+}
+
+func whoOwnsCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "whoowns DOMAIN", Short: "Print the name of the account that owns a domain",
+		Long: `Prints the name of the account that owns DOMAIN, as /scripts/whoowns of a cPanel server does. The exit
+status is 1 if no account owns the domain.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			c, err := config.Find(path)
+			if err != nil {
+				return err
+			}
+			all, broken := accounts.All(c)
+			for _, a := range all {
+				if slices.Contains(a.Domains, account.ASCIIDomain(words[0])) {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), a.Name)
+					return err
+				}
+			}
+			if len(broken) > 0 {
+				return errors.Join(broken...)
+			}
+			return exitStatus(1)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,11 @@ import (
 func main() {
 	execas.Main()    // Does not return if this process is the launcher of a worker.
 	cpaneldir.Main() // Does not return if this process prepares a mount namespace.
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == "whoowns" { // The link /scripts/whoowns.
+		args = append([]string{"whoowns"}, args...)
+	}
+	os.Exit(run(args, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // extra adds subcommands that exist only in builds with a certain build tag.
@@ -42,7 +47,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	extra(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return admin.Usage(err) })
 	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
-		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), cpanelPathsCommand(), tokenCommand(), passwordCommand())
+		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), cpanelPathsCommand(), whoOwnsCommand(), tokenCommand(), passwordCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -70,6 +70,9 @@ type Config struct {
 	// Server mode: the directory of a cPanel server's feature lists. Without it, only the users files turn
 	// features off. It is read again every minute.
 	Features string `toml:"cpanel_features" example:"\"/var/cpanel/features\""`
+	// Server mode: a directory into which the host writes the files userdomains and trueuserdomains, which
+	// programs for cPanel read. Not for a cPanel server, which writes them itself.
+	WriteUserDomains string `toml:"write_userdomains" example:"\"/etc\""`
 	// Server mode: system users with this uid or a higher uid are accounts without domains.
 	SystemUsers int `toml:"system_users" example:"1000"`
 	// Server mode: the system user for the plugins' helpers, which handle passwords and secret settings, so that
@@ -261,7 +264,7 @@ func (c *Config) fill() {
 	if c.State == "" && c.path == DefaultPath && c.Mode == Server {
 		c.State = DefaultState
 	}
-	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.UserData, &c.Features, &c.PluginDir, &c.Audit, &c.Control, &c.DovecotSocket} {
+	for _, path := range []*string{&c.State, &c.Socket, &c.RunDir, &c.Accounts, &c.CPanelUsers, &c.UserDomains, &c.UserData, &c.Features, &c.WriteUserDomains, &c.PluginDir, &c.Audit, &c.Control, &c.DovecotSocket} {
 		*path = c.absolute(*path)
 	}
 	if c.Bindings == "" {
@@ -336,6 +339,9 @@ func (c *Config) Validate() error {
 		}
 		if (c.UserData != "" || c.Features != "") && c.CPanelUsers == "" {
 			add("userdatadomains, cpanel_features: these keys need the key cpanel_users, which is not set")
+		}
+		if c.WriteUserDomains != "" && c.CPanelUsers != "" {
+			add("write_userdomains: must not be set together with cpanel_users, because a cPanel server writes these files itself")
 		}
 		if c.SystemUsers != 0 && c.SystemUsers < 500 {
 			add("system_users: must be at least 500")

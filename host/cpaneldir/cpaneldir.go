@@ -23,6 +23,9 @@ type Tree struct {
 	Root     string // The directory that contains the links; Root, except in tests.
 	Bindings string // The directory of the Perl and PHP libraries.
 	Programs string // The directory of the commands uapi and cpapi2.
+	// Scripts is the path of a further link to the directory scripts below Root, /scripts on a cPanel server;
+	// "" means that the link is not created.
+	Scripts string
 }
 
 // link is a symbolic link: its path below Tree.Root, and its target.
@@ -42,6 +45,7 @@ func (t Tree) links() []link {
 	for _, name := range []string{"uapi", "cpapi1", "cpapi2", "whmapi1"} {
 		all = append(all, link{"bin/" + name, filepath.Join(t.Programs, name)})
 	}
+	all = append(all, link{"scripts/whoowns", filepath.Join(t.Programs, "liveapi")})
 	// The documentation's programs begin with lines such as #!/usr/local/cpanel/3rdparty/bin/perl.
 	for _, name := range []string{"perl", "php"} {
 		if path, err := exec.LookPath(name); err == nil && filepath.IsAbs(path) && !within(t.Root, path) {
@@ -140,8 +144,19 @@ func (t Tree) Install() (kept []string, err error) {
 			return kept, err
 		}
 	}
-	return kept, nil
+	if t.Scripts == "" {
+		return kept, nil
+	}
+	if target, err := os.Readlink(t.Scripts); err == nil && target == t.scripts() {
+		return kept, nil
+	}
+	if _, err := os.Lstat(t.Scripts); err == nil {
+		return append(kept, t.Scripts), nil
+	}
+	return kept, os.Symlink(t.scripts(), t.Scripts)
 }
+
+func (t Tree) scripts() string { return filepath.Join(t.Root, "scripts") }
 
 // mkdir creates a directory and its parents with mode 755, whatever the umask is.
 func mkdir(dir string) error {
@@ -166,9 +181,12 @@ func (t Tree) Remove() error {
 		return nil
 	}
 	var all []error
-	dirs := []string{"Cpanel", "php", "bin", "3rdparty/bin", "3rdparty", "."}
+	if target, err := os.Readlink(t.Scripts); err == nil && target == t.scripts() {
+		all = append(all, os.Remove(t.Scripts))
+	}
+	dirs := []string{"Cpanel", "php", "bin", "scripts", "3rdparty/bin", "3rdparty", "."}
 	for _, path := range []string{
-		php, "Cpanel/LiveAPI.pm", "Cpanel/LiveAPI", "bin/uapi", "bin/cpapi1", "bin/cpapi2", "bin/whmapi1", "3rdparty/bin/perl", "3rdparty/bin/php",
+		php, "Cpanel/LiveAPI.pm", "Cpanel/LiveAPI", "bin/uapi", "bin/cpapi1", "bin/cpapi2", "bin/whmapi1", "scripts/whoowns", "3rdparty/bin/perl", "3rdparty/bin/php",
 	} {
 		path = filepath.Join(t.Root, path)
 		if _, err := os.Readlink(path); err != nil || !t.removable(path) {
@@ -189,5 +207,5 @@ func (t Tree) Remove() error {
 func (t Tree) removable(path string) bool {
 	target, _ := os.Readlink(path)
 	name := filepath.Base(path)
-	return t.ours(path) || target == filepath.Join(t.Programs, name) || strings.HasPrefix(path, filepath.Join(t.Root, "3rdparty")) && filepath.Base(target) == name
+	return t.ours(path) || target == filepath.Join(t.Programs, name) || name == "whoowns" && filepath.Base(target) == "liveapi" || strings.HasPrefix(path, filepath.Join(t.Root, "3rdparty")) && filepath.Base(target) == name
 }

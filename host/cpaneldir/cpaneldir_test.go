@@ -13,7 +13,7 @@ import (
 func tree(t *testing.T) Tree {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"bindings/php/cpanel.php", "bindings/perl/lib/Cpanel/LiveAPI.pm", "bindings/perl/lib/Cpanel/LiveAPI/Codec.pm", "bin/uapi", "bin/cpapi2"} {
+	for _, name := range []string{"bindings/php/cpanel.php", "bindings/perl/lib/Cpanel/LiveAPI.pm", "bindings/perl/lib/Cpanel/LiveAPI/Codec.pm", "bin/uapi", "bin/cpapi2", "bin/liveapi"} {
 		write(t, filepath.Join(dir, name))
 	}
 	return Tree{Root: filepath.Join(dir, "usr/local/cpanel"), Bindings: filepath.Join(dir, "bindings"), Programs: filepath.Join(dir, "bin")}
@@ -41,6 +41,26 @@ func TestInstallAndRemove(t *testing.T) {
 	require.NoError(t, tree.Remove())
 	require.NoDirExists(t, tree.Root)
 	require.NoError(t, tree.Remove(), "nothing is left to remove")
+}
+
+// The link /scripts is created only if it is asked for, and never over something else.
+func TestScriptsLink(t *testing.T) {
+	tree := tree(t)
+	tree.Scripts = filepath.Join(t.TempDir(), "scripts")
+	for range 2 {
+		kept, err := tree.Install()
+		require.NoError(t, err)
+		require.Empty(t, kept)
+		require.FileExists(t, filepath.Join(tree.Scripts, "whoowns"))
+	}
+	require.NoError(t, tree.Remove())
+	require.NoFileExists(t, tree.Scripts)
+	write(t, filepath.Join(tree.Scripts, "mine"))
+	kept, err := tree.Install()
+	require.NoError(t, err)
+	require.Equal(t, []string{tree.Scripts}, kept)
+	require.NoError(t, tree.Remove())
+	require.FileExists(t, filepath.Join(tree.Scripts, "mine"))
 }
 
 // A cPanel server's files are never touched, and neither are files that somebody else has written.

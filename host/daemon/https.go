@@ -113,7 +113,7 @@ func (rt *Runtime) OpenHTTPS() error {
 	o := https.Options{
 		Backend: backend{rt}, Admin: administration{rt}, Addresses: map[https.Service]string{https.CPanel: c.CPanel, https.WHM: c.WHM, https.Webmail: c.Webmail},
 		Tokens: rt.web.tokens, Passwords: passwords, Resellers: c.Resellers, Hosts: c.Hosts, Proxies: proxies,
-		Certified: rt.web.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2, Repair: !c.StrictHeads && len(proxies) == 0,
+		SelfSigned: c.Certificate == "", Config: rt.ownConfig(), Certified: rt.web.certificate.Names, Connections: rt.connections(c), HTTP2: c.HTTP2, Repair: !c.StrictHeads && len(proxies) == 0,
 		Intake: rt.limits.intake, Enter: rt.enterHeavy, Access: rt.records.access, Pace: rt.limits.work.Pace, Log: rt.log,
 	}
 	if rt.Metrics != nil {
@@ -122,6 +122,16 @@ func (rt *Runtime) OpenHTTPS() error {
 	rt.web.front.Store(https.New(o))
 	rt.revokeUnknown()
 	return nil
+}
+
+// ownConfig returns the path of the configuration if commands don't find it by themselves, and if the account's
+// user can read it: in personal mode.
+func (rt *Runtime) ownConfig() string {
+	c := rt.state.Load().config
+	if c.Mode == config.Server || c.Path() == config.DefaultPath {
+		return ""
+	}
+	return c.Path()
 }
 
 // openState makes the state directory dir if it does not exist, and returns an error unless the directory

@@ -23,6 +23,7 @@ func (rt *Runtime) reloadAccounts() {
 			rt.ending.Go(func() { p.supervisor.EndAccount(name) })
 		}
 	}
+	rt.writeUserDomains(rt.state.Load().config.WriteUserDomains)
 }
 
 // Watch calls reloadAccounts after each change of the accounts until ctx ends.

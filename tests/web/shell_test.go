@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,26 +71,38 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 	require.Equal(t, "args, exact", b.js(`document.getElementById("o-columns").value`))
 	require.Equal(t, "true", b.js(`String(document.getElementById("options").open)`))
 
-	// Each of the copied codes runs, with only addresses and secrets replaced.
+	// Each of the copied codes runs as it was copied.
 	token := w.Token(t, "demo")
-	bindings := filepath.Join(hosttest.Root(t), "bindings")
+	file := func(s string) string {
+		path := filepath.Join(w.Dir, "snippet")
+		require.NoError(t, os.WriteFile(path, []byte(s), 0o644))
+		return path
+	}
+	bash := func(script string) *exec.Cmd {
+		cmd := w.Command(t, "bash", "-c", script)
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(pair string) bool {
+			return strings.HasPrefix(pair, "LIVEAPID_CONFIG=") || strings.HasPrefix(pair, "PERL5LIB=")
+		})
+		cmd.Env = append(cmd.Env, "TOKEN="+token)
+		return cmd
+	}
+	// run returns the command that the snippet's comment names.
+	run := func(s string) *exec.Cmd {
+		_, command, ok := strings.Cut(s, "Run it with: ")
+		require.True(t, ok, s)
+		command, _, _ = strings.Cut(command, "\n")
+		return bash(strings.Replace(command, "FILE", file(s), 1))
+	}
 	for language, start := range map[string]func(snippet string) *exec.Cmd{
-		"PHP": func(s string) *exec.Cmd {
-			return w.Command(t, "php", "-r", strings.TrimPrefix(strings.ReplaceAll(s, "/usr/local/cpanel/php/cpanel.php", bindings+"/php/cpanel.php"), "<?php"))
-		},
-		"Perl": func(s string) *exec.Cmd {
-			return w.Command(t, "perl", "-MJSON::PP", "-e", s+"\nprint JSON::PP->new->pretty->canonical->encode($answer);")
-		},
-		"Command line": func(s string) *exec.Cmd { return w.Command(t, "bash", "-c", s+" --output=json") },
-		"curl": func(s string) *exec.Cmd {
-			return w.Command(t, "bash", "-c", strings.Replace(s, ":TOKEN", ":"+token, 1)+" -sk")
-		},
-		"URL": func(s string) *exec.Cmd {
-			return w.Command(t, "curl", "-sk", "-H", "Authorization: cpanel demo:"+token, strings.Replace(s, "##########", "0123456789", 1))
+		"PHP": run, "Perl": run, "Command line": bash, "curl": bash,
+		"URL": func(s string) *exec.Cmd { // It is for the browser; here it is sent with the browser's cookie.
+			require.Regexp(t, `^https://[^/]+/cpsess[0-9]{10}/`, s)
+			return w.Command(t, "curl", "-sk", "-H", "Authorization: cpanel demo:"+token, s)
 		},
 	} {
 		b.do(chromedp.Click(`//div[@id="snippet-tabs"]//button[text()="` + language + `"]`))
 		snippet := b.js(`document.getElementById("snippet").textContent`)
+		require.NotContains(t, snippet, token)
 		out := hosttest.Output(t, start(snippet))
 		for _, part := range []string{`it's`, `$HOME`, `100%`, `+1`, "two's", "one"} {
 			require.Contains(t, out, part, "%s\n%s", language, snippet)

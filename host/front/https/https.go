@@ -117,6 +117,8 @@ type Options struct {
 	Proxies   []netip.Prefix // Proxies with a trusted X-Forwarded-For.
 	// Certified returns the names for which the server's certificate is valid.
 	Certified   func() []string
+	SelfSigned  bool       // The certificate is signed by the server itself.
+	Config      string     // The path of the configuration, if commands need it; for snippets of code.
 	Access      *AccessLog // Nil means no access log.
 	Connections int        // Maximum over all services; 0 means DefaultConnections.
 	HTTP2       bool       // Also offer HTTP/2, although cPanel offers only HTTP/1.1.

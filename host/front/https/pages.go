@@ -256,7 +256,10 @@ func (q *exchange) port() describe.Port {
 // of the accounts for which the user may act and that are not suspended, unless the user's token is limited
 // to features.
 func (q *exchange) me() map[string]any {
-	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains}
+	out := map[string]any{"user": q.who.user, "service": string(q.service), "domains": q.who.account.Domains, "self_signed": q.front.o.SelfSigned}
+	if q.service != Webmail && q.front.o.Config != "" {
+		out["config"] = q.front.o.Config // For the snippets of the API Shell.
+	}
 	if q.service == WHM && q.who.features == nil {
 		var names []string
 		for _, a := range (&whmCall{q: q}).own() {

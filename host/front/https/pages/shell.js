@@ -137,7 +137,10 @@ function copies() {
   byId('snippet-tabs').replaceChildren(...Object.keys(languages).map((name) => element('button', {
     type: 'button', 'aria-pressed': String(name === language), onclick: () => { language = name; copies(); byId('snippet-tabs').querySelector('[aria-pressed=true]').focus(); },
   }, name)));
-  const who = { user: state.account || state.me.user, signedIn: state.me.user, service: state.me.service, origin: location.origin };
+  const who = {
+    user: state.account || state.me.user, signedIn: state.me.user, service: state.me.service, origin: location.origin,
+    cpsess: location.pathname.split('/')[1], config: state.me.config, selfSigned: state.me.self_signed,
+  };
   byId('snippet').textContent = languages[language](chosen, masked(chosen, given()), who);
   byId('copied').textContent = '';
 }

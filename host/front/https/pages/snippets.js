@@ -18,6 +18,10 @@ const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B');
 
 const method = (fn) => (fn.api === 3 ? 'uapi' : 'api2');
 
+// ran returns how a program is run: with a configuration of its own, by liveapi run, which also provides
+// /usr/local/cpanel; otherwise directly, as on a cPanel server.
+const ran = (who, program) => (who.config ? `LIVEAPID_CONFIG=${shell(who.config)} liveapi run -- ${program}` : `${program}, as the user ${who.user}`);
+
 // grouped returns the arguments by name, in their order. A repeated name has a list of values.
 function grouped(args) {
   const groups = new Map();
@@ -26,35 +30,46 @@ function grouped(args) {
 }
 
 export const languages = {
-  PHP(fn, args) {
+  PHP(fn, args, who) {
     const lines = grouped(args).map(([name, values]) => `        ${php(name)} => ${values.length === 1 ? php(values[0]) : `array(${values.map(php).join(', ')})`},`);
     return [
-      '<?php', "require_once '/usr/local/cpanel/php/cpanel.php';", '$cpanel = new CPANEL();', '',
+      '<?php', `// Run it with: ${ran(who, 'php FILE')}`, "require_once '/usr/local/cpanel/php/cpanel.php';", '$cpanel = new CPANEL();', '',
       `$answer = $cpanel->${method(fn)}(`, `    ${php(fn.module)}, ${php(fn.name)},`, '    array(', ...lines, '    )', ');', 'print_r($answer);', '$cpanel->end();',
     ].join('\n');
   },
-  Perl(fn, args) {
+  Perl(fn, args, who) {
     const lines = grouped(args).map(([name, values]) => `        ${perl(name)} => ${values.length === 1 ? perl(values[0]) : `[${values.map(perl).join(', ')}]`},`);
     return [
-      'use Cpanel::LiveAPI;', 'my $cpanel = Cpanel::LiveAPI->new();', '',
-      `my $answer = $cpanel->${method(fn)}(`, `    ${perl(fn.module)}, ${perl(fn.name)},`, '    {', ...lines, '    }', ');', '$cpanel->end();',
+      `# Run it with: ${ran(who, 'perl FILE')}`, 'use Cpanel::LiveAPI ();', 'use JSON::PP ();', 'my $cpanel = Cpanel::LiveAPI->new();', '',
+      `my $answer = $cpanel->${method(fn)}(`, `    ${perl(fn.module)}, ${perl(fn.name)},`, '    {', ...lines, '    }', ');', 'print JSON::PP->new->pretty->canonical->encode($answer);', '$cpanel->end();',
     ].join('\n');
   },
   'Command line'(fn, args, who) {
     const tool = fn.api === 3 ? 'uapi' : 'cpapi2';
     const words = args.map(([name, value]) => shell(`${name}=${command(value)}`));
-    return [`${tool} --user=${shell(who.user)}`, fn.module, fn.name, ...words].join(' ');
+    const config = who.config ? `LIVEAPID_CONFIG=${shell(who.config)} ` : '';
+    return [`${config}${tool} --user=${shell(who.user)}`, fn.module, fn.name, ...words].join(' ');
   },
   curl(fn, args, who) {
     const { path, fields } = target(fn, args, who);
     const lines = fields.map(([name, value]) => `  --data-urlencode ${shell(`${name}=${value}`)}`);
-    const auth = who.service === 'webmail' ? `  -u ${shell(`${who.user}:PASSWORD`)}` : `  -H ${shell(`Authorization: ${who.service} ${who.signedIn}:TOKEN`)}`;
-    return [`curl ${shell(`${who.origin}/${path}`)}`, auth, ...lines].join(' \\\n');
+    const insecure = who.selfSigned ? ' --insecure' : ''; // The server signs its certificate itself.
+    const address = shell(`${who.origin}/${path}`);
+    if (who.service === 'webmail') {
+      return ['# curl asks for the password of the mailbox.', [`curl${insecure} ${address}`, `  -u ${shell(who.user)}`, ...lines].join(' \\\n')].join('\n');
+    }
+    const kind = who.service === 'whm' && who.signedIn !== 'root' ? ' --whm' : '';
+    const config = who.config ? `LIVEAPID_CONFIG=${shell(who.config)} ` : '';
+    // The header is passed on standard input, so that the token is not in the list of processes.
+    return [
+      '# Put a token into TOKEN first. An administrator creates one with:', `#   ${config}liveapi token create --user ${shell(who.signedIn)}${kind} --name NAME`,
+      [`printf 'Authorization: ${who.service} %s:%s\\n' ${shell(who.signedIn)} "$TOKEN" | curl${insecure} -H @- ${address}`, ...lines].join(' \\\n'),
+    ].join('\n');
   },
   URL(fn, args, who) {
     const { path, fields } = target(fn, args, who);
     const query = fields.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&');
-    return `${who.origin}/cpsess##########/${path}${query ? `?${query}` : ''}`;
+    return `${who.origin}/${who.cpsess}/${path}${query ? `?${query}` : ''}`;
   },
 };
 
