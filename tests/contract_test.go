@@ -243,7 +243,7 @@ var deviations = map[string]string{
 	"Email::list_pops_with_disk[]._diskused: string":         "Live servers send text.",
 	"Email::list_pops_with_disk[].diskused: string":          "Live servers send text.",
 
-	"LiveAPI::list_functions: not documented": "The command lines use it for help; it is this host's own.",
+	"LiveAPI::list_functions: not documented":               "The command lines use it for help; it is this host's own.",
 	"NVData::get: not documented":                           "Plugins in the field call it; the documentation describes the same function of API 2.",
 	"NVData::set: not documented":                           "Plugins in the field call it; the documentation describes the same function of API 2.",
 	"Personalization::get(names): not documented":           "The documentation describes it as the body of a POST request.",

@@ -36,25 +36,52 @@ func copyBindings(t *testing.T, dir string) {
 	hosttest.Output(t, exec.Command("chmod", "-R", "a+rX", filepath.Join(dir, "bindings")))
 }
 
-// programs are the first programs of cPanel's documentation for each language, by their file's name.
-func firstPrograms(t *testing.T, dir string) map[string]string {
+// documentedOutput holds the programs in testdata/documented, which make the calls of cPanel's documentation, with what
+// each of them prints.
+var documentedOutput = map[string][]string{
+	"class.live.php":      {"<h1>Mailboxes</h1>", "mailbox user@example.com\n", "domain example.com\n", "quota unlimited\n", "account ", "feature yes\n", "</html>"},
+	"interface.live.php":  {"<h1>My Plugin</h1>", "<p>Hello ", ", in en.</p>", "<p>mailboxes: 1</p>", "<p>setting: kept</p>", "</html>"},
+	"module.live.pl":      {"<h1>Mailboxes</h1>", "mailbox user@example.com\n", "domain example.com\n", "quota unlimited\n", "account ", "feature yes\n", "</html>"},
+	"passwdpop.live.php":  {"result 1 "},
+	"passwdpop.live.pl":   {"result 1 "},
+	"passwd_pop.live.php": {"data null\n"},
+	"passwd_pop.live.pl":  {`"email" : "user@example.com"`},
+	"taint.live.pl":       {"user@example.com\n"},
+}
+
+// taintProgram is a Perl program that runs with -T, so that it does not use PERL5LIB.
+const taintProgram = "#!/usr/local/cpanel/3rdparty/bin/perl -T\nBEGIN { unshift @INC, '/usr/local/cpanel'; }\nuse Cpanel::LiveAPI ();\n" +
+	"my $cpanel = Cpanel::LiveAPI->new();\nprint \"Content-type: text/html\\r\\n\\r\\n\" if $ENV{GATEWAY_INTERFACE};\n" +
+	"my $list = $cpanel->uapi('Email', 'list_pops');\nprint \"$list->{cpanelresult}{result}{data}[1]{email}\\n\";\n$cpanel->end();\n"
+
+// documentedPrograms copies the documented programs into dir, and returns the command line of each.
+func documentedPrograms(t *testing.T, dir string) map[string][]string {
 	t.Helper()
-	programs := make(map[string]string)
-	for name, text := range map[string]string{
-		"first.live.php": "<?php\nrequire_once \"/usr/local/cpanel/php/cpanel.php\";\n$cpanel = new CPANEL();\n" +
-			"$list = $cpanel->api2('Email', 'listpops');\nprint $list['cpanelresult']['data'][1]['email'] . \"\\n\";\n$cpanel->end();\n",
-		"first.live.pl": "#!/usr/local/cpanel/3rdparty/bin/perl\nuse Cpanel::LiveAPI ();\nmy $cpanel = Cpanel::LiveAPI->new();\n" +
-			"print \"Content-type: text/html\\r\\n\\r\\n\" if $ENV{GATEWAY_INTERFACE};\n" +
-			"my $list = $cpanel->api2('Email', 'listpops');\nprint \"$list->{cpanelresult}{data}[1]{email}\\n\";\n$cpanel->end();\n",
-		"inc.live.pl": "#!/usr/local/cpanel/3rdparty/bin/perl -T\nBEGIN { unshift @INC, '/usr/local/cpanel'; }\nuse Cpanel::LiveAPI ();\nmy $cpanel = Cpanel::LiveAPI->new();\n" +
-			"print \"Content-type: text/html\\r\\n\\r\\n\" if $ENV{GATEWAY_INTERFACE};\n" +
-			"my $list = $cpanel->uapi('Email', 'list_pops');\nprint \"$list->{cpanelresult}{result}{data}[1]{email}\\n\";\n$cpanel->end();\n",
-	} {
-		programs[name] = filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(programs[name], []byte(text), 0o755))
-		require.NoError(t, os.Chmod(programs[name], 0o755))
+	lines := make(map[string][]string)
+	for name := range documentedOutput {
+		text := []byte(taintProgram)
+		if name != "taint.live.pl" {
+			var err error
+			text, err = os.ReadFile(filepath.Join(hosttest.Root(t), "testdata", "documented", name))
+			require.NoError(t, err)
+		}
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, text, 0o755))
+		require.NoError(t, os.Chmod(path, 0o755))
+		lines[name] = []string{path} // By the line #!/usr/local/cpanel/3rdparty/bin/perl.
+		if strings.HasSuffix(name, ".php") {
+			lines[name] = []string{"php", path}
+		}
 	}
-	return programs
+	return lines
+}
+
+// requireDocumented checks what a documented program has printed.
+func requireDocumented(t *testing.T, name, out string) {
+	t.Helper()
+	for _, part := range documentedOutput[name] {
+		require.Contains(t, out, part, name)
+	}
 }
 
 // withoutLibraries removes PERL5LIB, which hosttest sets, so that programs must find the library themselves.
@@ -80,23 +107,18 @@ func TestFirstProgramsRunUnchanged(t *testing.T) {
 			}
 			dir := filepath.Join(filepath.Dir(w.Dir), "pages")
 			require.NoError(t, os.Mkdir(dir, 0o755))
-			programs := firstPrograms(t, dir)
+			programs := documentedPrograms(t, dir)
 			base, client := startDev(t, withoutLibraries(w.Command(t, "liveapi", "dev", "--listen", "127.0.0.1:0", dir)))
-			for name, path := range programs {
-				words := []string{path}
-				if strings.HasSuffix(name, ".php") {
-					words = []string{"php", path}
-				}
-				run := withoutLibraries(w.Command(t, "liveapi", append([]string{"run", "--"}, words...)...))
-				require.Equal(t, "user@example.com\n", hosttest.Output(t, run), name)
-				page := withoutLibraries(w.Command(t, "liveapi", "page", path))
-				require.Equal(t, "user@example.com\n", hosttest.Output(t, page), name)
+			for name, words := range programs {
+				path := filepath.Join(dir, name)
+				requireDocumented(t, name, hosttest.Output(t, withoutLibraries(w.Command(t, "liveapi", append([]string{"run", "--"}, words...)...))))
+				requireDocumented(t, name, hosttest.Output(t, withoutLibraries(w.Command(t, "liveapi", "page", path))))
 				answer, err := client.Get(base + "/" + name)
 				require.NoError(t, err)
 				body, err := io.ReadAll(answer.Body)
 				require.NoError(t, err)
 				require.NoError(t, answer.Body.Close())
-				require.True(t, strings.HasPrefix(string(body), "user@example.com\n"), "%s: %s", name, body)
+				requireDocumented(t, name, string(body))
 			}
 			status := withoutLibraries(w.Command(t, "liveapi", "run", "--", "sh", "-c", "grep CapEff /proc/self/status; id -u; exit 7"))
 			out, err := status.Output()
@@ -144,16 +166,18 @@ func TestFirstProgramsOfAnAccount(t *testing.T) {
 	const uid = 20432
 	w := hosttest.Server(t, uid)
 	copyBindings(t, filepath.Dir(w.Dir))
+	// The documentation's domain is example.com.
+	require.NoError(t, os.Rename(filepath.Join(w.Home(uid), "etc", hosttest.Name(uid)+".example"), filepath.Join(w.Home(uid), "etc", "example.com")))
+	text, err := os.ReadFile(w.AccountFile(uid))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(w.AccountFile(uid), []byte(strings.Replace(string(text), hosttest.Name(uid)+".example", "example.com", 1)), 0o644))
 	w.Serve(t)
-	for name, path := range firstPrograms(t, filepath.Dir(w.Dir)) {
-		words := []string{"run", "--user", hosttest.Name(uid), "--", path}
-		if strings.HasSuffix(name, ".php") {
-			words = []string{"run", "--user", hosttest.Name(uid), "--", "php", path}
-		}
-		want := "user@" + hosttest.Name(uid) + ".example\n"
-		require.Equal(t, want, hosttest.Output(t, withoutLibraries(w.Command(t, "liveapi", words...))), name)
-		page := withoutLibraries(w.Command(t, "liveapi", "page", "--user", hosttest.Name(uid), path))
-		require.Equal(t, want, hosttest.Output(t, page), name)
+	dir := filepath.Join(filepath.Dir(w.Dir), "pages")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	for name, words := range documentedPrograms(t, dir) {
+		run := append([]string{"run", "--user", hosttest.Name(uid), "--"}, words...)
+		requireDocumented(t, name, hosttest.Output(t, withoutLibraries(w.Command(t, "liveapi", run...))))
+		requireDocumented(t, name, hosttest.Output(t, withoutLibraries(w.Command(t, "liveapi", "page", "--user", hosttest.Name(uid), filepath.Join(dir, name)))))
 	}
 }
 
@@ -165,25 +189,25 @@ func TestNoMountNamespace(t *testing.T) {
 		t.Skip("only root can drop the capability")
 	}
 	w := hosttest.Sandbox(t)
-	programs := firstPrograms(t, w.Dir)
+	documentedPrograms(t, w.Dir)
 	run := func(words ...string) (string, error) {
 		cmd := withoutLibraries(w.Command(t, "setpriv", append([]string{"--bounding-set=-sys_admin", "--inh-caps=-all", hosttest.Bin(t, "liveapi")}, words...)...))
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	out, err := run("run", "--", "perl", programs["first.live.pl"])
+	out, err := run("run", "--", "perl", filepath.Join(w.Dir, "module.live.pl"))
 	require.NoError(t, err, out)
-	require.Contains(t, out, "user@example.com\n")
+	requireDocumented(t, "module.live.pl", out)
 	require.Contains(t, out, "To install it, run as root: liveapi cpanel-paths install")
-	out, err = run("run", "--", "php", programs["first.live.php"])
+	out, err = run("run", "--", "php", filepath.Join(w.Dir, "class.live.php"))
 	require.Error(t, err)
 	require.Contains(t, out, "Failed opening required")
 	t.Cleanup(func() { _ = w.Command(t, "liveapi", "cpanel-paths", "remove").Run() })
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "cpanel-paths", "install")), "has liveapid's links")
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "doctor")), "well   /usr/local/cpanel has liveapid's links")
-	out, err = run("run", "--", "php", programs["first.live.php"])
+	out, err = run("run", "--", "php", filepath.Join(w.Dir, "class.live.php"))
 	require.NoError(t, err, out)
-	require.Equal(t, "user@example.com\n", out)
+	requireDocumented(t, "class.live.php", out)
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "cpanel-paths", "remove")), "has no php/cpanel.php")
 	require.NoDirExists(t, cpaneldir.Root)
 }

@@ -1,10 +1,12 @@
 package tests
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,9 +71,9 @@ func TestDebianPackage(t *testing.T) {
 	require.NoError(t, os.MkdirAll("/var/log/liveapid", 0o700))
 	cmd := exec.Command("/usr/bin/setpriv", "--bounding-set=-all,+setuid,+setgid,+chown,+kill", "--inh-caps=-all", "--no-new-privs", "/usr/sbin/liveapid", "serve")
 	h := w.ServeCommand(t, cmd)
-	require.Contains(t, run("liveapi", "account", "create", user, "--domain", "package.example"), "registered")
+	require.Contains(t, run("liveapi", "account", "create", user, "--domain", "example.com", "--domain", "package.example"), "registered")
 	require.Eventually(t, func() bool { return strings.Contains(run("liveapi", "status"), "accounts  1") }, hosttest.Patience, hosttest.Tick)
-	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "add_pop", "email=one", "password=A g00d 0ne, really"), `"status":1`)
+	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "add_pop", "email=one@package.example", "password=A g00d 0ne, really"), `"status":1`)
 	// The account's own user can't read the configuration, but finds the host.
 	own := hosttest.AsUser(t, exec.Command("/usr/bin/uapi", "--output=json", "Email", "verify_password", "email=one@package.example", "password=A g00d 0ne, really"), user)
 	require.Contains(t, hosttest.Output(t, own), `"data":1`)
@@ -79,14 +81,20 @@ func TestDebianPackage(t *testing.T) {
 
 	// The documentation's programs run as they are, for the account's user and for root.
 	require.Contains(t, run("liveapi", "doctor"), "well   /usr/local/cpanel has liveapid's links")
-	for name, path := range firstPrograms(t, "/home/"+user) {
-		words := []string{path}
-		if strings.HasSuffix(name, ".php") {
-			words = []string{"php", path}
-		}
-		require.Equal(t, "one@package.example\n", hosttest.Output(t, hosttest.AsUser(t, exec.Command(words[0], words[1:]...), user)), name)
-		require.Equal(t, "one@package.example\n", run(append([]string{"liveapi", "run", "--user", user, "--"}, words...)...), name)
-		require.Equal(t, "one@package.example\n", run("liveapi", "page", "--user", user, path), name)
+	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "add_pop", "email=user@example.com", "password=A g00d 0ne, really", "quota=unlimited"), `"status":1`)
+	require.Contains(t, run("uapi", "--user="+user, "--output=json", "Email", "delete_pop", "email=one@package.example"), `"status":1`)
+	// The documentation's example passwords are weaker than the default policy requires.
+	accountFile, err := os.OpenFile("/etc/liveapid/accounts/"+user+".toml", os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = accountFile.WriteString("[data]\nREQUIRED_STRENGTH = \"0\"\n")
+	require.NoError(t, errors.Join(err, accountFile.Close(), h.Process.Signal(syscall.SIGHUP)))
+	require.Eventually(t, func() bool {
+		return strings.Contains(run("uapi", "--user="+user, "--output=json", "PasswdStrength", "get_required_strength", "app=pop"), `"strength":0`)
+	}, hosttest.Patience, hosttest.Tick)
+	for name, words := range documentedPrograms(t, "/home/"+user) {
+		requireDocumented(t, name, hosttest.Output(t, hosttest.AsUser(t, exec.Command(words[0], words[1:]...), user)))
+		requireDocumented(t, name, run(append([]string{"liveapi", "run", "--user", user, "--"}, words...)...))
+		requireDocumented(t, name, run("liveapi", "page", "--user", user, "/home/"+user+"/"+name))
 	}
 	require.Contains(t, run("/usr/local/cpanel/bin/uapi", "--user="+user, "--output=json", "Email", "count_pops"), `"data":1`)
 	h.Stop(t)
