@@ -79,6 +79,10 @@ say "Perl, over stdin and stdout of a liveapid that it starts"
 NEW='Perl:by"pipes 4' perl_change
 check 'Perl:by"pipes 4'
 
+say "Perl, the program of cPanel's documentation:  use Cpanel::LiveAPI ();"
+env -u PERL5LIB liveapi run --user demo -- perl "$root/testdata/documented/passwdpop.live.pl"
+check 12345luggage
+
 if command -v php >/dev/null 2>&1; then
   say "PHP, over the socket:  \$cpanel->api2('Email', 'passwdpop', array(...))"
   NEW='PHP by socket 5' LIVEAPI_SOCKET=$socket php_change
@@ -87,6 +91,14 @@ if command -v php >/dev/null 2>&1; then
   say "PHP, over stdin and stdout of a liveapid that it starts"
   NEW='PHP by pipes 6' php_change
   check 'PHP by pipes 6'
+
+  say "PHP, the program of cPanel's documentation:  require_once \"/usr/local/cpanel/php/cpanel.php\";"
+  if liveapi run --user demo -- test -e /usr/local/cpanel/php/cpanel.php; then
+    liveapi run --user demo -- php "$root/testdata/documented/passwdpop.live.php"
+    check 12345luggage
+  else
+    echo "   skipped: this machine allows no mount namespaces; docs/pages.md says what to do then"
+  fi
 else
   say "PHP is not installed: skipping its two ways"
 fi

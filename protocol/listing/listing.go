@@ -52,12 +52,31 @@ func Split(api protocol.API, named map[string]any) (Options, map[string]any, *pr
 	if len(meta) == 0 {
 		return o, named, nil
 	}
-	p := parser{prefix: prefix, meta: meta}
-	o.filters = p.filters(api == protocol.UAPI)
+	o, err := Parse(Dialect{API: api, Name: func(parameter string) string { return prefix + parameter }}, meta)
+	return o, own, err
+}
+
+// Dialect is how an API writes the meta-parameters of its calls.
+type Dialect struct {
+	API protocol.API
+	// Name returns the name that the caller uses for a parameter, for messages. Its argument is the name in
+	// UAPI without the prefix "api.", for example "filter_type_0".
+	Name func(parameter string) string
+	// FilterTypes are the comparison operators that the API has beside those of UAPI. WHM API 1 has lt_equal,
+	// gt_equal, and == and !=, which are other names of eq and ne.
+	FilterTypes []string
+}
+
+// Parse parses meta-parameters. Their names are those of UAPI without the prefix "api.". An error names the
+// invalid parameter as the caller wrote it.
+func Parse(d Dialect, meta map[string]string) (Options, *protocol.Error) {
+	p := parser{dialect: d, meta: meta}
+	o := Options{api: d.API}
+	o.filters = p.filters(d.API == protocol.UAPI)
 	o.sorts = p.sorts()
 	o.page = p.page()
 	o.columns = p.columns()
-	return o, own, p.err
+	return o, p.err
 }
 
 // isMeta reports whether name is the name of a meta-parameter, without the prefix "api2_" or "api.".

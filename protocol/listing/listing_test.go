@@ -185,6 +185,29 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// WHM API 1 has more operators, and names its parameters in another way.
+func TestDialect(t *testing.T) {
+	whm := listing.Dialect{API: protocol.UAPI, FilterTypes: []string{"lt_equal", "gt_equal", "==", "!="}, Name: func(name string) string { return "sent " + name }}
+	for _, c := range []struct{ kind, term, want string }{
+		{"lt_equal", "10", "aBd"}, {"gt_equal", "10", "ac"}, {"lt_equal", "many", ""}, {"gt_equal", "", ""}, {"==", "9.0", "Bd"}, {"!=", "9", "ac"},
+	} {
+		o, err := listing.Parse(whm, map[string]string{"filter_column_a": "used", "filter_type_a": c.kind, "filter_term_a": c.term})
+		require.Nil(t, err, "%v", err)
+		result := &protocol.Result{Data: boxes()}
+		require.NoError(t, o.Apply(t.Context(), result, nil))
+		var users string
+		for _, item := range result.Data.([]any) {
+			users += fmt.Sprint(item.(map[string]any)["user"])[:1]
+		}
+		require.Equal(t, c.want, users, c.kind+" "+c.term)
+	}
+	_, err := listing.Parse(whm, map[string]string{"filter_column_a": "used", "filter_type_a": "less"})
+	require.Contains(t, err.Message, "The ‘sent filter_type_a’ argument must be one of contains")
+	require.Contains(t, err.Message, "gt_equal, ==, !=.")
+	_, _, err = listing.Split(protocol.UAPI, map[string]any{"api.filter_column": "used", "api.filter_type": "lt_equal"})
+	require.Contains(t, err.Message, "‘api.filter_type’", "UAPI does not have the operator")
+}
+
 func FuzzSplit(f *testing.F) {
 	f.Add("api2_filter_type", "matches", "api2_filter_term", "(a|b)*", "1")
 	f.Add("api2_paginate_start", "-9", "api2_paginate_size", "99999999999", "1")

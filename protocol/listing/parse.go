@@ -13,14 +13,14 @@ import (
 
 // parser parses the meta-parameters of a call. err is the first error that the parser found, or nil.
 type parser struct {
-	prefix string
-	meta   map[string]string // The parameters by name, without the prefix.
-	err    *protocol.Error
+	dialect Dialect
+	meta    map[string]string // The parameters by name, without the prefix.
+	err     *protocol.Error
 }
 
 func (p *parser) fail(name, what string) {
 	if p.err == nil {
-		p.err = protocol.NewError(protocol.KindInvalid, "The ‘"+p.prefix+name+"’ argument "+what)
+		p.err = protocol.NewError(protocol.KindInvalid, "The ‘"+p.dialect.Name(name)+"’ argument "+what)
 	}
 }
 
@@ -68,8 +68,8 @@ func (p *parser) filters(switchOptional bool) []filter {
 		if f.kind == "" {
 			f.kind = "contains"
 		}
-		if !slices.Contains(filterTypes, f.kind) {
-			p.fail("filter_type"+suffix, "must be one of "+strings.Join(filterTypes, ", ")+".")
+		if types := slices.Concat(filterTypes, p.dialect.FilterTypes); !slices.Contains(types, f.kind) {
+			p.fail("filter_type"+suffix, "must be one of "+strings.Join(types, ", ")+".")
 			return nil
 		}
 		if len(f.term) > maxPattern {

@@ -21,7 +21,7 @@ const (
 	maxPage     = 1 << 30 // Maximum value of start, size and page.
 )
 
-// filterTypes are the comparison operators of the filters, from cPanel's documentation.
+// filterTypes are the comparison operators of the filters of API 2 and UAPI, from cPanel's documentation.
 var filterTypes = []string{
 	"contains", "begins", "ends", "matches", "eq", "ne", "lt", "gt",
 	"lt_handle_unlimited", "gt_handle_unlimited", "defined", "undefined",
@@ -88,20 +88,24 @@ func (f filter) fits(value any, w *work) bool {
 	return f.compares(text)
 }
 
-// compares evaluates the operators eq, ne, lt and gt, and lt and gt with _handle_unlimited, on a value. If
-// both the value and the term are numbers, they are compared as numbers. Otherwise eq and ne compare texts,
-// and the other operators are false.
+// compares evaluates the operators eq, ne, lt and gt, and lt and gt with _equal and _handle_unlimited, on a
+// value. If both the value and the term are numbers, they are compared as numbers. Otherwise eq and ne compare
+// texts, and the other operators are false.
 func (f filter) compares(text string) bool {
 	unlimited := strings.HasSuffix(f.kind, "_handle_unlimited")
 	a, okA := number(text, unlimited)
 	b, okB := f.value.number, f.value.ok
 	switch f.kind {
-	case "eq":
+	case "eq", "==":
 		return okA && okB && a == b || !(okA && okB) && text == f.term
-	case "ne":
+	case "ne", "!=":
 		return okA && okB && a != b || !(okA && okB) && text != f.term
 	case "lt", "lt_handle_unlimited":
 		return okA && okB && a < b
+	case "lt_equal":
+		return okA && okB && a <= b
+	case "gt_equal":
+		return okA && okB && a >= b
 	default: // gt and gt_handle_unlimited
 		return okA && okB && a > b
 	}

@@ -129,6 +129,16 @@ func TestWHMFunctions(t *testing.T) {
 	const v1 = "/json-api/listaccts?api.version=1&"
 	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.verbose=1&api.filter.a.field=user&api.filter.a.type=eq&api.filter.a.arg0=dem"), `{"data":{"acct":[]},"metadata":{"command":"listaccts","filter":{"filtered":1},`)
 	require.Contains(t, ask(v1+"api.filter.enable=1&api.filter.a.field=user&api.filter.a.type=contains&api.filter.a.arg0=dem"), `"user":"demo"`)
+	for query, part := range map[string]string{
+		"api.filter.a.field=uid&api.filter.a.type=gt_equal&api.filter.a.arg0=0":   `"user":"demo"`,
+		"api.filter.a.field=uid&api.filter.a.type=lt_equal&api.filter.a.arg0=-1":  `"acct":[]`,
+		"api.filter.a.field=user&api.filter.a.type=less&api.filter.a.arg0=5":      "The ‘api.filter.a.type’ argument must be one of",
+		"api.filter.a.field=user&api.filter.a.type=matches&api.filter.a.arg0=%28": "The ‘api.filter.a.arg0’ argument is not a regular expression",
+		"api.sort.enable=1&api.sort.b.field=user&api.sort.b.method=random":        "The ‘api.sort.b.method’ argument must be one of",
+		"searchtype=user&search=%28":                                              "The ‘search’ argument is not a regular expression",
+	} {
+		require.Contains(t, ask(v1+query), part, query)
+	}
 	require.Contains(t, ask(v1+"api.chunk.enable=1&api.chunk.verbose=1&api.chunk.start=1&api.chunk.size=2"), `"chunk":{"chunks":1,"current":1,"records":1,"size":2,"start":`)
 	require.Contains(t, ask(v1+"api.chunk.enable=1&api.chunk.start=2&api.chunk.size=2"), `"acct":[]`)
 	require.Contains(t, ask(v1+"api.sort.enable=1&api.sort.a.field=user&api.sort.a.reverse=1&api.columns.enable=1&api.columns.a=user"), `{"data":{"acct":[{"user":"demo"}]}`)

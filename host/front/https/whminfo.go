@@ -59,9 +59,10 @@ func (c *whmCall) listAccounts() {
 	if method == "exact" && search != "" {
 		search = "^" + regexp.QuoteMeta(search) + "$"
 	}
-	searched, _, wrong := listing.Split(protocol.UAPI, map[string]any{"api.filter_column": field, "api.filter_type": "matches", "api.filter_term": "(?i)" + search})
+	searched, wrong := listing.Parse(listing.Dialect{API: protocol.UAPI, Name: func(string) string { return "search" }},
+		map[string]string{"filter_column": field, "filter_type": "matches", "filter_term": "(?i)" + search})
 	if wrong != nil {
-		c.fail(http.StatusOK, "The ‘search’ argument must be a regular expression.")
+		c.fail(http.StatusOK, wrong.Message)
 		return
 	}
 	want, problem := c.values.Take("want")

@@ -16,19 +16,37 @@ type listOptions struct {
 	chunked, filter bool // Whether the metadata contains "chunk" and "filter".
 }
 
-// whmNames maps names of WHM API 1 parameters to the names of the equivalent UAPI parameters. It contains the
-// parameters that switch on filtering, sorting, selection of columns or paging, and the parameters that are
-// numbers. takeListOptions converts all other names.
+// whmNames maps names of WHM API 1 parameters to the names of the equivalent parameters of package listing. It
+// contains the parameters that switch on filtering, sorting, selection of columns or paging, and the parameters
+// that are numbers. listName converts all other names.
 var whmNames = map[string]string{
-	"api.filter.enable": "api.filter", "api.sort.enable": "api.sort", "api.columns.enable": "api.columns", "api.chunk.enable": "api.paginate",
-	"api.chunk.start": "api.paginate_start", "api.chunk.size": "api.paginate_size",
+	"api.filter.enable": "filter", "api.sort.enable": "sort", "api.columns.enable": "columns", "api.chunk.enable": "paginate",
+	"api.chunk.start": "paginate_start", "api.chunk.size": "paginate_size",
+}
+
+// whmParts maps the last part of a WHM API 1 parameter to the equivalent part in package listing.
+var whmParts = map[string]string{"field": "column", "type": "type", "arg0": "term", "reverse": "reverse", "method": "method"}
+
+// listName returns the name of the parameter in package listing, or "" if it has none.
+func listName(name string) string {
+	parts := strings.Split(name, ".")
+	switch to := whmNames[name]; {
+	case to != "":
+		return to
+	case len(parts) == 3 && parts[1] == "columns":
+		return "columns_" + parts[2]
+	case len(parts) == 4 && whmParts[parts[3]] != "":
+		return parts[1] + "_" + whmParts[parts[3]] + "_" + parts[2]
+	}
+	return ""
 }
 
 // takeListOptions removes the parameters for filtering, sorting and paging from v and returns them. Examples
 // are api.filter.a.field, api.sort.a.field, api.chunk.size and api.columns.a. They mean the same as UAPI's
-// parameters, but have other names.
+// parameters, but have other names. An error names the parameter that the client sent.
 func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) {
-	meta := make(map[string]any)
+	meta := make(map[string]string)
+	sent := make(map[string]string) // The client's names of the parameters in meta.
 	for name, values := range v {
 		if !strings.HasPrefix(name, "api.") || name == "api.version" {
 			continue
@@ -41,34 +59,26 @@ func takeListOptions(v request.Values) (o listOptions, problem *protocol.Error) 
 		if !ok || len(values) != 1 {
 			return o, protocol.NewError(protocol.KindInvalid, "The ‘"+name+"’ argument must be text and must not be repeated.")
 		}
-		switch to, parts := whmNames[name], strings.Split(name, "."); {
+		switch to := listName(name); {
 		case to != "":
-			meta[to] = text
+			meta[to], sent[to] = text, name
 		case name == "api.filter.verbose":
 			o.filter = text == "1"
 		case name == "api.chunk.verbose":
 			o.chunked = text == "1"
-		case len(parts) == 3 && parts[1] == "columns":
-			meta["api.columns_"+parts[2]] = text
-		case len(parts) == 4:
-			if part := map[string]string{"field": "column", "type": "type", "arg0": "term", "reverse": "reverse", "method": "method"}[parts[3]]; part != "" {
-				meta["api."+parts[1]+"_"+part+"_"+parts[2]] = text
-			}
 		}
 	}
 	for name, kind := range meta {
-		switch suffix, ok := strings.CutPrefix(name, "api.filter_type_"); {
-		case ok && kind == "eq": // eq compares texts in WHM, but numbers in UAPI.
-			meta[name] = "matches"
-			term, _ := meta["api.filter_term_"+suffix].(string)
-			meta["api.filter_term_"+suffix] = "^" + regexp.QuoteMeta(term) + "$"
-		case ok && kind == "==":
-			meta[name] = "eq"
-		case ok && kind == "!=":
-			meta[name] = "ne"
+		if suffix, ok := strings.CutPrefix(name, "filter_type_"); ok && kind == "eq" {
+			// eq compares texts in WHM, but numbers in UAPI.
+			term := "filter_term_" + suffix
+			meta[name], meta[term] = "matches", "^"+regexp.QuoteMeta(meta[term])+"$"
 		}
 	}
-	o.shape, _, problem = listing.Split(protocol.UAPI, meta)
+	o.shape, problem = listing.Parse(listing.Dialect{
+		API: protocol.UAPI, FilterTypes: []string{"lt_equal", "gt_equal", "==", "!="},
+		Name: func(parameter string) string { return sent[parameter] },
+	}, meta)
 	return o, problem
 }
 
