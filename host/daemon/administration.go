@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/liveapid/liveapid/host/config"
@@ -46,28 +45,13 @@ func (d administration) Suspend(name, reason string, on bool) *protocol.Error {
 
 // Modify implements https.Administration.
 func (d administration) Modify(name string, facts https.AccountFacts) *protocol.Error {
-	change, err := changeOf(facts)
-	if err != nil {
-		return err
-	}
-	return d.edit(name, change)
+	return d.edit(name, changeOf(facts))
 }
 
 // changeOf returns the change of an account's file that sets facts.
-func changeOf(facts https.AccountFacts) (account.Change, *protocol.Error) {
+func changeOf(facts https.AccountFacts) account.Change {
 	c := account.Change{Keys: map[string]string{}, Data: map[string]string{}}
-	if facts.MaxPop != "" && facts.MaxPop != "unlimited" {
-		if n, err := strconv.ParseUint(facts.MaxPop, 10, 31); err != nil || strconv.FormatUint(n, 10) != facts.MaxPop {
-			return c, protocol.NewError(protocol.KindInvalid, "The ‘maxpop’ argument must be a whole number, or unlimited.")
-		}
-	}
-	if facts.Owner != "" && facts.Owner != "root" && !account.ValidName(facts.Owner) {
-		return c, protocol.NewError(protocol.KindInvalid, "The ‘owner’ argument must be the name of an account.")
-	}
 	for key, value := range map[string]string{"contact": facts.Contact, "plan": facts.Plan, "theme": facts.Theme, "locale": facts.Locale} {
-		if len(value) > maxFact {
-			return c, protocol.NewError(protocol.KindInvalid, "A fact about an account may have at most "+strconv.Itoa(maxFact)+" bytes.")
-		}
 		if value != "" {
 			c.Keys[key] = account.Quoted(value)
 		}
@@ -77,11 +61,8 @@ func changeOf(facts https.AccountFacts) (account.Change, *protocol.Error) {
 			c.Data[key] = account.Quoted(value)
 		}
 	}
-	return c, nil
+	return c
 }
-
-// maxFact is the maximum length in bytes of a fact that WHM's functions write to an account's file.
-const maxFact = 255
 
 // edit changes an account's file, and lets the host read the accounts again.
 func (d administration) edit(name string, change account.Change) *protocol.Error {
@@ -114,10 +95,7 @@ func (d administration) Create(name string, facts https.AccountFacts) *protocol.
 	if _, err := account.ParseDomain(facts.Domain); err != nil {
 		return protocol.NewError(protocol.KindInvalid, "The ‘domain’ argument must be a domain, such as example.com.")
 	}
-	change, problem := changeOf(facts)
-	if problem != nil {
-		return problem
-	}
+	change := changeOf(facts)
 	user, err := account.SystemUser(name)
 	if err != nil {
 		return protocol.NewError(protocol.KindFailed, "This server does not create system users. Create the user “"+name+"” first (useradd -m "+name+"), and try again.")
@@ -175,7 +153,10 @@ func (d administration) SetPassword(name string, password protocol.Secret) *prot
 	if _, err := os.Stat(c.State); err != nil {
 		return protocol.NewError(protocol.KindFailed, "This server keeps no passwords of accounts.")
 	}
-	if _, err := passwdfile.Set(c.Passwords, name, password); err != nil {
+	switch _, err := passwdfile.Set(c.Passwords, name, password); {
+	case errors.Is(err, passwdfile.ErrPassword):
+		return &protocol.Error{Kind: protocol.KindInvalid, Err: err, Message: "The ‘password’ argument can't be used: " + err.Error() + "."}
+	case err != nil:
 		return &protocol.Error{Kind: protocol.KindFailed, Err: err, Message: "The password could not be stored. Nothing was changed; the log has the details."}
 	}
 	return nil

@@ -77,16 +77,16 @@ func TestNVDataRejects(t *testing.T) {
 	}{
 		{"NVData", "get", nil, "‘names’"},
 		{"NVData", "get", map[string]any{"names": "|"}, "‘names’"},
-		{"NVData", "get", map[string]any{"names": "../x"}, "is not a name"},
-		{"NVData", "get", map[string]any{"names": ".liveapid-x"}, "is not a name"},
-		{"NVData", "get", map[string]any{"names": strings.Repeat("n", 129)}, "is not a name"},
+		{"NVData", "get", map[string]any{"names": "../x"}, "an invalid name"},
+		{"NVData", "get", map[string]any{"names": ".liveapid-x"}, "an invalid name"},
+		{"NVData", "get", map[string]any{"names": strings.Repeat("n", 129)}, "an invalid name"},
 		{"NVData", "get", map[string]any{"names": strings.Repeat("n|", 101)}, "at most 100"},
 		{"NVData", "set", map[string]any{"names": "a"}, "Provide the ‘a’ argument."},
 		{"NVData", "set", map[string]any{"names": "a", "a": strings.Repeat("x", 2049)}, "at most 2048 bytes"},
 		{"NVData", "set", map[string]any{"names": "a", "a": []any{"x"}}, "must be text"},
 		{"Personalization", "get", map[string]any{"names": []any{map[string]any{}}}, "a list of names"},
 		{"Personalization", "set", map[string]any{"personalization": "a"}, "must be an object"},
-		{"Personalization", "set", map[string]any{"personalization": map[string]any{"a/b": "x"}}, "is not a name"},
+		{"Personalization", "set", map[string]any{"personalization": map[string]any{"a/b": "x"}}, "an invalid name"},
 	} {
 		_, err := call(t, a, protocol.UAPI, c.module, c.name, c.args)
 		require.ErrorContains(t, err, c.says)

@@ -108,7 +108,7 @@ func personalizationGet(_ context.Context, call *sdk.Call) (any, error) {
 		}
 		names = append(names, name)
 	}
-	if err := checkNames(names); err != nil {
+	if err := checkNames("names", names); err != nil {
 		return nil, err
 	}
 	home, err := openHome(call)
@@ -146,7 +146,7 @@ func personalizationSet(_ context.Context, call *sdk.Call) (any, error) {
 		names = append(names, name)
 		values[name] = text
 	}
-	if err := checkNames(names); err != nil {
+	if err := checkNames("personalization", names); err != nil {
 		return nil, err
 	}
 	if err := store(call, names, values); err != nil {
@@ -167,17 +167,17 @@ func splitNames(text string) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	return names, checkNames(names)
+	return names, checkNames("names", names)
 }
 
-// checkNames returns an error unless all names may be the name of a file: letters, digits and the characters
-// _, -, ., : and @, but no dot at the beginning.
-func checkNames(names []string) error {
+// checkNames returns an error unless all names, which come from the given argument, may be the name of a file:
+// letters, digits and the characters _, -, ., : and @, but no dot at the beginning.
+func checkNames(argument string, names []string) error {
 	if len(names) == 0 {
-		return protocol.Missing("names")
+		return protocol.Missing(argument)
 	}
 	if len(names) > maxNames {
-		return protocol.NewError(protocol.KindInvalid, "A call may name at most "+strconv.Itoa(maxNames)+" values.")
+		return protocol.NewError(protocol.KindInvalid, "The ‘"+argument+"’ argument has too many names: at most "+strconv.Itoa(maxNames)+" are allowed.")
 	}
 	for _, name := range names {
 		valid := name != "" && len(name) <= maxName && name[0] != '.'
@@ -186,8 +186,8 @@ func checkNames(names []string) error {
 			valid = valid && (letter || strings.IndexByte("_-.:@", c) >= 0)
 		}
 		if !valid {
-			return protocol.NewError(protocol.KindInvalid, "“"+protocol.Clip(name, 60)+
-				"” is not a name: a name has at most "+strconv.Itoa(maxName)+" letters, digits and the characters _ - . : @, and does not begin with a dot.")
+			return protocol.NewError(protocol.KindInvalid, "The ‘"+argument+"’ argument contains an invalid name, “"+protocol.Clip(name, 60)+
+				"”: a name has at most "+strconv.Itoa(maxName)+" letters, digits and the characters _ - . : @, and does not begin with a dot.")
 		}
 	}
 	return nil

@@ -94,7 +94,9 @@ func TestWHMAccounts(t *testing.T) {
 	_, body := web.Ask(t, "GET", web.CPanel+"/execute/Variables/get_user_information?name=contact_email&name=maximum_mail_accounts&name=plan&name=owner", "", "Authorization: "+basicAuth("u20501:A new and g00d one"))
 	require.Contains(t, body, `{"contact_email":"me@example.net","maximum_mail_accounts":3,"owner":"u20502","plan":"big"}`)
 	for args, says := range map[string]string{
-		"user=u20501": "Provide at least one of the arguments", "user=u20501&MAXPOP=some": "‘maxpop’", "user=u20501&owner=../x": "‘owner’", "user=u20501&plan=" + strings.Repeat("x", 300): "at most 255",
+		"user=u20501": "Provide at least one of the arguments", "user=u20501&MAXPOP=some": "The ‘MAXPOP’ argument must be a whole number, or unlimited", "user=u20501&owner=../x": "‘owner’",
+		"user=u20501&plan=" + strings.Repeat("x", 300): "The ‘plan’ argument is too long: at most 255", "user=u20501&plan=a%0Ab": "‘plan’", "user=u20501&contactemail=me": "‘contactemail’",
+		"user=u20501&locale=../en": "‘locale’", "user=u20501&RS=../x": "‘RS’",
 		"": "‘user’",
 	} {
 		require.Contains(t, reason(root("modifyacct?"+v1+args)), says)
@@ -105,10 +107,18 @@ func TestWHMAccounts(t *testing.T) {
 	user := hosttest.SystemUser(t)
 	for args, says := range map[string]string{
 		"username=../x&domain=new.example": "‘username’", "username=" + user + "&domain=..": "‘domain’", "username=" + user + "&domain=u20501.example": "belongs to the account u20501",
+		"username=" + user + "&domain=new.example&maxpop=many": "The ‘maxpop’ argument must be a whole number",
 		"username=" + user: "‘domain’", "username=u20501&domain=new.example": "Create the user",
 	} {
 		require.Contains(t, reason(root("createacct?"+v1+args)), says, args)
 	}
+	require.Contains(t, reason(root("passwd?"+v1+"user=u20501&password=a%0Ab")), "contains a line break")
+	// If the password can't be set, there is no account either.
+	long := reason(root("createacct?" + v1 + "username=" + user + "&domain=new.example&password=" + strings.Repeat("x", 600)))
+	if !strings.Contains(long, "uid") {
+		require.Contains(t, long, "The account was not created: The ‘password’ argument can't be used: the password has more than 512 bytes")
+	}
+	require.NotContains(t, fmt.Sprint(root("listaccts")), "new.example")
 	created := reason(root("createacct?" + v1 + "username=" + user + "&domain=new.example&plan=small"))
 	if strings.Contains(created, "uid") { // A user of a low uid may have no account.
 		require.NotContains(t, fmt.Sprint(root("listaccts")), "new.example")

@@ -66,7 +66,8 @@ type Administration interface {
 	Run(ctx context.Context, caller protocol.Caller, calls []protocol.Call) []*protocol.Result
 }
 
-// AccountFacts are facts about an account that WHM's functions change.
+// AccountFacts are facts about an account that WHM's functions change. An empty fact stays as it is. The values
+// are valid, except that Domain is not checked.
 type AccountFacts struct {
 	Domain, Contact, Plan, Theme, Locale, Owner, MaxPop string
 }

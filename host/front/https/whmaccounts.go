@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
@@ -96,6 +98,9 @@ func (c *whmCall) weak(a protocol.Account, password protocol.Secret) string {
 		{API: protocol.UAPI, Module: "PasswdStrength", Func: "get_required_strength", Args: protocol.Args{Named: map[string]any{"app": "passwd"}}},
 		{API: protocol.API2, Module: "PasswdStrength", Func: "get_password_strength", Args: protocol.Args{Named: map[string]any{"password": password.Reveal()}}},
 	})
+	if err := results[1].Err; err != nil && err.Kind == protocol.KindInvalid {
+		return err.Message
+	}
 	if results[0].Err != nil || results[1].Err != nil {
 		return "The strength of the password can't be checked at the moment. Nothing was changed; try again later."
 	}
@@ -117,29 +122,40 @@ func (c *whmCall) weak(a protocol.Account, password protocol.Secret) string {
 func (c *whmCall) createAccount() {
 	name := c.text("username")
 	password, has := c.args["password"].(protocol.Secret)
-	facts := AccountFacts{
-		Domain: c.text("domain"), Contact: c.text("contactemail"), Plan: c.text("plan"), Owner: c.text("owner"), MaxPop: c.text("maxpop"),
+	facts, problem := c.facts("maxpop")
+	if problem != "" {
+		c.fail(http.StatusOK, problem)
+		return
 	}
-	done := "Account Creation Ok"
-	c.change(protocol.Account{Name: name}, map[string]string{"username": protocol.Clip(name, maxLogged), "domain": protocol.Clip(facts.Domain, maxLogged)}, done, func() *protocol.Error {
+	shown := map[string]string{"username": protocol.Clip(name, maxLogged), "domain": protocol.Clip(facts.Domain, maxLogged)}
+	c.change(protocol.Account{Name: name}, shown, "Account Creation Ok", func() *protocol.Error {
 		if err := c.q.front.o.Admin.Create(name, facts); err != nil {
 			return err
 		}
 		if !has || password.Reveal() == "" {
 			return nil
 		}
-		a, err := c.q.front.o.Backend.Account(name)
-		if err != nil {
-			return protocol.NewError(protocol.KindFailed, "The account was created, but its password was not set. Set it with passwd.")
+		problem := c.firstPassword(name, password)
+		if problem == nil {
+			return nil
 		}
-		if problem := c.weak(a, password); problem != "" {
-			return protocol.NewError(protocol.KindInvalid, "The account was created, but its password was not set: "+problem)
+		if err := c.q.front.o.Admin.Remove(name); err != nil {
+			return protocol.NewError(problem.Kind, "The account was created, but its password was not set: "+problem.Message)
 		}
-		if err := c.q.front.o.Admin.SetPassword(name, password); err != nil {
-			return protocol.NewError(err.Kind, "The account was created, but its password was not set: "+err.Message)
-		}
-		return nil
+		return protocol.NewError(problem.Kind, "The account was not created: "+problem.Message)
 	})
+}
+
+// firstPassword sets the password of a new account.
+func (c *whmCall) firstPassword(name string, password protocol.Secret) *protocol.Error {
+	a, err := c.q.front.o.Backend.Account(name)
+	if err != nil {
+		return &protocol.Error{Kind: protocol.KindFailed, Err: err, Message: "Its password can't be set at the moment. Try again later."}
+	}
+	if problem := c.weak(a, password); problem != "" {
+		return protocol.NewError(protocol.KindInvalid, problem)
+	}
+	return c.q.front.o.Admin.SetPassword(name, password)
 }
 
 // modifyAccount implements modifyacct.
@@ -148,11 +164,12 @@ func (c *whmCall) modifyAccount() {
 	if !ok {
 		return
 	}
-	facts := AccountFacts{
-		Contact: c.text("contactemail"), Plan: c.text("plan"), Owner: c.text("owner"), MaxPop: c.text("MAXPOP"), Locale: c.text("locale"), Theme: c.text("RS"),
+	facts, problem := c.facts("MAXPOP")
+	if problem == "" && facts == (AccountFacts{}) {
+		problem = "Provide at least one of the arguments contactemail, plan, owner, MAXPOP, locale and RS. This server changes no other facts about an account."
 	}
-	if facts == (AccountFacts{}) {
-		c.fail(http.StatusOK, "Provide at least one of the arguments contactemail, plan, owner, MAXPOP, locale and RS. This server changes no other facts about an account.")
+	if problem != "" {
+		c.fail(http.StatusOK, problem)
 		return
 	}
 	shown := map[string]string{"user": a.Name}
@@ -162,6 +179,46 @@ func (c *whmCall) modifyAccount() {
 		}
 	}
 	c.change(a, shown, "Account Modified", func() *protocol.Error { return c.q.front.o.Admin.Modify(a.Name, facts) })
+}
+
+// maxFact is the maximum length in bytes of a fact about an account.
+const maxFact = 255
+
+// facts returns the facts about an account in the arguments of createacct and modifyacct, which differ in the
+// name of the maximum number of mailboxes. problem names the invalid argument.
+func (c *whmCall) facts(maxPop string) (f AccountFacts, problem string) {
+	f = AccountFacts{
+		Domain: c.text("domain"), Contact: c.text("contactemail"), Plan: c.text("plan"), Owner: c.text("owner"),
+		MaxPop: c.text(maxPop), Locale: c.text("locale"), Theme: c.text("RS"),
+	}
+	for _, fact := range []struct {
+		name, value, must string
+		valid             func(string) bool
+	}{
+		{"contactemail", f.Contact, "must be an email address", func(text string) bool {
+			local, domain, _ := strings.Cut(text, "@")
+			return local != "" && domain != "" && !strings.ContainsFunc(text, unicode.IsSpace)
+		}},
+		{"plan", f.Plan, "must be text", func(string) bool { return true }},
+		{"owner", f.Owner, "must be the name of an account", account.ValidName},
+		{maxPop, f.MaxPop, "must be a whole number, or unlimited", func(text string) bool {
+			n, err := strconv.ParseUint(text, 10, 31)
+			return text == "unlimited" || err == nil && strconv.FormatUint(n, 10) == text
+		}},
+		{"locale", f.Locale, "must be the name of a locale, such as en", account.ValidName},
+		{"RS", f.Theme, "must be the name of a theme, such as jupiter", account.ValidName},
+	} {
+		switch {
+		case fact.value == "":
+		case len(fact.value) > maxFact:
+			return f, "The ‘" + fact.name + "’ argument is too long: at most " + strconv.Itoa(maxFact) + " bytes are allowed."
+		case strings.ContainsFunc(fact.value, unicode.IsControl):
+			return f, "The ‘" + fact.name + "’ argument may not contain control characters."
+		case !fact.valid(fact.value):
+			return f, "The ‘" + fact.name + "’ argument " + fact.must + "."
+		}
+	}
+	return f, ""
 }
 
 // removeAccount implements removeacct.

@@ -279,6 +279,9 @@ func (f *File) read() ([]byte, error) {
 // ErrForeign is returned by Set for a file that is managed by another program, such as /etc/shadow.
 var ErrForeign = errors.New("passwords: the file is managed by another program")
 
+// ErrPassword is the error of Set for a password that can't be stored.
+var ErrPassword = fmt.Errorf("the password has more than %d bytes, or contains a line break or NUL byte", maxPassword)
+
 // Set sets the password of name in the file at path. If password is empty, Set deletes the line of name. was
 // reports whether the file contained a line of name. Set returns ErrForeign if a line has more fields than a
 // name and a hash, as in /etc/shadow: such files must be changed with the system's own tools.
@@ -286,7 +289,7 @@ func Set(path, name string, password protocol.Secret) (was bool, err error) {
 	line := ""
 	if password.Len() > 0 {
 		if password.Len() > maxPassword || strings.ContainsAny(password.Reveal(), "\x00\n\r") {
-			return false, fmt.Errorf("the password has more than %d bytes, or contains a line break or NUL byte", maxPassword)
+			return false, ErrPassword
 		}
 		hasher, err := newHasher()
 		if err != nil {
