@@ -193,7 +193,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	if len(call.Args.Positional) == 0 {
 		call.Args.Named = named
 	}
-	unknown := fn.Unknown(call.Args.Named)
+	ignored := fn.IgnoredWarnings(call.Args.Named)
 	if call.Args, err = fn.Check(call.Args); err != nil {
 		return protocol.Failed(err)
 	}
@@ -210,27 +210,8 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	case result.Err != nil && result.Err.Kind == protocol.KindInternal:
 		return protocol.Failed(internal(id, result.Err))
 	}
-	result.Warnings = append(result.Warnings, unknownWarnings(unknown)...)
+	result.Warnings = append(result.Warnings, ignored...)
 	return h.shaped(ctx, caller, fn, options, result)
-}
-
-// maxUnknown is the maximum number of unknown arguments that the warnings of a result name.
-const maxUnknown = 10
-
-// unknownWarnings returns a warning for each argument that the function does not have, such as a misspelt
-// one. UAPI shows warnings to the caller. Names that begin with cpanel_ or api. are options of the server.
-func unknownWarnings(names []string) []string {
-	var out []string
-	for _, name := range names {
-		if strings.HasPrefix(name, "cpanel_") || strings.HasPrefix(name, "api.") || strings.HasPrefix(name, "api2_") || name == "cache_fix" {
-			continue
-		}
-		if len(out) == maxUnknown {
-			return append(out, "Further arguments were ignored, too.")
-		}
-		out = append(out, "The function has no ‘"+protocol.Clip(name, 64)+"’ argument; it was ignored.")
-	}
-	return out
 }
 
 // Record runs change, a change that is not a call of a plugin's function, and reports it to the observers like

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -77,19 +78,26 @@ func (f Function) names(param string) bool {
 	})
 }
 
-// Unknown returns the names of the arguments that f does not describe, sorted. An open function has none,
-// because it receives all arguments.
-func (f Function) Unknown(named map[string]any) []string {
+// maxIgnored is the maximum number of arguments that IgnoredWarnings names.
+const maxIgnored = 10
+
+// IgnoredWarnings returns a warning for each argument that f does not describe, such as a misspelt one. An open
+// function has none, because it receives all arguments. Names that begin with cpanel_ or api. are options of
+// the server, and are not named.
+func (f Function) IgnoredWarnings(named map[string]any) []string {
 	if f.Open {
 		return nil
 	}
 	var out []string
-	for name := range named {
-		if !f.names(name) {
-			out = append(out, name)
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		if f.names(name) || strings.HasPrefix(name, "cpanel_") || strings.HasPrefix(name, "api.") || strings.HasPrefix(name, "api2_") || name == "cache_fix" {
+			continue
 		}
+		if len(out) == maxIgnored {
+			return append(out, "Further arguments were ignored, too.")
+		}
+		out = append(out, "The function has no ‘"+Clip(name, 64)+"’ argument; it was ignored.")
 	}
-	slices.Sort(out)
 	return out
 }
 

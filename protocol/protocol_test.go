@@ -199,9 +199,13 @@ func TestListParameters(t *testing.T) {
 		}
 		require.Nil(t, err, c.name)
 		require.Equal(t, c.want, got.Named, c.name)
-		require.Empty(t, f.Unknown(c.args), c.name)
+		require.Empty(t, f.IgnoredWarnings(c.args), c.name)
 	}
-	require.Equal(t, []string{"command-01", "command-x", "other"}, f.Unknown(map[string]any{"other": 1, "command-0": 1, "command-x": 1, "command-01": 1}))
+	warnings := f.IgnoredWarnings(map[string]any{"other": 1, "command-0": 1, "command-x": 1, "command-01": 1, "cpanel_x": 1})
+	require.Len(t, warnings, 3)
+	for i, name := range []string{"command-01", "command-x", "other"} {
+		require.Equal(t, "The function has no ‘"+name+"’ argument; it was ignored.", warnings[i])
+	}
 }
 
 func TestSites(t *testing.T) {

@@ -236,7 +236,7 @@ func TestHostLife(t *testing.T) {
 	require.NoFileExists(t, w.Socket)
 	entries, err := os.ReadDir(w.Dir + "/run")
 	require.NoError(t, err)
-	require.Len(t, entries, 1, "the lock beside the socket: %v", entries)
+	require.Len(t, entries, 2, "the locks beside the sockets: %v", entries)
 	require.NotContains(t, h.Log.String(), sandboxPassword)
 
 	// A host that could serve no account does not start.

@@ -86,16 +86,28 @@ func TestCommandLinesOfAServer(t *testing.T) {
 	w := hosttest.Server(t, uid)
 	w.Set(t, "accounts ", "write_userdomains = \"etc\"\naccounts ")
 	require.NoError(t, os.Mkdir(filepath.Join(w.Dir, "etc"), 0o755))
+	readable, err := os.ReadFile(w.AccountFile(uid))
+	require.NoError(t, err)
 	w.Serve(t)
 	// The files of a cPanel server, and whoowns, follow the accounts.
 	require.NoError(t, os.WriteFile(w.AccountFile(20436), []byte("uid = 20436\ngid = 20436\nhome = \"/nonexistent\"\ndomains = [\"b.example\", \"a.example\"]\n"), 0o644))
-	require.Eventually(t, func() bool {
+	whole := func() bool {
 		text, err := os.ReadFile(filepath.Join(w.Dir, "etc", "userdomains"))
 		return err == nil && string(text) == "*: nobody\na.example: u20436\nb.example: u20436\nu20435.example: u20435\n"
-	}, hosttest.Patience, hosttest.Tick)
-	text, err := os.ReadFile(filepath.Join(w.Dir, "etc", "trueuserdomains"))
-	require.NoError(t, err)
-	require.Equal(t, "b.example: u20436\nu20435.example: u20435\n", string(text))
+	}
+	require.Eventually(t, whole, hosttest.Patience, hosttest.Tick)
+	// An account whose file can't be read keeps its domains.
+	require.NoError(t, os.WriteFile(w.AccountFile(20435), []byte("domains = [\"u20435.example\"\n"), 0o644))
+	require.NoError(t, os.WriteFile(w.AccountFile(20436), []byte("uid = 20436\ngid = 20436\nhome = \"/nonexistent\"\ndomains = [\"c.example\"]\n"), 0o644))
+	for name, want := range map[string]string{"userdomains": "*: nobody\nc.example: u20436\nu20435.example: u20435\n", "trueuserdomains": "c.example: u20436\nu20435.example: u20435\n"} {
+		require.Eventually(t, func() bool {
+			text, err := os.ReadFile(filepath.Join(w.Dir, "etc", name))
+			return err == nil && string(text) == want
+		}, hosttest.Patience, hosttest.Tick, name)
+	}
+	require.NoError(t, os.WriteFile(w.AccountFile(20435), readable, 0o644))
+	require.NoError(t, os.WriteFile(w.AccountFile(20436), []byte("uid = 20436\ngid = 20436\nhome = \"/nonexistent\"\ndomains = [\"b.example\", \"a.example\"]\n"), 0o644))
+	require.Eventually(t, whole, hosttest.Patience, hosttest.Tick)
 	require.Equal(t, "u20436\n0\n1\n", shell(t, w, `ln -s $(command -v liveapi) whoowns; ./whoowns A.example; echo $?; ./whoowns other.example; echo $?`))
 	require.Contains(t, shell(t, w, `whmapi1 --output=json suspendacct user=u20435 reason=test && uapi --user=u20435 --output=json Email count_pops || true`), "Your account is suspended.")
 	require.Contains(t, shell(t, w, `whmapi1 --output=json unsuspendacct user=u20435 && uapi --user=u20435 --output=json Email count_pops`), `"data":1`)

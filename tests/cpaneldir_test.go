@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -132,6 +133,40 @@ func TestFirstProgramsRunUnchanged(t *testing.T) {
 			_, err = os.Lstat(cpaneldir.Root)
 			require.ErrorIs(t, err, os.ErrNotExist, "the machine itself was not changed")
 		})
+	}
+}
+
+// A part of cPanel's directory that exists is not changed, and the program inherits its descriptors.
+func TestPartOfTheDirectoryExists(t *testing.T) {
+	requireNoCPanel(t)
+	if os.Geteuid() != 0 {
+		t.Skip("only root can create the directory")
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(cpaneldir.Root) })
+	dirs := []string{"php", "bin", "3rdparty/bin", "Cpanel"}
+	for _, dir := range dirs {
+		require.NoError(t, os.MkdirAll(filepath.Join(cpaneldir.Root, dir), 0o755))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(cpaneldir.Root, "bin", "mine"), []byte("mine"), 0o644))
+	for _, uid := range []int{0, 20433} {
+		w := hosttest.Sandbox(t)
+		if uid != 0 {
+			w = hosttest.SandboxAs(t, uid)
+			copyBindings(t, filepath.Dir(w.Dir))
+		}
+		cmd := withoutLibraries(w.Command(t, "liveapi", "run", "--", "sh", "-c", "cat <&3; cat /usr/local/cpanel/bin/mine; ls /usr/local/cpanel/php"))
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		cmd.ExtraFiles = []*os.File{read}
+		_, err = write.WriteString("from descriptor 3, ")
+		require.NoError(t, errors.Join(err, write.Close()))
+		require.Equal(t, "from descriptor 3, minecpanel.php\n", hosttest.Output(t, cmd), "uid %d", uid)
+		require.NoError(t, read.Close())
+	}
+	for dir, want := range map[string]int{"php": 0, "bin": 1, "3rdparty/bin": 0, "Cpanel": 0, ".": 4} {
+		entries, err := os.ReadDir(filepath.Join(cpaneldir.Root, dir))
+		require.NoError(t, err)
+		require.Len(t, entries, want, dir)
 	}
 }
 

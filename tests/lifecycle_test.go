@@ -155,7 +155,6 @@ func TestReload(t *testing.T) {
 	}
 	put()
 	w.Set(t, "# path   = \"/usr/lib/liveapid/liveapi-email\"", fmt.Sprintf("path = %q", plugin))
-	w.Set(t, "modules  =", "control = \"run/control.sock\"\nmodules  =")
 	h := w.Serve(t)
 	pids := make(map[int]bool)
 	made, stop := load(t, w, 8, func(answer string, err error) { t.Errorf("%s %v", answer, err) })
@@ -471,7 +470,7 @@ func TestBrokenAccountFile(t *testing.T) {
 	require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "account", "show", "u20041")), "domains   u20041.example")
 	for words, says := range map[string]string{
 		"create u20043 --domain u20043.example": "create the user before the account", "create daemon --domain d.example": "at least 500", "create x/y --domain d.example": "not a valid account name",
-		"create nobody": "--domain", "create nobody --domain x_y": "not a domain", "suspend none": "no account", "delete ../x": "defines the account", "show none": "no account",
+		"create nobody": "--domain", "create nobody --domain x_y": "not a domain", "suspend none": "no account", "delete ../x": "no account", "show none": "no account",
 	} {
 		out, err := w.Command(t, "liveapi", append([]string{"account"}, strings.Fields(words)...)...).CombinedOutput()
 		require.Error(t, err, words)

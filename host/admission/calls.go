@@ -75,12 +75,8 @@ func (l *Calls) Enter(name string) (leave func(), err *protocol.Error) { return 
 func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now()
-	a := l.accounts.of(name, now)
-	a.last = now
-	refuse := func(format string, args ...any) (func(), *protocol.Error) {
-		return nil, protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(format, args...)+" Nothing was changed; try again later.")
-	}
+	a := l.account(name)
+	refuse := func(format string, args ...any) (func(), *protocol.Error) { return nil, refused(format, args...) }
 	switch {
 	case l.calls >= l.o.Calls && (a.calls > 0 || l.calls >= l.o.Calls+l.o.Calls/4):
 		// A quarter of the limit is added for accounts that have no call in flight, so that busy accounts
@@ -88,8 +84,9 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 		return refuse("The host has %d calls in flight, which is its limit (limits.calls).", l.o.Calls)
 	case a.calls >= l.o.AccountCalls:
 		return refuse("The account has %d calls in flight, which is its limit (limits.account_calls).", l.o.AccountCalls)
-	case a.bucket != nil && !a.bucket.AllowN(now, weight):
-		return refuse("The account makes more than %g calls per second, which is its limit (limits.account_rate).", l.o.Rate)
+	}
+	if err := l.charge(a, weight); err != nil {
+		return nil, err
 	}
 	l.calls++
 	a.calls++
@@ -99,6 +96,35 @@ func (l *Calls) EnterHeavy(name string, weight int) (leave func(), err *protocol
 		l.calls--
 		a.calls--
 	}, nil
+}
+
+// Charge counts weight calls for the account's rate, but none in flight: they are parts of a call that was
+// counted already.
+func (l *Calls) Charge(name string, weight int) *protocol.Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.charge(l.account(name), weight)
+}
+
+// account returns the state of an account, which makes a call now. The caller holds mu.
+func (l *Calls) account(name string) *callsOf {
+	now := l.now()
+	a := l.accounts.of(name, now)
+	a.last = now
+	return a
+}
+
+// charge counts weight calls for the rate of a, but never more than a burst has: such a call would never be
+// accepted. The caller holds mu.
+func (l *Calls) charge(a *callsOf, weight int) *protocol.Error {
+	if a.bucket == nil || a.bucket.AllowN(l.now(), min(weight, a.bucket.Burst())) {
+		return nil
+	}
+	return refused("The account makes more than %g calls per second, which is its limit (limits.account_rate).", l.o.Rate)
+}
+
+func refused(format string, args ...any) *protocol.Error {
+	return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(format, args...)+" Nothing was changed; try again later.")
 }
 
 // idle reports whether the account's state can be removed: its last call was so long ago that its token

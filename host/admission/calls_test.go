@@ -50,6 +50,12 @@ func TestCallRate(t *testing.T) {
 	require.Equal(t, 11, allowed("b"), "another account is not held to it")
 	now = now.Add(3 * time.Second)
 	require.Equal(t, 6, allowed("a"))
+
+	// A call that weighs more than a burst is accepted if the whole burst is saved up.
+	now = now.Add(time.Minute)
+	require.Nil(t, l.Charge("a", 1000))
+	require.ErrorContains(t, l.Charge("a", 1), "more than 2 calls per second")
+	require.Zero(t, l.InFlight())
 }
 
 func TestCallsForget(t *testing.T) {

@@ -71,8 +71,9 @@ type Config struct {
 	// features off. It is read again every minute.
 	Features string `toml:"cpanel_features" example:"\"/var/cpanel/features\""`
 	// Server mode: a directory into which the host writes the files userdomains and trueuserdomains, which
-	// programs for cPanel read. Not for a cPanel server, which writes them itself.
-	WriteUserDomains string `toml:"write_userdomains" example:"\"/etc\""`
+	// programs for cPanel read at /etc/userdomains and /etc/trueuserdomains: create links there. Not for a
+	// cPanel server, which writes them itself.
+	WriteUserDomains string `toml:"write_userdomains" example:"\"/var/cache/liveapid\""`
 	// Server mode: system users with this uid or a higher uid are accounts without domains.
 	SystemUsers int `toml:"system_users" example:"1000"`
 	// Server mode: the system user for the plugins' helpers, which handle passwords and secret settings, so that

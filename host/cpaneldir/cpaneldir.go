@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +33,9 @@ type link struct{ path, target string }
 // php is the link by which State recognizes whether the links are there: the file that PHP programs load.
 const php = "php/cpanel.php"
 
+// directories are the directories of the links, below Tree.Root, each after the one that contains it.
+var directories = []string{".", "Cpanel", "php", "bin", "scripts", "3rdparty", "3rdparty/bin"}
+
 // links returns all links. Links to commands and interpreters that are not installed are left out.
 func (t Tree) links() []link {
 	perl := filepath.Join(t.Bindings, "perl", "lib", "Cpanel")
@@ -48,8 +50,11 @@ func (t Tree) links() []link {
 	all = append(all, link{"scripts/whoowns", filepath.Join(t.Programs, "liveapi")})
 	// The documentation's programs begin with lines such as #!/usr/local/cpanel/3rdparty/bin/perl.
 	for _, name := range []string{"perl", "php"} {
-		if path, err := exec.LookPath(name); err == nil && filepath.IsAbs(path) && !within(t.Root, path) {
-			all = append(all, link{"3rdparty/bin/" + name, path})
+		for _, path := range interpreters(name) {
+			if _, err := os.Stat(path); err == nil {
+				all = append(all, link{"3rdparty/bin/" + name, path})
+				break
+			}
 		}
 	}
 	return slices.DeleteFunc(all, func(l link) bool {
@@ -58,7 +63,11 @@ func (t Tree) links() []link {
 	})
 }
 
-func within(dir, path string) bool { return strings.HasPrefix(path, dir+"/") }
+// interpreters returns the paths at which the system may have the interpreter called name. The links last, so
+// they do not depend on the PATH of the user who installs them.
+func interpreters(name string) []string {
+	return []string{"/usr/bin/" + name, "/usr/local/bin/" + name, "/bin/" + name}
+}
 
 // State says whose files are below a root directory.
 type State int
@@ -163,6 +172,9 @@ func mkdir(dir string) error {
 	err := os.Mkdir(dir, 0o755)
 	switch {
 	case errors.Is(err, fs.ErrExist):
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s exists, but is not a directory, or is a link to nothing", dir)
+		}
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		if err := mkdir(filepath.Dir(dir)); err != nil {
@@ -184,7 +196,6 @@ func (t Tree) Remove() error {
 	if target, err := os.Readlink(t.Scripts); err == nil && target == t.scripts() {
 		all = append(all, os.Remove(t.Scripts))
 	}
-	dirs := []string{"Cpanel", "php", "bin", "scripts", "3rdparty/bin", "3rdparty", "."}
 	for _, path := range []string{
 		php, "Cpanel/LiveAPI.pm", "Cpanel/LiveAPI", "bin/uapi", "bin/cpapi1", "bin/cpapi2", "bin/whmapi1", "scripts/whoowns", "3rdparty/bin/perl", "3rdparty/bin/php",
 	} {
@@ -196,7 +207,7 @@ func (t Tree) Remove() error {
 			all = append(all, fmt.Errorf("remove the links below %s: %w", t.Root, err))
 		}
 	}
-	for _, dir := range dirs {
+	for _, dir := range slices.Backward(directories) {
 		_ = os.Remove(filepath.Join(t.Root, dir)) // Fails if the directory is not empty, which is wanted.
 	}
 	return errors.Join(all...)
@@ -207,5 +218,11 @@ func (t Tree) Remove() error {
 func (t Tree) removable(path string) bool {
 	target, _ := os.Readlink(path)
 	name := filepath.Base(path)
-	return t.ours(path) || target == filepath.Join(t.Programs, name) || name == "whoowns" && filepath.Base(target) == "liveapi" || strings.HasPrefix(path, filepath.Join(t.Root, "3rdparty")) && filepath.Base(target) == name
+	switch {
+	case t.ours(path), target == filepath.Join(t.Programs, name):
+		return true
+	case name == "whoowns":
+		return target == filepath.Join(t.Programs, "liveapi")
+	}
+	return path == filepath.Join(t.Root, "3rdparty/bin", name) && slices.Contains(interpreters(name), target)
 }

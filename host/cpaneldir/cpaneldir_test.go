@@ -94,6 +94,37 @@ func TestForeignFilesAreKept(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(tree.Root, "Cpanel/LiveAPI.pm"))
 }
 
+// A link to nothing in the place of a directory is an error.
+func TestLinkInThePlaceOfADirectory(t *testing.T) {
+	for _, name := range []string{".", "php", "3rdparty/bin"} {
+		tree := tree(t)
+		path := filepath.Join(tree.Root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		_ = os.Remove(path)
+		require.NoError(t, os.Symlink("/gone", path))
+		_, err := tree.Install()
+		require.ErrorContains(t, err, path+" exists, but is not a directory, or is a link to nothing")
+	}
+}
+
+// What Install kept, because somebody else had made it, Remove keeps, too.
+func TestRemoveKeepsForeignLinks(t *testing.T) {
+	tree := tree(t)
+	foreign := map[string]string{"3rdparty/bin/perl": "/opt/perl/bin/perl", "3rdparty/bin/php": "/opt/php/bin/php", "scripts/whoowns": "/opt/other/liveapi"}
+	for name, target := range foreign {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(tree.Root, name)), 0o755))
+		require.NoError(t, os.Symlink(target, filepath.Join(tree.Root, name)))
+	}
+	_, err := tree.Install()
+	require.NoError(t, err)
+	require.NoError(t, tree.Remove())
+	for name, want := range foreign {
+		target, err := os.Readlink(filepath.Join(tree.Root, name))
+		require.NoError(t, err)
+		require.Equal(t, want, target)
+	}
+}
+
 // A link from an older installation, in another directory, is replaced.
 func TestLinkOfAnotherInstallation(t *testing.T) {
 	tree := tree(t)

@@ -39,7 +39,6 @@ func (t Tree) Command(args []string) (cmd *exec.Cmd, prepared func(started error
 	if _, err := os.Stat(filepath.Join(t.Bindings, php)); err != nil {
 		cmd.Err = fmt.Errorf("liveapid's PHP library is missing: %w", err)
 	}
-	cmd.Args = append([]string{name, t.Root, t.Bindings, t.Programs, os.Args[0]}, args...)
 	// If this process is killed, the new one ends, too. The signal belongs to the thread that starts the
 	// command, so the caller's goroutine stays on its thread.
 	runtime.LockOSThread()
@@ -54,9 +53,14 @@ func (t Tree) Command(args []string) (cmd *exec.Cmd, prepared func(started error
 	if err != nil {
 		return cmd, func(error) error { return err }
 	}
-	cmd.ExtraFiles = []*os.File{write}
+	// The program inherits the descriptors of the caller, such as 3 of a job server, so the pipe has a high number.
+	number, err := unix.FcntlInt(write.Fd(), unix.F_DUPFD, reportFD)
+	if err != nil {
+		return cmd, func(error) error { return errors.Join(err, write.Close(), report.Close()) }
+	}
+	cmd.Args = append([]string{name, t.Root, t.Bindings, t.Programs, strconv.Itoa(number), os.Args[0]}, args...)
 	return cmd, func(started error) error {
-		_ = write.Close()
+		_ = errors.Join(write.Close(), unix.Close(number))
 		defer func() { _ = report.Close() }()
 		if started != nil {
 			return &RefusedError{started}
@@ -72,26 +76,30 @@ func (t Tree) Command(args []string) (cmd *exec.Cmd, prepared func(started error
 	}
 }
 
-// reportFD is the descriptor of the pipe to which Main writes why it failed.
-const reportFD = 3
+// reportFD is the lowest number of the descriptor of the pipe to which Main writes why it failed.
+const reportFD = 100
 
 // Main prepares the mount namespace and runs the program, if this process was started by Command; in that
 // case it does not return. Otherwise it returns at once.
 func Main() {
-	if len(os.Args) < 5 || os.Args[0] != name {
+	if len(os.Args) < 6 || os.Args[0] != name {
+		return
+	}
+	report, err := strconv.Atoi(os.Args[4])
+	if err != nil {
 		return
 	}
 	runtime.LockOSThread() // Capabilities belong to a thread.
-	unix.CloseOnExec(reportFD)
+	unix.CloseOnExec(report)
 	t := Tree{Root: os.Args[1], Bindings: os.Args[2], Programs: os.Args[3]}
-	err := t.mount()
+	err = t.mount()
 	if err == nil {
 		err = dropCapabilities()
 	}
 	if err == nil {
-		err = syscall.Exec("/proc/self/exe", os.Args[4:], os.Environ())
+		err = syscall.Exec("/proc/self/exe", os.Args[5:], os.Environ())
 	}
-	_, _ = unix.Write(reportFD, []byte(err.Error()))
+	_, _ = unix.Write(report, []byte(err.Error()))
 	os.Exit(1)
 }
 
@@ -133,6 +141,16 @@ func (t Tree) mount() error {
 	}
 	if err := cover(existing); err != nil {
 		return err
+	}
+	// A directory that was there before is still the machine's own.
+	for _, dir := range directories[1:] {
+		path := filepath.Join(t.Root, dir)
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			continue
+		}
+		if err := cover(path); err != nil {
+			return err
+		}
 	}
 	if _, err := t.Install(); err != nil {
 		return err

@@ -26,15 +26,37 @@ func (d administration) Record(caller protocol.Caller, function string, args map
 	return d.rt.Host.Record(caller, "WHM", function, args, change)
 }
 
-// Run implements https.Administration. The calls are not counted by the limits of the account: WHM's function
-// was counted already.
+// Run implements https.Administration. All calls together take at most as long as a single one.
 func (d administration) Run(ctx context.Context, caller protocol.Caller, calls []protocol.Call) []*protocol.Result {
+	ctx, cancel := context.WithTimeout(ctx, protocol.CallTimeout)
+	defer cancel()
+	name := caller.Account.Name
+	refused := d.rt.charge(name, 1+min(len(calls)/callsOfARun, maxRunWeight))
 	out := make([]*protocol.Result, 0, len(calls))
 	for _, call := range calls {
-		out = append(out, d.rt.Host.Do(ctx, caller, call))
+		// Only accounts have valid names: a user of WHM without an account may ask for facts about the host.
+		if account.ValidName(name) && refused == nil {
+			if _, err := d.rt.mode.acting(caller.Account); err != nil && !errors.Is(err, account.ErrSuspended) {
+				refused = refusal(err)
+			}
+		}
+		switch {
+		case refused != nil:
+			out = append(out, protocol.Failed(refused))
+		case ctx.Err() != nil:
+			out = append(out, protocol.Failed(protocol.NewError(protocol.KindUnavailable, "There was no time left for it. Call the function again for the rest.")))
+		default:
+			out = append(out, d.rt.Host.Do(ctx, caller, call))
+		}
 	}
 	return out
 }
+
+// Run counts as one additional call of the account for each callsOfARun calls, but at most as maxRunWeight.
+const (
+	callsOfARun  = 20
+	maxRunWeight = 100
+)
 
 func (d administration) config() *config.Config { return d.rt.state.Load().config }
 
@@ -56,12 +78,21 @@ func changeOf(facts https.AccountFacts) account.Change {
 			c.Keys[key] = account.Quoted(value)
 		}
 	}
-	for key, value := range map[string]string{"OWNER": facts.Owner, "MAXPOP": facts.MaxPop} {
-		if value != "" {
-			c.Data[key] = account.Quoted(value)
-		}
+	for key, value := range dataOf(facts) {
+		c.Data[key] = account.Quoted(value)
 	}
 	return c
+}
+
+// dataOf returns the facts that stand in the table data of an account's file.
+func dataOf(facts https.AccountFacts) map[string]string {
+	data := make(map[string]string)
+	for key, value := range map[string]string{"OWNER": facts.Owner, "MAXPOP": facts.MaxPop} {
+		if value != "" {
+			data[key] = value
+		}
+	}
+	return data
 }
 
 // edit changes an account's file, and lets the host read the accounts again.
@@ -95,7 +126,6 @@ func (d administration) Create(name string, facts https.AccountFacts) *protocol.
 	if _, err := account.ParseDomain(facts.Domain); err != nil {
 		return protocol.NewError(protocol.KindInvalid, "The ‘domain’ argument must be a domain, such as example.com.")
 	}
-	change := changeOf(facts)
 	user, err := account.SystemUser(name)
 	if err != nil {
 		return protocol.NewError(protocol.KindFailed, "This server does not create system users. Create the user “"+name+"” first (useradd -m "+name+"), and try again.")
@@ -116,15 +146,12 @@ func (d administration) Create(name string, facts https.AccountFacts) *protocol.
 			return owners, nil
 		},
 	}
-	f := account.File{UID: &user.UID, GID: &user.GID, Home: user.Home, Domains: []string{facts.Domain}}
+	f := account.File{
+		UID: &user.UID, GID: &user.GID, Home: user.Home, Domains: []string{facts.Domain},
+		Contact: facts.Contact, Plan: facts.Plan, Theme: facts.Theme, Locale: facts.Locale, Data: dataOf(facts),
+	}
 	if _, err := registry.Register(name, f, "Account "+name+", created by WHM's createacct."); err != nil {
 		return &protocol.Error{Kind: protocol.KindInvalid, Message: "The account was not created: " + err.Error() + ".", Err: err}
-	}
-	if len(change.Keys)+len(change.Data) > 0 {
-		if _, err := account.Edit(c.Accounts, name, change); err != nil {
-			_ = account.Remove(c.Accounts, name) // Registered by this call, and not complete.
-			return failedEdit(err)
-		}
 	}
 	d.rt.reloadAccounts()
 	return nil

@@ -45,6 +45,11 @@ func (rt *Runtime) enterHeavy(account string, weight int) (leave func(), err *pr
 	return rt.state.Load().calls.EnterHeavy(account, weight)
 }
 
+// charge counts weight calls for the account's rate, as parts of a call that was counted already.
+func (rt *Runtime) charge(account string, weight int) *protocol.Error {
+	return rt.state.Load().calls.Charge(account, weight)
+}
+
 // refusal converts err, the error of a look-up of the client's account, into the error that the client
 // receives. Its message says whether the account does not exist, is suspended, has the same user as another
 // account, or can't be read.

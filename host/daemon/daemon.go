@@ -49,6 +49,7 @@ type Runtime struct {
 
 	state     atomic.Pointer[state]
 	reloading sync.Mutex                     // Only one reload runs at a time.
+	rereading latest                         // The reloads of the accounts.
 	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
 	ending    sync.WaitGroup                 // Counts account workers being stopped; Close waits for them.
 }

@@ -27,6 +27,9 @@ type mode interface {
 	byDomain(domain string) (protocol.Account, error)
 	// owner returns the name of the account to which domain belongs, or "".
 	owner(domain string) string
+	// owners returns the account of each domain, including accounts that can't be read at the moment.
+	// complete is false if some domains may be missing, because a source can't be read.
+	owners() (owners map[string]string, complete bool)
 	all() []protocol.Account
 	count() int // Number of accounts, including suspended ones.
 	// tenant reports whether uid is the uid of an account in server mode. In personal mode it returns false.
@@ -103,6 +106,8 @@ func (p personal) owner(domain string) string {
 	}
 	return a.Name
 }
+
+func (p personal) owners() (map[string]string, bool) { return nil, false } // Only server mode needs them.
 
 func (p personal) all() []protocol.Account {
 	a, err := p.account()

@@ -68,7 +68,7 @@ func (rt *Runtime) batch() builtin.Batch {
 		Do: func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 			return rt.Host.Do(ctx, caller, call)
 		},
-		Enter: rt.enterHeavy,
+		Charge: rt.charge,
 	}
 }
 

@@ -11,8 +11,11 @@ import (
 
 // reloadAccounts reads the accounts again. For each account that was removed, was suspended or belongs to
 // another user now, it ends the sessions, sign-ins and workers, and revokes the tokens and the password. The
-// tokens and the password of a suspended account are kept.
-func (rt *Runtime) reloadAccounts() {
+// tokens and the password of a suspended account are kept. Callers at the same time share a reload, because it
+// reads all accounts.
+func (rt *Runtime) reloadAccounts() { rt.rereading.do(rt.rereadAccounts) }
+
+func (rt *Runtime) rereadAccounts() {
 	for _, name := range rt.mode.reload() {
 		rt.log.Info("account removed, suspended or unreadable, or its user changed; ending the account's sessions and workers", "account", name)
 		if server := rt.sessions.Load(); server != nil {

@@ -82,6 +82,8 @@ func (s *server) byDomain(domain string) (protocol.Account, error) {
 }
 func (s *server) owner(domain string) string { return s.accounts.Owner(domain) }
 
+func (s *server) owners() (map[string]string, bool) { return s.accounts.Owners() }
+
 func (s *server) all() []protocol.Account {
 	var all []protocol.Account
 	for _, name := range s.accounts.Names() {

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,30 +13,40 @@ import (
 )
 
 // writeUserDomains writes cPanel's files userdomains, which lists the user of each domain, and trueuserdomains,
-// which lists only main domains, if the configuration names a directory for them. A file that is up to date is
-// not written.
+// which lists only main domains, if the configuration names a directory for them. An account that can't be read
+// at the moment keeps its lines, because a mail server that reads the files would reject the account's mail. A
+// file that is up to date is not written. Only one call may run at a time.
 func (rt *Runtime) writeUserDomains(dir string) {
-	if dir == "" {
+	owners, complete := rt.mode.owners()
+	if dir == "" || !complete {
 		return
 	}
 	all, main := []string{}, []string{}
+	for domain, name := range owners {
+		all = append(all, domain+": "+name)
+	}
+	readable := make(map[string]bool)
 	for _, a := range rt.mode.all() {
-		for i, domain := range a.Domains {
-			if rt.mode.owner(domain) != a.Name {
-				continue // Another account claims the domain, too.
-			}
-			line := domain + ": " + a.Name
-			all = append(all, line)
-			if i == 0 {
-				main = append(main, line)
-			}
+		readable[a.Name] = true
+		if len(a.Domains) > 0 {
+			main = append(main, a.Domains[0]+": "+a.Name)
+		}
+	}
+	truePath := filepath.Join(dir, "trueuserdomains")
+	before, err := os.ReadFile(truePath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		rt.log.Error("can't read a file of write_userdomains", "error", err.Error())
+	}
+	for line := range strings.Lines(string(before)) {
+		domain, name, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if name != "" && !readable[name] && owners[domain] == name {
+			main = append(main, domain+": "+name)
 		}
 	}
 	slices.Sort(all)
 	slices.Sort(main)
 	all = append([]string{"*: nobody"}, all...)
-	for name, lines := range map[string][]string{"userdomains": all, "trueuserdomains": main} {
-		path := filepath.Join(dir, name)
+	for path, lines := range map[string][]string{filepath.Join(dir, "userdomains"): all, truePath: main} {
 		text := []byte(strings.Join(lines, "\n") + "\n")
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 			continue

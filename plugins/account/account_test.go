@@ -2,11 +2,14 @@ package account
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,6 +69,35 @@ func TestNVData(t *testing.T) {
 	require.Equal(t, map[string]any{"personalization": map[string]any{
 		"mymind": map[string]any{"value": "me", "success": int64(1), "reason": "OK"}, "none": map[string]any{"value": nil, "success": int64(1), "reason": "OK"},
 	}}, got)
+}
+
+// Calls at the same time do not disturb each other. A file that an interrupted call left is removed.
+func TestNVDataAtTheSameTime(t *testing.T) {
+	a := home(t)
+	dir := filepath.Join(a.Home, nvdataDir)
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	left, running := filepath.Join(dir, temporary+"old"), filepath.Join(dir, temporary+"new")
+	for _, path := range []string{left, running} {
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+	}
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(left, old, old))
+	var all sync.WaitGroup
+	for n := range 8 {
+		all.Go(func() {
+			for i := range 20 {
+				name := fmt.Sprintf("n%d-%d", n, i)
+				_, err := call(t, a, protocol.UAPI, "NVData", "set", map[string]any{"names": name, name: "value"})
+				require.NoError(t, err)
+			}
+		})
+	}
+	all.Wait()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 8*20+1)
+	require.NoFileExists(t, left)
+	require.FileExists(t, running)
 }
 
 func TestNVDataRejects(t *testing.T) {
@@ -129,7 +161,6 @@ func TestNVDataLimits(t *testing.T) {
 	a := home(t)
 	dir := filepath.Join(a.Home, ".cpanel/nvdata")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, temporary+"left"), nil, 0o600))
 	for i := range maxStored {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "n"+strings.Repeat("a", i/100)+"b"+strings.Repeat("c", i%100)), nil, 0o600))
 	}
@@ -137,7 +168,6 @@ func TestNVDataLimits(t *testing.T) {
 	require.ErrorContains(t, err, "which is the limit")
 	_, err = call(t, a, protocol.UAPI, "NVData", "set", map[string]any{"names": "nb", "nb": "x"})
 	require.NoError(t, err, "an existing value may change")
-	require.NoFileExists(t, filepath.Join(dir, temporary+"left"))
 }
 
 // Without a quota of the file system, the home is measured.

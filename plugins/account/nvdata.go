@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -274,7 +275,7 @@ func store(call *sdk.Call, names []string, values map[string]string) error {
 }
 
 // roomFor returns an error if the account would have more values than it may have. It also removes temporary
-// files that an interrupted call has left.
+// files that an interrupted call has left; those of running calls are newer than leftoverAge.
 func roomFor(dir *os.Root, names []string) error {
 	list, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
@@ -283,7 +284,7 @@ func roomFor(dir *os.Root, names []string) error {
 	have := make(map[string]bool, len(list))
 	for _, e := range list {
 		if strings.HasPrefix(e.Name(), temporary) {
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftoverAge {
 				_ = dir.Remove(e.Name())
 			}
 			continue
@@ -298,6 +299,9 @@ func roomFor(dir *os.Root, names []string) error {
 	}
 	return nil
 }
+
+// leftoverAge is the age from which a temporary file belongs to no running call any more.
+const leftoverAge = 10 * time.Minute
 
 // temporary is the beginning of the names of temporary files; no value has such a name.
 const temporary = ".liveapid-"

@@ -291,9 +291,9 @@ func TestT50_Descriptions(t *testing.T) {
 }
 
 // T54: a request with two contradicting lengths is rejected, and its connection is closed. OPTIONS * is
-// accepted.
+// accepted. Behind a proxy, no head is repaired.
 func TestT54_Framing(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t, func(w *hosttest.World) { w.Set(t, "[web]\n", "[web]\nproxies = [\"127.0.0.9\"]\n") })
 	for name, request := range map[string]string{
 		"two lengths":    "POST /execute/Email/list_pops HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /login HTTP/1.1\r\nHost: x\r\n\r\n",
 		"the other way":  "POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",

@@ -206,7 +206,7 @@ func TestPagesInChromium(t *testing.T) {
 	for _, value := range []string{"example.com", "user", "Shell <script>alert(1)</script> 8"} {
 		b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(value))
 	}
-	require.Contains(t, b.text("#call"), "A domain of the account")
+	require.Contains(t, b.text("#call"), "The mailbox's domain")
 	b.accessible("shell")
 	b.picture("shell-form")
 	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible("#confirm"))

@@ -23,7 +23,6 @@ func TestR16_DrainOverHTTPS(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)
 	web := w.OpenHTTPS(t)
-	w.Set(t, "modules  =", "control = \"run/control.sock\"\nmodules  =")
 	host := w.Serve(t)
 	web.Wait(t)
 	auth := "Authorization: cpanel demo:" + w.Token(t, "demo")

@@ -42,7 +42,7 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 	require.Contains(t, b.text("#fn-help"), "<script>alert(2)</script>")
 
 	const text = `it's "quoted" & <b>bold</b> 100% $HOME \n +1 ü`
-	b.do(fill("#p-text", text), fill("#more", "list=one\nlist=two's\npassword=further secret 1"),
+	b.do(fill("#p-text", text), fill("#more", "list=@one\nlist=two's\npassword=further secret 1"),
 		chromedp.Click("#options summary"), fill("#o-columns", "args, exact"), run)
 	b.until(`document.getElementById("confirm").open || document.getElementById("verdict").textContent.startsWith("Done.")`)
 	if b.js(`String(document.getElementById("confirm").open)`) == "true" {
@@ -63,11 +63,11 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 	b.until(folded + ` === "false"`)
 
 	// The history has the call without its secret, and restores the other arguments.
-	require.Contains(t, b.text("#calls"), "list=one list=two's password=PASSWORD api.columns=1 api.columns_0=args api.columns_1=exact")
+	require.Contains(t, b.text("#calls"), "list=@one list=two's password=PASSWORD api.columns=1 api.columns_0=args api.columns_1=exact")
 	require.NotContains(t, b.js(`document.documentElement.outerHTML + document.getElementById("more").value`), "further secret")
 	b.do(fill("#more", "another=1"), fill("#o-columns", ""), chromedp.Click("#calls button"))
 	require.Equal(t, text, b.js(`document.getElementById("p-text").value`))
-	require.Equal(t, "list=one\nlist=two's", b.js(`document.getElementById("more").value`))
+	require.Equal(t, "list=@one\nlist=two's", b.js(`document.getElementById("more").value`))
 	require.Equal(t, "args, exact", b.js(`document.getElementById("o-columns").value`))
 	require.Equal(t, "true", b.js(`String(document.getElementById("options").open)`))
 
@@ -104,7 +104,7 @@ func TestShellOfAModulesAuthor(t *testing.T) {
 		snippet := b.js(`document.getElementById("snippet").textContent`)
 		require.NotContains(t, snippet, token)
 		out := hosttest.Output(t, start(snippet))
-		for _, part := range []string{`it's`, `$HOME`, `100%`, `+1`, "two's", "one"} {
+		for _, part := range []string{`it's`, `$HOME`, `100%`, `+1`, "two's", "@one"} {
 			require.Contains(t, out, part, "%s\n%s", language, snippet)
 		}
 		require.NotContains(t, out, "onerror", "%s: the columns were asked for", language)

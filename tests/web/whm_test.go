@@ -15,16 +15,19 @@ import (
 	"github.com/liveapid/liveapid/host/hosttest"
 )
 
-// whmWorld is a server with the accounts u20501, which the reseller u20502 owns, and u20502.
+// whmWorld is a server with the accounts u20501 and u20503, which the reseller u20502 owns, and u20502. The
+// account u20503 is a reseller, too.
 func whmWorld(t *testing.T) (w *hosttest.World, web *hosttest.Web, root, reseller func(path string) map[string]any) {
 	t.Helper()
-	const one, two = 20501, 20502
-	w = hosttest.Server(t, one, two)
+	const one, two, three = 20501, 20502, 20503
+	w = hosttest.Server(t, one, two, three)
 	web = w.OpenHTTPS(t)
-	w.Set(t, "[web]\n", "[web]\nresellers = [\"u20502\"]\n")
-	text, err := os.ReadFile(w.AccountFile(one))
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(w.AccountFile(one), append(text, "\n[data]\nOWNER = \"u20502\"\n"...), 0o644))
+	w.Set(t, "[web]\n", "[web]\nresellers = [\"u20502\", \"u20503\"]\n")
+	for _, owned := range []int{one, three} {
+		text, err := os.ReadFile(w.AccountFile(owned))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(w.AccountFile(owned), append(text, "\n[data]\nOWNER = \"u20502\"\n"...), 0o644))
+	}
 	w.Serve(t)
 	web.Wait(t)
 	ask := func(credentials string) func(string) map[string]any {
@@ -80,6 +83,10 @@ func TestWHMAccounts(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "suspend")
 
+	// A reseller does not take over another reseller, even if it owns that account.
+	for _, call := range []string{"passwd?" + v1 + "user=u20503&password=A+new+and+g00d+one", "suspendacct?" + v1 + "user=u20503"} {
+		require.Contains(t, reason(reseller(call)), "only root may change that account", call)
+	}
 	// A reseller acts for its own accounts only, and not on itself.
 	for path, says := range map[string]string{
 		"suspendacct?" + v1 + "user=u20502": "your own account", "suspendacct?" + v1 + "user=root": "do not have access",
@@ -155,7 +162,7 @@ func TestWHMFacts(t *testing.T) {
 	require.Equal(t, "u20501", in(reseller("domainuserdata?"+v1+"domain=U20501.example"), "data", "userdata", "user"))
 	require.Contains(t, reason(reseller("domainuserdata?"+v1+"domain=other.example")), "does not exist")
 	domains := in(root("get_domain_info?"+v1), "data", "domains").([]any)
-	require.Len(t, domains, 2)
+	require.Len(t, domains, 3)
 	require.Subset(t, domains[0], map[string]any{"domain": "u20501.example", "user": "u20501", "domain_type": "main", "user_owner": "u20502"})
 	require.Equal(t, []any{"user@u20501.example"}, in(reseller("list_pops_for?"+v1+"user=u20501"), "data", "pops"))
 	for _, function := range []string{"suspend_outgoing_email", "unsuspend_outgoing_email", "hold_outgoing_email", "release_outgoing_email"} {
@@ -172,6 +179,14 @@ func TestWHMFacts(t *testing.T) {
 		require.Contains(t, reason(root("batch?"+v1+bad)), "‘command’", bad)
 	}
 	require.Contains(t, reason(reseller("batch?"+v1+"command="+url.QueryEscape("removeacct?user=u20501"))), "1 of 1 functions failed")
+
+	// An unknown argument is not silently ignored.
+	require.Contains(t, fmt.Sprint(in(root("modifyacct?"+v1+"user=u20501&plan=x&QUOTA=5"), "metadata", "output", "warnings")), "The function has no ‘QUOTA’ argument")
+	require.Contains(t, fmt.Sprint(root("modifyacct?user=u20501&plan=x&QUOTA=5")["warnings"]), "‘QUOTA’")
+	// Without a version, a failure has the shapes that clients look at.
+	failed := root("suspendacct?user=nobody")
+	require.EqualValues(t, 0, failed["status"])
+	require.EqualValues(t, 0, failed["result"].([]any)[0].(map[string]any)["status"])
 }
 
 func TestWHMTokens(t *testing.T) {

@@ -143,7 +143,7 @@ func TestReportsFailure(t *testing.T) {
 
 // A YAML parser reads the output like the JSON, and a script finds each field on a line of its own.
 func TestYAML(t *testing.T) {
-	const answer = `{"a":[{"email":"x@example.com","login":"yes"},{"email":"on"},[],{},[1,[2]],"- text","a: b","  spaces ","null","1e3","0x1","~","2026-01-01","é\u0007","two\nlines\n","#x","%y","@z","` + "`" + `q","!t","&a","*b","",null,true,1.50,12345678901234567890]," odd: key ":{"":{}}}`
+	const answer = `{"a":[{"email":"x@example.com","login":"yes"},{"email":"on"},[],{},[1,[2]],"- text","a: b","  spaces ","null","1e3","0x1","~","2026-01-01","é\u0007","two\nlines\n","\tTab\nand line","=","#x","%y","@z","` + "`" + `q","!t","&a","*b","",null,true,1.50,12345678901234567890]," odd: key ":{"":{}}}`
 	var out strings.Builder
 	require.NoError(t, write(&out, "yaml", []byte(answer)))
 	require.Contains(t, out.String(), "a:\n  -\n    email: x@example.com\n    login: \"yes\"\n  -\n    email: \"on\"\n")

@@ -160,11 +160,10 @@ func scalar(value any) (string, error) {
 		return v.String(), nil
 	case string:
 		node := yaml.Node{}
-		if err := node.Encode(v); err != nil {
+		if v == "=" || strings.ContainsAny(v, "\n\r\u0085\u2028\u2029") { // "=" is special in YAML 1.1.
+			node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v, Style: yaml.DoubleQuotedStyle}
+		} else if err := node.Encode(v); err != nil {
 			return "", err
-		}
-		if strings.ContainsAny(v, "\n\r\u0085\u2028\u2029") {
-			node.Style = yaml.DoubleQuotedStyle
 		}
 		text, err := yaml.Marshal(&node)
 		return strings.TrimSuffix(string(text), "\n"), err

@@ -39,15 +39,21 @@ func ParseUsers(name string, r io.Reader) (Account, error) {
 }
 
 // AddSites adds the sites of userdata; read is as for account.UserData. Sites of domains that the account does
-// not have are left out.
+// not have are left out. A document root outside of the account's home, which may be somebody else's, is
+// replaced by the default.
 func (a *Account) AddSites(read func(name string) ([]byte, error)) error {
 	sites, err := account.UserData(read)
 	if err != nil {
 		return err
 	}
-	for domain := range sites {
+	for domain, site := range sites {
 		if !slices.Contains(a.Domains, domain) {
 			delete(sites, domain)
+			continue
+		}
+		if !filepath.IsLocal(site.Root) {
+			site.Root = ""
+			sites[domain] = site
 		}
 	}
 	a.Sites = sites

@@ -3,6 +3,7 @@ package https
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
@@ -34,10 +35,16 @@ func (q *exchange) known() bool {
 	return false
 }
 
-// stranger reports whether the request has no Authorization header. A request with only a cookie counts as a
-// stranger's.
+// stranger reports whether the request is answered without looking at the Authorization header, or has none. A
+// request with only a cookie counts as a stranger's.
 func (q *exchange) stranger() bool {
-	return q.r.Header.Get("Authorization") == "" // A cookie proves nothing yet: anyone can send one.
+	switch {
+	case q.r.Header.Get("Authorization") == "": // A cookie proves nothing yet: anyone can send one.
+		return true
+	case !request.Method(q.r.Method), q.path.Kind == request.Unknown, q.path.Kind == request.Login, q.foreign():
+		return true
+	}
+	return q.path.Kind == request.Page && strings.HasPrefix(q.path.Page, "/assets/")
 }
 
 // pace waits until admission allows the given holder to send a request; see holder. If the wait exceeds

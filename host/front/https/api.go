@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,10 +99,8 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 			return
 		}
 	}
-	// If the client disconnects, a change must not be interrupted halfway. So the call's context ignores the
-	// client; the host's own deadline ends the call.
-	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
-	defer scope.End()
+	ctx, end := q.scoped()
+	defer end()
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
 		// The call may have changed the mailbox's password, perhaps because somebody else had signed in. So
@@ -114,6 +113,18 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 		status = http.StatusForbidden
 	}
 	answer(status, call, result)
+}
+
+// scoped returns the context for a call, and a function that releases what the call holds after its answer has
+// been written. The calls of a batch share a context, because their answers are written together. If the client
+// disconnects, a change must not be interrupted halfway. So the context ignores the client; the host's own
+// deadline ends the call.
+func (q *exchange) scoped() (context.Context, func()) {
+	if q.batch != nil {
+		return q.batch, func() {}
+	}
+	ctx, scope := admission.WithScope(context.WithoutCancel(q.r.Context()), q.conn.cut)
+	return ctx, scope.End
 }
 
 // readOnly reports whether the request must not change anything: a HEAD request, and a GET request of a
@@ -129,11 +140,11 @@ func (q *exchange) readOnly() bool {
 	return q.who.session != nil && !q.byScript()
 }
 
-// byScript reports whether a program that is not a browser sent the request: browsers send Sec-Fetch headers
-// with every request, and most of them Origin.
+// byScript reports whether a program that is not a browser sent the request. Browsers send Sec-Fetch headers
+// with every request. Old ones do not, but their requests have at least one of the other headers.
 func (q *exchange) byScript() bool {
 	for name := range q.r.Header {
-		if strings.HasPrefix(name, "Sec-Fetch-") || name == "Origin" {
+		if strings.HasPrefix(name, "Sec-Fetch-") || slices.Contains([]string{"Origin", "Referer", "Accept-Language", "Upgrade-Insecure-Requests"}, name) {
 			return false
 		}
 	}

@@ -254,7 +254,8 @@ type exchange struct {
 	path    request.Path
 	unknown bool // The path was invalid; fail may change path.Kind afterwards.
 	who     identity
-	ran     string // Module::function that was called, for the access log.
+	ran     string          // Module::function that was called, for the access log.
+	batch   context.Context // The context of all calls of a batch, or nil; see scoped.
 }
 
 // writer records the status and the size of the answer for the access log.

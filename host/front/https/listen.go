@@ -284,7 +284,7 @@ func (l *listener) prepare(ctx context.Context, c *conn) {
 // before the check.
 func (l *listener) checked(c net.Conn) net.Conn {
 	if l.front.o.Repair {
-		c = head.NewRepairer(c)
+		c = head.NewRepairer(c, headerTime)
 	}
 	return head.New(c)
 }

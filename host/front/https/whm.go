@@ -2,6 +2,7 @@ package https
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -20,9 +21,30 @@ const APILevel = "11.136.0.0"
 // reveal nothing about accounts, and functions that check the token's features themselves.
 func forLimited() []string { return []string{"version", "applist", "uapi_cpanel"} }
 
-// accountsOfACall is the number of accounts for which a WHM function counts as one additional call, because a
-// function that examines many accounts takes longer.
-const accountsOfACall = 100
+// A function that examines all accounts, or that makes the host read all accounts again, takes longer the more
+// accounts there are. It counts as one additional call for each accountsOfACall accounts, but at most as
+// maxWeight calls, so that it can be called on every server.
+const (
+	accountsOfACall = 100
+	maxWeight       = 25
+)
+
+// lightFunctions are the functions that examine no accounts but the one that is named, and change no account's
+// file.
+var lightFunctions = []string{
+	"version", "gethostname", "applist", "myprivs", "listpkgs", "get_feature_names", "verify_user_has_feature", "list_pops_for", "passwd",
+	"suspend_outgoing_email", "unsuspend_outgoing_email", "hold_outgoing_email", "release_outgoing_email",
+	"api_token_list", "api_token_create", "api_token_update", "api_token_revoke",
+}
+
+// weight returns as how many calls the function counts for the caller. The changes of root are never refused
+// for the number of accounts.
+func (c *whmCall) weight(f whmFunction) int {
+	if slices.Contains(lightFunctions, c.name) || f.Changes && c.q.who.role == protocol.RoleAdmin {
+		return 1
+	}
+	return min(1+len(c.q.front.o.Backend.Accounts())/accountsOfACall, maxWeight)
+}
 
 // whmCall is one request for a function of WHM's own API.
 type whmCall struct {
@@ -31,7 +53,12 @@ type whmCall struct {
 	values request.Values
 	args   map[string]any // The checked arguments; nil for an open function, which uses values.
 	v1     bool           // Version 1 of the API was requested.
-	meta   map[string]any // Added to the metadata of the answer.
+	// ctx is the context of the calls that the function makes. It ignores the client's disconnection, so that
+	// a change is not interrupted halfway.
+	ctx context.Context
+	// warnings are about arguments that the function does not have.
+	warnings []string
+	meta     map[string]any // Added to the metadata of the answer.
 	// inBatch receives the answer if the call is part of a batch; otherwise it is nil.
 	inBatch *map[string]any
 }
@@ -189,7 +216,7 @@ func (c *whmCall) run() {
 		c.fail(http.StatusOK, "This server does not change accounts.")
 	default:
 		if c.name != "uapi_cpanel" && c.name != "batch" { // These are counted by the calls that they make.
-			leave, refused := q.front.o.Enter(q.holder(), 1+len(c.own())/accountsOfACall)
+			leave, refused := q.front.o.Enter(q.holder(), c.weight(function))
 			if refused != nil {
 				c.fail(http.StatusServiceUnavailable, refused.Message)
 				return
@@ -202,8 +229,12 @@ func (c *whmCall) run() {
 				c.fail(http.StatusOK, wrong.Message)
 				return
 			}
+			c.warnings = function.IgnoredWarnings(c.values.Named())
 			c.args = args.Named
 		}
+		ctx, end := q.scoped()
+		defer end()
+		c.ctx = ctx
 		function.do(c)
 	}
 }
@@ -223,10 +254,16 @@ func (c *whmCall) text(name string) string {
 // metadata. In version 0, old is the whole body.
 func (c *whmCall) reply(data map[string]any, old map[string]any) {
 	if !c.v1 {
+		if len(c.warnings) > 0 {
+			old["warnings"] = c.warnings
+		}
 		c.send(http.StatusOK, old)
 		return
 	}
 	meta := map[string]any{"version": 1, "command": c.name, "reason": "OK", "result": 1}
+	if len(c.warnings) > 0 {
+		meta["output"] = map[string]any{"warnings": c.warnings}
+	}
 	maps.Copy(meta, c.meta)
 	c.send(http.StatusOK, map[string]any{"metadata": meta, "data": data})
 }
@@ -236,8 +273,13 @@ func (c *whmCall) fail(status int, message string) {
 		c.send(status, map[string]any{"metadata": map[string]any{"version": 1, "command": c.name, "reason": message, "result": 0}})
 		return
 	}
-	// Clients without a version look at error or at status and statusmsg.
-	c.send(status, map[string]any{"error": message, "status": 0, "statusmsg": message})
+	// Clients without a version look at error, at status and statusmsg, or at the list result where a success
+	// has one.
+	body := map[string]any{"error": message, "status": 0, "statusmsg": message}
+	if slices.Contains(listResults, c.name) {
+		body["result"] = []any{map[string]any{"status": 0, "statusmsg": message}}
+	}
+	c.send(status, body)
 }
 
 func (c *whmCall) send(status int, body map[string]any) {

@@ -1,9 +1,9 @@
 package https
 
 import (
-	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,17 +25,22 @@ func (c *whmCall) account() (protocol.Account, bool) {
 
 // as returns the caller for calls of the account a.
 func (c *whmCall) as(a protocol.Account) protocol.Caller {
-	return protocol.Caller{
-		Account: a, Role: protocol.RoleAccount, Door: string(c.q.service), From: c.q.who.user + " by " + c.q.who.by + " from " + c.q.from.String(),
+	from := c.q.who.user + " by " + c.q.who.by
+	if c.q.from.IsValid() { // The control socket has no address.
+		from += " from " + c.q.from.String()
 	}
+	return protocol.Caller{Account: a, Role: protocol.RoleAccount, Door: string(c.q.service), From: from}
 }
+
+// listResults are the functions that answer a list of results in version 0 of the API.
+var listResults = []string{"passwd", "suspendacct", "unsuspendacct", "createacct", "modifyacct", "removeacct"}
 
 // ask returns the data of a UAPI function of the account a.
 func (c *whmCall) ask(a protocol.Account, module, name string, args map[string]any) (any, *protocol.Error) {
 	if args == nil {
 		args = map[string]any{}
 	}
-	result := c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a),
+	result := c.q.front.o.Admin.Run(c.ctx, c.as(a),
 		[]protocol.Call{{API: protocol.UAPI, Module: module, Func: name, Args: protocol.Args{Named: args}}})[0]
 	return result.Data, result.Err
 }
@@ -62,6 +67,9 @@ func (c *whmCall) suspend() {
 		c.fail(http.StatusOK, "You can't suspend your own account, or end its suspension.")
 		return
 	}
+	if c.protected(a) {
+		return
+	}
 	on := c.name == "suspendacct"
 	done := a.Name + "'s account has been suspended"
 	if !on {
@@ -73,6 +81,16 @@ func (c *whmCall) suspend() {
 	})
 }
 
+// protected reports whether the account is another reseller, whose password would give the caller access to
+// that reseller's accounts, too. Then it answers the request.
+func (c *whmCall) protected(a protocol.Account) bool {
+	if c.q.who.role == protocol.RoleAdmin || a.Name == c.q.who.user || !slices.Contains(c.q.front.o.Resellers, a.Name) {
+		return false
+	}
+	c.fail(http.StatusOK, "“"+a.Name+"” is a reseller: only root may change that account.")
+	return true
+}
+
 // maxReason is the maximum length in bytes of the reason of a suspension.
 const maxReason = 300
 
@@ -80,6 +98,9 @@ const maxReason = 300
 func (c *whmCall) setPassword() {
 	a, ok := c.account()
 	if !ok {
+		return
+	}
+	if c.protected(a) {
 		return
 	}
 	password, _ := c.args["password"].(protocol.Secret)
@@ -94,7 +115,7 @@ func (c *whmCall) setPassword() {
 
 // weak returns why a password is too weak for the account a, or "".
 func (c *whmCall) weak(a protocol.Account, password protocol.Secret) string {
-	results := c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a), []protocol.Call{
+	results := c.q.front.o.Admin.Run(c.ctx, c.as(a), []protocol.Call{
 		{API: protocol.UAPI, Module: "PasswdStrength", Func: "get_required_strength", Args: protocol.Args{Named: map[string]any{"app": "passwd"}}},
 		{API: protocol.API2, Module: "PasswdStrength", Func: "get_password_strength", Args: protocol.Args{Named: map[string]any{"password": password.Reveal()}}},
 	})
@@ -292,13 +313,14 @@ func (c *whmCall) outgoing() {
 	}
 	var failed []string
 	why := ""
-	for i, result := range c.q.front.o.Admin.Run(context.WithoutCancel(c.q.r.Context()), c.as(a), calls) {
+	for i, result := range c.q.front.o.Admin.Run(c.ctx, c.as(a), calls) {
 		if result.Err != nil {
 			failed, why = append(failed, boxes[i]), result.Err.Message
 		}
 	}
 	if len(failed) > 0 {
-		c.fail(http.StatusOK, "These mailboxes were not changed: "+protocol.Clip(strings.Join(failed, ", "), 1000)+". "+why)
+		c.fail(http.StatusOK, strconv.Itoa(len(boxes)-len(failed))+" of "+strconv.Itoa(len(boxes))+" mailboxes were changed. These were not: "+
+			protocol.Clip(strings.Join(failed, ", "), 1000)+". "+why)
 		return
 	}
 	c.reply(map[string]any{}, map[string]any{"status": 1, "statusmsg": "OK"})

@@ -1,17 +1,23 @@
 package https
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/liveapid/liveapid/host/front/https/request"
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// maxBatch is the maximum number of functions in a batch.
-const maxBatch = 50
+// Limits of a batch: the maximum number of functions, and the size of the answers, in bytes, after which no
+// further function is called.
+const (
+	maxBatch       = 50
+	maxBatchAnswer = 8 << 20
+)
 
 // batch implements batch: it runs several functions of WHM API 1 in order, and returns all answers. A function
 // that fails does not stop the others.
@@ -22,15 +28,30 @@ func (c *whmCall) batch() {
 		return
 	}
 	results := make([]any, 0, len(commands))
-	failed := 0
+	failed, size := 0, 0
+	c.q.batch = c.ctx
+	defer func() { c.q.batch = nil }()
+	started := time.Now()
 	for _, sub := range commands {
 		var answer map[string]any
 		sub.inBatch = &answer
-		sub.run()
+		switch {
+		case size > maxBatchAnswer:
+			sub.fail(http.StatusOK, "The answers of the batch are too large. This function was not called; call it in another batch.")
+		case time.Since(started) > protocol.CallTimeout:
+			sub.fail(http.StatusOK, "The batch takes too long. This function was not called; call it in another batch.")
+		default:
+			sub.run()
+		}
 		if meta, ok := answer["metadata"].(map[string]any); ok && meta["result"] != 1 {
 			failed++
 		}
-		results = append(results, answer)
+		text, err := json.Marshal(answer)
+		if err != nil {
+			text = []byte("null")
+		}
+		size += len(text)
+		results = append(results, json.RawMessage(text))
 	}
 	if failed > 0 {
 		c.meta = map[string]any{"result": 0, "reason": strconv.Itoa(failed) + " of " + strconv.Itoa(len(commands)) + " functions failed; see their answers."}

@@ -239,7 +239,7 @@ func (c *whmCall) strengths() {
 		if a.Suspended {
 			continue
 		}
-		result := c.q.front.o.Admin.Run(c.q.r.Context(), c.as(a), []protocol.Call{{API: protocol.API2, Module: "PasswdStrength", Func: "appstrengths", Args: protocol.Args{Named: map[string]any{}}}})[0]
+		result := c.q.front.o.Admin.Run(c.ctx, c.as(a), []protocol.Call{{API: protocol.API2, Module: "PasswdStrength", Func: "appstrengths", Args: protocol.Args{Named: map[string]any{}}}})[0]
 		records, _ := result.Data.([]any)
 		for _, item := range records {
 			if record, ok := item.(map[string]any); ok {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +39,8 @@ func (c *whmCall) createSession() {
 	var key string
 	err := c.q.front.o.Admin.Record(c.as(protocol.Account{Name: session.Account}), c.name, map[string]string{"user": session.User, "service": c.text("service")}, func() *protocol.Error {
 		var room bool
-		if key, session, room = c.q.front.sessions.Invite(session); !room {
-			return protocol.NewError(protocol.KindUnavailable, "There are too many links that were not used yet. Try again in some minutes.")
+		if key, session, room = c.q.front.sessions.Invite(session, c.q.who.user); !room {
+			return protocol.NewError(protocol.KindUnavailable, "You have created too many links that were not used yet. Try again in some minutes.")
 		}
 		return nil
 	})
@@ -51,6 +52,9 @@ func (c *whmCall) createSession() {
 	name := c.q.r.Host
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
+	}
+	if !c.q.from.IsValid() || !c.q.hostAllowed() { // On the control socket, and with a name that is not the server's.
+		name, _ = os.Hostname()
 	}
 	text := session.User + ":" + key
 	address := url.URL{Scheme: "https", Host: net.JoinHostPort(strings.Trim(name, "[]"), port), Path: "/" + session.Token + "/login/", RawQuery: url.Values{"session": {text}}.Encode()}

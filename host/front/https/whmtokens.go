@@ -1,6 +1,7 @@
 package https
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -72,7 +73,7 @@ func (c *whmCall) createToken() {
 func (c *whmCall) updateToken() {
 	user, uid := c.tokenHolder()
 	from, to := c.text("token_name"), c.text("new_name")
-	c.tokens(to, func() error { return c.q.front.o.Tokens.Rename(user, uid, token.WHM, from, to) }, func() {
+	c.tokens(from, func() error { return c.q.front.o.Tokens.Rename(user, uid, token.WHM, from, to) }, func() {
 		c.reply(map[string]any{"name": to}, map[string]any{"name": to, "status": 1, "statusmsg": "OK"})
 	})
 }
@@ -97,7 +98,11 @@ func (c *whmCall) tokens(name string, change func() error, done func()) {
 		return
 	}
 	var failure error
-	err := c.q.front.o.Admin.Record(c.as(c.q.who.account), c.name, map[string]string{"token_name": protocol.Clip(name, maxLogged)}, func() *protocol.Error {
+	shown := map[string]string{"token_name": protocol.Clip(name, maxLogged)}
+	if to := c.text("new_name"); to != "" {
+		shown["new_name"] = protocol.Clip(to, maxLogged)
+	}
+	err := c.q.front.o.Admin.Record(c.as(c.q.who.account), c.name, shown, func() *protocol.Error {
 		if failure = change(); failure != nil {
 			return protocol.NewError(protocol.KindFailed, "The tokens were not changed.")
 		}
@@ -128,7 +133,7 @@ func (c *whmCall) failTokens(name string, err error) {
 	case errors.Is(err, token.ErrNone):
 		message = "You have no API token named “" + protocol.Clip(name, maxLogged) + "”."
 	case errors.Is(err, token.ErrExists):
-		message = "You have an API token named “" + protocol.Clip(name, maxLogged) + "” already."
+		message = "You have an API token named “" + protocol.Clip(cmp.Or(c.text("new_name"), name), maxLogged) + "” already."
 	case errors.Is(err, token.ErrFull):
 		message = "You have " + strconv.Itoa(token.MaxEach) + " API tokens, which is the limit. Revoke some."
 	case errors.Is(err, token.ErrInvalid):

@@ -289,6 +289,15 @@ func (d *Directory) Owner(domain string) string {
 	return d.owners[domain]
 }
 
+// Owners returns the owner of each domain, including accounts that can't be read at the moment. complete is
+// false if domains may be missing, because a source or the file of owners could not be read. The caller must
+// not change the map.
+func (d *Directory) Owners() (owners map[string]string, complete bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.owners, d.loaded && !d.incomplete
+}
+
 // Names returns the names of all readable accounts, sorted.
 func (d *Directory) Names() []string {
 	d.mu.RLock()

@@ -7,10 +7,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config/strictoml"
@@ -54,46 +57,78 @@ func Quoted(text string) string {
 	return b.String()
 }
 
-// Edit changes the file of the account called name in the directory dir. Comments and all other lines stay as
-// they are. It returns the contents of the changed file, or ErrNoFile if there is no such file.
+// Edit changes the file of the account called name in the directory dir. Comments, all other lines and the
+// file's mode stay as they are. It returns the contents of the changed file, or ErrNoFile if there is no such
+// file. Changes of the same directory wait for each other, also those of other processes.
 func Edit(dir, name string, change Change) (File, error) {
 	var f File
-	path, err := fileOf(dir, name)
-	if err != nil {
-		return f, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return f, err
-	}
-	changed := edited(string(text), change)
-	if err := strictoml.Decode([]byte(changed), &f); err != nil {
-		return f, fmt.Errorf("can't change the file %s, so change it by hand: %w", path, err)
-	}
-	return f, atomicfile.Write(path, []byte(changed), 0o644)
+	err := locked(dir, name, func(path string) error {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		changed := []byte(edited(string(text), change))
+		if err := errors.Join(strictoml.Decode(changed, &f), change.made(changed)); err != nil {
+			return fmt.Errorf("can't change the file %s, so change it by hand: %w", path, err)
+		}
+		return atomicfile.Write(path, changed, info.Mode().Perm())
+	})
+	return f, err
 }
 
 // Remove deletes the file of the account called name in the directory dir. It returns ErrNoFile if there is no
 // such file.
-func Remove(dir, name string) error {
-	path, err := fileOf(dir, name)
+func Remove(dir, name string) error { return locked(dir, name, os.Remove) }
+
+// locked calls change with the path of the account's file, while the directory of accounts is locked.
+func locked(dir, name string, change func(path string) error) error {
+	if dir == "" || !ValidName(name) {
+		return fmt.Errorf("%w: %.60q", ErrNoFile, name)
+	}
+	path := filepath.Join(dir, name+".toml")
+	lock, err := lockDir(dir)
+	if err == nil {
+		defer func() { _ = lock.Close() }()
+		_, err = os.Lstat(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %.60q", ErrNoFile, name)
+	}
 	if err != nil {
 		return err
 	}
-	return os.Remove(path)
+	return change(path)
 }
 
-func fileOf(dir, name string) (string, error) {
-	if dir == "" || !ValidName(name) {
-		return "", fmt.Errorf("%w: %.60q", ErrNoFile, name)
+// made returns an error unless text, the contents of a changed file, has the values of the change. The lines
+// of an unusual file, such as one with a text of several lines, may not mean what they look like.
+func (c Change) made(text []byte) error {
+	var all map[string]any
+	if err := toml.Unmarshal(text, &all); err != nil {
+		return err
 	}
-	path := filepath.Join(dir, name+".toml")
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %.60q", ErrNoFile, name)
-	} else if err != nil {
-		return "", err
+	data, _ := all["data"].(map[string]any)
+	for _, part := range []struct {
+		wanted map[string]string
+		has    map[string]any
+	}{{c.Keys, all}, {c.Data, data}} {
+		for key, value := range part.wanted {
+			var want map[string]any
+			if value != "" {
+				if err := toml.Unmarshal([]byte("value = "+value), &want); err != nil {
+					return err
+				}
+			}
+			if !reflect.DeepEqual(want["value"], part.has[key]) {
+				return fmt.Errorf("the key %s is not where it was looked for", key)
+			}
+		}
 	}
-	return path, nil
+	return nil
 }
 
 // edited returns text, the contents of an account's file, with the change made: the lines of the changed keys

@@ -130,7 +130,7 @@ func (r Registry) checkDomains(d *Directory, name string, domains []string) erro
 // Register checks a new account and writes its file atomically. The file begins with comment as a comment
 // line. Register returns the path of the file.
 func (r Registry) Register(name string, f File, comment string) (path string, err error) {
-	lock, err := r.lock()
+	lock, err := lockDir(r.Dir)
 	if err != nil {
 		return "", err
 	}
@@ -152,10 +152,10 @@ func (r Registry) Register(name string, f File, comment string) (path string, er
 
 func (r Registry) path(name string) string { return filepath.Join(r.Dir, name+".toml") }
 
-// lock locks the directory Dir until the returned file is closed. It serializes registrations, so that each
-// registration sees the files of all earlier registrations.
-func (r Registry) lock() (*os.File, error) {
-	f, err := os.Open(r.Dir)
+// lockDir locks the directory of accounts until the returned file is closed. It serializes all changes of
+// accounts, so that each change sees the files as all earlier changes left them.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the accounts: %w", err)
 	}

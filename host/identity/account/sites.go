@@ -126,9 +126,13 @@ func UserData(read func(name string) ([]byte, error)) (map[string]protocol.Site,
 		text, err := read(name)
 		var site struct {
 			Root string `yaml:"documentroot"`
+			Home string `yaml:"homedir"`
 		}
 		if err != nil || decodeUserData(text, &site) != nil {
 			return "" // The default directory is used.
+		}
+		if relative, ok := strings.CutPrefix(site.Root, site.Home+"/"); ok && site.Home != "" {
+			return relative // The home may have another path now.
 		}
 		return site.Root
 	}

@@ -118,6 +118,10 @@ func TestUserData(t *testing.T) {
 		"shop.example.com":  {Kind: protocol.SubSite},
 		"alias.example":     {Kind: protocol.ParkedSite},
 	}, sites)
+	files["addon.example.com"] += "homedir: /home/demo\n"
+	sites, err = UserData(read)
+	require.NoError(t, err)
+	require.Equal(t, "addon", sites["addon.example"].Root, "below the home")
 	files["main"] = "main_domain: ["
 	_, err = UserData(read)
 	require.ErrorContains(t, err, "userdata: main")

@@ -14,8 +14,8 @@ import (
 type Batch struct {
 	// Do runs a single call. It applies no limits of calls.
 	Do func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result
-	// Enter counts the calls of a batch against the account's limits of calls, before they are run.
-	Enter func(account string, calls int) (leave func(), err *protocol.Error)
+	// Charge counts the calls of a batch against the account's rate of calls, before they are run.
+	Charge func(account string, calls int) *protocol.Error
 }
 
 var (
@@ -55,11 +55,9 @@ func (b Batch) Call(ctx context.Context, r host.Request) (*protocol.Result, erro
 		call.ReadOnly = r.Call.ReadOnly
 		calls = append(calls, call)
 	}
-	leave, refused := b.Enter(r.Caller.Account.Name, len(calls))
-	if refused != nil {
+	if refused := b.Charge(r.Caller.Account.Name, len(calls)); refused != nil {
 		return protocol.Failed(refused), nil
 	}
-	defer leave()
 	out := []any{}
 	left := int64(protocol.MaxWorkerMessage)
 	for i, call := range calls {

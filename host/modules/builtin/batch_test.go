@@ -29,11 +29,11 @@ func batch(made *[]protocol.Call) builtin.Batch {
 			}
 			return &protocol.Result{Data: call.Args.Named["a"], Warnings: []string{"w"}}
 		},
-		Enter: func(_ string, calls int) (func(), *protocol.Error) {
+		Charge: func(_ string, calls int) *protocol.Error {
 			if calls > 40 {
-				return nil, protocol.NewError(protocol.KindUnavailable, "too many")
+				return protocol.NewError(protocol.KindUnavailable, "too many")
 			}
-			return func() {}, nil
+			return nil
 		},
 	}
 }

@@ -212,8 +212,9 @@ func (w *Watcher) header(line string) error {
 	name, value, _ := strings.Cut(line, ":")
 	switch name = strings.TrimSpace(name); {
 	case strings.EqualFold(name, "Content-Length"):
-		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-		if err != nil || n < 0 || w.two[contentLength] && n != w.length {
+		// The end of a line that was too long to store is not known.
+		n, err := parseLength(strings.Trim(value, " \t"))
+		if err != nil || len(line) >= maxLine-1 || w.two[contentLength] && n != w.length {
 			return ErrLength
 		}
 		w.two[contentLength], w.length = true, n
@@ -221,6 +222,15 @@ func (w *Watcher) header(line string) error {
 		w.two[transferEncoding] = true
 	}
 	return nil
+}
+
+// parseLength parses the value of Content-Length: at most 18 digits, and nothing else. Programs disagree about
+// longer numbers.
+func parseLength(value string) (int64, error) {
+	if len(value) > 18 || strings.Trim(value, "0123456789") != "" {
+		return 0, ErrLength
+	}
+	return strconv.ParseInt(value, 10, 64)
 }
 
 func (w *Watcher) endOfHead() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func (*pieces) SetReadDeadline(time.Time) error { return nil }
 func repaired(t testing.TB, stream string, size int) string {
 	t.Helper()
 	var out bytes.Buffer
-	c := NewRepairer(&pieces{stream: []byte(stream), size: size})
+	c := NewRepairer(&pieces{stream: []byte(stream), size: size}, time.Minute)
 	buffer := make([]byte, 4096)
 	for {
 		n, err := c.Read(buffer)
@@ -63,6 +64,15 @@ func TestRepairerPassesEverythingElse(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n",
 		"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 2*maxRepaired) + "\r\n\r\n" + get,
 		strings.Repeat("x", 2*maxRepaired),
+		"GET /\r\n", "GET / HTTP/1.1 \r\na=b\r\n\r\n",
+		// A bare "\n" before the end of a head, and a body that looks like a header line or a form.
+		"GET / HTTP/1.1\r\nHost: x\n\r\n",
+		"POST / HTTP/1.1\r\nContent-Length: 7\n\r\na=b&c=d", "POST / HTTP/1.1\r\nContent-Length: 9\n\r\na=b&c=d\r\n",
+		// What is removed or accepted must be plain ASCII.
+		"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\x0b\r\n\r\na",
+		"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\u00a0\r\n\r\na",
+		"POST / HTTP/1.1\r\nContent-Length: 1\r\nTran\u017ffer-Encoding: chun\u212aed\r\n\r\na",
+		"GET / HTTP/1.1\r\nConnection: close\x00evil\r\na=b\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\na=\x00\x01:\xff\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: x",
 	} {
 		for _, size := range []int{1, 2, 3, 50, 1 << 20} {
@@ -102,8 +112,89 @@ func TestRepairer(t *testing.T) {
 			require.Equal(t, c.want, repaired(t, c.stream, size), "%s, in pieces of %d", c.name, size)
 		}
 	}
-	// A head may also end there, if nothing follows.
-	require.Equal(t, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", repaired(t, "GET / HTTP/1.1\r\nHost: x\n\r\n", 1<<20))
+}
+
+// slow returns a Repairer, the client's end of its connection, and a function that writes to the latter.
+func slow(t *testing.T, headTime time.Duration) (*Repairer, net.Conn, func(string)) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	client, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	server, err := listener.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	return NewRepairer(server, headTime), client, func(text string) {
+		_, err := io.WriteString(client, text)
+		require.NoError(t, err)
+	}
+}
+
+// A head has a single time limit, however its lines end, and whatever limit the user of the connection set.
+func TestRepairerLimitsTheTimeOfAHead(t *testing.T) {
+	c, client, write := slow(t, 300*time.Millisecond)
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n")
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+				if _, err := io.WriteString(client, "A: b\n\r\n"); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Hour)))
+	n, err := c.Read(make([]byte, 100))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Zero(t, n)
+	close(stop)
+	<-ended
+
+	// A clean head is not delayed after a line that ends in a bare line feed.
+	c, _, write = slow(t, time.Minute)
+	write("GET / HTTP/1.1\r\nHost: x\n\r\n")
+	buffer := make([]byte, 100)
+	n, err = c.Read(buffer)
+	require.NoError(t, err)
+	require.Equal(t, "GET / HTTP/1.1\r\nHost: x\n\r\n", string(buffer[:n]))
+}
+
+// If the user of the connection interrupts the reading, the head does not end there: it goes on later.
+func TestRepairerIsInterrupted(t *testing.T) {
+	c, _, write := slow(t, time.Minute)
+	c.take([]byte("POST / HTTP/1.1\r\nHost: x\r\nAuthorization: y\n\r\n"))
+	require.NoError(t, c.SetReadDeadline(time.Unix(1, 0)))
+	buffer := make([]byte, 200)
+	_, err := c.Read(buffer)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, c.SetReadDeadline(time.Time{}))
+	write("X-Later: here\r\nContent-Length: 7\r\n\r\na=b&c=d")
+	var got string
+	for !strings.HasSuffix(got, "a=b&c=d") {
+		n, err := c.Read(buffer)
+		require.NoError(t, err)
+		got += string(buffer[:n])
+	}
+	require.Equal(t, "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: y\r\nX-Later: here\r\nContent-Length: 7\r\nConnection: close\r\n\r\na=b&c=d", got)
+}
+
+// What follows the last request is not read without end.
+func TestRepairerStopsReading(t *testing.T) {
+	stream := "GET / HTTP/1.1\r\na=b\r\n\r\n" + strings.Repeat("x", 3*maxDiscarded)
+	conn := &pieces{stream: []byte(stream), size: 1 << 20}
+	c := NewRepairer(conn, time.Minute)
+	text, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n", string(text))
+	require.NotEmpty(t, conn.stream)
 }
 
 // Whatever arrives, what a Repairer passes is either the same, or a single request with a clear end.

@@ -53,6 +53,7 @@ type Sessions struct {
 // invitation is a session that begins when a browser opens its link, which it may do once.
 type invitation struct {
 	Session
+	by    string // The user who created it.
 	until time.Time
 }
 
@@ -60,7 +61,7 @@ type invitation struct {
 const (
 	// InvitationTime is how long the link of an invitation works.
 	InvitationTime = 5 * time.Minute
-	maxInvited     = 1000
+	maxInvited     = 200 // Of those that one user created.
 )
 
 // NewSessions returns an empty Sessions.
@@ -87,21 +88,26 @@ func (s *Sessions) Begin(session Session) (secret string, _ Session) {
 
 // Invite prepares a session for a user who need not sign in, for example because a billing system signs its
 // customers in. It returns the secret key of the invitation, and the session with its token. Only the key's
-// hash is stored. If there are too many invitations, Invite returns false.
-func (s *Sessions) Invite(session Session) (key string, _ Session, ok bool) {
+// hash is stored. If by, the user who creates the invitation, has too many that were not used, Invite returns
+// false.
+func (s *Sessions) Invite(session Session, by string) (key string, _ Session, ok bool) {
 	key = rand.Text() + rand.Text()
 	session.Token = newToken()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	created := 0
 	for hash, i := range s.invited {
-		if s.now().After(i.until) {
+		switch {
+		case s.now().After(i.until):
 			delete(s.invited, hash)
+		case i.by == by:
+			created++
 		}
 	}
-	if len(s.invited) >= maxInvited {
+	if created >= maxInvited {
 		return "", Session{}, false
 	}
-	s.invited[sha256.Sum256([]byte(key))] = invitation{session, s.now().Add(InvitationTime)}
+	s.invited[sha256.Sum256([]byte(key))] = invitation{session, by, s.now().Add(InvitationTime)}
 	return key, session, true
 }
 

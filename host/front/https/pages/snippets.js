@@ -13,8 +13,8 @@ export function isSecret(fn, name) {
 const php = (text) => `'${text.replace(/[\\']/g, '\\$&')}'`;
 const perl = php;
 const shell = (text) => (/^[A-Za-z0-9@%_+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
-// The command lines decode their values as in URLs.
-const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B');
+// The command lines decode their values as in URLs. @FILE is the text of a file, and - is standard input.
+const command = (text) => text.replace(/%/g, '%25').replace(/\+/g, '%2B').replace(/^(\\?)@/, (all, slash) => `${slash && '%5C'}%40`).replace(/^-$/, '%2D');
 
 const method = (fn) => (fn.api === 3 ? 'uapi' : 'api2');
 
