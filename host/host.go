@@ -41,6 +41,9 @@ type Request struct {
 var (
 	ErrNotRun         = errors.New("host: the call was not run")
 	ErrOutcomeUnknown = errors.New("host: the call's outcome is not known")
+	// ErrNoRoom is wrapped in addition to ErrOutcomeUnknown if the memory that the caller may occupy has no room
+	// for the answer, because the caller holds other answers.
+	ErrNoRoom = errors.New("host: no room for the call's answer")
 )
 
 // Event is the description of a call for observers. It contains no secrets.
@@ -283,6 +286,8 @@ func (h *Host) explain(ctx context.Context, fn protocol.Function, call protocol.
 		return unavailable(call.Module, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		why = "The " + call.Module + " module did not answer within " + h.timeout.String() + "."
+	case errors.Is(err, ErrNoRoom):
+		why = "The answers of the calls that were made together are too large. Make fewer calls together."
 	case !errors.Is(err, ErrOutcomeUnknown):
 		return internal(id, err)
 	}

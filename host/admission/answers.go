@@ -31,17 +31,24 @@ func NewAnswers() *Answers {
 // Take waits until the pool has room for an answer to the given account, with the given number of encoded
 // bytes and of values. The answer occupies the room until the scope of ctx ends (see Scope). If ctx has no
 // scope, Take releases the room before it returns, so that only the decoding of the answer waits for room.
-// Take does not wait for a small answer.
+// Take does not wait for a small answer. If the scope already contains an answer, as in a batch, Take does not
+// wait either, but returns an error if there is no room: the scope would wait for its own answers.
 func (a *Answers) Take(ctx context.Context, account string, bytes, values int64) error {
 	n := bytes + values*valueSize
 	if a == nil || n <= smallAnswer {
 		return nil
 	}
-	lease, err := a.pool.Wait(ctx, account, n, cutOf(ctx))
+	wait := a.pool.Wait
+	if holdsAnswers(ctx) {
+		wait = func(_ context.Context, key string, n int64, revoke func()) (*Lease, error) {
+			return a.pool.Acquire(key, n, revoke)
+		}
+	}
+	lease, err := wait(ctx, account, n, cutOf(ctx))
 	if err != nil {
 		return fmt.Errorf("wait for free memory for an answer of %d bytes: %w", bytes, err)
 	}
-	Hold(ctx, lease.Release)
+	holdAnswer(ctx, lease.Release)
 	return nil
 }
 

@@ -12,6 +12,7 @@ type Scope struct {
 
 	mu       sync.Mutex
 	ended    bool
+	answers  bool // Whether releases contains that of an answer.
 	releases []func()
 }
 
@@ -52,6 +53,27 @@ func Hold(ctx context.Context, release func()) {
 		return
 	}
 	s.releases = append(s.releases, release)
+}
+
+// holdAnswer does the same as Hold for an answer.
+func holdAnswer(ctx context.Context, release func()) {
+	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
+		s.mu.Lock()
+		s.answers = true
+		s.mu.Unlock()
+	}
+	Hold(ctx, release)
+}
+
+// holdsAnswers reports whether the scope of ctx contains an answer.
+func holdsAnswers(ctx context.Context) bool {
+	s, ok := ctx.Value(scopeKey{}).(*Scope)
+	if !ok {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers
 }
 
 // cutOf returns the function that closes the client's connection (see WithScope), or nil if ctx has no scope.

@@ -196,7 +196,9 @@ func (s *Supervisor) decode(ctx context.Context, account string, answer *pluginp
 	doc := answer.GetMsgpack()
 	values, err := payload.Count(doc, protocol.MaxResultNodes)
 	if err == nil {
-		err = s.o.Answers.Take(ctx, account, int64(len(doc)), int64(values))
+		if err = s.o.Answers.Take(ctx, account, int64(len(doc)), int64(values)); err != nil {
+			err = fmt.Errorf("%w: %w", host.ErrNoRoom, err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, err)

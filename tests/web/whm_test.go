@@ -189,6 +189,30 @@ func TestWHMFacts(t *testing.T) {
 	require.EqualValues(t, 0, failed["result"].([]any)[0].(map[string]any)["status"])
 }
 
+// T50: the answers of a batch are kept in memory together, so there is a limit for them.
+func TestT50_WHMBatchIsBounded(t *testing.T) {
+	t.Parallel()
+	w, _, _, reseller := whmWorld(t)
+	var passwd, shadow strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&passwd, "user%d:x:20501:20501::/x:/bin/false\n", i)
+		fmt.Fprintf(&shadow, "user%d:!:1::::::\n", i)
+	}
+	dir := filepath.Join(w.Home(20501), "etc", "u20501.example")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(passwd.String()), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shadow"), []byte(shadow.String()), 0o640))
+	list := "&command=" + url.QueryEscape("uapi_cpanel?cpanel.user=u20501&cpanel.module=Email&cpanel.function=list_pops")
+	batch := reseller("batch?api.version=1" + strings.Repeat(list, 50))
+	results := in(batch, "data", "result").([]any)
+	require.Len(t, results, 50)
+	require.Len(t, in(results[0].(map[string]any), "data", "uapi", "data"), 4001)
+	last := results[49].(map[string]any)
+	require.Contains(t, fmt.Sprint(last), "too large")
+	text, err := json.Marshal(results)
+	require.NoError(t, err)
+	require.Less(t, len(text), 12<<20)
+}
+
 func TestWHMTokens(t *testing.T) {
 	t.Parallel()
 	_, web, root, reseller := whmWorld(t)

@@ -134,7 +134,7 @@ func slow(t *testing.T, headTime time.Duration) (*Repairer, net.Conn, func(strin
 
 // A head has a single time limit, however its lines end, and whatever limit the user of the connection set.
 func TestRepairerLimitsTheTimeOfAHead(t *testing.T) {
-	c, client, write := slow(t, 300*time.Millisecond)
+	c, client, _ := slow(t, 300*time.Millisecond)
 	stop := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
@@ -159,7 +159,7 @@ func TestRepairerLimitsTheTimeOfAHead(t *testing.T) {
 	<-ended
 
 	// A clean head is not delayed after a line that ends in a bare line feed.
-	c, _, write = slow(t, time.Minute)
+	c, _, write := slow(t, time.Minute)
 	write("GET / HTTP/1.1\r\nHost: x\n\r\n")
 	buffer := make([]byte, 100)
 	n, err = c.Read(buffer)
