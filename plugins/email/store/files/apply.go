@@ -262,10 +262,8 @@ func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	e, err := find(shadow.content, localpart)
 	switch {
-	case err != nil && !hasLine(shadow.content, localpart):
-		return nil // The mailbox has no password, so nobody can log in anyway.
 	case err != nil:
-		return err
+		return nil // The mailbox has no password, so nobody can log in anyway.
 	case strings.Contains(e.marker, lockedMark):
 		if on {
 			return nil // The suspended account already prevents every login.
@@ -278,7 +276,6 @@ func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	if on {
 		mark = loginMark
 	}
-	line := changeHash(shadow.content[e.start:e.end], mark+e.hash)
-	shadow.content = append(append(append([]byte(nil), shadow.content[:e.start]...), line...), shadow.content[e.end:]...)
+	shadow.content = applyEdits(shadow.content, e.edits(changeHash(shadow.content[e.start:e.end], mark+e.hash)), 0)
 	return nil
 }

@@ -40,7 +40,8 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	}); err != nil {
 		return nil, err
 	}
-	if err := s.eachLineOf(dir, shadowName, func(name, field []byte) {
+	// The first of several lines counts.
+	if err := s.eachFirstLineOf(dir, shadowName, func(name, field []byte) {
 		if b := add(name); b != nil {
 			b.Suspended &^= store.Login
 			if marker, hash := splitMarker(string(field)); marker != "" || hash == "" {
@@ -50,7 +51,7 @@ func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) 
 	}); err != nil {
 		return nil, err
 	}
-	if err := s.eachLineOf(dir, quotaName, func(name, field []byte) {
+	if err := s.eachFirstLineOf(dir, quotaName, func(name, field []byte) {
 		if b := box(name); b != nil {
 			b.Quota = parseQuota(field)
 		}
@@ -79,6 +80,17 @@ func (s *Store) eachLineOf(dir *os.File, name string, do func(name, value []byte
 	content, err := s.read(dir, name)
 	eachLine(content, do)
 	return err
+}
+
+// eachFirstLineOf does the same as eachLineOf, but skips further lines of a name.
+func (s *Store) eachFirstLineOf(dir *os.File, name string, do func(name, value []byte)) error {
+	seen := make(map[string]bool)
+	return s.eachLineOf(dir, name, func(name, value []byte) {
+		if !seen[string(name)] {
+			seen[string(name)] = true
+			do(name, value)
+		}
+	})
 }
 
 // Mailbox implements store.Store.
@@ -175,10 +187,6 @@ func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, err
 	}
 	defer func() { _ = dir.Close() }()
 	hashes := make(map[string]string)
-	err = s.eachLineOf(dir, shadowName, func(name, field []byte) {
-		if _, twice := hashes[string(name)]; !twice { // Like Dovecot, use the first of two lines.
-			_, hashes[string(name)] = splitMarker(string(field))
-		}
-	})
+	err = s.eachFirstLineOf(dir, shadowName, func(name, field []byte) { _, hashes[string(name)] = splitMarker(string(field)) })
 	return hashes, err
 }

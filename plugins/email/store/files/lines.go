@@ -41,14 +41,14 @@ func withoutLine(content []byte, name string) []byte {
 	return content
 }
 
-// setLine replaces the line of the mailbox called name in content by the parameter line, and returns the new
-// content. If there is no such line, setLine adds line at the end.
+// setLine replaces the first line of the mailbox called name in content by the parameter line, removes its
+// other lines, and returns the new content. If there is no such line, setLine adds line at the end.
 func setLine(content []byte, name, line string) []byte {
 	at := indexLine(content, 0, name)
 	if at < 0 {
 		return withLine(content, line)
 	}
-	return slices.Concat(content[:at], []byte(line+"\n"), content[lineEnd(content, at):])
+	return slices.Concat(content[:at], []byte(line+"\n"), withoutLine(content[lineEnd(content, at):], name))
 }
 
 // eachLine calls do with the first two fields of each line. It skips comments, and lines without a colon or a
@@ -75,7 +75,7 @@ func parseQuota(field []byte) int64 {
 	return n
 }
 
-// quotaOf returns the quota of the mailbox called name, in bytes, from the content of a quota file; 0 means
+// quotaOf returns the quota, from the first line, of the mailbox called name, in bytes, from the content of a quota file; 0 means
 // no limit.
 func quotaOf(content []byte, name string) int64 {
 	at := indexLine(content, 0, name)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,4 +84,69 @@ func FuzzLines(f *testing.F) {
 		})
 		_, _ = parseSize(content)
 	})
+}
+
+// If a file has several lines for a mailbox, the first one counts for every reader, as for Dovecot, and every
+// change leaves a single line. A login that the first line suspends never works because of another line.
+func TestTheFirstLineCounts(t *testing.T) {
+	const files = "!$6$first:1::::::"
+	for name, change := range map[string]func(s *Store, box store.Address) error{
+		"nothing":   func(*Store, store.Address) error { return nil },
+		"password":  func(s *Store, box store.Address) error { return s.SetHash(t.Context(), box, "$6$new") },
+		"suspend":   func(s *Store, box store.Address) error { return s.Suspend(t.Context(), box, store.Login, true) },
+		"unsuspend": func(s *Store, box store.Address) error { return s.Suspend(t.Context(), box, store.Login, false) },
+		"quota":     func(s *Store, box store.Address) error { return s.SetQuota(t.Context(), box, 7) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			dir := filepath.Join(home, "etc", "example.com")
+			require.NoError(t, os.MkdirAll(dir, 0o750))
+			s := New(home)
+			write := func(name, text string) {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o640))
+			}
+			write("passwd", "user:x:1:1::/x:/bin/false\nother:x:1:1::/x:/bin/false\nuser:x:2:2::/y:/bin/false\n")
+			write("shadow", "user:"+files+"\nother:$6$other:1::::::\nuser:$6$second:1::::::\nuser:$6$third:1::::::\n")
+			write("quota", "user:5\nother:6\nuser:0\n")
+			box := store.Address{Localpart: "user", Domain: "example.com"}
+			require.NoError(t, change(s, box))
+
+			hash, suspended, err := s.Hash(t.Context(), box)
+			require.NoError(t, err)
+			one, err := s.Mailbox(t.Context(), box)
+			require.NoError(t, err)
+			list, err := s.List(t.Context(), "example.com")
+			require.NoError(t, err)
+			hashes, err := s.Hashes(t.Context(), "example.com")
+			require.NoError(t, err)
+			wantHash, wantQuota := "$6$first", int64(5)
+			if name == "password" {
+				wantHash = "$6$new"
+			}
+			if name == "quota" {
+				wantQuota = 7
+			}
+			require.Equal(t, wantHash, hash)
+			require.Equal(t, wantHash, hashes["user"])
+			require.Equal(t, name != "unsuspend", suspended)
+			require.Equal(t, suspended, one.Suspended.Has(store.Login))
+			require.Equal(t, wantQuota, one.Quota)
+			require.Len(t, list, 2)
+			require.Equal(t, one, list[1], "the list and the single look-up agree")
+
+			for _, file := range []string{"shadow", "quota"} {
+				text, err := os.ReadFile(filepath.Join(dir, file))
+				require.NoError(t, err)
+				if changed := map[string][]string{"shadow": {"password", "unsuspend"}, "quota": {"quota"}}[file]; slices.Contains(changed, name) {
+					require.Equal(t, 1, strings.Count("\n"+string(text), "\nuser:"), "%s: %s", file, text)
+				}
+			}
+			require.NoError(t, s.Delete(t.Context(), box, store.Keep{}))
+			for _, file := range []string{"passwd", "shadow", "quota"} {
+				text, err := os.ReadFile(filepath.Join(dir, file))
+				require.NoError(t, err)
+				require.NotContains(t, "\n"+string(text), "\nuser:", file)
+			}
+		})
+	}
 }

@@ -3,8 +3,6 @@ package files
 import (
 	"bytes"
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,71 +11,93 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// entry describes a mailbox's line in a shadow file: its location and its hash field.
+// entry describes a mailbox's line in a shadow file: its location and its hash field. If a file has several
+// lines for a mailbox, the first one counts, as for Dovecot, and an edit removes the others. Otherwise a
+// suspended login could work again after the first line has been removed.
 type entry struct {
 	start, end int    // Offsets of the line, without its newline.
 	marker     string // Suspends the login, for example "!"; "" if there is none.
 	hash       string
+	others     []span // Further lines of the same mailbox.
 }
+
+// span is the location of a line, with its newline.
+type span struct{ start, end int }
 
 // shadowFields is the number of fields of a line in the format of shadow, in which the third field is the day
 // of the last change. In lines of other formats, only the hash is changed.
 const shadowFields = 9
 
-// find returns the line of localpart, or store.ErrNoMailbox. Two lines for localpart are an error: Dovecot
-// uses only the first, so a change to the second would have no effect.
+// find returns the first line of localpart, or store.ErrNoMailbox.
 func find(content []byte, localpart string) (entry, error) {
 	at := indexLine(content, 0, localpart)
 	if at < 0 {
 		return entry{}, store.ErrNoMailbox
 	}
-	if indexLine(content, at+1, localpart) >= 0 {
-		return entry{}, errTwoLines
+	e := entryAt(content, at, localpart)
+	for at = indexLine(content, at+1, localpart); at >= 0; at = indexLine(content, at+1, localpart) {
+		e.others = append(e.others, span{at, lineEnd(content, at)})
 	}
-	return entryAt(content, at, localpart), nil
+	return e, nil
 }
 
-var errTwoLines = fmt.Errorf("%w: the file has two lines for the same mailbox", store.ErrUnsafe)
-
-// found is the result of find for one of the mailboxes that findAll searches for.
-type found struct {
-	entry
-	err error
-}
-
-// findAll does the same as find for all mailboxes in hashes, in a single pass over the file.
-func findAll(content []byte, hashes map[string]string) map[string]found {
-	out := make(map[string]found, len(hashes))
+// findAll does the same as find for all mailboxes in hashes, in a single pass over the file. The result
+// contains no entry for a mailbox without a line.
+func findAll(content []byte, hashes map[string]string) map[string]entry {
+	out := make(map[string]entry, len(hashes))
 	if len(hashes) == 1 { // For one name, searching is faster.
 		for localpart := range hashes {
-			e, err := find(content, localpart)
-			out[localpart] = found{e, err}
+			if e, err := find(content, localpart); err == nil {
+				out[localpart] = e
+			}
 		}
 		return out
 	}
 	for at := 0; at < len(content); {
-		line := content[at:]
-		if i := bytes.IndexByte(line, '\n'); i >= 0 {
-			line = line[:i]
-		}
-		if i := bytes.IndexByte(line, ':'); i >= 0 {
-			if _, wanted := hashes[string(line[:i])]; wanted {
-				localpart := string(line[:i])
-				if _, twice := out[localpart]; twice {
-					out[localpart] = found{err: errTwoLines}
+		next := lineEnd(content, at)
+		if i := bytes.IndexByte(content[at:next], ':'); i >= 0 {
+			if _, wanted := hashes[string(content[at:at+i])]; wanted {
+				localpart := string(content[at : at+i])
+				e, twice := out[localpart]
+				if twice {
+					e.others = append(e.others, span{at, next})
 				} else {
-					out[localpart] = found{entry: entryAt(content, at, localpart)}
+					e = entryAt(content, at, localpart)
 				}
+				out[localpart] = e
 			}
 		}
-		at += len(line) + 1
-	}
-	for localpart := range hashes {
-		if _, ok := out[localpart]; !ok {
-			out[localpart] = found{err: store.ErrNoMailbox}
-		}
+		at = next
 	}
 	return out
+}
+
+// edit is a replacement of a part of a file.
+type edit struct {
+	span
+	text []byte
+}
+
+// edits returns the edits that replace e's line by line, and remove its other lines.
+func (e entry) edits(line []byte) []edit {
+	out := []edit{{span{e.start, e.end}, line}}
+	for _, other := range e.others {
+		out = append(out, edit{other, nil})
+	}
+	return out
+}
+
+// applyEdits returns content with the edits made, which must not overlap, and room for extra more bytes.
+func applyEdits(content []byte, edits []edit, extra int) []byte {
+	slices.SortFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+	out := make([]byte, 0, len(content)+len(edits)*128+extra)
+	from := 0
+	for _, e := range edits {
+		out = append(out, content[from:e.start]...)
+		out = append(out, e.text...)
+		from = e.end
+	}
+	return append(out, content[from:]...)
 }
 
 // entryAt parses the line of localpart, which begins at the offset at.
@@ -144,45 +164,32 @@ func splitMarker(field string) (marker, hash string) {
 // change is kept byte for byte. If content has no line for a mailbox, setHashes calls known, and adds a line
 // if known reports that the mailbox exists.
 func setHashes(content []byte, hashes map[string]string, now time.Time, known func(localpart string) (bool, error)) ([]byte, map[string]error) {
-	type edit struct {
-		entry
-		line []byte
-	}
 	day := strconv.FormatInt(now.Unix()/86400, 10)
 	var edits []edit
 	var added []string
 	failed := make(map[string]error)
-	for localpart, f := range findAll(content, hashes) {
-		e, err, hash := f.entry, f.err, hashes[localpart]
-		exists := false
-		if errors.Is(err, store.ErrNoMailbox) {
-			var passwdErr error
-			if exists, passwdErr = known(localpart); passwdErr != nil {
-				err = passwdErr
+	entries := findAll(content, hashes)
+	for localpart, hash := range hashes {
+		e, found := entries[localpart]
+		if found {
+			if strings.Contains(e.marker, lockedMark) {
+				failed[localpart] = store.ErrSuspended
+				continue
 			}
+			edits = append(edits, e.edits(changeLine(content[e.start:e.end], e.marker+hash, day))...)
+			continue
 		}
-		switch {
-		case err == nil && strings.Contains(e.marker, lockedMark):
-			failed[localpart] = store.ErrSuspended
-		case err == nil:
-			edits = append(edits, edit{e, changeLine(content[e.start:e.end], e.marker+hash, day)})
+		switch exists, err := known(localpart); {
+		case err != nil:
+			failed[localpart] = err
 		case exists:
 			added = append(added, localpart+":"+hash+":"+day+"::::::")
 		default:
-			failed[localpart] = err
+			failed[localpart] = store.ErrNoMailbox
 		}
 	}
-	slices.SortFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
 	slices.Sort(added)
-
-	out := make([]byte, 0, len(content)+len(edits)*128+len(added)*256)
-	from := 0
-	for _, e := range edits {
-		out = append(out, content[from:e.start]...)
-		out = append(out, e.line...)
-		from = e.end
-	}
-	out = append(out, content[from:]...)
+	out := applyEdits(content, edits, len(added)*256)
 	for _, line := range added {
 		if len(out) > 0 && out[len(out)-1] != '\n' {
 			out = append(out, '\n')
