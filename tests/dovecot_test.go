@@ -306,6 +306,26 @@ func TestDovecotRefusesSuspendedMailboxes(t *testing.T) {
 	d.changed(sandboxPassword, "Next")
 }
 
+// A mailbox without a password: ending its suspension says that it needs one, nobody can log in until it has
+// one, and then it works.
+func TestUnsuspendWithoutAPassword(t *testing.T) {
+	t.Parallel()
+	w := hosttest.Sandbox(t)
+	w.Start(t)
+	c := w.Dial(t)
+	content, err := os.ReadFile(w.Shadow)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(w.Shadow, append(content, "empty:!:1::::::\n"...), 0o640))
+	d := startDovecot(t, w, "0")
+	require.Contains(t, c.Call("uapi", "Email", "unsuspend_login", `{"email":"empty@example.com"}`), `"warnings":["The mailbox has no password, so nobody can log in yet.`)
+	require.True(t, d.login("user@example.com", sandboxPassword))
+	for _, password := range []string{"*", "!", "", "x"} {
+		require.False(t, d.login("empty@example.com", password))
+	}
+	require.Contains(t, c.Call("uapi", "Email", "passwd_pop", `{"email":"empty@example.com","password":"Now it has 1"}`), `"status":1`)
+	require.Eventually(t, func() bool { return d.login("empty@example.com", "Now it has 1") }, hosttest.Patience, 50*time.Millisecond)
+}
+
 // Roundcube's password plugin, as Debian ships it, changes the password that Dovecot accepts. A PHP program
 // calls its save().
 func TestRoundcube(t *testing.T) {

@@ -294,6 +294,11 @@ func (m *Module) suspension(name, help string, what store.Suspension, on bool, a
 			if err := m.store(call.Account).Suspend(ctx, box, what, on); err != nil {
 				return nil, public(box, err, "Nothing was changed")
 			}
+			if what == login && !on {
+				if hash, _, err := m.store(call.Account).Hash(ctx, box); err == nil && hash == "" {
+					call.Warn("The mailbox has no password, so nobody can log in yet. Set a password, for example with passwd_pop.")
+				}
+			}
 			return nil, nil
 		},
 	}

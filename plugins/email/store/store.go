@@ -130,6 +130,10 @@ const (
 	Hold                            // Mail that the mailbox sends is held in the queue.
 )
 
+// NoPassword is stored instead of a hash if a mailbox has no password and its login is not suspended. Nobody can
+// log in, and the mailbox counts as suspended, until a password is set.
+const NoPassword = "*"
+
 // Has reports whether s contains flag. If flag combines several flags, Has reports whether s contains at
 // least one of them.
 func (s Suspension) Has(flag Suspension) bool { return s&flag != 0 }
@@ -227,7 +231,8 @@ type Store interface {
 	Delete(ctx context.Context, box Address, keep Keep) error
 	// SetQuota sets the quota of a mailbox in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error
-	// Suspend sets (on is true) or clears the given flags of a mailbox. Other flags stay as they are.
+	// Suspend sets (on is true) or clears the given flags of a mailbox. Other flags stay as they are. If Login is
+	// cleared for a mailbox without a password, it stays set until a password is set.
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage returns the number and size of the messages in a mailbox.
 	Usage(ctx context.Context, box Address) (Usage, error)

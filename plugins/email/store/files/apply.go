@@ -262,19 +262,25 @@ func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
 	e, err := find(shadow.content, localpart)
 	switch {
+	case err != nil && on: // The mailbox has no password yet, and stays suspended when it gets one.
+		shadow.content = withLine(shadow.content, localpart+":"+loginMark+":"+strconv.FormatInt(t.s.now().Unix()/86400, 10)+"::::::")
+		return nil
 	case err != nil:
-		return nil // The mailbox has no password, so nobody can log in anyway.
+		return nil
 	case strings.Contains(e.marker, lockedMark):
 		if on {
 			return nil // The suspended account already prevents every login.
 		}
 		return store.ErrSuspended
-	case on == (e.marker != ""), !on && e.hash == "":
-		return nil // Nothing to change, or releasing would leave an empty hash.
+	case on == (e.mark() != ""):
+		return nil // Nothing to change.
 	}
 	mark := ""
-	if on {
+	switch {
+	case on:
 		mark = loginMark
+	case e.hash == "":
+		mark = store.NoPassword // An empty field might let everybody log in.
 	}
 	shadow.content = applyEdits(shadow.content, e.edits(changeHash(shadow.content[e.start:e.end], mark+e.hash)), 0)
 	return nil

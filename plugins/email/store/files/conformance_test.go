@@ -288,7 +288,7 @@ func TestStaleSize(t *testing.T) {
 	require.NoError(t, s.Suspend(t.Context(), store.Address{Localpart: "none", Domain: "example.com"}, store.Login, false))
 	text, err = os.ReadFile(shadow)
 	require.NoError(t, err)
-	require.Contains(t, string(text), "none:!:")
+	require.Contains(t, string(text), "none:*:")
 }
 
 // A directory's default ACL must not give other users access to new files.

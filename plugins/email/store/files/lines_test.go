@@ -150,3 +150,22 @@ func TestTheFirstLineCounts(t *testing.T) {
 		})
 	}
 }
+
+// A mailbox that is only in passwd has no password. If it is suspended, it stays so when it gets one.
+func TestSuspendWithoutAShadowLine(t *testing.T) {
+	home := t.TempDir()
+	dir := filepath.Join(home, "etc", "example.com")
+	require.NoError(t, os.MkdirAll(dir, 0o750))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte("user:x:1:1::/x:/bin/false\n"), 0o640))
+	s, box := New(home), store.Address{Localpart: "user", Domain: "example.com"}
+	require.NoError(t, s.Suspend(t.Context(), box, store.Login, true))
+	require.NoError(t, s.SetHash(t.Context(), box, "$6$new"))
+	hash, suspended, err := s.Hash(t.Context(), box)
+	require.NoError(t, err)
+	require.Equal(t, "$6$new", hash)
+	require.True(t, suspended)
+	require.NoError(t, s.Suspend(t.Context(), box, store.Login, false))
+	_, suspended, err = s.Hash(t.Context(), box)
+	require.NoError(t, err)
+	require.False(t, suspended)
+}

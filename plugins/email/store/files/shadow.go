@@ -21,6 +21,14 @@ type entry struct {
 	others     []span // Further lines of the same mailbox.
 }
 
+// mark returns the marker to keep in front of a new hash.
+func (e entry) mark() string {
+	if e.hash == "" && e.marker == store.NoPassword {
+		return ""
+	}
+	return e.marker
+}
+
 // span is the location of a line, with its newline.
 type span struct{ start, end int }
 
@@ -176,7 +184,7 @@ func setHashes(content []byte, hashes map[string]string, now time.Time, known fu
 				failed[localpart] = store.ErrSuspended
 				continue
 			}
-			edits = append(edits, e.edits(changeLine(content[e.start:e.end], e.marker+hash, day))...)
+			edits = append(edits, e.edits(changeLine(content[e.start:e.end], e.mark()+hash, day))...)
 			continue
 		}
 		switch exists, err := known(localpart); {

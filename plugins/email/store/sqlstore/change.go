@@ -18,7 +18,10 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 		if err != nil {
 			return err
 		}
-		mark, _ := splitMark(r.password)
+		mark, old := splitMark(r.password)
+		if old == "" && mark == store.NoPassword {
+			mark = ""
+		}
 		_, err = s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.username)
 		if err != nil {
 			return err
@@ -180,9 +183,11 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 		if flags.Has(store.Login) {
 			mark, hash := splitMark(r.password)
 			switch {
-			case on && mark == "":
+			case on && (mark == "" || hash == "" && mark == store.NoPassword):
 				mark = loginMark
-			case !on && hash != "":
+			case !on && hash == "":
+				mark = store.NoPassword
+			case !on:
 				mark = ""
 			}
 			// An administrator may have set the mailbox to inactive, which suspends the login and everything

@@ -176,6 +176,27 @@ func suspensions(t *testing.T, open func() store.Store) {
 	require.NoError(t, s.Delete(ctx, other, store.Keep{}))
 	require.NoError(t, s.Create(ctx, store.Mailbox{Address: other}, Hash(4)))
 	has(other, 0)
+
+	// A mailbox without a password: nobody can log in after the suspension has ended, but with a password.
+	none := address(t, "none", Domain)
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: none, Suspended: store.Login}, ""))
+	for _, on := range []bool{false, true, false, false} {
+		require.NoError(t, s.Suspend(ctx, none, store.Login, on))
+		has(none, store.Login)
+		hash, suspended, err := s.Hash(ctx, none)
+		require.NoError(t, err)
+		require.Empty(t, hash)
+		require.True(t, suspended)
+	}
+	require.NoError(t, s.SetHash(ctx, none, Hash(5)))
+	has(none, 0)
+	// If it was suspended again, it stays so.
+	require.NoError(t, s.Delete(ctx, none, store.Keep{}))
+	require.NoError(t, s.Create(ctx, store.Mailbox{Address: none, Suspended: store.Login}, ""))
+	require.NoError(t, s.Suspend(ctx, none, store.Login, false))
+	require.NoError(t, s.Suspend(ctx, none, store.Login, true))
+	require.NoError(t, s.SetHash(ctx, none, Hash(6)))
+	has(none, store.Login)
 }
 
 func names(t *testing.T, open func() store.Store) {
