@@ -64,7 +64,7 @@ var imports = map[string][]string{
 	"plugins/email/store/sqlstore/dbtest": {"tests/ports"},
 	"host":                                {"protocol/..."},
 	"host/atomicfile":                     {},
-	"host/cpaneldir":                      {},
+	"host/cpaneldir":                      {"host/atomicfile"},
 	"host/config/...":                     {"host/config/..."},
 	"host/admission":                      {"protocol"},
 	"host/identity/...":                   {"protocol/...", "host/atomicfile", "host/config/strictoml"},

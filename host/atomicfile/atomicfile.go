@@ -6,9 +6,31 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
+
+// MkdirAll creates a directory and all missing parents with the given mode, whatever the umask is, so that
+// others can use what the host puts there. Existing directories stay as they are.
+func MkdirAll(dir string, mode os.FileMode) error {
+	err := os.Mkdir(dir, mode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s exists, but is not a directory, or is a link to nothing", dir)
+		}
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		if err := MkdirAll(filepath.Dir(dir), mode); err != nil {
+			return err
+		}
+		return MkdirAll(dir, mode)
+	case err != nil:
+		return err
+	}
+	return os.Chmod(dir, mode)
+}
 
 // Write writes text to the file at path and sets the file's mode to mode. An existing file is replaced.
 func Write(path string, text []byte, mode os.FileMode) error {

@@ -7,11 +7,12 @@ package cpaneldir
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/liveapid/liveapid/host/atomicfile"
 )
 
 // Root is cPanel's directory. Its path is part of the documentation of the LiveAPI.
@@ -138,7 +139,7 @@ func (t Tree) Install() (kept []string, err error) {
 	for _, l := range t.links() {
 		path := filepath.Join(t.Root, l.path)
 		// The links must be usable by everyone, whatever the umask is.
-		if err := mkdir(filepath.Dir(path)); err != nil {
+		if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return kept, err
 		}
 		if target, err := os.Readlink(path); err == nil && target == l.target {
@@ -166,26 +167,6 @@ func (t Tree) Install() (kept []string, err error) {
 }
 
 func (t Tree) scripts() string { return filepath.Join(t.Root, "scripts") }
-
-// mkdir creates a directory and its parents with mode 755, whatever the umask is.
-func mkdir(dir string) error {
-	err := os.Mkdir(dir, 0o755)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return fmt.Errorf("%s exists, but is not a directory, or is a link to nothing", dir)
-		}
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		if err := mkdir(filepath.Dir(dir)); err != nil {
-			return err
-		}
-		return mkdir(dir)
-	case err != nil:
-		return err
-	}
-	return os.Chmod(dir, 0o755)
-}
 
 // Remove removes the links that Install created, and directories that are empty then.
 func (t Tree) Remove() error {

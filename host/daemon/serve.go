@@ -15,8 +15,8 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/net/netutil"
-	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/front/https"
@@ -132,10 +132,8 @@ func makeDirs(c *config.Config) error {
 	if c.DovecotSocket != "" {
 		dirs = append(dirs, filepath.Dir(c.DovecotSocket))
 	}
-	old := unix.Umask(0o022)
-	defer unix.Umask(old)
 	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := atomicfile.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("create the directory of a socket: %w", err)
 		}
 	}

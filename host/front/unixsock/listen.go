@@ -1,11 +1,13 @@
 package unixsock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -32,11 +34,15 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The umask makes the kernel create the socket with the right mode. Without the umask, a client that
-	// connects before the chmod could be rejected.
-	old := unix.Umask(0o777 &^ int(mode))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	// The kernel gives the new socket the mode of the descriptor, without the bits of the umask. So before the
+	// chmod below nobody can connect who may not. The umask itself belongs to the whole process, and must not
+	// change while other goroutines create files.
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), uint32(mode)) })
+		return errors.Join(err, failed)
+	}}
+	l, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -44,7 +50,7 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return l, nil
+	return l.(*net.UnixListener), nil
 }
 
 // removeStale removes the socket at path if no process listens on it. It returns an error if a process
