@@ -46,3 +46,25 @@ func TestAnswers(t *testing.T) {
 	var none *Answers
 	require.NoError(t, none.Take(t.Context(), "x", 1<<30, 0))
 }
+
+// The calls of a batch share a scope: each of them is in flight only until it has ended.
+func TestSharedScope(t *testing.T) {
+	l := NewCalls(CallOptions{AccountCalls: 1})
+	ctx, scope := WithScope(t.Context(), nil)
+	Share(ctx)
+	for range 5 {
+		leave, err := l.Enter("alice")
+		require.Nil(t, err)
+		HoldCall(ctx, leave)
+	}
+	require.Zero(t, l.InFlight())
+	scope.End()
+
+	ctx, scope = WithScope(t.Context(), nil)
+	leave, err := l.Enter("alice")
+	require.Nil(t, err)
+	HoldCall(ctx, leave)
+	require.EqualValues(t, 1, l.InFlight(), "until the answer has been written")
+	scope.End()
+	require.Zero(t, l.InFlight())
+}

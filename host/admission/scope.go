@@ -13,6 +13,7 @@ type Scope struct {
 	mu       sync.Mutex
 	ended    bool
 	answers  bool // Whether releases contains that of an answer.
+	shared   bool // Whether several calls share the scope, one after the other.
 	releases []func()
 }
 
@@ -53,6 +54,30 @@ func Hold(ctx context.Context, release func()) {
 		return
 	}
 	s.releases = append(s.releases, release)
+}
+
+// Share marks the scope of ctx as that of several calls, one after the other, whose answers are written together.
+func Share(ctx context.Context) {
+	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.shared = true
+	}
+}
+
+// HoldCall does the same as Hold for a call in flight. If several calls share the scope, the call has ended, and
+// HoldCall calls leave at once: the calls of a batch must not count as calls at the same time.
+func HoldCall(ctx context.Context, leave func()) {
+	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
+		s.mu.Lock()
+		shared := s.shared
+		s.mu.Unlock()
+		if shared {
+			leave()
+			return
+		}
+	}
+	Hold(ctx, leave)
 }
 
 // holdAnswer does the same as Hold for an answer.

@@ -34,7 +34,7 @@ func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protoc
 	}
 	// The call counts against the limits until its answer has been written. Otherwise a client that does not
 	// read its answers could start more and more calls.
-	defer admission.Hold(ctx, leave)
+	defer admission.HoldCall(ctx, leave)
 	return h.rt.Host.Do(ctx, caller, call)
 }
 

@@ -36,6 +36,7 @@ func (rt *Runtime) writeUserDomains(dir string) {
 	before, err := os.ReadFile(truePath)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		rt.log.Error("can't read a file of write_userdomains", "error", err.Error())
+		return // The lines of accounts that can't be read would be lost.
 	}
 	for line := range strings.Lines(string(before)) {
 		domain, name, _ := strings.Cut(strings.TrimSpace(line), ": ")

@@ -157,6 +157,7 @@ func TestWHMFacts(t *testing.T) {
 	require.EqualValues(t, 0, in(reseller("myprivs?"+v1), "data", "privileges").([]any)[0].(map[string]any)["all"])
 	require.Empty(t, in(root("listpkgs?"+v1), "data", "pkg"))
 	require.Contains(t, in(root("get_feature_names?"+v1), "data", "feature"), map[string]any{"id": "popaccts", "name": "Email Accounts"})
+	require.NotEmpty(t, in(reseller("get_feature_names?"+v1), "data", "feature"))
 	require.EqualValues(t, 1, in(root("verify_user_has_feature?"+v1+"user=u20501&feature=popaccts"), "data", "has_feature"))
 	require.EqualValues(t, 0, in(root("getminimumpasswordstrengths?"+v1), "data", "default"))
 	require.Equal(t, "u20501", in(reseller("domainuserdata?"+v1+"domain=U20501.example"), "data", "userdata", "user"))

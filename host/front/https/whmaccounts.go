@@ -295,6 +295,10 @@ var outgoingFunctions = map[string]struct{ help, email string }{
 	"release_outgoing_email":   {"Stop holding mail that the mailboxes of an account send.", "release_outgoing"},
 }
 
+// changesOfACall is the number of mailboxes for which a function in outgoingFunctions counts as one additional
+// call.
+const changesOfACall = 20
+
 // outgoing implements the functions in outgoingFunctions. They change the mailboxes that the account has now;
 // each change is a call of the account, which the audit log records.
 func (c *whmCall) outgoing() {
@@ -306,6 +310,14 @@ func (c *whmCall) outgoing() {
 	if problem != nil {
 		c.fail(http.StatusOK, problem.Message)
 		return
+	}
+	if c.q.who.role != protocol.RoleAdmin { // A reseller's call counts for the number of its changes.
+		leave, refused := c.q.front.o.Enter(c.q.holder(), min(1+len(boxes)/changesOfACall, maxWeight))
+		if refused != nil {
+			c.fail(http.StatusServiceUnavailable, refused.Message)
+			return
+		}
+		defer leave()
 	}
 	calls := make([]protocol.Call, 0, len(boxes))
 	for _, box := range boxes {

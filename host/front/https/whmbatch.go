@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/front/https/request"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -29,6 +30,7 @@ func (c *whmCall) batch() {
 	}
 	results := make([]any, 0, len(commands))
 	failed, size := 0, 0
+	admission.Share(c.ctx)
 	c.q.batch = c.ctx
 	defer func() { c.q.batch = nil }()
 	started := time.Now()

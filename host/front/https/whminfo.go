@@ -201,7 +201,11 @@ func (c *whmCall) listPackages() {
 
 // featureNames implements get_feature_names.
 func (c *whmCall) featureNames() {
-	records, problem := c.ask(protocol.Account{Name: c.q.holder()}, "Features", "get_feature_metadata", nil)
+	caller := c.q.who.account
+	if caller.Name == "" { // Root has no account.
+		caller.Name = c.q.holder()
+	}
+	records, problem := c.ask(caller, "Features", "get_feature_metadata", nil)
 	if problem != nil {
 		c.fail(http.StatusOK, problem.Message)
 		return

@@ -122,10 +122,10 @@ func (c *Repairer) take(b []byte) {
 			c.ready = append(c.ready, b[:n]...)
 			b = b[n:]
 		default:
-			first := len(c.raw) == 0
 			c.raw = append(c.raw, b...)
 			b = c.head(c.parse.feed(c.raw))
-			if first && len(c.raw) > 0 {
+			// Blank lines before a head do not begin it.
+			if c.headEnd.IsZero() && len(bytes.TrimLeft(c.raw, "\r\n")) > 0 {
 				c.limit(&c.headEnd, time.Now().Add(c.headTime))
 			}
 		}

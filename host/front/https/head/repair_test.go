@@ -167,6 +167,19 @@ func TestRepairerLimitsTheTimeOfAHead(t *testing.T) {
 	require.Equal(t, "GET / HTTP/1.1\r\nHost: x\n\r\n", string(buffer[:n]))
 }
 
+// A blank line after a body does not begin the next head: only the user's limit applies to it.
+func TestRepairerLimitsNoBlankLine(t *testing.T) {
+	c, _, write := slow(t, time.Nanosecond)
+	c.take([]byte("\r\n"))
+	require.Zero(t, c.headEnd)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Minute)))
+	write(get)
+	buffer := make([]byte, 200)
+	n, err := c.Read(buffer)
+	require.NoError(t, err)
+	require.Equal(t, "\r\n"+get, string(buffer[:n]))
+}
+
 // If the user of the connection interrupts the reading, the head does not end there: it goes on later.
 func TestRepairerIsInterrupted(t *testing.T) {
 	c, _, write := slow(t, time.Minute)
