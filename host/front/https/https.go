@@ -62,7 +62,7 @@ type Administration interface {
 	Remove(name string) *protocol.Error
 	// SetPassword sets the account's password, if this server keeps the passwords of accounts.
 	SetPassword(name string, password protocol.Secret) *protocol.Error
-	// Run runs calls for caller, which count together as a single call of the account's limits.
+	// Run runs calls for caller, which do not count against the account's limits.
 	Run(ctx context.Context, caller protocol.Caller, calls []protocol.Call) []*protocol.Result
 }
 
