@@ -25,8 +25,8 @@ type Site struct {
 	Sub string
 }
 
-// Site returns the site of a domain of the account. What Sites does not contain is filled in: the first
-// domain is the main domain, with the document root public_html. A domain below another domain of the account
+// Site returns the site of a domain of the account. Missing values get defaults: the first domain is
+// the main domain, with the document root public_html. A domain below another domain of the account
 // is a subdomain, and any other domain is parked.
 func (a Account) Site(domain string) Site {
 	s := a.Sites[domain]

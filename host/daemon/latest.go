@@ -6,7 +6,7 @@ import "sync"
 // way, all callers that arrive in the meantime share the next run. The zero value is ready to use.
 type latest struct {
 	mu      sync.Mutex
-	next    chan struct{} // Closed when the next run has ended; nil if nobody waits for one.
+	next    chan struct{} // Closed when the next run has ended; nil if no caller waits.
 	running sync.Mutex    // Held during a run.
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// usage is what an account uses, and its limits; a limit of 0 means none.
+// usage contains the bytes and inodes that an account uses, and their limits; 0 means no limit.
 type usage struct {
 	bytes, byteLimit    int64
 	inodes, inodesLimit int64

@@ -39,7 +39,7 @@ func TestT51_Patterns(t *testing.T) {
 	answered := patterns(t, w, mallory, 16)
 	wait(t, answered, 20) // So at least one session has been answered twice.
 	after := victim(t, w, alice, 60)
-	require.Less(t, burned(t, h, answered), 1.0, "the host computes on half of a processor for callers")
+	requireModest(t, h, answered, "the host computes on half of a processor for callers")
 	report(t, h, before, after)
 
 	// SIGTERM ends the host in time, whatever it computes.
@@ -59,7 +59,7 @@ func TestT50_ManyNames(t *testing.T) {
 	answered := again(t, w, mallory, 16, wire.AppendFrame(nil, []byte(hosttest.Action("uapi", "Email", "no_such_function", "{"+args.String()[1:]+"}"))))
 	wait(t, answered, 80) // It may use more for a moment.
 	after := victim(t, w, alice, 60)
-	require.Less(t, burned(t, h, answered), 1.0, "an account has half of a processor for reading")
+	requireModest(t, h, answered, "an account has half of a processor for reading")
 	report(t, h, before, after)
 }
 
@@ -97,6 +97,19 @@ func wait(t testing.TB, answered <-chan struct{}, n int) {
 			t.Fatal("no answer")
 		}
 	}
+}
+
+// requireModest waits until the host uses less than a processor. Other programs on a busy machine can make a
+// single measurement too high, but without the limit every measurement is.
+func requireModest(t testing.TB, h *hosttest.Host, answered <-chan struct{}, message string) {
+	t.Helper()
+	const attempts = 5
+	for range attempts {
+		if burned(t, h, answered) < 1 {
+			return
+		}
+	}
+	require.Fail(t, "the host uses too many processors", message)
 }
 
 // burned returns the number of processors that the host uses while twenty more answers arrive.

@@ -256,7 +256,7 @@ func (o options) noModule(modules []moduleHelp, name string) string {
 }
 
 // noFunction returns the message for a function that the module m does not have: it names the same function of
-// another API, or a similar one.
+// another API, or a similar function.
 func (o options) noFunction(m moduleHelp, name string) string {
 	if o.program.whm {
 		m.Name = "WHM API 1"
@@ -279,7 +279,7 @@ func (o options) noFunction(m moduleHelp, name string) string {
 	return text
 }
 
-// hint prints what is near if the answer says that the module or the function does not exist.
+// hint prints similar names if the answer says that the module or the function does not exist.
 func (o options) hint(ctx context.Context, call protocol.Call, answer []byte, stderr io.Writer) {
 	text := string(answer)
 	unknown := []string{"could not find the function", "Failed to load module", "Could not find function", "Undefined subroutine", "Unknown app ("}
@@ -304,8 +304,8 @@ func (o options) hint(ctx context.Context, call protocol.Call, answer []byte, st
 	_, _ = fmt.Fprintf(stderr, "%s: %s\n", o.program.name, message)
 }
 
-// nearest returns the name that is most similar to the given one: the same but for case and underscores, or
-// different in about a third of its letters. It returns "" if there is none.
+// nearest returns the name that is most similar to the given name: they differ only in case and
+// underscores, or in at most about a third of their letters. If no name is similar, nearest returns "".
 func nearest(given string, names []string) string {
 	best, least := "", len(given)/3+2
 	for _, name := range names {

@@ -255,35 +255,35 @@ func (c *whmCall) removeAccount() {
 
 // listPops implements list_pops_for.
 func (c *whmCall) listPops() {
-	a, ok := c.account()
+	_, boxes, ok := c.mailboxes()
 	if !ok {
-		return
-	}
-	boxes, problem := c.mailboxes(a)
-	if problem != nil {
-		c.fail(http.StatusOK, problem.Message)
 		return
 	}
 	data := map[string]any{"pops": boxes}
 	c.reply(data, data)
 }
 
-// mailboxes returns the addresses of the mailboxes of an account.
-func (c *whmCall) mailboxes(a protocol.Account) ([]string, *protocol.Error) {
+// mailboxes returns the account that the argument user names, and the addresses of its mailboxes. If they can't
+// be read, mailboxes answers the request and returns false.
+func (c *whmCall) mailboxes() (a protocol.Account, boxes []string, ok bool) {
+	if a, ok = c.account(); !ok {
+		return a, nil, false
+	}
 	data, problem := c.ask(a, "Email", "list_pops", map[string]any{"skip_main": "1"})
 	if problem != nil {
-		return nil, problem
+		c.fail(http.StatusOK, problem.Message)
+		return a, nil, false
 	}
-	out := []string{}
+	boxes = []string{}
 	list, _ := data.([]any)
 	for _, item := range list {
 		if record, ok := item.(map[string]any); ok {
 			if email, ok := record["email"].(string); ok {
-				out = append(out, email)
+				boxes = append(boxes, email)
 			}
 		}
 	}
-	return out, nil
+	return a, boxes, true
 }
 
 // outgoingFunctions are the functions that change the outgoing mail of an account, with the function of Email
@@ -302,13 +302,8 @@ const changesOfACall = 20
 // outgoing implements the functions in outgoingFunctions. They change the mailboxes that the account has now;
 // each change is a call of the account, which the audit log records.
 func (c *whmCall) outgoing() {
-	a, ok := c.account()
+	a, boxes, ok := c.mailboxes()
 	if !ok {
-		return
-	}
-	boxes, problem := c.mailboxes(a)
-	if problem != nil {
-		c.fail(http.StatusOK, problem.Message)
 		return
 	}
 	if c.q.who.role != protocol.RoleAdmin { // A reseller's call counts for the number of its changes.

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// Options are what the modules need from the host.
+// Options are the parts of the host that the modules use.
 type Options struct {
 	// Do runs a call of the same account; StatsBar uses it to count mailboxes and disk use.
 	Do func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result

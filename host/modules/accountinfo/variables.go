@@ -10,8 +10,8 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// The functions of Variables follow the OpenAPI document of UAPI. What this server does not have, such as a
-// web server, is reported as absent or turned off.
+// The functions of Variables follow the OpenAPI document of UAPI. Services that this server does not have,
+// such as a web server, are reported as absent or turned off.
 
 func (p *Plugin) variables() []function {
 	name := protocol.Param{Name: "name", List: true, Help: "The facts to return; it may be repeated. Default: all."}
@@ -133,7 +133,7 @@ func (p *Plugin) serverFacts(ctx context.Context, caller protocol.Caller) map[st
 		"php_post_maximum_size": int64(0), "php_upload_maximum_filesize": int64(0),
 		"api_shell": flag(p.o.HasWeb), "require_ssl": flag(p.o.RequireTLS),
 	}
-	for _, name := range []string{ // What this server does not have is turned off.
+	for _, name := range []string{ // This server does not have these services.
 		"disable_analog", "disable_awstats", "disable_boxtrapper", "disable_mailman", "disable_roundcube", "disable_spamassassin", "disable_spambox",
 		"disable_webalizer", "docroots_in_public_html_only", "skip_bandwidth_limit_check", "skip_mailbox_warnings_check",
 	} {

@@ -43,7 +43,7 @@ type Repairer struct {
 
 	mu sync.Mutex
 	// The times at which reading ends, or zero: by the user of the connection, for the head in raw, and for
-	// what may follow a line that ends in "\n\r\n".
+	// the bytes after a line that ends in "\n\r\n".
 	asked, headEnd, blankEnd time.Time
 }
 
@@ -88,7 +88,7 @@ func (c *Repairer) Read(p []byte) (int, error) {
 	}
 }
 
-// discard reads and discards what follows the last request, until the connection ends. net/http reads from
+// discard reads and discards the bytes after the last request, until the connection ends. net/http reads from
 // the connection while it serves a request, to notice its end.
 func (c *Repairer) discard() error {
 	scratch := make([]byte, 4<<10)
@@ -109,7 +109,7 @@ func (c *Repairer) take(b []byte) {
 			n := min(c.left, int64(len(b)))
 			c.ready = append(c.ready, b[:n]...)
 			c.left -= n
-			return // What follows is discarded.
+			return // The rest is discarded.
 		case c.last:
 			c.ready = append(c.ready, b...)
 			return
@@ -294,8 +294,8 @@ func (h *headParser) feed(raw []byte) (complete bool) {
 	}
 }
 
-// goesOn reports whether the head goes on with the first line of rest, and whether that is known already. What
-// follows may also be a body, if there is a Content-Length.
+// goesOn reports whether the head goes on with the first line of rest, and whether that is known already. The
+// bytes may also be a body, if there is a Content-Length.
 func (h *headParser) goesOn(rest []byte) (on, known bool) {
 	line, _, whole := bytes.Cut(rest, []byte("\n"))
 	text := strings.TrimSuffix(string(line), "\r")
