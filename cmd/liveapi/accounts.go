@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -106,21 +107,53 @@ func showCommand() *cobra.Command {
 }
 
 func suspendCommand() *cobra.Command {
-	return suspensionTool("suspend NAME", "Reject an account's calls, and end its sessions", true, "suspended")
+	return accountTool("suspend NAME", "Reject an account's calls, and end its sessions", cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
+		return setSuspended(c, words[0], true, "suspended", out)
+	})
 }
 
 func unsuspendCommand() *cobra.Command {
-	return suspensionTool("unsuspend NAME", "Accept an account's calls again", false, "active")
-}
-
-func suspensionTool(use, short string, suspended bool, state string) *cobra.Command {
-	return accountTool(use, short, cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
-		if err := accounts.SetSuspended(c, words[0], suspended); err != nil {
+	return accountTool("unsuspend NAME", "Accept an account's calls again", cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
+		// If the mailboxes can't be unlocked, the account stays suspended, and nothing has changed.
+		unlocked, err := unlockMailboxes(c, words[0])
+		if err != nil {
+			return fmt.Errorf("the account is still suspended, because its mailboxes could not be unlocked: %w", err)
+		}
+		if err := setSuspended(c, words[0], false, "active", out); err != nil || unlocked == 0 {
 			return err
 		}
-		_, err := fmt.Fprintf(out, "%s is %s now; a running host notices it within a second\n", words[0], state)
+		_, err = fmt.Fprintf(out, "%d mailboxes that were locked with the account can log in again\n", unlocked)
 		return err
 	})
+}
+
+// unlockMailboxes removes the mark of a suspended account from the account's mailboxes, and returns their number.
+func unlockMailboxes(c *config.Config, name string) (n int, err error) {
+	a, err := accounts.Find(c, name)
+	if err != nil {
+		return 0, err
+	}
+	s, end, err := configuredStore(c, a)
+	if err != nil || s == nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	for _, domain := range a.Domains {
+		unlocked, err := s.Unlock(context.Background(), domain)
+		if err != nil {
+			return n, fmt.Errorf("domain %s: %w", domain, err)
+		}
+		n += unlocked
+	}
+	return n, nil
+}
+
+func setSuspended(c *config.Config, name string, suspended bool, state string, out io.Writer) error {
+	if err := accounts.SetSuspended(c, name, suspended); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%s is %s now; a running host notices it within a second\n", name, state)
+	return err
 }
 
 func deleteCommand() *cobra.Command {

@@ -27,8 +27,10 @@ func emailSettings(c *config.Config) (email.Settings, error) {
 			return email.ParseSettings(p.Settings)
 		}
 	}
-	return email.Settings{}, errors.New("the configuration has no plugin liveapi-email")
+	return email.Settings{}, errNoEmail
 }
+
+var errNoEmail = errors.New("the configuration has no plugin liveapi-email")
 
 // mailFlags are the options of the commands "liveapi dovecot" and "liveapi postfix".
 type mailFlags struct {

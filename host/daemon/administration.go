@@ -57,7 +57,28 @@ func (d administration) config() *config.Config { return d.rt.state.Load().confi
 
 // Suspend implements https.Administration.
 func (d administration) Suspend(name, reason string, on bool) *protocol.Error {
+	if !on {
+		if err := d.unlock(name); err != nil {
+			return err
+		}
+	}
 	return d.edit(name, account.Suspension(on, reason, time.Now()))
+}
+
+// unlock removes the mark of a suspended account, which an imported account has, from the account's mailboxes.
+// The account must still be suspended, so that an error leaves everything as it was.
+func (d administration) unlock(name string) *protocol.Error {
+	a, err := d.rt.mode.byName(name)
+	if err != nil && !errors.Is(err, account.ErrSuspended) {
+		return failedEdit(err)
+	}
+	caller := protocol.Caller{Account: a, Role: protocol.RoleAdmin, Door: "WHM"}
+	result := d.Run(context.Background(), caller, []protocol.Call{{API: protocol.UAPI, Module: "Email", Func: "unlock_mailboxes"}})[0]
+	switch {
+	case result.Err == nil, result.Err.Kind == protocol.KindNoModule, result.Err.Kind == protocol.KindNoFunction:
+		return nil
+	}
+	return &protocol.Error{Kind: result.Err.Kind, Err: result.Err, Message: "The account is still suspended, because its mailboxes could not be unlocked. " + result.Err.Message}
 }
 
 // Modify implements https.Administration.

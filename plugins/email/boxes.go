@@ -149,7 +149,10 @@ func (m *Module) addPop(ctx context.Context, call *sdk.Call) (any, error) {
 		}
 	}
 	hash, _ := call.Input.(string)
-	if err := m.store(call.Account).Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); err != nil {
+	if err := m.store(call.Account).Create(ctx, store.Mailbox{Address: box, Quota: limit}, hash); errors.Is(err, store.ErrAside) {
+		call.Log(err.Error())
+		call.Warn("There was mail of an earlier mailbox in the directory of “" + box.String() + "”. The new mailbox does not contain it; it was moved to " + strings.TrimPrefix(err.Error(), store.ErrAside.Error()+": ") + ".")
+	} else if err != nil {
 		return nil, public(box, err, "Nothing was changed")
 	}
 	return nil, nil
@@ -257,6 +260,9 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 		return nil, public(box, err, "The quota could not be read")
 	}
 	switch {
+	case b.BadQuota != "":
+		return nil, &protocol.Error{Kind: protocol.KindFailed, Err: b.QuotaProblem(), Message: "The store has no valid quota for “" + box.String() +
+			"”: “" + protocol.Clip(b.BadQuota, maxEchoed) + "” is not a number of bytes. Set the quota with edit_pop_quota."}
 	case call.Flag("as_bytes"):
 		return b.Quota, nil
 	case b.Quota == 0:
@@ -265,6 +271,27 @@ func (m *Module) getQuota(ctx context.Context, call *sdk.Call) (any, error) {
 		return strconv.FormatInt(b.Quota/mib, 10), nil
 	}
 	return b.Quota / mib, nil
+}
+
+// unlockFunction returns the function that the host calls when the suspension of an account ends.
+func (m *Module) unlockFunction() sdk.Function {
+	return sdk.Function{
+		Function: protocol.Function{
+			API: protocol.UAPI, Name: "unlock_mailboxes", Help: "Remove the mark of a suspended account from the account's mailboxes.",
+			Returns: "The number of mailboxes.", Changes: true, Roles: []protocol.Role{protocol.RoleAdmin},
+		},
+		Do: func(ctx context.Context, call *sdk.Call) (any, error) {
+			all := 0
+			for _, domain := range call.Account.Domains {
+				n, err := m.store(call.Account).Unlock(ctx, domain)
+				if err != nil {
+					return nil, public(store.Address{Localpart: "*", Domain: domain}, err, "Not all mailboxes were unlocked")
+				}
+				all += n
+			}
+			return all, nil
+		},
+	}
 }
 
 // release returns the operation that ends hold_outgoing and sends the held messages.

@@ -108,7 +108,7 @@ func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
 		if ok {
 			list = append(list, map[string]any{
 				"email": email, "login": login,
-				"suspended_login": bit(s.Has(store.Login)), "suspended_incoming": bit(s.Has(store.Incoming)),
+				"suspended_login": bit(s.Has(store.NoLogin)), "suspended_incoming": bit(s.Has(store.Incoming)),
 			})
 		}
 		return err
@@ -232,6 +232,7 @@ func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, err
 	if err := checkSize(len(list), 20, size); err != nil {
 		return nil, err
 	}
+	warnOfQuotas(call, list)
 	records := make([]any, 0, len(list))
 	for _, b := range list {
 		if !call.Flag("no_disk") {
@@ -320,11 +321,34 @@ func share(b measured) float64 {
 	return float64(b.Bytes) / float64(b.Quota) * 100
 }
 
+// unknownQuota is the quota in a list if the store has no valid one.
+const unknownQuota = "unknown"
+
+// warnOfQuotas adds a warning to the result that names the mailboxes without a valid quota.
+func warnOfQuotas(call *sdk.Call, list []measured) {
+	const most = 5
+	var names []string
+	for _, b := range list {
+		if b.BadQuota != "" {
+			names = append(names, b.String()+" (“"+protocol.Clip(b.BadQuota, maxEchoed)+"”)")
+		}
+	}
+	switch n := len(names); {
+	case n == 0:
+	case n <= most:
+		call.Warn("The store has no valid quota for " + strings.Join(names, ", ") + ". Set it with edit_pop_quota.")
+	default:
+		call.Warn("The store has no valid quota for " + strings.Join(names[:most], ", ") + " and " + strconv.Itoa(n-most) + " other mailboxes. Set it with edit_pop_quota.")
+	}
+}
+
 // diskRecord returns the record of a mailbox in the result of list_pops_with_disk. The numbers in MB and in
 // bytes are strings, because a live cPanel server returns strings.
 func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
-	limit, shown, human := "unlimited", "unlimited", "None"
-	if b.Quota != 0 {
+	limit, shown, human, inBytes := "unlimited", "unlimited", "None", strconv.FormatInt(b.Quota, 10)
+	if b.BadQuota != "" {
+		limit, shown, human, inBytes = unknownQuota, unknownQuota, unknownQuota, unknownQuota
+	} else if b.Quota != 0 {
 		limit, human = megabytes(b.Quota), humanBytes(b.Quota)
 		shown = limit
 	} else if img := call.String("infinityimg"); img != "" {
@@ -338,15 +362,15 @@ func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
 	}
 	r := map[string]any{
 		"user": b.user, "domain": b.domain, "email": b.email, "login": b.login,
-		"diskquota": shown, "txtdiskquota": limit, "_diskquota": strconv.FormatInt(b.Quota, 10), "humandiskquota": human,
+		"diskquota": shown, "txtdiskquota": limit, "_diskquota": inBytes, "humandiskquota": human,
 		"diskused": megabytes(b.Bytes), "_diskused": strconv.FormatInt(b.Bytes, 10), "humandiskused": used,
 		"diskusedpercent": int64(percent), "diskusedpercent20": int64(percent) / 20 * 20, "diskusedpercent_float": percent,
 		"mtime":           unixTime(b.Modified),
-		"suspended_login": bit(b.Suspended.Has(store.Login)), "suspended_incoming": bit(b.Suspended.Has(store.Incoming)),
+		"suspended_login": bit(b.Suspended.Has(store.NoLogin)), "suspended_incoming": bit(b.Suspended.Has(store.Incoming)),
 	}
 	if call.Flag("get_restrictions") {
 		r["suspended_outgoing"], r["hold_outgoing"] = bit(b.Suspended.Has(store.Outgoing)), bit(b.Suspended.Has(store.Hold))
-		r["has_suspended"] = bit(b.Suspended.Has(store.Login | store.Incoming | store.Outgoing | store.Hold))
+		r["has_suspended"] = bit(b.Suspended.Has(store.NoLogin | store.Incoming | store.Outgoing | store.Hold))
 	}
 	return r
 }

@@ -37,8 +37,11 @@ func (m *Module) lookup(ctx context.Context, call *sdk.Call) (any, error) {
 	if err != nil {
 		return nil, public(box, err, "It can't be looked up")
 	}
-	if suspended || b.Suspended.Has(store.Login) {
+	if suspended || b.Suspended.Has(store.NoLogin) {
 		hash = ""
+	}
+	if err := b.QuotaProblem(); err != nil { // The mail server goes on with the limit in the mailbox's directory.
+		call.Log(box.String() + ": " + err.Error())
 	}
 	return map[string]any{
 		"hash": hash, "quota": b.Quota, "incoming": b.Suspended.Has(store.Incoming), "outgoing": b.Suspended.Has(store.Outgoing),

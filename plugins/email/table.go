@@ -250,7 +250,7 @@ func (m *Module) operations() []operation {
 
 // functions returns all operations as the table of functions that the SDK expects.
 func (m *Module) functions() []sdk.Function {
-	all := []sdk.Function{m.lookupFunction()}
+	all := []sdk.Function{m.lookupFunction(), m.unlockFunction()}
 	for _, op := range m.operations() {
 		add := func(api protocol.API, f *form) {
 			if f != nil {

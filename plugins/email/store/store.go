@@ -29,6 +29,8 @@ var (
 	ErrSuspended = errors.New("store: the account is suspended")
 	// ErrPartly is returned if the change was made, but the mailbox's mail directory could not be updated.
 	ErrPartly = errors.New("store: the change was made, but the mailbox's mail directory could not be updated")
+	// ErrAside is returned if a mailbox was created, and mail that was already in its directory was moved away.
+	ErrAside = errors.New("store: the mailbox was created; earlier mail of this name was moved")
 	// ErrAway is returned if the store can't be reached at the moment, for example because the database is
 	// down. Nothing was changed.
 	ErrAway = errors.New("store: the store can't be reached")
@@ -36,15 +38,34 @@ var (
 	ErrUnknown = errors.New("store: it is not known whether the change was made")
 )
 
-// Known reports whether err is, or wraps, an error of this package.
-func Known(err error) bool {
-	for _, known := range []error{ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrPartly, ErrAway, ErrUnknown} {
-		if errors.Is(err, known) {
-			return true
+// kinds returns the errors of this package.
+func kinds() []error {
+	// ErrUnknown is the first: an error that also wraps another one is of this kind.
+	return []error{ErrUnknown, ErrNoMailbox, ErrExists, ErrBusy, ErrFull, ErrReadOnly, ErrUnsafe, ErrSuspended, ErrPartly, ErrAside, ErrAway}
+}
+
+// Kind returns the error of this package that err is, or wraps, or nil if there is none.
+func Kind(err error) error {
+	for _, kind := range kinds() {
+		if errors.Is(err, kind) {
+			return kind
 		}
 	}
-	return false
+	return nil
 }
+
+// KindOf returns the error of this package with the given text, or nil if there is none.
+func KindOf(text string) error {
+	for _, kind := range kinds() {
+		if kind.Error() == text {
+			return kind
+		}
+	}
+	return nil
+}
+
+// Known reports whether err is, or wraps, an error of this package.
+func Known(err error) bool { return Kind(err) != nil }
 
 // Address is the address of a mailbox. Use NewAddress to create an Address: it ensures that both parts are
 // safe to use as a file name and as a field in a line of a store's file.
@@ -128,11 +149,11 @@ const (
 	Incoming                        // The mailbox receives no mail.
 	Outgoing                        // The mailbox can't send mail.
 	Hold                            // Mail that the mailbox sends is held in the queue.
+	Locked                          // Nobody can log in until the account's suspension ends.
 )
 
-// NoPassword is stored instead of a hash if a mailbox has no password and its login is not suspended. Nobody can
-// log in, and the mailbox counts as suspended, until a password is set.
-const NoPassword = "*"
+// NoLogin are the flags of which each prevents a login.
+const NoLogin = Login | Locked
 
 // Has reports whether s contains flag. If flag combines several flags, Has reports whether s contains at
 // least one of them.
@@ -143,6 +164,8 @@ type Mailbox struct {
 	Address
 	Quota     int64 // In bytes; 0 means no limit.
 	Suspended Suspension
+	// BadQuota is the text that the store contains instead of a number of bytes; it is "" if Quota is valid.
+	BadQuota string
 }
 
 // Sort sorts mailboxes by the bytes of their local parts.
@@ -153,13 +176,32 @@ func Sort(list []Mailbox) {
 // Entry is a mailbox to create, together with its password hash.
 type Entry struct {
 	Mailbox
-	Hash string // May be "" only if the login is suspended.
+	Hash string // NoPassword, or "" if the login is suspended, for a mailbox without a password.
+}
+
+// Odd is something in a store that is not taken as a mailbox.
+type Odd struct {
+	Name   string `json:"name"`  // As it is in the store.
+	Where  string `json:"where"` // The file or table.
+	Reason string `json:"reason"`
+}
+
+// QuotaProblem returns an error if the store contains no valid quota for the mailbox. Such a mailbox must never
+// count as one without a limit.
+func (m Mailbox) QuotaProblem() error {
+	if m.BadQuota == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: the quota %.40q is not a number of bytes from 0 to 9223372036854775807", ErrUnsafe, m.BadQuota)
 }
 
 // Check returns an error if no store accepts the entry.
 func (e Entry) Check() error {
 	if e.Quota < 0 {
 		return fmt.Errorf("%w: the quota is negative: %d bytes", ErrUnsafe, e.Quota)
+	}
+	if err := e.QuotaProblem(); err != nil {
+		return err
 	}
 	if e.Hash == "" && e.Suspended.Has(Login) {
 		return nil
@@ -207,10 +249,20 @@ type PasswordStore interface {
 	Hash(ctx context.Context, box Address) (hash string, suspended bool, err error)
 }
 
-// Importer is implemented by stores that can create many mailboxes of a domain together: either all of them
-// are created, or none.
-type Importer interface {
-	Import(ctx context.Context, entries []Entry) error
+// Transfer contains the methods of a store with which mailboxes are copied from one store to another.
+type Transfer interface {
+	// Entries returns the mailboxes of a domain with their hashes, sorted by local part, and what the store
+	// contains besides.
+	Entries(ctx context.Context, domain string) ([]Entry, []Odd, error)
+	// Import creates mailboxes of a domain together: either all of them are created, or none. Mail that is
+	// already in their directories becomes theirs. With replace, mailboxes that exist get the data of the
+	// entries; otherwise they are ErrExists.
+	Import(ctx context.Context, entries []Entry, replace bool) error
+	// Delete removes a mailbox. It also removes the mail and the quota, except what keep selects. A store
+	// without access to the mail leaves the mail on the mail server.
+	Delete(ctx context.Context, box Address, keep Keep) error
+	// Unlock removes the mark of a suspended account from the mailboxes of a domain, and returns their number.
+	Unlock(ctx context.Context, domain string) (int, error)
 }
 
 // Store stores the mailboxes of an account. Its methods may be called concurrently. Each change is made
@@ -219,16 +271,16 @@ type Importer interface {
 // outcome is not known.
 type Store interface {
 	PasswordStore
+	Transfer
 	// List returns the mailboxes of a domain, sorted by local part. The list of an unknown domain is empty.
 	List(ctx context.Context, domain string) ([]Mailbox, error)
 	// Mailbox returns the data of a mailbox, or ErrNoMailbox.
 	Mailbox(ctx context.Context, box Address) (Mailbox, error)
 	// Create adds a mailbox with its password hash. It returns ErrExists if the mailbox already exists. A
-	// store of files also makes the directory for the mail.
+	// store of files also makes the directory for the mail. The new mailbox does not get mail that is already
+	// in this directory, unless an earlier mailbox of the name was deleted without its mail; ErrAside reports
+	// that such mail was moved away.
 	Create(ctx context.Context, box Mailbox, hash string) error
-	// Delete removes a mailbox. It also removes the mail and the quota, except what keep selects. A store
-	// without access to the mail leaves the mail on the mail server.
-	Delete(ctx context.Context, box Address, keep Keep) error
 	// SetQuota sets the quota of a mailbox in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error
 	// Suspend sets (on is true) or clears the given flags of a mailbox. Other flags stay as they are. If Login is
@@ -240,4 +292,21 @@ type Store interface {
 	Recount(ctx context.Context, box Address) error
 	// MainUsage returns the size of the mail in the account's own mailbox, which is not in the store.
 	MainUsage(ctx context.Context) (Usage, error)
+}
+
+// String returns the flags as words for people, such as "login, incoming", or "none".
+func (s Suspension) String() string {
+	var words []string
+	for _, f := range []struct {
+		flag Suspension
+		word string
+	}{{Login, "login"}, {Locked, "account"}, {Incoming, "incoming"}, {Outgoing, "outgoing"}, {Hold, "hold"}} {
+		if s.Has(f.flag) {
+			words = append(words, f.word)
+		}
+	}
+	if words == nil {
+		return "none"
+	}
+	return strings.Join(words, ", ")
 }

@@ -20,13 +20,14 @@ var flagFiles = []struct {
 	{store.Hold, "hold_outgoing"},
 }
 
-// loginMark suspends the login when it precedes the hash.
-const loginMark = "!"
+// keptName is the file with a line for each deleted mailbox whose mail was kept. A new mailbox of the name gets
+// that mail.
+const keptName = "kept_mail"
 
 // apply makes a batch of changes, which are all of the same kind. A change that fails stores its error in err
 // and does not affect the others. The returned error concerns the whole batch.
 func (t *tx) apply(domain string, batch []*change) error {
-	switch batch[0].kind {
+	switch batch[0].Kind {
 	case setHash:
 		return t.setHashes(batch)
 	case createBox:
@@ -35,6 +36,8 @@ func (t *tx) apply(domain string, batch []*change) error {
 		return t.delete(domain, batch)
 	case setQuota:
 		return t.setQuotas(domain, batch)
+	case unlock:
+		return t.unlock(batch)
 	default:
 		return t.suspend(batch)
 	}
@@ -43,7 +46,7 @@ func (t *tx) apply(domain string, batch []*change) error {
 func (t *tx) setHashes(batch []*change) error {
 	hashes := make(map[string]string, len(batch))
 	for _, c := range batch {
-		hashes[c.localpart] = c.hash // The later of two changes to a mailbox wins.
+		hashes[c.Localpart] = c.Hash // The later of two changes to a mailbox wins.
 	}
 	shadow, err := t.load(shadowName)
 	if err != nil {
@@ -52,27 +55,20 @@ func (t *tx) setHashes(batch []*change) error {
 	next, failed := setHashes(shadow.content, hashes, t.s.now(), t.s.inPasswd(t.dir))
 	shadow.content = next
 	for _, c := range batch {
-		c.err = failed[c.localpart]
+		c.err = failed[c.Localpart]
 	}
 	return t.commit(shadowName)
 }
 
 // loadAll loads all files that contain lines for mailboxes. It returns the files passwd, shadow and quota;
-// callers find the flag files in t.files.
+// callers find the other files in t.files.
 func (t *tx) loadAll() (passwd, shadow, quota *txFile, err error) {
-	for _, f := range flagFiles {
-		if _, err := t.load(f.name); err != nil {
+	for _, name := range []string{flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, keptName, passwdName, shadowName, quotaName} {
+		if _, err := t.load(name); err != nil {
 			return nil, nil, nil, err
 		}
 	}
-	if passwd, err = t.load(passwdName); err != nil {
-		return nil, nil, nil, err
-	}
-	if shadow, err = t.load(shadowName); err != nil {
-		return nil, nil, nil, err
-	}
-	quota, err = t.load(quotaName)
-	return passwd, shadow, quota, err
+	return t.files[passwdName], t.files[shadowName], t.files[quotaName], nil
 }
 
 // exists reports whether passwd or shadow contains a line for localpart.
@@ -87,48 +83,39 @@ func (t *tx) create(domain string, batch []*change) error {
 	if err != nil {
 		return err
 	}
-	var made []string
-	undo := func() {
-		for _, localpart := range made {
-			t.s.removeEmptyMaildir(domain, localpart)
-		}
-	}
 	taken := newNames(shadow.content, passwd.content)
-	left := make(map[string]bool) // The new mailboxes: lines left by old namesakes are removed.
+	kept := newNames(t.files[keptName].content)
+	created := make(map[string]bool) // Lines left by old namesakes, or by a change that was cut off, are removed.
+	boxes := maildirs{s: t.s, domain: domain}
 	var lines newLines
 	for _, c := range batch {
-		if name, ok := taken.any(c.entries); ok {
+		if name, ok := taken.any(c.Entries); ok && !c.Replace && !t.redo && !t.finished(createBox, name) {
 			c.err = fmt.Errorf("%w: %s", store.ErrExists, name)
 			continue
 		}
-		for _, e := range c.entries {
+		for _, e := range c.Entries {
+			boxes.all = append(boxes.all, newMaildir{box: e.Mailbox, inherits: c.Transfer || kept.has(e.Localpart) || taken.has(e.Localpart), change: c})
 			taken.add(e.Localpart)
-			left[e.Localpart] = true
-			isNew, err := t.s.createMaildir(domain, e.Localpart)
-			if isNew {
-				made = append(made, e.Localpart)
-			}
-			if err == nil {
-				err = t.s.writeLimit(domain, e.Localpart, e.Quota)
-			}
-			if err != nil {
-				undo()
-				return err
-			}
+			created[e.Localpart] = true
 			lines.add(t.s, domain, e)
 		}
 	}
-	quota.content = appendLines(withoutLines(quota.content, left), lines.quota)
-	shadow.content = appendLines(shadow.content, lines.shadow)
-	passwd.content = appendLines(passwd.content, lines.passwd)
+	if len(created) == 0 {
+		return nil
+	}
+	quota.content = appendLines(withoutLines(quota.content, created), lines.quota)
+	shadow.content = appendLines(withoutLines(shadow.content, created), lines.shadow)
+	passwd.content = appendLines(withoutLines(passwd.content, created), lines.passwd)
 	for i, f := range flagFiles {
 		file := t.files[f.name]
-		file.content = appendLines(withoutLines(file.content, left), lines.flags[i])
+		file.content = appendLines(withoutLines(file.content, created), lines.flags[i])
 	}
-	if err := t.commit(quotaName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, shadowName, passwdName); err != nil {
-		undo()
+	t.files[keptName].content = withoutLines(t.files[keptName].content, created)
+	order := []string{quotaName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, shadowName, passwdName, keptName}
+	if err := t.commitWhole(batch, order, &directories{make: boxes.make, undo: boxes.undo}); err != nil {
 		return err
 	}
+	t.conclude()
 	return nil
 }
 
@@ -139,13 +126,9 @@ type newLines struct {
 }
 
 func (l *newLines) add(s *Store, domain string, e store.Entry) {
-	mark := ""
-	if e.Suspended.Has(store.Login) {
-		mark = loginMark
-	}
 	day := strconv.FormatInt(s.now().Unix()/86400, 10)
 	l.quota = append(l.quota, e.Localpart+":"+strconv.FormatInt(e.Quota, 10))
-	l.shadow = append(l.shadow, e.Localpart+":"+mark+e.Hash+":"+day+"::::::")
+	l.shadow = append(l.shadow, e.Localpart+":"+e.Field()+":"+day+"::::::")
 	l.passwd = append(l.passwd, strings.Join([]string{
 		e.Localpart, "x", strconv.Itoa(s.owner), strconv.Itoa(s.group), "",
 		s.home + "/mail/" + domain + "/" + e.Localpart, "/bin/false",
@@ -164,15 +147,23 @@ func (t *tx) delete(domain string, batch []*change) error {
 		return err
 	}
 	taken := newNames(shadow.content, passwd.content)
-	gone, goneQuota := make(map[string]bool), make(map[string]bool)
+	gone, goneQuota, goneMail := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	var kept []string
 	for _, c := range batch {
-		if !taken.has(c.localpart) || gone[c.localpart] {
-			c.err = store.ErrNoMailbox
+		if gone[c.Localpart] || !taken.has(c.Localpart) && !t.redo {
+			if !t.finished(deleteBox, c.Localpart) || gone[c.Localpart] {
+				c.err = store.ErrNoMailbox
+			}
 			continue
 		}
-		gone[c.localpart] = true
-		if !c.keep.Quota {
-			goneQuota[c.localpart] = true
+		gone[c.Localpart] = true
+		if !c.Keep.Quota {
+			goneQuota[c.Localpart] = true
+		}
+		if c.Keep.Mail {
+			kept = append(kept, c.Localpart+":")
+		} else {
+			goneMail[c.Localpart] = true
 		}
 	}
 	passwd.content = withoutLines(passwd.content, gone)
@@ -181,18 +172,24 @@ func (t *tx) delete(domain string, batch []*change) error {
 	for _, f := range flagFiles {
 		t.files[f.name].content = withoutLines(t.files[f.name].content, gone)
 	}
-	if err := t.commit(passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, quotaName); err != nil {
+	t.files[keptName].content = appendLines(withoutLines(t.files[keptName].content, gone), kept)
+	order := []string{passwdName, shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name, keptName, quotaName}
+	if len(gone) == 0 {
+		return nil
+	}
+	if err := t.commitWhole(batch, order, &directories{}); err != nil {
 		return err
 	}
 	// The directories are moved while the lock is still held. After the lock is released, a new mailbox of
 	// the same name could already use the directory.
 	for _, c := range batch {
-		if c.err == nil && !c.keep.Mail {
-			if err := t.s.moveAway(domain, c.localpart); err != nil {
+		if c.err == nil && goneMail[c.Localpart] {
+			if err := t.s.moveAway(domain, c.Localpart); err != nil {
 				c.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
 			}
 		}
 	}
+	t.conclude()
 	return nil
 }
 
@@ -202,23 +199,24 @@ func (t *tx) setQuotas(domain string, batch []*change) error {
 		return err
 	}
 	for _, c := range batch {
-		if !exists(passwd, shadow, c.localpart) {
+		if !exists(passwd, shadow, c.Localpart) {
 			c.err = store.ErrNoMailbox
 			continue
 		}
-		quota.content = setLine(quota.content, c.localpart, c.localpart+":"+strconv.FormatInt(c.quota, 10))
+		quota.content = setLine(quota.content, c.Localpart, c.Localpart+":"+strconv.FormatInt(c.Quota, 10))
 	}
-	if err := t.commit(quotaName); err != nil {
+	if err := t.commitWhole(batch, []string{quotaName}, &directories{}); err != nil {
 		return err
 	}
 	for _, c := range batch {
 		if c.err != nil {
 			continue
 		}
-		if err := t.s.writeLimit(domain, c.localpart, c.quota); err != nil {
+		if err := t.s.writeLimit(domain, c.Localpart, c.Quota, true); err != nil {
 			c.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
 		}
 	}
+	t.conclude()
 	return nil
 }
 
@@ -228,18 +226,22 @@ func (t *tx) suspend(batch []*change) error {
 		return err
 	}
 	for _, c := range batch {
-		if !exists(passwd, shadow, c.localpart) {
+		if !exists(passwd, shadow, c.Localpart) {
 			c.err = store.ErrNoMailbox
 			continue
 		}
-		if c.flags.Has(store.Login) {
-			if c.err = t.markLogin(shadow, c.localpart, c.on); c.err != nil {
+		if c.Flags.Has(store.Login) {
+			if c.err = t.markLogin(shadow, c.Localpart, c.On); c.err != nil {
 				continue
 			}
 		}
-		t.setFlags(c.localpart, c.flags, c.on)
+		t.setFlags(c.Localpart, c.Flags, c.On)
 	}
-	return t.commit(shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name)
+	if err := t.commitWhole(batch, []string{shadowName, flagFiles[0].name, flagFiles[1].name, flagFiles[2].name}, nil); err != nil {
+		return err
+	}
+	t.conclude()
+	return nil
 }
 
 // setFlags sets or clears the suspensions that are stored as lines of the flag files.
@@ -249,39 +251,54 @@ func (t *tx) setFlags(localpart string, flags store.Suspension, on bool) {
 			continue
 		}
 		file := t.files[f.name]
-		switch has := hasLine(file.content, localpart); {
-		case on && !has:
-			file.content = withLine(file.content, localpart+":")
-		case !on && has:
+		if on {
+			file.content = setLine(file.content, localpart, localpart+":")
+		} else {
 			file.content = withoutLine(file.content, localpart)
 		}
 	}
 }
 
+// unlock removes the mark of a suspended account from all mailboxes.
+func (t *tx) unlock(batch []*change) error {
+	shadow, err := t.load(shadowName)
+	if err != nil {
+		return err
+	}
+	count := 0
+	shadow.content, count = unlockAll(shadow.content)
+	for _, c := range batch {
+		c.count = count
+	}
+	return t.commit(shadowName)
+}
+
 // markLogin suspends or releases the login: it adds or removes the mark in front of the hash.
 func (t *tx) markLogin(shadow *txFile, localpart string, on bool) error {
-	e, err := find(shadow.content, localpart)
-	switch {
-	case err != nil && on: // The mailbox has no password yet, and stays suspended when it gets one.
-		shadow.content = withLine(shadow.content, localpart+":"+loginMark+":"+strconv.FormatInt(t.s.now().Unix()/86400, 10)+"::::::")
-		return nil
-	case err != nil:
-		return nil
-	case strings.Contains(e.marker, lockedMark):
-		if on {
-			return nil // The suspended account already prevents every login.
+	e, err := entryFor(shadow.content, localpart)
+	if err != nil {
+		if on { // The mailbox has no password yet, and stays suspended when it gets one.
+			shadow.content = withLine(shadow.content, localpart+":"+store.LoginMark+":"+strconv.FormatInt(t.s.now().Unix()/86400, 10)+"::::::")
 		}
+		return nil
+	}
+	flags, own := store.Marked(e.marks, e.hash)
+	if flags.Has(store.Locked) && !on {
 		return store.ErrSuspended
-	case on == (e.mark() != ""):
+	}
+	has := own != "" && (e.hash != "" || own != store.NoPassword)
+	if on && has || !on && e.marks == "" && e.hash != "" {
 		return nil // Nothing to change.
 	}
 	mark := ""
 	switch {
+	case on && flags.Has(store.Locked):
+		mark = store.LockedMark + store.LoginMark
 	case on:
-		mark = loginMark
+		mark = store.LoginMark
 	case e.hash == "":
 		mark = store.NoPassword // An empty field might let everybody log in.
 	}
-	shadow.content = applyEdits(shadow.content, e.edits(changeHash(shadow.content[e.start:e.end], mark+e.hash)), 0)
+	shadow.content = applyEdits(shadow.content, e.edits(shadow.content, mark+e.hash, ""), 0)
 	return nil
 }

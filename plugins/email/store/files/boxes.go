@@ -1,118 +1,135 @@
 package files
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
 // List implements store.Store. It needs no lock, because a file is never changed in place, but replaced by a
 // new file.
-func (s *Store) List(_ context.Context, domain string) ([]store.Mailbox, error) {
+func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
+	entries, _, err := s.Entries(ctx, domain)
+	list := make([]store.Mailbox, len(entries))
+	for i, e := range entries {
+		list[i] = e.Mailbox
+	}
+	return list, err
+}
+
+// Entries implements store.Transfer.
+func (s *Store) Entries(_ context.Context, domain string) ([]store.Entry, []store.Odd, error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	boxes := make(map[string]*store.Mailbox)
-	box := func(name []byte) *store.Mailbox { return boxes[string(name)] }
-	add := func(name []byte) *store.Mailbox {
-		b := box(name)
+	return Read(domain, func(name string) ([]byte, error) { return s.read(dir, name) })
+}
+
+// Read returns the mailboxes of a domain, sorted by local part, and the lines that are not taken as mailboxes. read
+// returns the contents of the file called name, or nothing if there is no such file.
+func Read(domain string, read func(name string) ([]byte, error)) ([]store.Entry, []store.Odd, error) {
+	passwd, err := read(passwdName)
+	if err != nil {
+		return nil, nil, err
+	}
+	shadow, err := read(shadowName)
+	if err != nil {
+		return nil, nil, err
+	}
+	var odd []store.Odd
+	boxes := make(map[string]*store.Entry, bytes.Count(shadow, []byte{'\n'}))
+	add := func(file, name string) *store.Entry {
+		b := boxes[name]
 		if b == nil {
-			// A mailbox with an invalid name is not listed, because no call could use that name.
-			if a, err := store.NewAddress(string(name), domain); err == nil && a.Localpart == string(name) {
-				b = &store.Mailbox{Address: a}
-				boxes[a.Localpart] = b
+			a, err := store.NewAddress(name, domain)
+			if err == nil && a.Localpart != name {
+				err = errors.New("has upper-case letters; a mail server looks mailboxes up in lower case")
 			}
+			if err != nil {
+				odd = append(odd, store.Odd{Name: name, Where: "etc/" + domain + "/" + file, Reason: "the name " + strings.TrimPrefix(err.Error(), "email: ")})
+				return nil
+			}
+			b = &store.Entry{Mailbox: store.Mailbox{Address: a, Suspended: store.Login}, Hash: store.NoPassword}
+			boxes[name] = b
 		}
 		return b
 	}
-	if err := s.eachLineOf(dir, passwdName, func(name, _ []byte) {
-		if b := add(name); b != nil {
-			b.Suspended |= store.Login // Cleared below if shadow contains a hash.
-		}
-	}); err != nil {
-		return nil, err
-	}
-	// The first of several lines counts.
-	if err := s.eachFirstLineOf(dir, shadowName, func(name, field []byte) {
-		if b := add(name); b != nil {
-			b.Suspended &^= store.Login
-			if marker, hash := splitMarker(string(field)); marker != "" || hash == "" {
+	for name, l := range counting(shadow) {
+		if b := add(shadowName, name); b != nil {
+			b.Suspended, b.Hash = store.ParseField(string(l.field))
+			if !l.exact {
 				b.Suspended |= store.Login
 			}
 		}
-	}); err != nil {
-		return nil, err
 	}
-	if err := s.eachFirstLineOf(dir, quotaName, func(name, field []byte) {
-		if b := box(name); b != nil {
-			b.Quota = parseQuota(field)
+	for l := range each(passwd) {
+		if _, inShadow := boxes[string(l.name)]; !inShadow {
+			add(passwdName, string(l.name))
 		}
-	}); err != nil {
-		return nil, err
+	}
+	quota, err := read(quotaName)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, l := range counting(quota) {
+		if b := boxes[name]; b != nil {
+			b.Quota, b.BadQuota = parseQuota(l.field)
+		}
 	}
 	for _, f := range flagFiles {
-		if err := s.eachLineOf(dir, f.name, func(name, _ []byte) {
-			if b := box(name); b != nil {
+		content, err := read(f.name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for l := range each(content) {
+			if b := boxes[string(l.name)]; b != nil {
 				b.Suspended |= f.flag
 			}
-		}); err != nil {
-			return nil, err
 		}
 	}
-	list := make([]store.Mailbox, 0, len(boxes))
+	list := make([]store.Entry, 0, len(boxes))
 	for _, b := range boxes {
 		list = append(list, *b)
 	}
-	store.Sort(list)
-	return list, nil
-}
-
-// eachLineOf calls do with the first two fields of each line of the file called name.
-func (s *Store) eachLineOf(dir *os.File, name string, do func(name, value []byte)) error {
-	content, err := s.read(dir, name)
-	eachLine(content, do)
-	return err
-}
-
-// eachFirstLineOf does the same as eachLineOf, but skips further lines of a name.
-func (s *Store) eachFirstLineOf(dir *os.File, name string, do func(name, value []byte)) error {
-	seen := make(map[string]bool)
-	return s.eachLineOf(dir, name, func(name, value []byte) {
-		if !seen[string(name)] {
-			seen[string(name)] = true
-			do(name, value)
-		}
-	})
+	slices.SortFunc(list, func(a, b store.Entry) int { return cmp.Compare(a.Localpart, b.Localpart) })
+	slices.SortFunc(odd, func(a, b store.Odd) int { return cmp.Compare(a.Name+"\x00"+a.Where, b.Name+"\x00"+b.Where) })
+	return list, slices.CompactFunc(odd, func(a, b store.Odd) bool { return a.Name == b.Name }), nil
 }
 
 // Mailbox implements store.Store.
 func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, error) {
-	_, suspended, err := s.Hash(ctx, box)
+	dir, err := s.openDomain(box.Domain)
 	if err != nil {
 		return store.Mailbox{}, err
 	}
-	b := store.Mailbox{Address: box}
-	if suspended {
-		b.Suspended |= store.Login
-	}
-	dir, err := s.openDomain(box.Domain)
-	if err != nil {
-		return b, err
-	}
 	defer func() { _ = dir.Close() }()
+	shadow, err := s.read(dir, shadowName)
+	if err != nil {
+		return store.Mailbox{}, err
+	}
+	b := store.Mailbox{Address: box, Suspended: store.Login}
+	if e, err := entryFor(shadow, box.Localpart); err == nil {
+		b.Suspended = e.flags()
+	} else if known, err := s.inPasswd(dir)(box.Localpart); err != nil || !known {
+		return store.Mailbox{}, cmp.Or(err, store.ErrNoMailbox)
+	}
 	quota, err := s.read(dir, quotaName)
 	if err != nil {
 		return b, err
 	}
-	b.Quota = quotaOf(quota, box.Localpart)
+	b.Quota, b.BadQuota = quotaOf(quota, box.Localpart)
 	for _, f := range flagFiles {
 		content, err := s.read(dir, f.name)
 		if err != nil {
@@ -127,30 +144,66 @@ func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, 
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) error {
-	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
+	return s.create(ctx, &change{work: work{Entries: []store.Entry{{Mailbox: box, Hash: hash}}}})
 }
 
-// Import implements store.Importer. All mailboxes must belong to the same domain.
-func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
-	if len(entries) == 0 {
+// Import implements store.Transfer.
+func (s *Store) Import(ctx context.Context, entries []store.Entry, replace bool) error {
+	return s.create(ctx, &change{work: work{Entries: entries, Transfer: true, Replace: replace}})
+}
+
+func (s *Store) create(ctx context.Context, c *change) error {
+	if len(c.Entries) == 0 {
 		return nil
 	}
-	c := &change{kind: createBox, entries: entries}
-	for _, e := range entries {
+	c.Kind = createBox
+	for _, e := range c.Entries {
 		if err := e.Check(); err != nil {
 			return err
 		}
-		if e.Domain != entries[0].Domain {
+		if e.Domain != c.Entries[0].Domain {
 			return fmt.Errorf("%w: the mailboxes to import belong to different domains", store.ErrUnsafe)
 		}
 	}
-	return s.make(ctx, entries[0].Domain, c)
+	return s.make(ctx, c.Entries[0].Domain, c)
+}
+
+// Unlock implements store.Transfer.
+func (s *Store) Unlock(ctx context.Context, domain string) (int, error) {
+	c := &change{work: work{Kind: unlock}}
+	err := s.make(ctx, domain, c)
+	if errors.Is(err, errNoStore) || errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // Nothing is there to unlock.
+	}
+	return c.count, err
+}
+
+// EnforceQuotas writes the limit of each of a domain's mailboxes to its maildirsize file, from which the mail
+// server reads it. It leaves mailboxes without a valid quota, and mailboxes that have no directory yet, as they are.
+func (s *Store) EnforceQuotas(ctx context.Context, domain string) error {
+	list, err := s.List(ctx, domain)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, b := range list {
+		if b.BadQuota != "" {
+			continue
+		}
+		if err := s.writeLimit(domain, b.Localpart, b.Quota, false); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", b.Address, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // Delete implements store.Store. The mail is removed after the mailbox was deleted, when the lock is no
 // longer held.
 func (s *Store) Delete(ctx context.Context, box store.Address, keep store.Keep) error {
-	err := s.make(ctx, box.Domain, &change{kind: deleteBox, localpart: box.Localpart, keep: keep})
+	err := s.make(ctx, box.Domain, &change{work: work{Kind: deleteBox, Localpart: box.Localpart, Keep: keep}})
+	if errors.Is(err, store.ErrNoMailbox) && !keep.Mail {
+		_ = s.emptyTrash(box.Domain) // An earlier deletion may have been cut off.
+	}
 	if err != nil || keep.Mail {
 		return err
 	}
@@ -167,26 +220,10 @@ func (s *Store) SetQuota(ctx context.Context, box store.Address, bytes int64) er
 	if bytes < 0 {
 		return fmt.Errorf("%w: the quota is negative: %d bytes", store.ErrUnsafe, bytes)
 	}
-	return s.make(ctx, box.Domain, &change{kind: setQuota, localpart: box.Localpart, quota: bytes})
+	return s.make(ctx, box.Domain, &change{work: work{Kind: setQuota, Localpart: box.Localpart, Quota: bytes}})
 }
 
 // Suspend implements store.Store.
 func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Suspension, on bool) error {
-	return s.make(ctx, box.Domain, &change{kind: suspend, localpart: box.Localpart, flags: flags, on: on})
-}
-
-// Hashes returns the hashes of all mailboxes of a domain, by local part and without the mark of a suspended
-// login.
-func (s *Store) Hashes(_ context.Context, domain string) (map[string]string, error) {
-	dir, err := s.openDomain(domain)
-	if errors.Is(err, errNoStore) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	hashes := make(map[string]string)
-	err = s.eachFirstLineOf(dir, shadowName, func(name, field []byte) { _, hashes[string(name)] = splitMarker(string(field)) })
-	return hashes, err
+	return s.make(ctx, box.Domain, &change{work: work{Kind: suspend, Localpart: box.Localpart, Flags: flags, On: on}})
 }

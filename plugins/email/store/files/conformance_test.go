@@ -152,9 +152,7 @@ func TestCreateFails(t *testing.T) {
 				box := store.Address{Localpart: "user", Domain: "example.com"}
 				require.ErrorIs(t, s.Create(t.Context(), store.Mailbox{Address: box}, "$6$x"), store.ErrFull)
 				require.Equal(t, []string{lockName}, names(t, filepath.Join(s.home, "etc/example.com")))
-				entries, err := os.ReadDir(filepath.Join(s.home, "mail/example.com"))
-				require.NoError(t, err)
-				require.Empty(t, entries)
+				require.NoDirExists(t, filepath.Join(s.home, "mail/example.com/user"))
 				list, err := s.List(t.Context(), "example.com")
 				require.NoError(t, err)
 				require.Empty(t, list)

@@ -16,6 +16,11 @@
 //     again only if its size or the seconds of its mtime differ, and the size does not change, because all hashes
 //     have the same length.
 //  5. fsync the file, rename it over the old file, fsync the directory.
+//  6. A change of several files and directories first writes its work to .liveapid.intent. Whoever locks the domain
+//     next makes an interrupted change again, which has the same result whatever part of it was done. Temporary
+//     files that were left are removed under the lock.
+//
+// All files are read by the rules in lines.go.
 //
 // Every name below the home is opened with openat2, which stays beneath the home and follows no links, because
 // the owner of the home may move files at any moment. An opened file must be regular, must belong to the owner,

@@ -69,7 +69,7 @@ func (d faultyDisk) unlink(dir *os.File, name string) error {
 }
 
 // operations are the calls of a change, in order.
-var operations = []string{"unlink", "create", "write", "chmod", "utimes", "sync", "rename", "syncDir"}
+var operations = []string{"create", "write", "chmod", "utimes", "sync", "rename", "syncDir"}
 
 // TestMain is also the process that fault tests kill: see child.
 func TestMain(m *testing.M) {
@@ -110,6 +110,9 @@ func runRole(role, home, arg string) error {
 		return s.SetHash(context.Background(), a, hash)
 	}
 	switch role {
+	case "attempt":
+		attempt(home, arg)
+		return nil
 	case "once":
 		return set("user", "$6$once")
 	case "kill": // KIND:N: kill this process before or after the Nth operation.

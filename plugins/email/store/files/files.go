@@ -51,20 +51,15 @@ const (
 	deleteBox
 	setQuota
 	suspend
+	unlock
 )
 
 // change is a change to a mailbox for which a caller waits.
 type change struct {
-	kind      kind
-	localpart string
-	entries   []store.Entry    // For createBox: all entries are created, or none.
-	hash      string           // For setHash.
-	quota     int64            // For setQuota.
-	flags     store.Suspension // For suspend.
-	on        bool             // For suspend.
-	keep      store.Keep       // For deleteBox.
-	err       error            // Why the change failed; apply sets it.
-	done      chan error       // Buffered: the caller may have stopped waiting.
+	work
+	count int        // For unlock: apply sets it.
+	err   error      // Why the change failed; apply sets it.
+	done  chan error // Buffered: the caller may have stopped waiting.
 }
 
 // SetHash implements store.Store.
@@ -72,7 +67,7 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 	if err := store.CheckHash(hash); err != nil {
 		return err
 	}
-	return s.make(ctx, box.Domain, &change{kind: setHash, localpart: box.Localpart, hash: hash})
+	return s.make(ctx, box.Domain, &change{work: work{Kind: setHash, Localpart: box.Localpart, Hash: hash}})
 }
 
 // make queues the change c to a domain and waits for its result. If ctx ends while c is still in the queue,
@@ -137,7 +132,7 @@ func (s *Store) run(domain string, q *queue) {
 		// A commit contains only changes of a single kind, because the kind determines the order in which the
 		// files are written. Changes after the first change of another kind stay in the queue.
 		for i, c := range batch {
-			if c.kind != batch[0].kind {
+			if c.Kind != batch[0].Kind {
 				batch = batch[:i:i]
 				break
 			}
@@ -154,7 +149,7 @@ func (s *Store) run(domain string, q *queue) {
 }
 
 func (s *Store) commitBatch(domain string, batch []*change) {
-	err := s.locked(context.Background(), domain, batch[0].kind == createBox, func(t *tx) error {
+	err := s.locked(context.Background(), domain, batch[0].Kind == createBox, func(t *tx) error {
 		for _, c := range batch {
 			c.err = nil // locked may repeat the work: clear the last run's error.
 		}
@@ -181,7 +176,7 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 	if err != nil {
 		return "", false, err
 	}
-	e, err := find(content, box.Localpart)
+	e, err := entryFor(content, box.Localpart)
 	if errors.Is(err, store.ErrNoMailbox) {
 		known, passwdErr := s.inPasswd(dir)(box.Localpart)
 		if passwdErr != nil {
@@ -191,7 +186,7 @@ func (s *Store) Hash(_ context.Context, box store.Address) (hash string, suspend
 			return "", true, nil // passwd lists the mailbox, but it never had a password.
 		}
 	}
-	return e.hash, e.marker != "", err
+	return e.hash, e.flags().Has(store.NoLogin), err
 }
 
 // read returns the content of the file called name, or nothing if the file does not exist.

@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,10 +11,22 @@ import (
 )
 
 // Each of the store's files contains a line for each mailbox. The first field of a line, up to a colon, is
-// the local part.
+// the local part. All readers and all changes use the types and functions of this file, so the same rules apply
+// to all of them:
+//
+//   - Empty lines, lines without a name, and comments, which begin with '#', are no lines of a mailbox.
+//   - A line ends before a NUL byte, and before a CR at its end, as for Dovecot.
+//   - Blanks around a field are no part of it. Dovecot does not find a mailbox by a name with blanks.
+//   - Of several lines for a mailbox the first counts, as for Dovecot; lines with blanks around the name come
+//     after the others. A change leaves a single line.
 
-// hasLine reports whether content contains a line for the mailbox called name.
-func hasLine(content []byte, name string) bool { return indexLine(content, 0, name) >= 0 }
+// line is a line for a mailbox.
+type line struct {
+	start, end int    // Its location; end is the offset after its newline.
+	name       []byte // The first field without blanks.
+	exact      bool   // There are no blanks around the name.
+	field      []byte // The second field as it is in the file; nil if there is none.
+}
 
 // lineEnd returns the offset after the newline of the line that begins at start. If the last line lacks a
 // newline, lineEnd returns the length of content.
@@ -22,6 +35,120 @@ func lineEnd(content []byte, start int) int {
 		return start + i + 1
 	}
 	return len(content)
+}
+
+// isBlank reports whether c is a blank, which is no part of a field that it surrounds.
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f' }
+
+// textOf returns a line without its end: a newline, a CR, and everything after a NUL byte.
+func textOf(line []byte) []byte {
+	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte{'\n'}), []byte{'\r'})
+	if i := bytes.IndexByte(line, 0); i >= 0 {
+		line = line[:i]
+	}
+	return line
+}
+
+// lineAt parses the line that begins at start. ok is false if it is not the line of a mailbox.
+func lineAt(content []byte, start int) (l line, ok bool) {
+	l = line{start: start, end: lineEnd(content, start)}
+	name, rest, hasField := bytes.Cut(textOf(content[start:l.end]), []byte{':'})
+	for len(name) > 0 && isBlank(name[0]) {
+		name = name[1:]
+	}
+	l.exact = len(name) > 0 && content[start] == name[0] && !isBlank(name[len(name)-1])
+	for len(name) > 0 && isBlank(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	if hasField {
+		l.field = rest
+		if i := bytes.IndexByte(rest, ':'); i >= 0 {
+			l.field = rest[:i]
+		}
+	}
+	l.name = name
+	return l, len(name) > 0 && name[0] != '#'
+}
+
+// each returns the lines for mailboxes in content.
+func each(content []byte) iter.Seq[line] {
+	return func(yield func(line) bool) {
+		for at := 0; at < len(content); {
+			l, ok := lineAt(content, at)
+			if ok && !yield(l) {
+				return
+			}
+			at = l.end
+		}
+	}
+}
+
+// linesOf returns the lines for the mailbox called name.
+func linesOf(content []byte, name string) iter.Seq[line] {
+	return func(yield func(line) bool) {
+		for at := 0; ; {
+			i := bytes.Index(content[at:], []byte(name))
+			if i < 0 {
+				return
+			}
+			at += i
+			start := at
+			for start > 0 && isBlank(content[start-1]) {
+				start--
+			}
+			if start > 0 && content[start-1] != '\n' {
+				at++
+				continue
+			}
+			l, ok := lineAt(content, start)
+			if ok && string(l.name) == name && !yield(l) {
+				return
+			}
+			at = l.end
+		}
+	}
+}
+
+// before reports whether l counts rather than other, if both are lines for the same mailbox.
+func (l line) before(other line) bool {
+	if l.exact != other.exact {
+		return l.exact
+	}
+	return l.start < other.start
+}
+
+// find returns the line that counts for the mailbox called name, and the other lines for it.
+func find(content []byte, name string) (l line, others []line, found bool) {
+	for next := range linesOf(content, name) {
+		switch {
+		case !found:
+			l, found = next, true
+		case next.before(l):
+			l, others = next, append(others, l)
+		default:
+			others = append(others, next)
+		}
+	}
+	return l, others, found
+}
+
+// hasLine reports whether content contains a line for the mailbox called name.
+func hasLine(content []byte, name string) bool {
+	for range linesOf(content, name) {
+		return true
+	}
+	return false
+}
+
+// counting returns the line that counts for each mailbox in content, by name.
+func counting(content []byte) map[string]line {
+	out := make(map[string]line, bytes.Count(content, []byte{'\n'}))
+	for l := range each(content) {
+		if old, twice := out[string(l.name)]; !twice || l.before(old) {
+			out[string(l.name)] = l
+		}
+	}
+	return out
 }
 
 // withLine returns content with a line added at its end.
@@ -35,55 +162,45 @@ func withLine(content []byte, line string) []byte {
 
 // withoutLine returns content without any line for the mailbox called name.
 func withoutLine(content []byte, name string) []byte {
-	for at := indexLine(content, 0, name); at >= 0; at = indexLine(content, at, name) {
-		content = slices.Concat(content[:at], content[lineEnd(content, at):])
-	}
-	return content
+	return withoutLines(content, map[string]bool{name: true})
 }
 
-// setLine replaces the first line of the mailbox called name in content by the parameter line, removes its
-// other lines, and returns the new content. If there is no such line, setLine adds line at the end.
-func setLine(content []byte, name, line string) []byte {
-	at := indexLine(content, 0, name)
-	if at < 0 {
-		return withLine(content, line)
+// setLine replaces the line that counts for the mailbox called name in content by the parameter text, removes its
+// other lines, and returns the new content. If there is no such line, setLine adds text at the end.
+func setLine(content []byte, name, text string) []byte {
+	l, others, found := find(content, name)
+	if !found {
+		return withLine(content, text)
 	}
-	return slices.Concat(content[:at], []byte(line+"\n"), withoutLine(content[lineEnd(content, at):], name))
+	edits := []edit{{span{l.start, l.end}, []byte(text + "\n")}}
+	for _, other := range others {
+		edits = append(edits, edit{span{other.start, other.end}, nil})
+	}
+	return applyEdits(content, edits, len(text))
 }
 
-// eachLine calls do with the first two fields of each line. It skips comments, and lines without a colon or a
-// name.
-func eachLine(content []byte, do func(name, value []byte)) {
-	for len(content) > 0 {
-		end := lineEnd(content, 0)
-		name, rest, ok := bytes.Cut(bytes.TrimRight(content[:end], "\r\n"), []byte{':'})
-		if ok && len(name) > 0 && name[0] != '#' {
-			value, _, _ := bytes.Cut(rest, []byte{':'})
-			do(name, value)
+// parseQuota parses the second field of a line of the quota file and returns bytes; 0 means no limit. If the field
+// is not a number, bad is its text.
+func parseQuota(field []byte) (bytes int64, bad string) {
+	text := store.TrimBlanks(string(field))
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		if text == "" {
+			text = "(empty)"
 		}
-		content = content[end:]
+		return 0, text
 	}
+	return int64(n), ""
 }
 
-// parseQuota parses the second field of a line of the quota file and returns bytes. It returns 0, which means
-// no limit, if the field is not a valid number.
-func parseQuota(field []byte) int64 {
-	n, err := strconv.ParseInt(string(field), 10, 64)
-	if err != nil || n < 0 {
-		return 0
+// quotaOf returns the quota of the mailbox called name from the content of a quota file. A mailbox without a line
+// has no limit.
+func quotaOf(content []byte, name string) (bytes int64, bad string) {
+	l, _, found := find(content, name)
+	if !found {
+		return 0, ""
 	}
-	return n
-}
-
-// quotaOf returns the quota, from the first line, of the mailbox called name, in bytes, from the content of a quota file; 0 means
-// no limit.
-func quotaOf(content []byte, name string) int64 {
-	at := indexLine(content, 0, name)
-	if at < 0 {
-		return 0
-	}
-	field, _, _ := bytes.Cut(content[at+len(name)+1:lineEnd(content, at)], []byte{':'})
-	return parseQuota(bytes.TrimSpace(field))
+	return parseQuota(l.field)
 }
 
 // nameSet reports which mailboxes exist: its method has returns true if any of its files contains a line for
@@ -108,7 +225,9 @@ func (n *nameSet) has(name string) bool {
 			index[added] = true
 		}
 		for _, content := range n.files {
-			eachLine(content, func(name, _ []byte) { index[string(name)] = true })
+			for l := range each(content) {
+				index[string(l.name)] = true
+			}
 		}
 		n.files, n.index = nil, index
 	}
@@ -153,20 +272,22 @@ func appendLines(content []byte, lines []string) []byte {
 
 // withoutLines returns content without any line for the mailboxes in gone.
 func withoutLines(content []byte, gone map[string]bool) []byte {
+	var edits []edit
 	if len(gone) <= 2 { // For few names, searching is faster.
 		for name := range gone {
-			content = withoutLine(content, name)
+			for l := range linesOf(content, name) {
+				edits = append(edits, edit{span{l.start, l.end}, nil})
+			}
 		}
+	} else {
+		for l := range each(content) {
+			if gone[string(l.name)] {
+				edits = append(edits, edit{span{l.start, l.end}, nil})
+			}
+		}
+	}
+	if len(edits) == 0 {
 		return content
 	}
-	out := make([]byte, 0, len(content))
-	for len(content) > 0 {
-		end := lineEnd(content, 0)
-		name, _, ok := bytes.Cut(content[:end], []byte{':'})
-		if !ok || !gone[string(name)] {
-			out = append(out, content[:end]...)
-		}
-		content = content[end:]
-	}
-	return out
+	return applyEdits(content, edits, 0)
 }

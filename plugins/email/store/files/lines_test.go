@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,17 +19,27 @@ import (
 func TestLines(t *testing.T) {
 	const content = "# comment\na:1\n\nbroken\nab:2\na.b:3"
 	require.True(t, hasLine([]byte(content), "a"))
-	require.False(t, hasLine([]byte(content), "broken"))
+	require.True(t, hasLine([]byte(content), "broken"), "as for Dovecot, a line without a colon is a mailbox without a password")
 	require.Equal(t, content+"\nc:4\n", string(withLine([]byte(content), "c:4")))
 	require.Equal(t, "c:4\n", string(withLine(nil, "c:4")))
 	require.Equal(t, "# comment\n\nbroken\nab:2\na.b:3", string(withoutLine([]byte(content), "a")))
 	require.Equal(t, "# comment\na:1\n\nbroken\nab:2\n", string(withoutLine([]byte(content), "a.b")))
 	require.Equal(t, content, string(withoutLine([]byte(content), "b")))
 	require.Equal(t, strings.Replace(content, "a:1", "a:9", 1), string(setLine([]byte(content), "a", "a:9")))
-	require.EqualValues(t, 2, quotaOf([]byte(content), "ab"))
-	require.Zero(t, quotaOf([]byte(content), "zz"))
-	for field, want := range map[string]int64{"5": 5, "": 0, "-1": 0, "x": 0, "99999999999999999999": 0, "unlimited": 0} {
-		require.Equal(t, want, parseQuota([]byte(field)), field)
+	n, bad := quotaOf([]byte(content), "ab")
+	require.EqualValues(t, 2, n)
+	require.Empty(t, bad)
+	n, bad = quotaOf([]byte(content), "zz")
+	require.Zero(t, n)
+	require.Empty(t, bad)
+	for field, want := range map[string]int64{"5": 5, " 7\t": 7, "0": 0, "9223372036854775807": math.MaxInt64} {
+		n, bad := parseQuota([]byte(field))
+		require.Equal(t, want, n, field)
+		require.Empty(t, bad, field)
+	}
+	for _, field := range []string{"", "-1", "+5", "x", "1e6", "10S", "1.5", "0x10", "1_000", "9223372036854775808", "99999999999999999999", "unlimited", "1 2"} {
+		_, bad := parseQuota([]byte(field))
+		require.NotEmpty(t, bad, field)
 	}
 }
 
@@ -68,20 +79,23 @@ func FuzzLines(f *testing.F) {
 			return
 		}
 		var others []string
-		for _, line := range strings.SplitAfter(string(content), "\n") {
-			if !strings.HasPrefix(line, name+":") {
-				others = append(others, line)
+		for at := 0; at < len(content); {
+			l, ok := lineAt(content, at)
+			if !ok || string(l.name) != name {
+				others = append(others, string(content[at:l.end]))
 			}
+			at = l.end
 		}
 		require.Equal(t, strings.Join(others, ""), string(withoutLine(content, name)))
 		with := withLine(withoutLine(content, name), name+":1")
 		require.True(t, hasLine(with, name))
-		require.EqualValues(t, 1, quotaOf(with, name))
+		n, _ := quotaOf(with, name)
+		require.EqualValues(t, 1, n)
 		require.False(t, hasLine(withoutLine(with, name), name))
-		eachLine(content, func(name, value []byte) {
-			require.NotContains(t, string(name), "\n")
-			require.NotContains(t, string(value), ":")
-		})
+		for l := range each(content) {
+			require.NotContains(t, string(l.name), "\n")
+			require.NotContains(t, string(l.field), ":")
+		}
 		_, _ = parseSize(content)
 	})
 }
@@ -117,8 +131,9 @@ func TestTheFirstLineCounts(t *testing.T) {
 			require.NoError(t, err)
 			list, err := s.List(t.Context(), "example.com")
 			require.NoError(t, err)
-			hashes, err := s.Hashes(t.Context(), "example.com")
+			entries, odd, err := s.Entries(t.Context(), "example.com")
 			require.NoError(t, err)
+			require.Empty(t, odd)
 			wantHash, wantQuota := "$6$first", int64(5)
 			if name == "password" {
 				wantHash = "$6$new"
@@ -127,7 +142,7 @@ func TestTheFirstLineCounts(t *testing.T) {
 				wantQuota = 7
 			}
 			require.Equal(t, wantHash, hash)
-			require.Equal(t, wantHash, hashes["user"])
+			require.Equal(t, wantHash, entries[1].Hash)
 			require.Equal(t, name != "unsuspend", suspended)
 			require.Equal(t, suspended, one.Suspended.Has(store.Login))
 			require.Equal(t, wantQuota, one.Quota)

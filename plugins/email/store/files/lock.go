@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,10 +43,10 @@ var errRaced = errors.New("files: another program changed the file during the op
 // tempOf returns the name of the temporary file for the file called name.
 func tempOf(name string) string { return "." + name + ".liveapid.tmp" }
 
-// locked opens a domain's directory, locks it, and calls work. If create is true, locked creates a missing
-// directory. If another program changed the files during work, locked locks the directory again and repeats
-// work; it calls work at most maxRaces times.
-func (s *Store) locked(ctx context.Context, domain string, create bool, work func(*tx) error) error {
+// locked opens a domain's directory, locks it, finishes a change that was cut off, and calls do. If create is true,
+// locked creates a missing directory. If another program changed the files during do, locked locks the directory
+// again and repeats do; it calls do at most maxRaces times.
+func (s *Store) locked(ctx context.Context, domain string, create bool, do func(*tx) error) error {
 	dir, err := s.openDomain(domain)
 	if create && errors.Is(err, errNoStore) {
 		if err = s.createDomain(domain); err == nil {
@@ -56,8 +57,14 @@ func (s *Store) locked(ctx context.Context, domain string, create bool, work fun
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	var recovered []work
+	defer func() {
+		if slices.ContainsFunc(recovered, func(w work) bool { return w.Kind == deleteBox && !w.Keep.Mail }) {
+			_ = s.emptyTrash(domain)
+		}
+	}()
 	for range maxRaces {
-		err := s.lockAndWork(ctx, dir, work)
+		err := s.lockAndWork(ctx, dir, domain, &recovered, do)
 		if !errors.Is(err, errRaced) {
 			return err
 		}
@@ -65,15 +72,20 @@ func (s *Store) locked(ctx context.Context, domain string, create bool, work fun
 	return fmt.Errorf("%w: %w", store.ErrBusy, errRaced)
 }
 
-func (s *Store) lockAndWork(ctx context.Context, dir *os.File, work func(*tx) error) error {
+func (s *Store) lockAndWork(ctx context.Context, dir *os.File, domain string, recovered *[]work, do func(*tx) error) error {
 	lock, err := s.lock(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
-	t := &tx{s: s, dir: dir, lock: lock, files: make(map[string]*txFile)}
+	finished, err := s.recover(dir, lock, domain)
+	if err != nil {
+		return err
+	}
+	*recovered = append(*recovered, finished...)
+	t := &tx{s: s, dir: dir, lock: lock, files: make(map[string]*txFile), recovered: *recovered}
 	defer t.close()
-	return work(t)
+	return do(t)
 }
 
 // openDomain opens the directory that contains the files of a domain.
@@ -198,6 +210,6 @@ func (s *Store) inPasswd(dir *os.File) func(string) (bool, error) {
 	})
 	return func(localpart string) (bool, error) {
 		content, err := read()
-		return indexLine(content, 0, localpart) >= 0, err
+		return hasLine(content, localpart), err
 	}
 }

@@ -51,8 +51,9 @@ func (s *Store) openBelow(path string) (*os.File, error) {
 }
 
 // makeDirs makes all missing directories of path below the home with the given mode, and reports whether the
-// last directory of path is new. It does not change existing directories.
-func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
+// last directory of path is new. It does not change existing directories. With sync, it syncs each directory in
+// which it made another, so that a power failure does not undo this.
+func (s *Store) makeDirs(path string, mode uint32, sync bool) (isNew bool, err error) {
 	dir, err := s.openHome()
 	if err != nil {
 		return false, err
@@ -74,6 +75,12 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 				_ = next.Close()
 				return isNew, classify("set the mode", err)
 			}
+			if sync {
+				if err := s.disk.syncDir(dir, next); err != nil {
+					_ = next.Close()
+					return isNew, classify("sync the directory with "+name, err)
+				}
+			}
 		}
 		_ = dir.Close()
 		dir = next
@@ -84,41 +91,8 @@ func (s *Store) makeDirs(path string, mode uint32) (isNew bool, err error) {
 // createDomain makes the directory for a domain's files. Its mode lets the group enter it, because a Dovecot
 // that does not run as root reads the files through the group.
 func (s *Store) createDomain(domain string) error {
-	_, err := s.makeDirs("etc/"+domain, 0o750)
+	_, err := s.makeDirs("etc/"+domain, 0o750, true)
 	return err
-}
-
-// createMaildir makes the directory for a mailbox's mail, and reports whether it was missing.
-func (s *Store) createMaildir(domain, localpart string) (isNew bool, err error) {
-	path := "mail/" + domain + "/" + localpart
-	isNew, err = s.makeDirs(path, 0o700)
-	if err != nil {
-		return isNew, err
-	}
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if _, err := s.makeDirs(path+"/"+sub, 0o700); err != nil {
-			return isNew, err
-		}
-	}
-	return isNew, nil
-}
-
-// removeEmptyMaildir removes the directories and the maildirsize file that createMaildir and writeLimit made
-// for a mailbox. It keeps directories that already contain mail.
-func (s *Store) removeEmptyMaildir(domain, localpart string) {
-	parent, err := s.openBelow("mail/" + domain)
-	if err != nil {
-		return
-	}
-	defer func() { _ = parent.Close() }()
-	if box, err := openDir(parent, localpart, s.owner); err == nil {
-		_ = unix.Unlinkat(int(box.Fd()), sizeName, 0)
-		for _, sub := range []string{"tmp", "new", "cur"} {
-			_ = unix.Unlinkat(int(box.Fd()), sub, unix.AT_REMOVEDIR)
-		}
-		_ = box.Close()
-	}
-	_ = unix.Unlinkat(int(parent.Fd()), localpart, unix.AT_REMOVEDIR)
 }
 
 // moveAway moves the directory with a mailbox's mail into the domain's trash.
@@ -212,8 +186,8 @@ func (s *Store) moveToTrash(parent *os.File, localpart string) (*os.File, error)
 }
 
 // writeLimit writes a mailbox's limit and current size to maildirsize, from which delivery programs read the
-// limit. If limit is 0 (no limit), writeLimit removes the file.
-func (s *Store) writeLimit(domain, localpart string, limit int64) error {
+// limit. If limit is 0 (no limit), writeLimit removes the file. With sync, the file is on disk when it returns.
+func (s *Store) writeLimit(domain, localpart string, limit int64, sync bool) error {
 	box, err := s.openBelow("mail/" + domain + "/" + localpart)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // The mail is not stored here, or none has arrived yet.
@@ -240,6 +214,12 @@ func (s *Store) writeLimit(domain, localpart string, limit int64) error {
 		return classify("create "+sizeName, err)
 	}
 	_, err = fmt.Fprintf(f, "%dS\n%d %d\n", limit, usage.Bytes, usage.Messages)
+	if err == nil && os.Geteuid() != s.owner {
+		err = f.Chown(s.owner, s.group)
+	}
+	if err == nil && sync {
+		err = s.disk.sync(f)
+	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = unix.Renameat(int(box.Fd()), temp, int(box.Fd()), sizeName)
@@ -303,7 +283,10 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 	if err != nil {
 		return err
 	}
-	return s.writeLimit(box.Domain, box.Localpart, b.Quota)
+	if err := b.QuotaProblem(); err != nil {
+		return err
+	}
+	return s.writeLimit(box.Domain, box.Localpart, b.Quota, true)
 }
 
 // newer reports whether messages were added or removed after maildirsize was last written, which means that
@@ -391,8 +374,11 @@ func (s *Store) walkFolder(box *os.File, folder string, usage *store.Usage) erro
 		size, ok := sizeInName(name)
 		if !ok {
 			var st unix.Stat_t
-			if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			switch err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); {
+			case errors.Is(err, unix.ENOENT), err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG:
 				continue // The file was removed meanwhile, or is not a message.
+			case err != nil:
+				return classify("measure "+folder, err)
 			}
 			size = st.Size
 		}

@@ -23,6 +23,9 @@ type tx struct {
 	s         *Store
 	dir, lock *os.File
 	files     map[string]*txFile
+	intent    bool   // The record of the change is in the directory.
+	redo      bool   // This change finishes one that was cut off.
+	recovered []work // Changes that were cut off, and that the lock's holder has finished.
 }
 
 // txFile is a file that a tx has read.
@@ -74,9 +77,35 @@ func (t *tx) load(name string) (*txFile, error) {
 	return f, nil
 }
 
-// commit writes the changed files. It first writes a temporary file for each of them; an error in this step
-// leaves everything unchanged. Then it renames the temporary files into place in the given order.
-func (t *tx) commit(order ...string) error {
+// commit writes a file, if it has changed. It first writes a temporary file; an error in this step leaves
+// everything unchanged. Then it renames the temporary file into place.
+func (t *tx) commit(name string) error { return t.commitWhole(nil, []string{name}, nil) }
+
+// directories are the changes of directories that belong to a change of files. make makes those that come before
+// the files; if it fails, or the files can't be changed, undo is called. The zero value is for directories that
+// change after the files.
+type directories struct {
+	make func() error
+	undo func()
+}
+
+func (d *directories) begin() error {
+	if d == nil || d.make == nil {
+		return nil
+	}
+	return d.make()
+}
+
+func (d *directories) back() {
+	if d != nil && d.undo != nil {
+		d.undo()
+	}
+}
+
+// commitWhole does the same as commit for several files and for directories, which become visible in the given
+// order. With a batch, whose work it records first, all of it happens, or nothing. An error is ErrUnknown if
+// a part may be visible; the next change of the domain then finishes it.
+func (t *tx) commitWhole(batch []*change, order []string, dirs *directories) error {
 	changed, err := t.changed(order)
 	if err != nil {
 		return err
@@ -96,7 +125,22 @@ func (t *tx) commit(order ...string) error {
 	if !t.undisturbed(changed) {
 		return errRaced
 	}
-	return t.renameAll(changed)
+	if batch != nil && !t.redo && (len(changed) > 1 || dirs != nil) {
+		if err := t.writeIntent(batch); err != nil {
+			return err
+		}
+	}
+	// If directories can't be made while a change is finished, the mail server will make them.
+	if err := dirs.begin(); err != nil && !t.redo {
+		dirs.back()
+		return t.abandon(err)
+	}
+	visible, err := t.renameAll(changed)
+	if err != nil && !visible && !t.redo {
+		dirs.back()
+		return t.abandon(err)
+	}
+	return err
 }
 
 // changed returns the files in order that have changed content, in that order. It returns an error if the new
@@ -138,24 +182,26 @@ func (t *tx) undisturbed(changed []*txFile) bool {
 	return true
 }
 
-// renameAll renames the temporary files into place. An error after the first successful rename is ErrUnknown,
-// because readers may already see a part of the change.
-func (t *tx) renameAll(changed []*txFile) error {
+// renameAll renames the temporary files into place, and reports whether readers may already see a part of the
+// change. If they may, an error is ErrUnknown.
+func (t *tx) renameAll(changed []*txFile) (visible bool, err error) {
 	for i, f := range changed {
 		if err := t.s.disk.rename(t.dir, tempOf(f.name), f.name); err != nil {
 			err = classify("rename the new "+f.name, err)
 			if i > 0 {
-				return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+				return true, fmt.Errorf("%w: %w", store.ErrUnknown, err)
 			}
-			return err
-		}
-		// From here on, readers see the change, but a power failure may undo it until the directory is
-		// synced.
-		if err := t.s.disk.syncDir(t.dir, f.temp); err != nil {
-			return fmt.Errorf("%w: sync the directory: %w", store.ErrUnknown, err)
+			return false, err
 		}
 	}
-	return nil
+	if len(changed) == 0 {
+		return false, nil
+	}
+	// Readers see the change, but a power failure may undo it until the directory is synced.
+	if err := t.s.disk.syncDir(t.dir, changed[0].temp); err != nil {
+		return true, fmt.Errorf("%w: sync the directory: %w", store.ErrUnknown, err)
+	}
+	return true, nil
 }
 
 // addsLine reports whether next has more lines than content.
@@ -208,11 +254,6 @@ func same(a, b unix.Stat_t) bool {
 // writeTemp writes a file's new content to a temporary file with the owner, mode and ACL of the old file, and
 // syncs it. If writeTemp fails, commit removes the temporary file.
 func (t *tx) writeTemp(f *txFile) error {
-	// An interrupted change may have left a temporary file. While the lock is held, no other process uses
-	// that file.
-	if err := t.s.disk.unlink(t.dir, tempOf(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return classify("remove an old temporary file", err)
-	}
 	var err error
 	if f.temp, err = t.s.disk.create(t.dir, tempOf(f.name)); err != nil {
 		return classify("create the temporary file", err)

@@ -42,7 +42,7 @@ func fill(b *testing.B, s store.Store, n int) {
 		for i := from; i < min(n, from+chunk); i++ {
 			entries = append(entries, store.Entry{Mailbox: store.Mailbox{Address: box(i), Quota: 1 << 20}, Hash: storetest.Hash(i)})
 		}
-		require.NoError(b, s.(store.Importer).Import(b.Context(), entries))
+		require.NoError(b, s.Import(b.Context(), entries, false))
 	}
 }
 
@@ -125,15 +125,15 @@ func BenchmarkMigrate(b *testing.B) {
 	for _, kind := range []string{"postgresql", "mariadb"} {
 		target := all[kind]()
 		b.Run("files to "+kind, func(b *testing.B) {
-			report, err := migrate.Domain(b.Context(), source, target, storetest.Domain, false, nil)
+			report, err := migrate.Domain(b.Context(), source, target, storetest.Domain, migrate.Options{}, func(string, int, int) {})
 			require.NoError(b, err)
-			require.Equal(b, boxes, report.Copied+report.Same)
+			require.Equal(b, boxes, report.Count(migrate.Copied)+report.Same)
 		})
 		back := all["files"]()
 		b.Run(kind+" to files", func(b *testing.B) {
-			report, err := migrate.Domain(b.Context(), target, back, storetest.Domain, false, nil)
+			report, err := migrate.Domain(b.Context(), target, back, storetest.Domain, migrate.Options{}, func(string, int, int) {})
 			require.NoError(b, err)
-			require.Equal(b, boxes, report.Copied+report.Same)
+			require.Equal(b, boxes, report.Count(migrate.Copied)+report.Same)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
@@ -18,9 +19,13 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 		if err != nil {
 			return err
 		}
-		mark, old := splitMark(r.password)
-		if old == "" && mark == store.NoPassword {
-			mark = ""
+		flags, old := store.ParseField(r.password)
+		if flags.Has(store.Locked) {
+			return store.ErrSuspended
+		}
+		mark := ""
+		if flags.Has(store.Login) && old != store.NoPassword {
+			mark = store.LoginMark
 		}
 		_, err = s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.username)
 		if err != nil {
@@ -56,11 +61,11 @@ func (s *Store) expiry(ctx context.Context, tx *sql.Tx, box store.Address) error
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, box store.Mailbox, hash string) error {
-	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}})
+	return s.Import(ctx, []store.Entry{{Mailbox: box, Hash: hash}}, false)
 }
 
-// Import implements store.Importer. It creates all mailboxes in a single transaction.
-func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
+// Import implements store.Transfer. It creates all mailboxes in a single transaction.
+func (s *Store) Import(ctx context.Context, entries []store.Entry, replace bool) error {
 	for _, e := range entries {
 		if err := e.Check(); err != nil {
 			return err
@@ -75,6 +80,14 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 					return err
 				}
 			}
+			if replace {
+				if replaced, err := s.replace(ctx, tx, e); err != nil || replaced {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+			}
 			if err := s.insert(ctx, tx, e); err != nil {
 				return err
 			}
@@ -83,11 +96,18 @@ func (s *Store) Import(ctx context.Context, entries []store.Entry) error {
 	})
 }
 
-func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
-	password := e.Hash
-	if e.Suspended.Has(store.Login) {
-		password = loginMark + password
+// replace gives an existing mailbox the data of an entry, and reports whether the mailbox exists.
+func (s *Store) replace(ctx context.Context, tx *sql.Tx, e store.Entry) (bool, error) {
+	n, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, quota = ?, active = ?, modified = CURRENT_TIMESTAMP WHERE username = ?",
+		e.Field(), e.Quota, true, e.String())
+	if err != nil || n == 0 {
+		return false, err
 	}
+	return true, s.writeFlags(ctx, tx, e.Address, e.Suspended)
+}
+
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
+	password := e.Field()
 	_, err := s.exec(ctx, tx, `INSERT INTO mailbox (username, password, name, maildir, quota, local_part, domain, active)
 		VALUES (?, ?, '', ?, ?, ?, ?, ?)`, e.String(), password, e.Domain+"/"+e.Localpart+"/", e.Quota, e.Localpart, e.Domain, true)
 	if s.d.duplicate(err) {
@@ -114,10 +134,10 @@ func (s *Store) quoted(word string) string {
 	return word
 }
 
-// writeFlags writes the suspensions except Login, which is a mark in front of the hash, to the table
+// writeFlags writes the suspensions except Login and Locked, which are marks in front of the hash, to the table
 // liveapid_suspension. A mailbox without these suspensions has no row.
 func (s *Store) writeFlags(ctx context.Context, tx *sql.Tx, box store.Address, flags store.Suspension) error {
-	if flags&^store.Login == 0 {
+	if flags&^store.NoLogin == 0 {
 		_, err := s.exec(ctx, tx, "DELETE FROM liveapid_suspension WHERE username = ?", box.String())
 		return err
 	}
@@ -181,14 +201,22 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 			return err
 		}
 		if flags.Has(store.Login) {
-			mark, hash := splitMark(r.password)
+			marks, hash := store.SplitMarks(r.password)
+			is, own := store.Marked(marks, hash)
+			if is.Has(store.Locked) && !on {
+				return store.ErrSuspended
+			}
+			mark := own
 			switch {
-			case on && (mark == "" || hash == "" && mark == store.NoPassword):
-				mark = loginMark
+			case on && (own == "" || hash == "" && own == store.NoPassword):
+				mark = store.LoginMark
 			case !on && hash == "":
 				mark = store.NoPassword
 			case !on:
 				mark = ""
+			}
+			if is.Has(store.Locked) {
+				mark = store.LockedMark + mark
 			}
 			// An administrator may have set the mailbox to inactive, which suspends the login and everything
 			// else. Releasing the login sets the mailbox to active again.
@@ -209,4 +237,36 @@ func (s *Store) Suspend(ctx context.Context, box store.Address, flags store.Susp
 		}
 		return s.writeFlags(ctx, tx, box, now)
 	})
+}
+
+// Unlock implements store.Transfer.
+func (s *Store) Unlock(ctx context.Context, domain string) (n int, err error) {
+	err = s.change(ctx, "unlock the mailboxes", func(tx *sql.Tx) error {
+		n = 0
+		rows, err := tx.QueryContext(ctx, s.d.rebind("SELECT username, password FROM mailbox WHERE domain = ? AND password LIKE ? FOR UPDATE"), domain, "%"+store.LockedMark+"%")
+		if err != nil {
+			return err
+		}
+		fields := make(map[string]string)
+		for rows.Next() {
+			var name, password string
+			if err := rows.Scan(&name, &password); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			if field, was := store.Unlocked(password); was {
+				fields[name] = field
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for name, field := range fields {
+			if _, err := s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", field, name); err != nil {
+				return err
+			}
+		}
+		n = len(fields)
+		return nil
+	})
+	return n, err
 }

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,9 +30,6 @@ const (
 	// tries is the maximum number of attempts to make a change that conflicts with other transactions.
 	tries = 5
 )
-
-// loginMark suspends the login when it precedes the hash, as in the file store.
-const loginMark = "!"
 
 // Store is the store in a database. Its methods may be called concurrently, and all accounts may share one
 // Store.
@@ -167,33 +167,29 @@ func (r *row) scan(scan func(...any) error) error {
 	return scan(&r.username, &r.password, &r.quota, &r.active, &r.incoming, &r.outgoing, &r.hold)
 }
 
-func (r *row) mailbox() (store.Mailbox, bool) {
+// entry returns the mailbox of the row. ok is false if no API call could name it.
+func (r *row) entry() (e store.Entry, ok bool) {
 	at := strings.LastIndexByte(r.username, '@')
 	if at < 0 {
-		return store.Mailbox{}, false
+		return e, false
 	}
 	a, err := store.NewAddress(r.username[:at], r.username[at+1:])
 	if err != nil || a.String() != r.username {
-		return store.Mailbox{}, false // Not listed: an API call can't contain this name.
+		return e, false
 	}
-	b := store.Mailbox{Address: a, Quota: max(r.quota, 0)}
-	marker, hash := splitMark(r.password)
+	e.Mailbox = store.Mailbox{Address: a, Quota: r.quota}
+	if r.quota < 0 {
+		e.Quota, e.BadQuota = 0, strconv.FormatInt(r.quota, 10)
+	}
+	e.Suspended, e.Hash = store.ParseField(r.password)
 	for flag, on := range map[store.Suspension]bool{
-		store.Login:    marker != "" || hash == "" || !r.active,
-		store.Incoming: r.incoming.Bool || !r.active,
-		store.Outgoing: r.outgoing.Bool, store.Hold: r.hold.Bool,
+		store.Login: !r.active, store.Incoming: r.incoming.Bool || !r.active, store.Outgoing: r.outgoing.Bool, store.Hold: r.hold.Bool,
 	} {
 		if on {
-			b.Suspended |= flag
+			e.Suspended |= flag
 		}
 	}
-	return b, true
-}
-
-// splitMark splits the column password into the mark that suspends the login, and the hash.
-func splitMark(password string) (mark, hash string) {
-	hash = strings.TrimLeft(password, "!*")
-	return password[:len(password)-len(hash)], hash
+	return e, true
 }
 
 // find reads the row of a mailbox. If lock is set, the row stays locked until the transaction ends.
@@ -224,8 +220,11 @@ func (s *Store) Hash(ctx context.Context, box store.Address) (string, bool, erro
 	if err != nil {
 		return "", false, s.classify("read the mailbox", err)
 	}
-	mark, hash := splitMark(r.password)
-	return hash, mark != "" || hash == "" || !r.active, nil
+	flags, hash := store.ParseField(r.password)
+	if hash == store.NoPassword {
+		hash = ""
+	}
+	return hash, flags.Has(store.NoLogin) || !r.active, nil
 }
 
 // Mailbox implements store.Store.
@@ -234,32 +233,47 @@ func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, 
 	if err != nil {
 		return store.Mailbox{}, s.classify("read the mailbox", err)
 	}
-	b, ok := r.mailbox()
+	e, ok := r.entry()
 	if !ok {
-		return b, store.ErrNoMailbox
+		return e.Mailbox, store.ErrNoMailbox
 	}
-	return b, nil
+	return e.Mailbox, nil
 }
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
+	entries, _, err := s.Entries(ctx, domain)
+	list := make([]store.Mailbox, len(entries))
+	for i, e := range entries {
+		list[i] = e.Mailbox
+	}
+	return list, err
+}
+
+// Entries implements store.Transfer.
+func (s *Store) Entries(ctx context.Context, domain string) ([]store.Entry, []store.Odd, error) {
 	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT "+columns+" WHERE m.domain = ?"), domain)
 	if err != nil {
-		return nil, s.classify("list the mailboxes", err)
+		return nil, nil, s.classify("list the mailboxes", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var list []store.Mailbox
+	var entries []store.Entry
+	var odd []store.Odd
 	for rows.Next() {
 		var r row
 		if err := r.scan(rows.Scan); err != nil {
-			return nil, s.classify("list the mailboxes", err)
+			return nil, nil, s.classify("list the mailboxes", err)
 		}
-		if b, ok := r.mailbox(); ok && b.Domain == domain {
-			list = append(list, b)
+		if e, ok := r.entry(); ok && e.Domain == domain {
+			entries = append(entries, e)
+		} else {
+			odd = append(odd, store.Odd{Name: r.username, Where: "mailbox", Reason: "the name is not a mailbox of " + domain + " in lower case"})
 		}
 	}
-	store.Sort(list) // Databases sort differently from package store.
-	return list, s.classify("list the mailboxes", rows.Err())
+	// Databases sort differently from Go.
+	slices.SortFunc(entries, func(a, b store.Entry) int { return cmp.Compare(a.Localpart, b.Localpart) })
+	slices.SortFunc(odd, func(a, b store.Odd) int { return cmp.Compare(a.Name, b.Name) })
+	return entries, odd, s.classify("list the mailboxes", rows.Err())
 }
 
 // Usage implements store.Store. It reads the table quota2, which Dovecot's quota plugin maintains.
@@ -283,24 +297,3 @@ func (s *Store) Recount(ctx context.Context, box store.Address) error {
 // MainUsage implements store.Store. It returns no usage, because the account's own mailbox is not in the
 // database.
 func (s *Store) MainUsage(context.Context) (store.Usage, error) { return store.Usage{}, nil }
-
-// Hashes returns the hashes of all mailboxes of a domain, by local part and without the mark of a suspended
-// login.
-func (s *Store) Hashes(ctx context.Context, domain string) (map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT username, password FROM mailbox WHERE domain = ?"), domain)
-	if err != nil {
-		return nil, s.classify("read the hashes", err)
-	}
-	defer func() { _ = rows.Close() }()
-	hashes := make(map[string]string)
-	for rows.Next() {
-		var name, password string
-		if err := rows.Scan(&name, &password); err != nil {
-			return nil, s.classify("read the hashes", err)
-		}
-		if localpart, own, ok := strings.Cut(name, "@"); ok && own == domain {
-			_, hashes[localpart] = splitMark(password)
-		}
-	}
-	return hashes, s.classify("read the hashes", rows.Err())
-}

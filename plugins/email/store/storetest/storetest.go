@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) func() store.Store) {
 	for name, test := range map[string]func(*testing.T, func() store.Store){
 		"a mailbox's life": life, "what is not there": missing, "suspensions": suspensions,
 		"names": names, "quotas": quotas, "at once": atOnce, "two stores at once": twoStores, "a caller who left": left,
-		"two changes of one mailbox": oneMailbox,
+		"two changes of one mailbox": oneMailbox, "transfers": transfers,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -197,6 +197,70 @@ func suspensions(t *testing.T, open func() store.Store) {
 	require.NoError(t, s.Suspend(ctx, none, store.Login, true))
 	require.NoError(t, s.SetHash(ctx, none, Hash(6)))
 	has(none, store.Login)
+}
+
+// transfers writes entries of every kind, reads them as they were, and ends the suspension of their account.
+func transfers(t *testing.T, open func() store.Store) {
+	s, ctx := open(), t.Context()
+	var entries []store.Entry
+	for i, e := range []store.Entry{
+		{Hash: Hash(0)},
+		{Mailbox: store.Mailbox{Quota: 1 << 40}, Hash: "{BLF-CRYPT}$2y$05$x"},
+		{Mailbox: store.Mailbox{Suspended: store.Login}, Hash: Hash(2)},
+		{Mailbox: store.Mailbox{Suspended: store.Locked}, Hash: Hash(3)},
+		{Mailbox: store.Mailbox{Suspended: store.Locked | store.Login | store.Incoming}, Hash: Hash(4)},
+		{Mailbox: store.Mailbox{Suspended: store.Login}, Hash: ""},
+		{Mailbox: store.Mailbox{Suspended: store.Login}, Hash: store.NoPassword},
+		{Mailbox: store.Mailbox{Suspended: store.Login | store.Locked}, Hash: store.NoPassword},
+		{Mailbox: store.Mailbox{Suspended: store.Login | store.Locked | store.Hold}, Hash: ""},
+	} {
+		e.Address = address(t, fmt.Sprintf("box%d", i), Domain)
+		entries = append(entries, e)
+	}
+	require.NoError(t, s.Import(ctx, entries, false))
+	require.ErrorIs(t, s.Import(ctx, entries[:1], false), store.ErrExists)
+	got, odd, err := open().Entries(ctx, Domain)
+	require.NoError(t, err)
+	require.Empty(t, odd)
+	require.Equal(t, entries, got)
+
+	// While the account is suspended, neither a password nor the end of a mailbox's suspension helps.
+	require.ErrorIs(t, s.SetHash(ctx, entries[3].Address, Hash(9)), store.ErrSuspended)
+	require.ErrorIs(t, s.Suspend(ctx, entries[4].Address, store.Login, false), store.ErrSuspended)
+	_, suspended, err := s.Hash(ctx, entries[3].Address)
+	require.NoError(t, err)
+	require.True(t, suspended)
+	require.NoError(t, s.Suspend(ctx, entries[3].Address, store.Login, true))
+	entries[3].Suspended |= store.Login
+
+	n, err := s.Unlock(ctx, Domain)
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	for i := range entries {
+		entries[i].Suspended &^= store.Locked
+	}
+	got, _, err = open().Entries(ctx, Domain)
+	require.NoError(t, err)
+	require.Equal(t, entries, got)
+	n, err = s.Unlock(ctx, Domain)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	n, err = s.Unlock(ctx, Other)
+	require.NoError(t, err)
+	require.Zero(t, n)
+
+	// Replacing gives all of the data to mailboxes that exist, and creates the others.
+	for i := range entries {
+		entries[i].Hash, entries[i].Quota, entries[i].Suspended = Hash(i+100), int64(i), store.Outgoing
+	}
+	entries[8].Address = address(t, "new", Domain)
+	require.NoError(t, s.Import(ctx, entries, true))
+	got, _, err = open().Entries(ctx, Domain)
+	require.NoError(t, err)
+	require.Equal(t, entries[:8], got[:8])
+	require.Equal(t, "box8", got[8].Localpart, "the others stay")
+	require.Equal(t, entries[8], got[9])
+	require.ErrorIs(t, s.Import(ctx, []store.Entry{{Mailbox: store.Mailbox{Address: entries[0].Address, BadQuota: "1e6"}, Hash: Hash(1)}}, true), store.ErrUnsafe)
 }
 
 func names(t *testing.T, open func() store.Store) {
