@@ -2,346 +2,195 @@ package cpmove
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
-	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
-
-// Limits are the limits for the contents of an archive. An archive that exceeds a limit is rejected with
-// ErrHostile.
-type Limits struct {
-	Bytes   int64 // Maximum size of all files together, in bytes.
-	Entries int64
-	Ratio   int64 // Maximum compression ratio; see ratioFrom.
-}
-
-// DefaultLimits are the limits for an import. They are so high that the archive of a large account does not
-// exceed them.
-var DefaultLimits = Limits{Bytes: 200 << 30, Entries: 20_000_000, Ratio: 100}
-
-// ratioFrom is the unpacked size, in bytes, above which the compression ratio is checked. A small archive may
-// have a high ratio without being hostile.
-const ratioFrom = 64 << 20
 
 // ErrHostile is wrapped by the error for an archive that is rejected because its contents are not allowed.
 var ErrHostile = errors.New("the archive is rejected")
 
-// Plan describes what Unpack would import from an archive.
-type Plan struct {
-	Account Account
-	Files   int64
-	Bytes   int64
-	Skipped []string // Symbolic links below mail; they are not imported.
-	Notes   []string // Facts about the account that could not be read, for people.
-	root    string   // The archive's top directory, for example cpmove-NAME.
+// maxWindow is the memory in bytes that the decoder of zstd may use, as much as the levels up to 22 need.
+const maxWindow = 128 << 20
+
+// decompressed returns the unpacked data of r, whatever the name of its file is: it is recognized by its first
+// bytes. The caller must call end.
+func decompressed(r io.Reader) (out io.Reader, end func(), err error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	end = func() {}
+	head, err := b.Peek(blockSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, end, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		out, err = gzip.NewReader(b)
+	case bytes.HasPrefix(head, []byte("BZh")):
+		out = bzip2.NewReader(b)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		var d *zstd.Decoder
+		if d, err = zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+			out, end = d, d.Close
+		}
+	case isTar(head):
+		out = b
+	default:
+		return nil, end, errors.New("not an archive: it is neither a tar file nor one compressed with gzip, bzip2 or zstd")
+	}
+	return out, end, err
 }
 
-// maxSkipped is the maximum number of names in Plan.Skipped.
-const maxSkipped = 20
+// blockSize is the size of a tar file's header in bytes.
+const blockSize = 512
 
-// Look reads the whole cpmove archive in file, checks it, and returns its plan. Look writes nothing.
-func Look(file string, limits Limits) (Plan, error) {
-	var plan Plan
-	var users *Account
-	userdata := make(map[string][]byte)
-	err := each(file, limits, func(h *tar.Header, r io.Reader) error {
-		root, rest, _ := strings.Cut(h.Name, "/")
-		if plan.root == "" {
-			plan.root = root
-			name := strings.TrimPrefix(strings.TrimPrefix(root, "cpmove-"), "backup-")
-			if name == root || !validName(name) {
-				return fmt.Errorf("%w: its top directory is %.60q, not cpmove-NAME or backup-NAME", ErrHostile, root)
-			}
-			plan.Account.Name = name
-		}
-		if root != plan.root {
-			return fmt.Errorf("%w: the archive has two top directories, %.60q and %.60q", ErrHostile, plan.root, root)
-		}
-		if rest == "cp/"+plan.Account.Name && h.Typeflag == tar.TypeReg {
-			a, err := ParseUsers(plan.Account.Name, r)
-			users = &a
-			return err
-		}
-		if name, ok := strings.CutPrefix(rest, "userdata/"); ok && h.Typeflag == tar.TypeReg && len(userdata) < maxUserData {
-			// A larger file, or a file beyond the number, is not used: the import needs none of them.
-			if text, err := io.ReadAll(io.LimitReader(r, maxUserDataFile)); err == nil {
-				userdata[name] = text
-			}
-			return nil
-		}
-		name, wanted := inHome(rest)
-		if !wanted {
-			return nil
-		}
-		switch h.Typeflag {
-		case tar.TypeDir:
-		case tar.TypeReg:
-			plan.Files++
-			plan.Bytes += h.Size
-		case tar.TypeSymlink:
-			// Archives of a cPanel server contain symbolic links only directly in mail, with names that begin
-			// with a dot. Any other link in etc or mail is rejected.
-			if strings.Count(name, "/") != 1 || !strings.HasPrefix(name, "mail/.") {
-				return fmt.Errorf("%w: %.100q is a symbolic link", ErrHostile, h.Name)
-			}
-			if len(plan.Skipped) < maxSkipped {
-				plan.Skipped = append(plan.Skipped, name)
-			}
-		default:
-			return fmt.Errorf("%w: %.100q is neither a file nor a directory", ErrHostile, h.Name)
-		}
-		if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && isDomain(parts[1]) {
-			plan.Account.AddFound([]string{parts[1]})
-		}
-		return nil
-	})
-	if err != nil {
-		return plan, err
+// isTar reports whether head is the beginning of a tar file: a valid header, or the end of an empty archive.
+func isTar(head []byte) bool {
+	if len(head) < blockSize {
+		return false
 	}
-	if plan.root == "" {
-		return plan, fmt.Errorf("%w: the archive is empty", ErrHostile)
-	}
-	if users != nil {
-		found := plan.Account.Domains
-		plan.Account = *users
-		plan.Account.AddFound(found)
-	}
-	if err := plan.Account.AddSites(func(name string) ([]byte, error) {
-		if text, ok := userdata[name]; ok {
-			return text, nil
-		}
-		return nil, fs.ErrNotExist
-	}); err != nil {
-		plan.Notes = append(plan.Notes, "the document roots are not imported: "+err.Error())
-	}
-	return plan, nil
+	_, err := tar.NewReader(bytes.NewReader(head)).Next()
+	return err == nil || errors.Is(err, io.EOF) || bytes.Equal(head[257:262], []byte("ustar"))
 }
 
-// Maximum number of files in userdata that Look reads, and maximum size of each in bytes.
-const (
-	maxUserData     = 2000
-	maxUserDataFile = 64 << 10
-)
-
-// inHome returns the path of an archive entry relative to the home, and reports whether the entry is
-// imported. Only entries in etc and mail are imported. rest is the entry's name without the archive's top
-// directory.
-func inHome(rest string) (string, bool) {
-	name, ok := strings.CutPrefix(rest, "homedir/")
-	if !ok {
-		return "", false
-	}
-	name = strings.TrimSuffix(name, "/")
-	top, _, _ := strings.Cut(name, "/")
-	return name, top == "etc" || top == "mail"
+// entry is a file, a directory or a link of an archive.
+type entry struct {
+	*tar.Header
+	name   string // Relative to the account's directory in the archive, such as homedir/etc.
+	target string // For a hard link: the name of the other file.
+	data   io.Reader
 }
 
-// Unpack extracts the directories etc and mail from an archive, which Look has checked, into home. uid and
-// gid become the owner of the files. Neither directory may exist in home yet. Unpack extracts into a
-// temporary directory with mode 0700, which belongs to root or to the running user, and moves etc and mail to
-// their places at the end: the account can't reach a file before the whole archive is extracted.
-func Unpack(file string, limits Limits, plan Plan, home string, uid, gid int) error {
-	root, err := os.OpenRoot(home)
-	if err != nil {
-		return fmt.Errorf("open the home directory: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	for _, name := range []string{"etc", "mail"} {
-		if _, err := root.Lstat(name); err == nil {
-			return fmt.Errorf("the home directory %s already contains %s; import into an empty home directory", home, name)
-		}
-	}
-	temp := fmt.Sprintf(".liveapi-import-%d-%d", os.Getpid(), time.Now().UnixNano())
-	if err := root.Mkdir(temp, 0o700); err != nil {
-		return fmt.Errorf("create a temporary directory in the home directory: %w", err)
-	}
-	defer func() { _ = root.RemoveAll(temp) }()
-	in, err := root.OpenRoot(temp)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	if err := unpackInto(in, file, limits, plan, uid, gid); err != nil {
-		return err
-	}
-	for _, name := range []string{"etc", "mail"} {
-		if _, err := in.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err := root.Rename(path.Join(temp, name), name); err != nil {
-			return fmt.Errorf("move %s from the temporary directory into the home directory: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func unpackInto(in *os.Root, file string, limits Limits, plan Plan, uid, gid int) error {
-	own := func(name string) error {
-		if os.Geteuid() != 0 {
+// each reads the archive in file and calls do for every entry below root, the account's directory in the archive.
+func each(ctx context.Context, file, root string, do func(entry) error) error {
+	return eachRaw(ctx, file, func(h *tar.Header, r io.Reader) error {
+		name, below := within(root, h.Name)
+		if !below {
+			if top, rest, _ := strings.Cut(h.Name, "/"); top != root && (strings.HasPrefix(rest, "homedir") || strings.HasPrefix(rest, "cp/")) {
+				return fmt.Errorf("%w: the archive has two top directories with accounts, %.60q and %.60q", ErrHostile, root, top)
+			}
 			return nil
 		}
-		return in.Lchown(name, uid, gid)
-	}
-	var files, size int64
-	return each(file, limits, func(h *tar.Header, r io.Reader) error {
-		root, rest, _ := strings.Cut(h.Name, "/")
-		name, wanted := inHome(rest)
-		if root != plan.root || !wanted {
-			return nil
+		if name == "homedir.tar" || strings.HasPrefix(name, "homedir.tar.") {
+			return eachOf(ctx, r, func(h *tar.Header, r io.Reader) error {
+				target, _ := within("", h.Linkname)
+				return do(entry{h, "homedir/" + h.Name, "homedir/" + target, r})
+			})
 		}
-		switch h.Typeflag {
-		case tar.TypeDir:
-			if err := makeAll(in, name, own); err != nil {
-				return err
-			}
-			return in.Chmod(name, fs.FileMode(h.Mode)&0o770|0o700)
-		case tar.TypeReg:
-			// The archive file may have been replaced by another file since Look checked it.
-			if files, size = files+1, size+h.Size; files > plan.Files || size > plan.Bytes {
-				return fmt.Errorf("%w: the archive file changed between the check and the import", ErrHostile)
-			}
-			if err := makeAll(in, path.Dir(name), own); err != nil {
-				return err
-			}
-			f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if err != nil {
-				return fmt.Errorf("%w: %.100q: %w", ErrHostile, h.Name, err)
-			}
-			_, err = io.Copy(f, r)
-			if err == nil && os.Geteuid() == 0 {
-				err = f.Chown(uid, gid)
-			}
-			if err == nil {
-				err = f.Chmod(fs.FileMode(h.Mode)&0o664 | 0o600)
-			}
-			return errors.Join(err, f.Close())
-		case tar.TypeSymlink:
-			return nil
-		}
-		return fmt.Errorf("%w: the archive file changed between the check and the import", ErrHostile)
+		target, _ := within(root, h.Linkname)
+		return do(entry{h, name, target, r})
 	})
 }
 
-func makeAll(in *os.Root, name string, own func(string) error) error {
-	if name == "." || name == "" {
-		return nil
+// within returns name relative to the directory root, and reports whether it is below root.
+func within(root, name string) (string, bool) {
+	name = path.Clean(name)
+	if root == "" {
+		return name, name != "."
 	}
-	if err := makeAll(in, path.Dir(name), own); err != nil {
-		return err
-	}
-	err := in.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return own(name)
+	return strings.CutPrefix(name, root+"/")
 }
 
-// each reads the archive in file and calls do for every entry. Before each call it checks the entry's name
-// and the limits.
-func each(file string, limits Limits, do func(*tar.Header, io.Reader) error) error {
+// eachRaw reads the archive in file and calls do for every entry, with a clean name.
+func eachRaw(ctx context.Context, file string, do func(*tar.Header, io.Reader) error) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, fmt.Errorf("%s is not a regular file", file))
+	}
+	if err := eachOf(ctx, f, do); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+func eachOf(ctx context.Context, r io.Reader, do func(*tar.Header, io.Reader) error) error {
+	unpacked, end, err := decompressed(r)
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", file)
-	}
-	unpacked, err := gzip.NewReader(f)
-	if err != nil {
-		return fmt.Errorf("%s is not a .tar.gz archive: %w", file, err)
-	}
-	// The counter reads below the tar reader, so that it also counts bytes that do not belong to an archive
-	// entry, such as padding.
-	counted := &counter{r: unpacked, packed: info.Size(), limits: limits}
-	archive := tar.NewReader(counted)
-	var entries, size int64
+	defer end()
+	archive := tar.NewReader(unpacked)
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			if counted.over != nil {
-				return counted.over
-			}
 			return fmt.Errorf("the archive is damaged: %w", err)
 		}
-		if entries++; entries > limits.Entries {
-			return fmt.Errorf("%w: the archive has more than %d entries", ErrHostile, limits.Entries)
+		if h.Typeflag == tar.TypeXGlobalHeader || h.Name == "" {
+			continue
 		}
-		if size += h.Size; h.Size < 0 || size > limits.Bytes || size < 0 {
-			return fmt.Errorf("%w: the unpacked files have more than %d bytes", ErrHostile, limits.Bytes)
+		if path.IsAbs(h.Name) || slices.Contains(strings.Split(h.Name, "/"), "..") {
+			return fmt.Errorf("%w: the entry name %.100q leads out of the archive", ErrHostile, h.Name)
 		}
-		if err := checkName(h.Name); err != nil {
-			return err
+		if h.Name = path.Clean(h.Name); h.Name == "." {
+			continue
 		}
-		h.Name = path.Clean(h.Name)
 		if err := do(h, archive); err != nil {
-			if counted.over != nil {
-				return counted.over
-			}
 			return err
 		}
 	}
 }
 
-func checkName(name string) error {
-	if name == "" || len(name) > 4096 || path.IsAbs(name) || strings.ContainsAny(name, "\x00\\") {
-		return fmt.Errorf("%w: the entry name %.100q is empty, absolute or too long, or contains a backslash or NUL byte", ErrHostile, name)
-	}
-	for _, part := range strings.Split(name, "/") {
-		if part == ".." {
-			return fmt.Errorf("%w: the entry name %.100q contains .., which leads out of the archive", ErrHostile, name)
+// contents are the names at the top of an account's archive.
+var contents = []string{
+	"homedir", "homedir.tar", "homedir_paths", "cp", "userdata", "userconfig", "version", "va", "vad", "vf", "mysql", "mysql.sql", "psql", "mm", "mma", "mms",
+	"shadow", "digestshadow", "shell", "quota", "nobodyfiles", "cron", "dnszones", "dnssec_keys", "domainkeys", "sslcerts", "sslkeys", "ssl", "logs", "counters", "bandwidth",
+	"bandwidth_db", "httpfiles", "addons", "pds", "sds", "sds2", "ips", "meta", "locale", "logaholic", "interchange", "resellerconfig", "resellerpackages",
+	"resellerfeatures", "suspended", "suspendinfo", "proftpdpasswd", "team", "autossl.json", "apache_tls", "has_sslstorage", "custom", "strongestkey",
+}
+
+// findRoot returns the directory in the archive that contains the account: its only directory at the top, or "" if
+// the archive was packed inside of this directory.
+func findRoot(ctx context.Context, file string) (string, error) {
+	root, found := "", false
+	done := errors.New("found")
+	err := eachRaw(ctx, file, func(h *tar.Header, _ io.Reader) error {
+		top, rest, _ := strings.Cut(h.Name, "/")
+		switch next, _, _ := strings.Cut(rest, "/"); {
+		case !found:
+			root, found = top, true
+			if h.Typeflag != tar.TypeDir && rest == "" {
+				root = "" // A file at the top.
+				return done
+			}
+			if strings.HasPrefix(top, "cpmove-") || strings.HasPrefix(top, "backup-") {
+				return done
+			}
+			fallthrough
+		case top == root:
+			if !slices.Contains(contents, top) && slices.Contains(contents, next) {
+				return done
+			}
+			return nil
+		default:
+			root = ""
+			return done
 		}
+	})
+	if errors.Is(err, done) {
+		err = nil
 	}
-	return nil
-}
-
-// counter is a reader that counts the unpacked bytes and fails if the compression ratio exceeds the limit.
-type counter struct {
-	r            io.Reader
-	packed, read int64
-	limits       Limits
-	over         error
-}
-
-// Read implements io.Reader. After the limit is exceeded, every Read returns the same error.
-func (c *counter) Read(p []byte) (int, error) {
-	if c.over != nil {
-		return 0, c.over
+	if err == nil && !found {
+		err = fmt.Errorf("%w: the archive is empty", ErrHostile)
 	}
-	n, err := c.r.Read(p)
-	c.read += int64(n)
-	if c.read > ratioFrom && c.read/c.limits.Ratio > c.packed {
-		c.over = fmt.Errorf("%w: the unpacked archive is more than %d times as large as the archive file", ErrHostile, c.limits.Ratio)
-		return n, c.over
-	}
-	return n, err
-}
-
-// validName reports whether name is a possible name of a system user.
-func validName(name string) bool {
-	if name == "" || len(name) > 32 || name[0] == '-' {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
+	return root, err
 }

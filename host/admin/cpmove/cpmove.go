@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
@@ -46,8 +47,9 @@ func (a *Account) AddSites(read func(name string) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
+	own := a.domainSet()
 	for domain, site := range sites {
-		if !slices.Contains(a.Domains, domain) {
+		if !own[domain] {
 			delete(sites, domain)
 			continue
 		}
@@ -63,11 +65,21 @@ func (a *Account) AddSites(read func(name string) ([]byte, error)) error {
 // AddFound adds the given domains to the account, except those that it already contains. The caller found
 // these domains as directories with mailboxes; the users file may not list them.
 func (a *Account) AddFound(domains []string) {
+	own := a.domainSet()
 	for _, d := range domains {
-		if !slices.Contains(a.Domains, d) {
+		if !own[d] {
+			own[d] = true
 			a.Domains = append(a.Domains, d)
 		}
 	}
+}
+
+func (a *Account) domainSet() map[string]bool {
+	set := make(map[string]bool, len(a.Domains))
+	for _, d := range a.Domains {
+		set[d] = true
+	}
+	return set
 }
 
 // isDomain reports whether name, the name of a directory in the home's etc, is a domain in canonical
@@ -77,17 +89,26 @@ func isDomain(name string) bool {
 	return err == nil && domain == name
 }
 
-// DomainsOfHome returns the domains that are the names of directories in the etc of the given home.
-func DomainsOfHome(home string) ([]string, error) {
+// DomainsOfHome returns the domains that are the names of directories in the etc of the given home, and the names
+// of directories that look like those of domains with mailboxes, but are none.
+func DomainsOfHome(home string) (domains, odd []string, err error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a home directory with mailboxes: %w", home, err)
+		return nil, nil, fmt.Errorf("%s is not a home directory with mailboxes: %w", home, err)
 	}
-	var domains []string
 	for _, e := range entries {
-		if e.IsDir() && isDomain(e.Name()) {
+		switch {
+		case !e.IsDir():
+		case isDomain(e.Name()):
 			domains = append(domains, e.Name())
+		case strings.Contains(e.Name(), "."):
+			for _, list := range []string{"passwd", "shadow"} {
+				if _, err := os.Lstat(filepath.Join(home, "etc", e.Name(), list)); err == nil {
+					odd = append(odd, e.Name())
+					break
+				}
+			}
 		}
 	}
-	return domains, nil
+	return domains, odd, nil
 }

@@ -73,19 +73,21 @@ func whole() []entry {
 	}
 }
 
+func nothing(string) error { return nil }
+
 func TestArchive(t *testing.T) {
 	file := archive(t, whole()...)
-	plan, err := cpmove.Look(file, cpmove.DefaultLimits)
+	plan, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
 	require.NoError(t, err)
 	require.Equal(t, cpmove.Account{
 		Name: "alice", Domains: []string{"alice.example", "first.example", "second.example", "other.example"}, Suspended: true,
 		Data: map[string]string{"PLAN": "gold", "MAXPOP": "10", "MAX_EMAILACCT_QUOTA": "1024"},
 	}, plan.Account)
 	require.EqualValues(t, 4, plan.Files)
-	require.Equal(t, []string{"mail/.user@alice_example"}, plan.Skipped)
+	require.Equal(t, []cpmove.LeftOut{{Path: "mail/.user@alice_example", Reason: "a symbolic link to /home/alice/mail/alice.example/user"}}, plan.Left)
 
 	home := t.TempDir()
-	require.NoError(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid()))
+	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing))
 	var got []string
 	require.NoError(t, filepath.Walk(home, func(path string, info os.FileInfo, err error) error {
 		require.NoError(t, err)
@@ -100,12 +102,12 @@ func TestArchive(t *testing.T) {
 		"mail drwx------", "mail/alice.example drwx------", "mail/alice.example/user drwx------", "mail/alice.example/user/cur drwx------",
 		"mail/alice.example/user/cur/1.a,S=5:2, -rw-r-----",
 	}, got)
-	require.ErrorContains(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, 0, 0), "already contains etc")
+	require.ErrorContains(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, 0, 0, nothing), "already contains etc")
 
 	// An archive that is replaced after the check leaves no files.
 	swapped := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/mail/more", text: "x"})...)
 	home = t.TempDir()
-	require.ErrorIs(t, cpmove.Unpack(swapped, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid()), cpmove.ErrHostile)
+	require.ErrorIs(t, cpmove.Unpack(t.Context(), swapped, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing), cpmove.ErrHostile)
 	entries, err := os.ReadDir(home)
 	require.NoError(t, err)
 	require.Empty(t, entries)
@@ -121,46 +123,51 @@ func TestHostileArchives(t *testing.T) {
 		limits  cpmove.Limits
 		says    string
 	}{
-		"upwards":                 {entries: in(entry{name: "mail/../../../x", text: "x"}), says: "leads out of the archive"},
-		"upwards, elsewhere":      {entries: append(whole(), entry{name: "../x", text: "x"}), says: "leads out of the archive"},
-		"absolute":                {entries: append(whole(), entry{name: "/etc/passwd", text: "x"}), says: "the entry name"},
-		"a link in etc":           {entries: in(entry{name: "etc/alice.example/passwd", kind: tar.TypeSymlink, link: "/etc/passwd"}), says: "is a symbolic link"},
-		"a link deep in mail":     {entries: in(entry{name: "mail/alice.example/x", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
-		"mail is a symbolic link": {entries: in(entry{name: "mail", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
-		"a hard link":             {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "neither a file nor a directory"},
-		"a device":                {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a directory"},
-		"a FIFO":                  {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a directory"},
-		"two top directories":     {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two top directories"},
-		"no cpmove":               {entries: []entry{{name: "something/cp/x", text: "x"}}, says: "not cpmove-NAME"},
-		"a name that is none":     {entries: []entry{{name: "cpmove-$(id)/cp/x", text: "x"}}, says: "not cpmove-NAME"},
-		"empty":                   {says: "is empty"},
-		"too many entries":        {entries: whole(), limits: cpmove.Limits{Bytes: 1 << 30, Entries: 3, Ratio: 100}, says: "more than 3 entries"},
-		"too many bytes":          {entries: whole(), limits: cpmove.Limits{Bytes: 10, Entries: 100, Ratio: 100}, says: "more than 10 bytes"},
-		"a bomb":                  {entries: in(entry{name: "mail/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times as large as the archive file"},
-		"a bomb that is not ours": {entries: append(whole(), entry{name: "cpmove-alice/mysql/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times as large as the archive file"},
-		"a long users file":       {entries: append([]entry{{name: "cpmove-alice/cp/alice", text: strings.Repeat("#\n", 1<<20)}}, whole()[2:]...), says: "users file has more"},
+		"upwards":                        {entries: in(entry{name: "mail/../../../x", text: "x"}), says: "leads out of the archive"},
+		"upwards, elsewhere":             {entries: append(whole(), entry{name: "../x", text: "x"}), says: "leads out of the archive"},
+		"absolute":                       {entries: append(whole(), entry{name: "/etc/passwd", text: "x"}), says: "the entry name"},
+		"a link in etc":                  {entries: in(entry{name: "etc/alice.example/passwd", kind: tar.TypeSymlink, link: "/etc/passwd"}), says: "is a symbolic link"},
+		"a link deep in mail":            {entries: in(entry{name: "mail/alice.example/x", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
+		"a link to another's mail":       {entries: in(entry{name: "mail/.x", kind: tar.TypeSymlink, link: "/home/bob/mail/x"}), says: "is a symbolic link"},
+		"a link that climbs":             {entries: in(entry{name: "mail/x", kind: tar.TypeSymlink, link: "alice.example/../../etc"}), says: "is a symbolic link"},
+		"through a link":                 {entries: append(in(entry{name: "mail/x", kind: tar.TypeSymlink, link: "alice.example"}), entry{name: "cpmove-alice/homedir/mail/x/y", text: "x"}), says: "is a symbolic link and a directory"},
+		"before a link":                  {entries: append(in(entry{name: "mail/x/y", text: "x"}), entry{name: "cpmove-alice/homedir/mail/x", kind: tar.TypeSymlink, link: "alice.example"}), says: "is a symbolic link and a directory"},
+		"a hard link to another mailbox": {entries: in(entry{name: "mail/alice.example/other/cur/1", kind: tar.TypeLink, link: "cpmove-alice/homedir/mail/alice.example/user/cur/1.a,S=5:2,"}), says: "not a file of the same mailbox"},
+		"a hard link in etc":             {entries: in(entry{name: "etc/alice.example/quota", kind: tar.TypeLink, link: "cpmove-alice/homedir/etc/alice.example/shadow"}), says: "not a file of the same mailbox"},
+		"mail is a symbolic link":        {entries: in(entry{name: "mail", kind: tar.TypeSymlink, link: "/etc"}), says: "is a symbolic link"},
+		"a hard link":                    {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "not a file of the same mailbox"},
+		"a device":                       {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a directory"},
+		"a FIFO":                         {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a directory"},
+		"two top directories":            {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two top directories"},
+		"no account":                     {entries: []entry{{name: "something/x", text: "x"}}, says: "not that of a cPanel account"},
+		"a name that is none":            {entries: []entry{{name: "cpmove-$(id)/cp/$(id)", text: "x"}}, says: "not that of a cPanel account"},
+		"empty":                          {says: "is empty"},
+		"too many entries":               {entries: whole(), limits: cpmove.Limits{Bytes: 1 << 30, Entries: 3, Ratio: 100}, says: "more than 3 entries"},
+		"too many bytes":                 {entries: whole(), limits: cpmove.Limits{Bytes: 10, Entries: 100, Ratio: 100}, says: "more than 10 bytes"},
+		"a bomb":                         {entries: in(entry{name: "mail/x", text: strings.Repeat("\x00", 80<<20)}), says: "100 times as large as the archive file"},
+		"a long users file":              {entries: append([]entry{{name: "cpmove-alice/cp/alice", text: strings.Repeat("#\n", 1<<20)}}, whole()[2:]...), says: "users file has more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.limits == (cpmove.Limits{}) {
 				c.limits = cpmove.DefaultLimits
 			}
-			_, err := cpmove.Look(archive(t, c.entries...), c.limits)
+			_, err := cpmove.Look(t.Context(), archive(t, c.entries...), "", c.limits)
 			require.ErrorContains(t, err, c.says)
 		})
 	}
 	file := filepath.Join(t.TempDir(), "x")
 	require.NoError(t, os.WriteFile(file, []byte("no archive"), 0o600))
-	_, err := cpmove.Look(file, cpmove.DefaultLimits)
-	require.ErrorContains(t, err, "not a .tar.gz archive")
+	_, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
+	require.ErrorContains(t, err, "not an archive")
 }
 
 // A repeated name would be written through a link that the first entry created.
 func TestUnpackTwice(t *testing.T) {
 	file := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/etc/alice.example/shadow", text: "x"})...)
-	plan, err := cpmove.Look(file, cpmove.DefaultLimits)
+	plan, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
 	require.NoError(t, err)
 	home := t.TempDir()
-	require.ErrorIs(t, cpmove.Unpack(file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid()), cpmove.ErrHostile)
+	require.ErrorIs(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing), cpmove.ErrHostile)
 	entries, err := os.ReadDir(home)
 	require.NoError(t, err)
 	require.Empty(t, entries)

@@ -231,6 +231,34 @@ func (s *Store) writeLimit(domain, localpart string, limit int64, sync bool) err
 	return nil
 }
 
+// Formats returns the formats of the mail of a domain's mailboxes by local part: "maildir", "mdbox" or "dbox". Only
+// Maildir is served. Mailboxes without mail are missing.
+func (s *Store) Formats(ctx context.Context, domain string) (map[string]string, error) {
+	list, err := s.List(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	formats := make(map[string]string)
+	for _, b := range list {
+		box, err := s.openBelow("mail/" + domain + "/" + b.Localpart)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrUnsafe) {
+			continue
+		}
+		if err != nil {
+			return nil, classify("open the mailbox", err)
+		}
+		for _, f := range []struct{ sub, format string }{{"storage", "mdbox"}, {"mailboxes", "dbox"}, {"cur", "maildir"}} {
+			var st unix.Stat_t
+			if unix.Fstatat(int(box.Fd()), f.sub, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+				formats[b.Localpart] = f.format
+				break
+			}
+		}
+		_ = box.Close()
+	}
+	return formats, nil
+}
+
 // Usage implements store.Store.
 func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
 	dir, err := s.openBelow("mail/" + box.Domain + "/" + box.Localpart)

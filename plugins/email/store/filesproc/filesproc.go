@@ -18,6 +18,8 @@ type Files interface {
 	store.Transfer
 	// EnforceQuotas writes the limits of a domain's mailboxes where the mail server reads them.
 	EnforceQuotas(ctx context.Context, domain string) error
+	// Formats returns the formats of the mail of a domain's mailboxes by local part.
+	Formats(ctx context.Context, domain string) (map[string]string, error)
 }
 
 // request is a call of a method of Files.
@@ -32,11 +34,12 @@ type request struct {
 
 // answer is the result of a call.
 type answer struct {
-	Entries []store.Entry `json:"entries,omitempty"`
-	Odd     []store.Odd   `json:"odd,omitempty"`
-	Count   int           `json:"count,omitempty"`
-	Kind    string        `json:"kind,omitempty"` // The text of an error of package store.
-	Error   string        `json:"error,omitempty"`
+	Entries []store.Entry     `json:"entries,omitempty"`
+	Odd     []store.Odd       `json:"odd,omitempty"`
+	Formats map[string]string `json:"formats,omitempty"`
+	Count   int               `json:"count,omitempty"`
+	Kind    string            `json:"kind,omitempty"` // The text of an error of package store.
+	Error   string            `json:"error,omitempty"`
 }
 
 // maxAnswer is the maximum size of an answer in bytes, several times as large as the files of a domain may be.
@@ -76,6 +79,8 @@ func (a *answer) fill(ctx context.Context, s Files, r request) (err error) {
 		err = s.Delete(ctx, r.Box, r.Keep)
 	case "unlock":
 		a.Count, err = s.Unlock(ctx, r.Domain)
+	case "formats":
+		a.Formats, err = s.Formats(ctx, r.Domain)
 	case "quotas":
 		err = s.EnforceQuotas(ctx, r.Domain)
 	default:
@@ -169,4 +174,10 @@ func (c *Client) Unlock(ctx context.Context, domain string) (int, error) {
 func (c *Client) EnforceQuotas(ctx context.Context, domain string) error {
 	_, err := c.call(ctx, request{Op: "quotas", Domain: domain})
 	return err
+}
+
+// Formats implements Files.
+func (c *Client) Formats(ctx context.Context, domain string) (map[string]string, error) {
+	a, err := c.call(ctx, request{Op: "formats", Domain: domain})
+	return a.Formats, err
 }
