@@ -3,6 +3,7 @@ package tests
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
 	"os"
@@ -118,23 +119,27 @@ func (m *mailServer) deliver(to string, size int) string {
 // messages returns how many messages IMAP shows in the inbox.
 func (m *mailServer) messages(user, password string) string {
 	m.t.Helper()
-	conn, err := net.Dial("tcp", m.addr)
-	require.NoError(m.t, err)
-	defer func() { _ = conn.Close() }()
-	require.NoError(m.t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
-	_, err = fmt.Fprintf(conn, "a LOGIN %q %q\r\nb SELECT INBOX\r\nc FETCH 1 BODY[TEXT]\r\nd LOGOUT\r\n", user, password)
-	require.NoError(m.t, err)
 	count := "no answer"
-	r := bufio.NewReader(conn)
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return count
-		}
+	for line := range strings.Lines(m.imap(fmt.Sprintf("a LOGIN %q %q\r\nb SELECT INBOX\r\nc FETCH 1 BODY[TEXT]\r\nd LOGOUT\r\n", user, password))) {
 		if text, ok := strings.CutSuffix(strings.TrimSpace(line), " EXISTS"); ok {
 			count = strings.TrimPrefix(text, "* ")
 		}
 	}
+	return count
+}
+
+// imap sends commands, of which the last is LOGOUT, and returns all answers.
+func (m *mailServer) imap(commands string) string {
+	m.t.Helper()
+	conn, err := net.Dial("tcp", m.addr)
+	require.NoError(m.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(m.t, conn.SetDeadline(time.Now().Add(hosttest.Patience)))
+	_, err = conn.Write([]byte(commands))
+	require.NoError(m.t, err)
+	answers, err := io.ReadAll(conn)
+	require.NoError(m.t, err)
+	return string(answers)
 }
 
 // session logs in over IMAP and stays. ended reports whether the server ended the session.

@@ -122,8 +122,14 @@ func unsuspendCommand() *cobra.Command {
 		if err := setSuspended(c, words[0], false, "active", out); err != nil || unlocked == 0 {
 			return err
 		}
-		_, err = fmt.Fprintf(out, "%d mailboxes that were locked with the account can log in again\n", unlocked)
-		return err
+		if _, err = fmt.Fprintf(out, "%d mailboxes that were locked with the account are unlocked\n", unlocked); err != nil {
+			return err
+		}
+		settings, err := emailSettings(c)
+		if err != nil {
+			return err
+		}
+		return settings.ForgetLogins(context.Background())
 	})
 }
 

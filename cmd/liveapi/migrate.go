@@ -54,7 +54,12 @@ account in a process of the account.`,
 			if err != nil {
 				return err
 			}
-			return m.run(cmd.Context(), all, db, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			changed, err := m.run(cmd.Context(), all, db, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if changed {
+				settings, settingsErr := emailSettings(c)
+				err = errors.Join(err, settingsErr, settings.ForgetLogins(cmd.Context()))
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&m.from, "from", "", "files or sql")
@@ -98,8 +103,8 @@ func (m *migration) chosen(all []protocol.Account) ([]protocol.Account, error) {
 	return out, nil
 }
 
-// run copies the mailboxes of the accounts and prints the report to out.
-func (m *migration) run(ctx context.Context, all []protocol.Account, db *sqlstore.Store, out, progress io.Writer) error {
+// run copies the mailboxes of the accounts and prints the report to out. It reports whether anything was changed.
+func (m *migration) run(ctx context.Context, all []protocol.Account, db *sqlstore.Store, out, progress io.Writer) (changed bool, err error) {
 	b := newBar(progress)
 	var total migrate.Report
 	var failed []error
@@ -111,11 +116,11 @@ func (m *migration) run(ctx context.Context, all []protocol.Account, db *sqlstor
 	}
 	b.end()
 	m.print(out, total)
-	err := errors.Join(failed...)
+	err = errors.Join(failed...)
 	if !total.Equal() {
 		err = errors.Join(err, errors.New("the stores are not the same: see the list above"))
 	}
-	return err
+	return !m.DryRun && total.Count(migrate.Copied)+total.Count(migrate.Replaced)+total.Count(migrate.Removed) > 0, err
 }
 
 func (m *migration) account(ctx context.Context, a protocol.Account, db *sqlstore.Store, progress migrate.Progress) (migrate.Report, error) {

@@ -291,6 +291,16 @@ func (m *Module) unlockFunction() sdk.Function {
 			}
 			return all, nil
 		},
+		After: func(ctx context.Context, call *sdk.Call) (any, error) {
+			if set := m.current(); set.notifier != nil {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mailTime(ctx, set.settings.MailTimeout))
+				defer cancel()
+				if err := set.notifier.forget(ctx); err != nil {
+					call.Log("notify the mail server of the mailboxes that were unlocked: " + err.Error())
+				}
+			}
+			return call.Input, nil
+		},
 	}
 }
 

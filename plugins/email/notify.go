@@ -23,6 +23,8 @@ type notifier interface {
 	changed(ctx context.Context, box store.Address, kind change) error
 	// end ends the sessions of all users that match a mask; a mask may contain the wildcards * and ?.
 	end(ctx context.Context, masks []string) error
+	// forget makes the mail server forget its cached data of all mailboxes.
+	forget(ctx context.Context) error
 }
 
 // change is the kind of change that the mail server is notified of.
@@ -115,6 +117,25 @@ func (d *doveadm) end(ctx context.Context, masks []string) error {
 		commands = append(commands, kick(mask))
 	}
 	return d.run(ctx, commands)
+}
+
+// forget implements notifier. Without a user, Dovecot flushes its whole cache.
+func (d *doveadm) forget(ctx context.Context) error {
+	return d.run(ctx, []command{{"authCacheFlush", map[string]any{"user": []string{}}, "flush"}})
+}
+
+// ForgetLogins makes the mail server of the settings forget its cached logins, after a program has changed many
+// mailboxes. It does nothing if the settings name no mail server.
+func (s Settings) ForgetLogins(ctx context.Context) error {
+	if s.Doveadm == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.MailTimeout)
+	defer cancel()
+	if err := newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick, s.MailTimeout).forget(ctx); err != nil {
+		return fmt.Errorf("the mailboxes were changed, but the mail server could not be notified and may use their old state for a while: %w", err)
+	}
+	return nil
 }
 
 // command is a doveadm command in the form that the HTTP API expects: name, parameters, tag.
