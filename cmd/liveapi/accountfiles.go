@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/isolate"
@@ -49,7 +51,10 @@ func accountFiles(a protocol.Account) (s filesproc.Files, end func() error, err 
 		Words: []string{"/proc/self/exe", "store", "serve-files", "--home", a.Home},
 		Env:   environmentOf(a), UID: a.UID, GID: a.GID, Dir: "/", Home: "/",
 	}.Command()
-	cmd.Stderr = os.Stderr
+	// The process gets no descriptor of root's terminal.
+	problems := &clipped{}
+	cmd.Stderr = problems
+	cmd.WaitDelay = time.Second
 	calls, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, nil, err
@@ -61,15 +66,34 @@ func accountFiles(a protocol.Account) (s filesproc.Files, end func() error, err 
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start a process of the account %s: %w", a.Name, err)
 	}
+	// The process is the leader of a session of its own, so this also ends what the account may have started in it.
+	kill := func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	end = func() error {
-		err := calls.Close()
-		_, copyErr := io.Copy(io.Discard, io.LimitReader(answers, 1<<20))
-		if err := errors.Join(err, copyErr, cmd.Wait()); err != nil {
-			return fmt.Errorf("the process of the account %s: %w", a.Name, err)
+		_ = calls.Close()
+		_ = answers.Close() // The process may still write an answer that was refused.
+		patience := time.AfterFunc(endTime, kill)
+		err := cmd.Wait()
+		patience.Stop()
+		if err != nil {
+			return fmt.Errorf("the process of the account %s: %w: %s", a.Name, err, filesproc.Printable(problems.String()))
 		}
 		return nil
 	}
-	return filesproc.NewClient(answers, calls), end, nil
+	return filesproc.NewClient(answers, calls, kill), end, nil
+}
+
+// endTime is how long an account's process may take to end after its last call.
+const endTime = 10 * time.Second
+
+// clipped is a writer that keeps the beginning of a text.
+type clipped struct{ strings.Builder }
+
+// Write implements io.Writer.
+func (c *clipped) Write(p []byte) (int, error) {
+	if left := 4096 - c.Len(); left > 0 {
+		c.Builder.Write(p[:min(left, len(p))])
+	}
+	return len(p), nil
 }
 
 // configuredStore opens the store that the configuration names for an account's mailboxes. It returns nil if the

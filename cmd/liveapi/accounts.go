@@ -114,22 +114,20 @@ func suspendCommand() *cobra.Command {
 
 func unsuspendCommand() *cobra.Command {
 	return accountTool("unsuspend NAME", "Accept an account's calls again", cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
-		// If the mailboxes can't be unlocked, the account stays suspended, and nothing has changed.
+		// The account is active first: no mailbox of a suspended account may be unlocked.
+		if err := setSuspended(c, words[0], false, "active", out); err != nil {
+			return err
+		}
 		unlocked, err := unlockMailboxes(c, words[0])
+		if unlocked > 0 {
+			_, _ = fmt.Fprintf(out, "%d mailboxes that were locked with the account are unlocked\n", unlocked)
+			settings, settingsErr := emailSettings(c)
+			err = errors.Join(err, settingsErr, settings.ForgetLogins(context.Background()))
+		}
 		if err != nil {
-			return fmt.Errorf("the account is still suspended, because its mailboxes could not be unlocked: %w", err)
+			return fmt.Errorf("the account is active, but not all mailboxes that were locked with it may be unlocked; run the command again after this is solved: %w", err)
 		}
-		if err := setSuspended(c, words[0], false, "active", out); err != nil || unlocked == 0 {
-			return err
-		}
-		if _, err = fmt.Fprintf(out, "%d mailboxes that were locked with the account are unlocked\n", unlocked); err != nil {
-			return err
-		}
-		settings, err := emailSettings(c)
-		if err != nil {
-			return err
-		}
-		return settings.ForgetLogins(context.Background())
+		return nil
 	})
 }
 
@@ -144,14 +142,15 @@ func unlockMailboxes(c *config.Config, name string) (n int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	var failed []error
 	for _, domain := range a.Domains {
-		unlocked, err := s.Unlock(context.Background(), domain)
-		if err != nil {
-			return n, fmt.Errorf("domain %s: %w", domain, err)
-		}
+		unlocked, domainErr := s.Unlock(context.Background(), domain)
 		n += unlocked
+		if domainErr != nil {
+			failed = append(failed, fmt.Errorf("domain %s: %w", domain, domainErr))
+		}
 	}
-	return n, nil
+	return n, errors.Join(failed...)
 }
 
 func setSuspended(c *config.Config, name string, suspended bool, state string, out io.Writer) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
+	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -224,8 +225,14 @@ func (o *importOptions) fromArchive(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if !plan.HasHome && !o.withoutHome {
+	switch {
+	case plan.HasHome && o.withoutHome:
+		return errors.New("the archive contains a home directory: import it without --without-home")
+	case !plan.HasHome && !o.withoutHome:
 		return errors.New("the archive contains no home directory, so there are no mailboxes and no mail in it: make the archive with the home directory, or register the account alone with --without-home")
+	}
+	if o.withoutHome {
+		plan.LeaveForwarders()
 	}
 	home := o.home
 	if home == "" && c.Mode != config.Server {
@@ -241,33 +248,40 @@ func (o *importOptions) fromArchive(ctx context.Context, path string) error {
 	if err := o.expectMailboxes(plan, i.report); err != nil {
 		return err
 	}
-	if o.dryRun {
-		return i.report.print(o.out, o.json)
-	}
 	if !o.withoutHome {
-		if err := o.unpack(ctx, c, path, plan, i); err != nil {
+		if err := cpmove.CheckEmpty(i.file.Home); err != nil {
 			return err
 		}
 	}
-	return o.register(i)
+	switch {
+	case o.dryRun:
+		return i.report.print(o.out, o.json)
+	case o.withoutHome:
+		return o.register(i)
+	}
+	return o.unpack(ctx, c, path, plan, i)
 }
 
 // expectMailboxes returns an error if the archive has no mailbox, but should have some.
 func (o *importOptions) expectMailboxes(plan cpmove.Plan, report *importReport) error {
-	if len(report.Mailboxes) > 0 || o.withoutMailboxes || o.withoutHome || plan.HasMail && len(plan.Mail) == 0 {
+	listed := len(report.NotTaken) > 0
+	for _, text := range plan.Lists {
+		listed = listed || len(text) > 0
+	}
+	if len(report.Mailboxes) > 0 || o.withoutMailboxes || o.withoutHome || plan.HasMail && !plan.HasMessages && !listed {
 		return nil
 	}
 	reason := "its home directory has neither etc nor mail"
-	if len(plan.Mail) > 0 {
-		reason = fmt.Sprintf("it has the mail of %d mailboxes, but no file etc/DOMAIN/shadow or passwd lists a mailbox", len(plan.Mail))
-		for _, odd := range report.NotTaken {
-			reason += fmt.Sprintf("; %s: %s", odd.Name, odd.Reason)
-		}
+	if plan.HasMail {
+		reason = "it has mail, or files with mailboxes, but no valid mailbox in a file etc/DOMAIN/shadow or passwd"
+	}
+	for _, odd := range report.NotTaken[:min(5, len(report.NotTaken))] {
+		reason += fmt.Sprintf("; %s: %s", filesproc.Printable(odd.Name), filesproc.Printable(odd.Reason))
 	}
 	return fmt.Errorf("no mailbox was found in the archive: %s. To register the account nevertheless, pass --without-mailboxes", reason)
 }
 
-// unpack extracts the archive into the account's home, with the limits of its mailboxes.
+// unpack extracts the archive into the account's home, with the limits of its mailboxes, and registers the account.
 func (o *importOptions) unpack(ctx context.Context, c *config.Config, path string, plan cpmove.Plan, i importing) error {
 	if c.Mode != config.Server {
 		if err := os.MkdirAll(i.file.Home, 0o755); err != nil {
@@ -283,5 +297,5 @@ func (o *importOptions) unpack(ctx context.Context, c *config.Config, path strin
 			}
 		}
 		return nil
-	})
+	}, func() error { return o.register(i) })
 }

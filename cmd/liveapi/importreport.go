@@ -12,6 +12,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/plugins/email/store"
 	"github.com/liveapid/liveapid/plugins/email/store/files"
+	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 )
 
 // importReport says what an import brings, and what it does not.
@@ -78,7 +79,7 @@ func (r *importReport) add(domain string, entries []store.Entry, odd []store.Odd
 		slices.Sort(box.Suspended)
 		if e.BadQuota != "" {
 			box.Quota = -1
-			box.Problems = append(box.Problems, fmt.Sprintf("its quota %.40q is not a number of bytes: set it with edit_pop_quota", e.BadQuota))
+			box.Problems = append(box.Problems, fmt.Sprintf("its quota %.40q is not a number of bytes, so there is no limit until it is set with edit_pop_quota", e.BadQuota))
 		}
 		if e.Hash != "" && e.Hash != store.NoPassword {
 			if _, err := r.verifier.Accept(e.Hash); err != nil {
@@ -88,7 +89,10 @@ func (r *importReport) add(domain string, entries []store.Entry, odd []store.Odd
 		if m := mail(e.Localpart); m != nil {
 			box.Format = m.Format
 			if m.Messages >= 0 {
-				box.Messages, box.Bytes = &m.Messages, &m.Bytes
+				box.Messages = &m.Messages
+			}
+			if m.Messages >= 0 || m.Bytes > 0 {
+				box.Bytes = &m.Bytes
 			}
 			if m.Format == "mdbox" || m.Format == "dbox" {
 				box.Problems = append(box.Problems, "its mail has the format "+m.Format+", which is not served; the mail is kept: convert it with doveadm sync, or doveadm backup")
@@ -124,12 +128,16 @@ func (r *importReport) addPlan(plan cpmove.Plan) error {
 		}
 	}
 	r.addOddDomains(slices.Sorted(maps.Keys(odd)))
+	listed := make(map[string]bool)
 	for _, domain := range r.Domains {
 		entries, odd, err := files.Read(domain, func(name string) ([]byte, error) { return plan.Lists["etc/"+domain+"/"+name], nil })
 		if err != nil {
 			return err
 		}
-		r.add(domain, entries, odd, func(localpart string) *cpmove.Mail { return plan.Mail["mail/"+domain+"/"+localpart] })
+		r.add(domain, entries, odd, func(localpart string) *cpmove.Mail {
+			listed["mail/"+domain+"/"+localpart] = true
+			return plan.Mail["mail/"+domain+"/"+localpart]
+		})
 		for _, whole := range []bool{false, true} {
 			file := cpmove.ForwarderFile(domain, whole)
 			for line := range strings.Lines(string(plan.Forwarders[file])) {
@@ -137,6 +145,16 @@ func (r *importReport) addPlan(plan cpmove.Plan) error {
 					r.Forwarders = append(r.Forwarders, forwarder{strings.TrimSpace(address), strings.TrimSpace(to), file})
 				}
 			}
+		}
+	}
+	for _, box := range slices.Sorted(maps.Keys(plan.Mail)) {
+		m := plan.Mail[box]
+		switch {
+		case listed[box] || m.Messages == 0 && m.Bytes == 0:
+		case box == "mail":
+			r.Notes = append(r.Notes, fmt.Sprintf("the account's own mailbox has %d messages of %d bytes", m.Messages, m.Bytes))
+		default:
+			r.Notes = append(r.Notes, fmt.Sprintf("the mail in %s is kept, but it belongs to no mailbox: %d bytes", box, m.Bytes))
 		}
 	}
 	return nil
@@ -158,13 +176,13 @@ func (r *importReport) print(out io.Writer, asJSON bool) error {
 	}
 	var b strings.Builder
 	for _, l := range r.LeftOut {
-		fmt.Fprintf(&b, "not imported: %s: %s\n", l.Path, l.Reason)
+		fmt.Fprintf(&b, "not imported: %s: %s\n", show(l.Path), show(l.Reason))
 	}
 	for _, odd := range r.NotTaken {
-		fmt.Fprintf(&b, "not taken as a mailbox: %q in %s: %s\n", odd.Name, odd.Where, odd.Reason)
+		fmt.Fprintf(&b, "not taken as a mailbox: “%s” in %s: %s\n", show(odd.Name), show(odd.Where), show(odd.Reason))
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, note)
+		fmt.Fprintln(&b, show(note))
 	}
 	if r.archive {
 		fmt.Fprintf(&b, "%d files of %d bytes\n", r.Files, r.Bytes)
@@ -175,8 +193,12 @@ func (r *importReport) print(out io.Writer, asJSON bool) error {
 		counts[domain]++
 		fmt.Fprintln(&b, box.text())
 	}
-	for _, f := range r.Forwarders {
-		fmt.Fprintf(&b, "forwarder, kept in %s but not used yet: %s to %s\n", f.File, f.Address, f.To)
+	for i, f := range r.Forwarders {
+		if i == maxForwarders {
+			fmt.Fprintf(&b, "%d more forwarders are kept\n", len(r.Forwarders)-i)
+			break
+		}
+		fmt.Fprintf(&b, "forwarder, kept in %s but not used yet: %s to %s\n", show(f.File), show(f.Address), show(f.To))
 	}
 	if r.Suspended {
 		fmt.Fprintf(&b, "the account is suspended; liveapi account unsuspend %s ends that, also for the mailboxes that were locked with it\n", r.Account)
@@ -186,7 +208,7 @@ func (r *importReport) print(out io.Writer, asJSON bool) error {
 	}
 	switch {
 	case r.DryRun && r.archive:
-		fmt.Fprintf(&b, "would unpack them into %s and register the account %s with the domains %v\n", r.Home, r.Account, r.Domains)
+		fmt.Fprintf(&b, "would unpack the files into %s and register the account %s with the domains %v\n", r.Home, r.Account, r.Domains)
 	case r.DryRun:
 		fmt.Fprintf(&b, "would register the account %s with the home %s\n", r.Account, r.Home)
 	default:
@@ -195,6 +217,12 @@ func (r *importReport) print(out io.Writer, asJSON bool) error {
 	_, err := io.WriteString(out, b.String())
 	return err
 }
+
+// maxForwarders is the number of forwarders that the text of a report names.
+const maxForwarders = 1000
+
+// show returns text of an archive for a terminal.
+func show(text string) string { return filesproc.Printable(text) }
 
 // text returns the mailbox as a line for people.
 func (box importedBox) text() string {
@@ -205,8 +233,11 @@ func (box importedBox) text() string {
 	case box.Quota > 0:
 		parts = append(parts, fmt.Sprintf("quota %d bytes", box.Quota))
 	}
-	if box.Messages != nil {
+	switch {
+	case box.Messages != nil:
 		parts = append(parts, fmt.Sprintf("%d messages of %d bytes", *box.Messages, *box.Bytes))
+	case box.Bytes != nil:
+		parts = append(parts, fmt.Sprintf("%d bytes of mail", *box.Bytes))
 	}
 	for _, word := range box.Suspended {
 		if word == "hold" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/admin/accounts"
+	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 	"github.com/liveapid/liveapid/plugins/email/store/migrate"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 	"github.com/liveapid/liveapid/protocol"
@@ -148,9 +149,10 @@ func (m *migration) print(out io.Writer, report migrate.Report) {
 		words[migrate.Left], words[migrate.Refused] = "differs, would not be changed", "can't be copied"
 	}
 	for _, i := range report.Items {
-		_, _ = fmt.Fprintf(out, "%s: %s", words[i.Outcome], i.Mailbox)
+		// Names and reasons may contain text that the account wrote.
+		_, _ = fmt.Fprintf(out, "%s: %s", words[i.Outcome], filesproc.Printable(i.Mailbox))
 		if i.Reason != "" {
-			_, _ = fmt.Fprintf(out, ": %s", i.Reason)
+			_, _ = fmt.Fprintf(out, ": %s", filesproc.Printable(i.Reason))
 		}
 		_, _ = fmt.Fprintln(out)
 	}

@@ -57,16 +57,14 @@ func (d administration) config() *config.Config { return d.rt.state.Load().confi
 
 // Suspend implements https.Administration.
 func (d administration) Suspend(name, reason string, on bool) *protocol.Error {
-	if !on {
-		if err := d.unlock(name); err != nil {
-			return err
-		}
+	err := d.edit(name, account.Suspension(on, reason, time.Now()))
+	if err != nil || on {
+		return err
 	}
-	return d.edit(name, account.Suspension(on, reason, time.Now()))
+	return d.unlock(name) // The account is active first: no mailbox of a suspended account may be unlocked.
 }
 
 // unlock removes the mark of a suspended account, which an imported account has, from the account's mailboxes.
-// The account must still be suspended, so that an error leaves everything as it was.
 func (d administration) unlock(name string) *protocol.Error {
 	a, err := d.rt.mode.byName(name)
 	if err != nil && !errors.Is(err, account.ErrSuspended) {
@@ -78,7 +76,7 @@ func (d administration) unlock(name string) *protocol.Error {
 	case result.Err == nil, result.Err.Kind == protocol.KindNoModule, result.Err.Kind == protocol.KindNoFunction:
 		return nil
 	}
-	return &protocol.Error{Kind: result.Err.Kind, Err: result.Err, Message: "The account is still suspended, because its mailboxes could not be unlocked. " + result.Err.Message}
+	return &protocol.Error{Kind: result.Err.Kind, Err: result.Err, Message: "The account is active, but not all mailboxes that were locked with it may be unlocked. Call the function again later. " + result.Err.Message}
 }
 
 // Modify implements https.Administration.

@@ -282,14 +282,15 @@ func (m *Module) unlockFunction() sdk.Function {
 		},
 		Do: func(ctx context.Context, call *sdk.Call) (any, error) {
 			all := 0
+			var failed error
 			for _, domain := range call.Account.Domains {
 				n, err := m.store(call.Account).Unlock(ctx, domain)
-				if err != nil {
-					return nil, public(store.Address{Localpart: "*", Domain: domain}, err, "Not all mailboxes were unlocked")
-				}
 				all += n
+				if err != nil && failed == nil {
+					failed = public(store.Address{Localpart: "*", Domain: domain}, err, "Some mailboxes are still locked")
+				}
 			}
-			return all, nil
+			return all, failed
 		},
 		After: func(ctx context.Context, call *sdk.Call) (any, error) {
 			if set := m.current(); set.notifier != nil {

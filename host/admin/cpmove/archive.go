@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // ErrHostile is wrapped by the error for an archive that is rejected because its contents are not allowed.
@@ -38,7 +39,9 @@ func decompressed(r io.Reader) (out io.Reader, end func(), err error) {
 		out, err = gzip.NewReader(b)
 	case bytes.HasPrefix(head, []byte("BZh")):
 		out = bzip2.NewReader(b)
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ")):
+		err = errors.New("the archive is compressed with xz, which this command does not read: pack it again with gzip or zstd")
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(head) > 3 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18}):
 		var d *zstd.Decoder
 		if d, err = zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
 			out, end = d, d.Close
@@ -81,16 +84,19 @@ func each(ctx context.Context, file, root string, do func(entry) error) error {
 			}
 			return nil
 		}
-		if name == "homedir.tar" || strings.HasPrefix(name, "homedir.tar.") {
-			return eachOf(ctx, r, func(h *tar.Header, r io.Reader) error {
+		if slices.Contains(nested, name) && h.Typeflag == tar.TypeReg && h.Size > 0 {
+			return eachOf(r, func(h *tar.Header, r io.Reader) error {
 				target, _ := within("", h.Linkname)
 				return do(entry{h, "homedir/" + h.Name, "homedir/" + target, r})
-			})
+			}, name)
 		}
 		target, _ := within(root, h.Linkname)
 		return do(entry{h, name, target, r})
 	})
 }
+
+// nested are the names of an archive of the home inside the account's archive.
+var nested = []string{"homedir.tar", "homedir.tar.gz", "homedir.tar.bz2", "homedir.tar.zst"}
 
 // within returns name relative to the directory root, and reports whether it is below root.
 func within(root, name string) (string, bool) {
@@ -103,7 +109,7 @@ func within(root, name string) (string, bool) {
 
 // eachRaw reads the archive in file and calls do for every entry, with a clean name.
 func eachRaw(ctx context.Context, file string, do func(*tar.Header, io.Reader) error) error {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // A FIFO must not block.
 	if err != nil {
 		return err
 	}
@@ -111,29 +117,54 @@ func eachRaw(ctx context.Context, file string, do func(*tar.Header, io.Reader) e
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fmt.Errorf("%s is not a regular file", file))
 	}
-	if err := eachOf(ctx, f, do); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
+	return eachOf(readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.Read(p)
+	}), do, file)
 }
 
-func eachOf(ctx context.Context, r io.Reader, do func(*tar.Header, io.Reader) error) error {
+// ended is a reader that knows how many zero bytes were read last.
+type ended struct {
+	r     io.Reader
+	zeros int64
+	data  bool // Another byte was read since the last reset.
+}
+
+// Read implements io.Reader.
+func (e *ended) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	rest := len(bytes.TrimRight(p[:n], "\x00"))
+	if rest > 0 {
+		e.zeros, e.data = 0, true
+	}
+	e.zeros += int64(n - rest)
+	return n, err
+}
+
+// eachOf reads an archive called name and calls do for every entry.
+func eachOf(r io.Reader, do func(*tar.Header, io.Reader) error, name string) error {
 	unpacked, end, err := decompressed(r)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer end()
-	archive := tar.NewReader(unpacked)
+	counted := &ended{r: unpacked}
+	archive := tar.NewReader(counted)
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return wholeEnd(counted, name)
+		}
+		if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+			return fmt.Errorf("%s: the archive needs more than %d MiB of memory to unpack: pack it again without --long, or with gzip", name, maxWindow>>20)
+		}
+		if errors.Is(err, context.Canceled) {
+			return err
 		}
 		if err != nil {
-			return fmt.Errorf("the archive is damaged: %w", err)
+			return fmt.Errorf("%s: the archive is damaged: %w", name, err)
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader || h.Name == "" {
 			continue
@@ -144,52 +175,64 @@ func eachOf(ctx context.Context, r io.Reader, do func(*tar.Header, io.Reader) er
 		if h.Name = path.Clean(h.Name); h.Name == "." {
 			continue
 		}
-		if err := do(h, archive); err != nil {
+		if err := do(h, archive); errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("%s: the archive is damaged: %w", name, err)
+		} else if err != nil {
 			return err
 		}
 	}
 }
 
+// wholeEnd reads what follows the last entry of an archive. An archive that was cut off lacks the blocks of zeros at
+// its end; damage of compressed data may show only there.
+func wholeEnd(counted *ended, name string) error {
+	zeros := counted.zeros
+	counted.data = false
+	if _, err := io.Copy(io.Discard, counted); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return fmt.Errorf("%s: the archive is damaged: %w", name, err)
+	}
+	if counted.data {
+		return fmt.Errorf("%s: the archive is damaged: there is more data after its end", name)
+	}
+	if zeros < blockSize && counted.zeros < blockSize {
+		return fmt.Errorf("%s: the archive is damaged: its end is missing", name)
+	}
+	return nil
+}
+
 // contents are the names at the top of an account's archive.
 var contents = []string{
-	"homedir", "homedir.tar", "homedir_paths", "cp", "userdata", "userconfig", "version", "va", "vad", "vf", "mysql", "mysql.sql", "psql", "mm", "mma", "mms",
+	"homedir", "homedir.tar", "homedir.tar.gz", "homedir.tar.bz2", "homedir.tar.zst", "homedir_paths", "cp", "userdata", "userconfig", "version", "va", "vad", "vf", "mysql", "mysql.sql", "psql", "mm", "mma", "mms",
 	"shadow", "digestshadow", "shell", "quota", "nobodyfiles", "cron", "dnszones", "dnssec_keys", "domainkeys", "sslcerts", "sslkeys", "ssl", "logs", "counters", "bandwidth",
 	"bandwidth_db", "httpfiles", "addons", "pds", "sds", "sds2", "ips", "meta", "locale", "logaholic", "interchange", "resellerconfig", "resellerpackages",
 	"resellerfeatures", "suspended", "suspendinfo", "proftpdpasswd", "team", "autossl.json", "apache_tls", "has_sslstorage", "custom", "strongestkey",
 }
 
-// findRoot returns the directory in the archive that contains the account: its only directory at the top, or "" if
-// the archive was packed inside of this directory.
-func findRoot(ctx context.Context, file string) (string, error) {
-	root, found := "", false
+// findRoot returns the directory in the archive that contains the account, or "" if the archive was packed inside of
+// this directory.
+func findRoot(ctx context.Context, file string) (root string, err error) {
 	done := errors.New("found")
-	err := eachRaw(ctx, file, func(h *tar.Header, _ io.Reader) error {
-		top, rest, _ := strings.Cut(h.Name, "/")
-		switch next, _, _ := strings.Cut(rest, "/"); {
-		case !found:
-			root, found = top, true
-			if h.Typeflag != tar.TypeDir && rest == "" {
-				root = "" // A file at the top.
-				return done
-			}
-			if strings.HasPrefix(top, "cpmove-") || strings.HasPrefix(top, "backup-") {
-				return done
-			}
-			fallthrough
-		case top == root:
-			if !slices.Contains(contents, top) && slices.Contains(contents, next) {
-				return done
-			}
-			return nil
-		default:
-			root = ""
+	empty := true
+	err = eachRaw(ctx, file, func(h *tar.Header, _ io.Reader) error {
+		empty = false
+		top, rest, below := strings.Cut(h.Name, "/")
+		next, _, _ := strings.Cut(rest, "/")
+		switch {
+		case slices.Contains(contents, top) && (below || h.Typeflag == tar.TypeDir || slices.Contains(nested, top)):
+			return done
+		case slices.Contains(contents, next):
+			root = top
 			return done
 		}
+		return nil
 	})
 	if errors.Is(err, done) {
 		err = nil
 	}
-	if err == nil && !found {
+	if err == nil && empty {
 		err = fmt.Errorf("%w: the archive is empty", ErrHostile)
 	}
 	return root, err

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
@@ -143,12 +145,12 @@ func TestLayouts(t *testing.T) {
 				require.Equal(t, cpmove.Account{Name: "alice", Domains: []string{"alice.example"}, Data: map[string]string{"MAXPOP": "3"}}, plan.Account)
 				require.Equal(t, map[string]*cpmove.Mail{
 					"mail/alice.example/user": {Messages: 2, Bytes: 15, Compressed: 1, Format: "maildir"},
-					"mail/alice.example/md":   {Bytes: 5, Format: "mdbox"},
+					"mail/alice.example/md":   {Messages: -1, Bytes: 5, Format: "mdbox"},
 				}, plan.Mail)
 				require.Len(t, plan.Left, 1)
 				require.Equal(t, "mail/.user@alice_example", plan.Left[0].Path)
 				target := t.TempDir()
-				require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing))
+				require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, committed))
 				got := files(t, target)
 				require.Equal(t, "info@alice.example: user@alice.example\n", got["etc/alice.example/forwarders"])
 				delete(got, "etc/alice.example/forwarders")
@@ -187,7 +189,7 @@ func TestNotUnpackedNotJudged(t *testing.T) {
 	plan, err := cpmove.Look(t.Context(), file, "", limits)
 	require.NoError(t, err)
 	target := t.TempDir()
-	require.NoError(t, cpmove.Unpack(t.Context(), file, limits, plan, target, os.Getuid(), os.Getgid(), nothing))
+	require.NoError(t, cpmove.Unpack(t.Context(), file, limits, plan, target, os.Getuid(), os.Getgid(), nothing, committed))
 	require.Len(t, files(t, target), 6)
 }
 
@@ -218,7 +220,7 @@ func TestGNUTar(t *testing.T) {
 			require.EqualValues(t, 5, plan.Files)
 			require.EqualValues(t, 18+3+3+3+1<<20+3, plan.Bytes)
 			target := t.TempDir()
-			require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing))
+			require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, committed))
 			box := filepath.Join(target, "mail/alice.example/user/cur")
 			for name, text := range map[string]string{"1": "one", "2": "one", "3 \\odd\n\xff": "one", "4": strings.Repeat("\x00", 1<<20) + "end"} {
 				got, err := os.ReadFile(filepath.Join(box, name))
@@ -275,6 +277,10 @@ func TestInterruptedImport(t *testing.T) {
 	killed := filepath.Join(target, ".liveapid-import-killed")
 	require.NoError(t, os.Mkdir(running, 0o700))
 	require.NoError(t, os.MkdirAll(filepath.Join(killed, "mail"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(killed, ".liveapid-import"), nil, 0o600))
+	// What only has such a name stays, and a FIFO does not block.
+	require.NoError(t, os.Mkdir(filepath.Join(target, ".liveapid-import-other"), 0o700))
+	require.NoError(t, unix.Mkfifo(filepath.Join(target, ".liveapid-import-fifo"), 0o600))
 	require.NoError(t, os.Symlink(t.TempDir(), filepath.Join(target, ".liveapid-import-link")))
 	lock, err := os.Open(running)
 	require.NoError(t, err)
@@ -286,7 +292,7 @@ func TestInterruptedImport(t *testing.T) {
 		require.FileExists(t, filepath.Join(dir, "etc/alice.example/shadow"))
 		cancel()
 		return ctx.Err()
-	})
+	}, committed)
 	require.ErrorIs(t, err, context.Canceled)
 	left := func() (names []string) {
 		entries, err := os.ReadDir(target)
@@ -296,11 +302,113 @@ func TestInterruptedImport(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, []string{".liveapid-import-link", ".liveapid-import-running"}, left())
-	require.ErrorIs(t, cpmove.Unpack(ctx, file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing), context.Canceled)
-	require.Equal(t, []string{".liveapid-import-link", ".liveapid-import-running"}, left())
-	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing))
-	require.Equal(t, []string{".liveapid-import-link", ".liveapid-import-running", "etc", "mail"}, left())
+	require.Equal(t, []string{".liveapid-import-fifo", ".liveapid-import-link", ".liveapid-import-other", ".liveapid-import-running"}, left())
+	require.ErrorIs(t, cpmove.Unpack(ctx, file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, committed), context.Canceled)
+	require.Equal(t, []string{".liveapid-import-fifo", ".liveapid-import-link", ".liveapid-import-other", ".liveapid-import-running"}, left())
+	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, committed))
+	require.Equal(t, []string{".liveapid-import-fifo", ".liveapid-import-link", ".liveapid-import-other", ".liveapid-import-running", "etc", "mail"}, left())
+}
+
+// A damaged archive is never imported as if it were whole.
+func TestDamagedArchives(t *testing.T) {
+	data := tarOf(t, append([]entry{{name: "alice/cp/alice", text: "DNS=alice.example\n"}}, home("alice/homedir/")...)...)
+	sum := packers["gzip"](t, data)
+	sum[len(sum)-6] ^= 1
+	zeros := bytes.Clone(data)
+	clear(zeros[2048:4096])
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"a wrong checksum":     {sum, "checksum"},
+		"cut compressed data":  {packers["gzip"](t, data)[:200], "the archive is damaged"},
+		"cut between entries":  {data[:3*512], "its end is missing"},
+		"cut inside an entry":  {data[:4*512-100], "the archive is damaged"},
+		"zeros in the middle":  {zeros, "more data after its end"},
+		"xz":                   {append([]byte("\xfd7zXZ\x00"), make([]byte, 600)...), "with xz"},
+		"a cut home inside":    {tarOf(t, entry{name: "alice/homedir.tar", text: string(data[:4*512])}), "homedir.tar: the archive is damaged"},
+		"nothing but a header": {data[:512], "the archive is damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := look(t, "alice.tar", c.data)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+// Archives with other files first, or with the home alone, are understood.
+func TestOddRoots(t *testing.T) {
+	for name, entries := range map[string][]entry{
+		"only a home":            home("homedir/"),
+		"a file of another tool": append([]entry{{name: "._cpmove-alice", text: "x"}, {name: "README", text: "x"}}, home("cpmove-alice/homedir/")...),
+		"a sum of the home":      append(home("cpmove-alice/homedir/"), entry{name: "cpmove-alice/homedir.tar.md5", text: "x"}, entry{name: "cpmove-alice/homedir.tar"}),
+		"a bad second user":      append(home("cpmove-alice/homedir/"), entry{name: "cpmove-alice/cp/alice", text: "DNS=alice.example\n"}, entry{name: "cpmove-alice/cp/bob", text: strings.Repeat("#\n", 1<<20)}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, plan, err := look(t, "cpmove-alice.tar", tarOf(t, entries...))
+			require.NoError(t, err)
+			require.Equal(t, "alice", plan.Account.Name)
+			require.Equal(t, []string{"alice.example"}, plan.Account.Domains)
+			require.Len(t, plan.Lists, 3)
+		})
+	}
+	file := filepath.Join(t.TempDir(), "upload.tar")
+	require.NoError(t, os.WriteFile(file, tarOf(t, home("homedir/")...), 0o600))
+	_, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
+	require.ErrorContains(t, err, "is not the account's mail", "the link names alice")
+	plan, err := cpmove.Look(t.Context(), file, "alice", cpmove.DefaultLimits)
+	require.NoError(t, err)
+	require.Equal(t, "alice", plan.Account.Name)
+}
+
+// The times of messages, which are the dates of their arrival, are kept. If the account can't be registered, nothing
+// stays in its home.
+func TestUnpackedTimes(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	when := time.Date(2011, 5, 4, 3, 2, 1, 0, time.UTC)
+	require.NoError(t, w.WriteHeader(&tar.Header{Name: "alice/homedir/mail/alice.example/user/cur/1", Mode: 0o600, ModTime: when, Typeflag: tar.TypeReg}))
+	require.NoError(t, w.Close())
+	file, plan, err := look(t, "alice.tar", b.Bytes())
+	require.NoError(t, err)
+	target := t.TempDir()
+	refused := errors.New("not registered")
+	err = cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, func() error { return refused })
+	require.ErrorIs(t, err, refused)
+	entries, err := os.ReadDir(target)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, os.Getuid(), os.Getgid(), nothing, committed))
+	info, err := os.Stat(filepath.Join(target, "mail/alice.example/user/cur/1"))
+	require.NoError(t, err)
+	require.Equal(t, when, info.ModTime().UTC())
+}
+
+// The owner of the home swaps the temporary directory for one of its own: nothing is written there.
+func TestSwappedDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("another owner of the home needs root")
+	}
+	file, plan, err := look(t, "alice.tar", tarOf(t, append([]entry{{name: "alice/cp/alice", text: "DNS=alice.example\n"}}, home("alice/homedir/")...)...))
+	require.NoError(t, err)
+	const tenant = 20571
+	target := t.TempDir()
+	require.NoError(t, os.Chown(target, tenant, tenant))
+	err = cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, target, tenant, tenant, func(dir string) error {
+		// While root unpacks, the directory is renamed, and another one with its name leads elsewhere.
+		names, err := filepath.Glob(filepath.Join(target, ".liveapid-import-*"))
+		require.NoError(t, err)
+		require.Len(t, names, 1)
+		require.NoError(t, os.Rename(names[0], filepath.Join(target, "kept")))
+		require.NoError(t, os.Mkdir(names[0], 0o777))
+		require.NoError(t, os.Symlink("/etc", filepath.Join(names[0], "etc")))
+		return nil
+	}, committed)
+	require.NoError(t, err)
+	info, err := os.Lstat(filepath.Join(target, "etc"))
+	require.NoError(t, err)
+	require.True(t, info.IsDir(), "the files that were unpacked, not what was put in their place")
+	require.FileExists(t, filepath.Join(target, "mail/alice.example/user/cur/1.a,S=5:2,"))
 }
 
 func FuzzLook(f *testing.F) {
@@ -328,7 +436,7 @@ func FuzzLook(f *testing.F) {
 		}
 		target := filepath.Join(dir, "home")
 		require.NoError(t, os.Mkdir(target, 0o700))
-		_ = cpmove.Unpack(t.Context(), file, cpmove.Limits{Bytes: 1 << 20, Entries: 100, Ratio: 100}, plan, target, os.Getuid(), os.Getgid(), nothing)
+		_ = cpmove.Unpack(t.Context(), file, cpmove.Limits{Bytes: 1 << 20, Entries: 100, Ratio: 100}, plan, target, os.Getuid(), os.Getgid(), nothing, committed)
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		require.Len(t, entries, 2, "nothing beside the home")

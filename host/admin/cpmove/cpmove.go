@@ -29,7 +29,10 @@ type Account struct {
 // /var/cpanel/users/NAME.
 func ParseUsers(name string, r io.Reader) (Account, error) {
 	f, err := account.ParseUsers(r)
-	a := Account{Name: name, Domains: f.Domains, Data: f.Data, Suspended: f.Suspended}
+	a := Account{Name: name, Data: f.Data, Suspended: f.Suspended}
+	for _, domain := range f.Domains {
+		a.Domains = append(a.Domains, account.ASCIIDomain(domain))
+	}
 	for feature, on := range f.Features {
 		if !on {
 			a.Lacks = append(a.Lacks, feature)

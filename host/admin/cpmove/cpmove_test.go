@@ -75,6 +75,8 @@ func whole() []entry {
 
 func nothing(string) error { return nil }
 
+func committed() error { return nil }
+
 func TestArchive(t *testing.T) {
 	file := archive(t, whole()...)
 	plan, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
@@ -87,7 +89,7 @@ func TestArchive(t *testing.T) {
 	require.Equal(t, []cpmove.LeftOut{{Path: "mail/.user@alice_example", Reason: "a symbolic link to /home/alice/mail/alice.example/user"}}, plan.Left)
 
 	home := t.TempDir()
-	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing))
+	require.NoError(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing, committed))
 	var got []string
 	require.NoError(t, filepath.Walk(home, func(path string, info os.FileInfo, err error) error {
 		require.NoError(t, err)
@@ -102,12 +104,12 @@ func TestArchive(t *testing.T) {
 		"mail drwx------", "mail/alice.example drwx------", "mail/alice.example/user drwx------", "mail/alice.example/user/cur drwx------",
 		"mail/alice.example/user/cur/1.a,S=5:2, -rw-r-----",
 	}, got)
-	require.ErrorContains(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, 0, 0, nothing), "already contains etc")
+	require.ErrorContains(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, 0, 0, nothing, committed), "already contains etc")
 
 	// An archive that is replaced after the check leaves no files.
 	swapped := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/mail/more", text: "x"})...)
 	home = t.TempDir()
-	require.ErrorIs(t, cpmove.Unpack(t.Context(), swapped, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing), cpmove.ErrHostile)
+	require.ErrorIs(t, cpmove.Unpack(t.Context(), swapped, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing, committed), cpmove.ErrHostile)
 	entries, err := os.ReadDir(home)
 	require.NoError(t, err)
 	require.Empty(t, entries)
@@ -138,9 +140,14 @@ func TestHostileArchives(t *testing.T) {
 		"a hard link":                    {entries: in(entry{name: "mail/x", kind: tar.TypeLink, link: "cpmove-alice/cp/alice"}), says: "not a file of the same mailbox"},
 		"a device":                       {entries: in(entry{name: "mail/x", kind: tar.TypeBlock}), says: "neither a file nor a directory"},
 		"a FIFO":                         {entries: in(entry{name: "etc/x", kind: tar.TypeFifo}), says: "neither a file nor a directory"},
+		"a long name":                    {entries: in(entry{name: "mail/" + strings.Repeat("a", 300), text: "x"}), says: "is too long"},
+		"a deep name":                    {entries: in(entry{name: "mail/" + strings.Repeat("a/", 2000) + "x", text: "x"}), says: "is too long"},
+		"mail is a file":                 {entries: []entry{{name: "cpmove-alice/homedir/mail", text: "x"}}, says: "is not a directory"},
+		"a long link":                    {entries: in(entry{name: "mail/.x", kind: tar.TypeSymlink, link: strings.Repeat("a", 5000)}), says: "too long symbolic links"},
+		"another account inside":         {entries: []entry{{name: "cpmove-alice/cp/root", text: "DNS=a.example\n"}}, says: "pass the name of the account with --name"},
 		"two top directories":            {entries: append(whole(), entry{name: "cpmove-bob/cp/bob", text: "x"}), says: "two top directories"},
 		"no account":                     {entries: []entry{{name: "something/x", text: "x"}}, says: "not that of a cPanel account"},
-		"a name that is none":            {entries: []entry{{name: "cpmove-$(id)/cp/$(id)", text: "x"}}, says: "not that of a cPanel account"},
+		"a name that is none":            {entries: []entry{{name: "cpmove-$(id)/cp/$(id)", text: "x"}}, says: "pass the name of the account with --name"},
 		"empty":                          {says: "is empty"},
 		"too many entries":               {entries: whole(), limits: cpmove.Limits{Bytes: 1 << 30, Entries: 3, Ratio: 100}, says: "more than 3 entries"},
 		"too many bytes":                 {entries: whole(), limits: cpmove.Limits{Bytes: 10, Entries: 100, Ratio: 100}, says: "more than 10 bytes"},
@@ -161,16 +168,12 @@ func TestHostileArchives(t *testing.T) {
 	require.ErrorContains(t, err, "not an archive")
 }
 
-// A repeated name would be written through a link that the first entry created.
-func TestUnpackTwice(t *testing.T) {
+// A name that comes twice is refused before anything is written.
+func TestTwice(t *testing.T) {
 	file := archive(t, append(whole(), entry{name: "cpmove-alice/homedir/etc/alice.example/shadow", text: "x"})...)
-	plan, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
-	require.NoError(t, err)
-	home := t.TempDir()
-	require.ErrorIs(t, cpmove.Unpack(t.Context(), file, cpmove.DefaultLimits, plan, home, os.Getuid(), os.Getgid(), nothing), cpmove.ErrHostile)
-	entries, err := os.ReadDir(home)
-	require.NoError(t, err)
-	require.Empty(t, entries)
+	_, err := cpmove.Look(t.Context(), file, "", cpmove.DefaultLimits)
+	require.ErrorIs(t, err, cpmove.ErrHostile)
+	require.ErrorContains(t, err, "twice")
 }
 
 func FuzzParseUsers(f *testing.F) {

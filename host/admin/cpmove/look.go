@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -39,7 +41,7 @@ type LeftOut struct {
 
 // Mail describes the mail of a mailbox in an archive.
 type Mail struct {
-	Messages   int64
+	Messages   int64 // -1 if they were not counted.
 	Bytes      int64
 	Compressed int64
 	Format     string // "maildir", "mdbox", "dbox", or "" if no mail was found.
@@ -52,10 +54,12 @@ type Plan struct {
 	Bytes   int64
 	HasHome bool // There is something in the home directory.
 	HasMail bool // There is something in its directories etc or mail.
-	Left    []LeftOut
-	Notes   []string          // Facts about the account that could not be read, for people.
-	Mail    map[string]*Mail  // By the directory of the mailbox, mail/DOMAIN/NAME.
-	Lists   map[string][]byte // The small files in the domains' directories of etc, by their names.
+	// HasMessages means that there is a message, in whatever mailbox.
+	HasMessages bool
+	Left        []LeftOut
+	Notes       []string          // Facts about the account that could not be read, for people.
+	Mail        map[string]*Mail  // By the directory of the mailbox, mail/DOMAIN/NAME.
+	Lists       map[string][]byte // The small files in the domains' directories of etc, by their names.
 	// Forwarders are the files with a domain's forwarders, by their names below the home. They do not come from the
 	// home, and are kept there for later.
 	Forwarders map[string][]byte
@@ -67,9 +71,13 @@ const (
 	maxUserData     = 2000
 	maxUserDataFile = 64 << 10
 	maxList         = 64 << 20 // Of a file with mailboxes, as in the store.
-	maxLists        = 512 << 20
-	maxForwarders   = 64 << 20
+	maxLists        = 256 << 20
+	maxLines        = 300_000 // Of a file with mailboxes.
+	maxForwarders   = 4 << 20
 	maxUsersFiles   = 16
+	maxTarget       = 4096 // Of a symbolic link's target.
+	maxLeft         = 100_000
+	entrySize       = 1 << 10 // What a file or directory needs besides its contents, about.
 )
 
 // looker collects the plan of an archive.
@@ -78,6 +86,9 @@ type looker struct {
 	packed    int64 // The size of the archive file.
 	plan      Plan
 	users     map[string]Account
+	userErr   error           // Of a users file that can't be read.
+	seen      map[uint64]bool // Hashes of the names to unpack.
+	seed      maphash.Seed
 	userdata  map[string][]byte
 	domains   []string
 	found     map[string]bool   // The domains.
@@ -85,6 +96,7 @@ type looker struct {
 	symlinks  map[string]string // The targets of symbolic links in mail.
 	hardLinks bool
 	files     int64
+	written   int64 // Bytes, with those of entries.
 	kept      int64 // Bytes in plan.Lists.
 	forwarded int64
 }
@@ -95,7 +107,7 @@ type looker struct {
 func Look(ctx context.Context, file, name string, limits Limits) (Plan, error) {
 	l := looker{
 		limits: limits, users: make(map[string]Account), userdata: make(map[string][]byte), found: make(map[string]bool),
-		directory: make(map[string]bool), symlinks: make(map[string]string),
+		directory: make(map[string]bool), symlinks: make(map[string]string), seen: make(map[uint64]bool), seed: maphash.MakeSeed(),
 		plan: Plan{Mail: make(map[string]*Mail), Lists: make(map[string][]byte), Forwarders: make(map[string][]byte)},
 	}
 	info, err := os.Stat(file)
@@ -124,8 +136,12 @@ func (l *looker) entry(e entry) error {
 		switch {
 		case dir == "cp/" && validName(base) && len(l.users) < maxUsersFiles:
 			a, err := ParseUsers(base, e.data)
+			if err != nil {
+				l.userErr = errors.Join(l.userErr, fmt.Errorf("%s: %w", e.name, err))
+				return nil
+			}
 			l.users[base] = a
-			return err
+			return nil
 		case dir == "userdata/" && len(l.userdata) < maxUserData:
 			// A larger file, or a file beyond the number, is not used: the import needs none of them.
 			if text, err := io.ReadAll(io.LimitReader(e.data, maxUserDataFile)); err == nil {
@@ -148,6 +164,9 @@ func (l *looker) entry(e entry) error {
 	if e.Typeflag != tar.TypeSymlink {
 		for dir := path.Dir(name); dir != "." && !l.directory[dir]; dir = path.Dir(dir) {
 			l.directory[dir] = true
+			if err := l.charge(0); err != nil {
+				return err
+			}
 		}
 	}
 	if parts := strings.Split(name, "/"); parts[0] == "etc" && len(parts) > 2 && isDomain(parts[1]) && !l.found[parts[1]] {
@@ -159,8 +178,21 @@ func (l *looker) entry(e entry) error {
 
 // judge checks an entry that is to be unpacked, and counts it.
 func (l *looker) judge(e entry, name string) error {
-	if l.files++; l.files > l.limits.Entries {
-		return fmt.Errorf("%w: etc and mail have more than %d entries", ErrHostile, l.limits.Entries)
+	if tooLong(name) {
+		return fmt.Errorf("%w: the entry name %.100q is too long", ErrHostile, e.Name)
+	}
+	if (name == "etc" || name == "mail") && e.Typeflag != tar.TypeDir && e.Typeflag != tar.TypeSymlink {
+		return fmt.Errorf("%w: %.100q is not a directory", ErrHostile, e.Name)
+	}
+	if e.Typeflag != tar.TypeDir {
+		hash := maphash.String(l.seed, name)
+		if l.seen[hash] {
+			return fmt.Errorf("%w: it contains %.100q twice", ErrHostile, name)
+		}
+		l.seen[hash] = true
+	}
+	if err := l.charge(0); err != nil {
+		return err
 	}
 	switch e.Typeflag {
 	case tar.TypeDir:
@@ -182,20 +214,33 @@ func (l *looker) judge(e entry, name string) error {
 		if !strings.HasPrefix(name, "mail/") {
 			return fmt.Errorf("%w: %.100q is a symbolic link", ErrHostile, e.Name)
 		}
-		l.symlinks[name] = e.Linkname
+		if l.symlinks[name] = e.Linkname; len(e.Linkname) > maxTarget || len(l.symlinks) > maxLeft {
+			return fmt.Errorf("%w: there are too many or too long symbolic links in mail", ErrHostile)
+		}
 	default:
 		return fmt.Errorf("%w: %.100q is neither a file nor a directory", ErrHostile, e.Name)
 	}
 	return nil
 }
 
-// count adds a file's size to the plan.
+// count adds a file to the plan.
 func (l *looker) count(size int64) error {
 	l.plan.Files++
 	if l.plan.Bytes += size; size < 0 || l.plan.Bytes < 0 || l.plan.Bytes > l.limits.Bytes {
 		return fmt.Errorf("%w: the files in etc and mail have more than %d bytes", ErrHostile, l.limits.Bytes)
 	}
-	if l.plan.Bytes > ratioFrom && l.plan.Bytes/l.limits.Ratio > l.packed {
+	return l.charge(size)
+}
+
+// charge counts what is written: for an entry without a size the entry itself, otherwise its contents.
+func (l *looker) charge(size int64) error {
+	if size == 0 {
+		size = entrySize
+		if l.files++; l.files > l.limits.Entries {
+			return fmt.Errorf("%w: etc and mail have more than %d entries", ErrHostile, l.limits.Entries)
+		}
+	}
+	if l.written += size; l.written > ratioFrom && l.written/l.limits.Ratio > l.packed {
 		return fmt.Errorf("%w: the files in etc and mail are more than %d times as large as the archive file; if they really compress so well, import with a larger --max-ratio",
 			ErrHostile, l.limits.Ratio)
 	}
@@ -213,11 +258,16 @@ func (l *looker) file(e entry, name string) error {
 			return fmt.Errorf("%w: the lists of mailboxes in etc are too large", ErrHostile)
 		}
 		text, err := io.ReadAll(e.data)
-		l.plan.Lists[name] = text
+		if l.plan.Lists[name] = text; bytes.Count(text, []byte{'\n'}) > maxLines {
+			return fmt.Errorf("%w: %.100q has more than %d lines", ErrHostile, e.Name, maxLines)
+		}
 		return err
 	}
+	if dir := path.Base(path.Dir(name)); dir == "cur" || dir == "new" || dir == "storage" || dir == "dbox-Mails" {
+		l.plan.HasMessages = true
+	}
 	box := mailboxOf(name)
-	if box == "" || box == "mail" {
+	if box == "" {
 		return nil
 	}
 	m := l.mail(box)
@@ -232,7 +282,7 @@ func (l *looker) file(e entry, name string) error {
 			m.Compressed++
 		}
 	case dir == "storage" && strings.HasPrefix(path.Base(name), "m."):
-		m.Format = "mdbox"
+		m.Format, m.Messages = "mdbox", -1 // A file contains many.
 		m.Bytes += e.Size
 	case dir == "dbox-Mails" && strings.HasPrefix(path.Base(name), "u.") && strings.HasPrefix(within, "/mailboxes/"):
 		m.Format = "dbox"
@@ -290,6 +340,14 @@ func ForwarderFile(domain string, whole bool) string {
 	return "etc/" + domain + "/forwarders"
 }
 
+// LeaveForwarders leaves the forwarders out of the plan, because there is no home in which they could be kept.
+func (p *Plan) LeaveForwarders() {
+	for _, name := range slices.Sorted(maps.Keys(p.Forwarders)) {
+		p.Left = append(p.Left, LeftOut{name, "forwarders, which are kept only in a home"})
+	}
+	p.Forwarders = nil
+}
+
 // countHardLinks counts the hard links, which become files, and leaves out those whose file is not in the archive
 // before them. The sizes of their files are known only after another reading.
 func (l *looker) countHardLinks(ctx context.Context, file string) error {
@@ -309,10 +367,17 @@ func (l *looker) countHardLinks(ctx context.Context, file string) error {
 				other, _ := wanted(e.target)
 				if targets[other] < 0 {
 					l.plan.Left = append(l.plan.Left, LeftOut{name, "the archive does not contain the file that the hard link leads to"})
+					if len(l.plan.Left) > maxLeft {
+						return fmt.Errorf("%w: there are too many hard links to files that are not in the archive", ErrHostile)
+					}
 					return nil
 				}
 				if isTarget {
 					targets[name] = targets[other]
+				}
+				if dir := path.Base(path.Dir(name)); dir == "cur" || dir == "new" {
+					m := l.mail(mailboxOf(name))
+					m.Messages, m.Bytes = m.Messages+1, m.Bytes+targets[other]
 				}
 				return l.count(targets[other])
 			case size && isTarget && e.Typeflag != tar.TypeDir && e.Typeflag != tar.TypeSymlink:
@@ -329,9 +394,17 @@ func (l *looker) countHardLinks(ctx context.Context, file string) error {
 // finish checks what only the whole archive shows.
 func (l *looker) finish(file, name string) error {
 	p := &l.plan
-	archived := accountName(file, p.root, l.users)
+	archived, nameErr := accountName(file, p.root, l.users)
+	if nameErr != nil && name == "" {
+		return nameErr
+	}
+	if archived == "" && len(l.users) == 1 { // The name was given.
+		for own := range l.users {
+			archived = own
+		}
+	}
 	for link, target := range l.symlinks {
-		if !leadsInside(link, target, archived) {
+		if !leadsInside(link, target, archived, name) {
 			return fmt.Errorf("%w: %.100q is a symbolic link to %.100q, which is not the account's mail", ErrHostile, link, target)
 		}
 		if l.directory[link] {
@@ -339,8 +412,11 @@ func (l *looker) finish(file, name string) error {
 		}
 		p.Left = append(p.Left, LeftOut{link, "a symbolic link to " + target})
 	}
+	if len(l.users) == 0 && l.userErr != nil {
+		return l.userErr
+	}
 	if !p.HasHome && len(l.users) == 0 {
-		return errors.New("the archive is not that of a cPanel account: it contains neither homedir nor cp/NAME; pass --name and --home for a home that was packed in another way after you have unpacked it")
+		return errors.New("the archive is not that of a cPanel account: it contains neither a file in homedir nor cp/NAME; a home that was packed in another way can be imported as a directory after it was unpacked")
 	}
 	p.Account = l.users[archived]
 	p.Account.Name = archived

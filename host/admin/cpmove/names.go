@@ -1,9 +1,11 @@
 package cpmove
 
 import (
+	"fmt"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -21,27 +23,40 @@ func nameIn(name string) string {
 }
 
 // accountName returns the name of the account in an archive: from the only users file, or the name of the top
-// directory or of the archive. It returns "" if none of them is a possible name.
-func accountName(file, root string, users map[string]Account) string {
+// directory or of the archive. It returns "" if none of them is a possible name, and an error if the archive says one
+// name and its contents another: an archive must not choose another account than the one that it is named after.
+func accountName(file, root string, users map[string]Account) (string, error) {
 	base := filepath.Base(file)
 	for _, ending := range []string{".gz", ".tgz", ".bz2", ".tbz2", ".zst", ".tar"} {
 		base = strings.TrimSuffix(base, ending)
 	}
-	fromRoot := nameIn(root)
-	if _, ok := users[fromRoot]; ok {
-		return fromRoot
+	said := ""
+	if strings.HasPrefix(base, "cpmove-") || strings.HasPrefix(base, "backup-") {
+		said = nameIn(base)
+	}
+	if root != "" {
+		if said != "" && said != nameIn(root) {
+			return "", fmt.Errorf("the archive %s contains the account %.60q: pass the name of the account with --name", filepath.Base(file), nameIn(root))
+		}
+		said = nameIn(root)
+	}
+	if _, ok := users[said]; ok {
+		return said, nil
 	}
 	if len(users) == 1 {
 		for name := range users {
-			return name
+			if said != "" && validName(said) {
+				return "", fmt.Errorf("the archive is named after the account %.60q, but contains the users file of %.60q: pass the name of the account with --name", said, name)
+			}
+			return name, nil
 		}
 	}
-	for _, name := range []string{fromRoot, nameIn(base)} {
+	for _, name := range []string{said, base} {
 		if validName(name) {
-			return name
+			return name, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // validName reports whether name is a possible name of a system user.
@@ -55,6 +70,20 @@ func validName(name string) bool {
 		}
 	}
 	return true
+}
+
+// Maximum lengths of names and number of directories in them. A file system has such limits, too; Maildirs are far
+// from them.
+const (
+	maxName      = 4095
+	maxComponent = 255
+	maxDepth     = 64
+)
+
+// tooLong reports whether no file system would take the name.
+func tooLong(name string) bool {
+	return len(name) > maxName || strings.Count(name, "/") > maxDepth ||
+		slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return len(part) > maxComponent })
 }
 
 // wanted returns the name of an entry relative to the home, and reports whether the entry is unpacked: what is in
@@ -80,11 +109,13 @@ func mailboxOf(name string) string {
 	return ""
 }
 
-// leadsInside reports whether a symbolic link in mail leads to the mail of the same account. cPanel makes such links
-// for each mailbox.
-func leadsInside(name, target, account string) bool {
+// leadsInside reports whether a symbolic link in mail leads to the mail of the same account, which has one of the
+// given names. cPanel makes such links for each mailbox.
+func leadsInside(name, target string, accounts ...string) bool {
 	if path.IsAbs(target) {
-		return strings.Contains(path.Clean(target)+"/", "/"+account+"/mail/")
+		return slices.ContainsFunc(accounts, func(account string) bool {
+			return account != "" && strings.Contains(path.Clean(target)+"/", "/"+account+"/mail/")
+		})
 	}
 	target = path.Join(path.Dir(name), target)
 	return target == "mail" || strings.HasPrefix(target, "mail/")

@@ -21,9 +21,9 @@ func TrimBlanks(field string) string { return strings.Trim(field, blanks) }
 // SplitMarks splits a stored password field into the marks in front of the hash, and the hash. The marks are
 // LockedMark if cPanel suspended the account, LoginMark if this project suspended the mailbox, and often '*' from
 // other programs. The prefix of a known scheme, such as {CRYPT}, may precede the marks and stays part of the
-// hash. After any other prefix, '!' or '*' may be the beginning of the password, so such a field has no marks.
+// hash. After any other prefix, '!', '*' or a blank may be a part of the password, so such a field has no marks.
 //
-// Blanks around the hash are no part of it. Dovecot compares them too, so nobody can log in with such a field:
+// Blanks around any other hash are no part of it. Dovecot compares them too, so nobody can log in with such a field:
 // the blanks count as a mark.
 func SplitMarks(field string) (marks, hash string) {
 	scheme, rest := "", strings.TrimLeft(field, blanks)
@@ -33,8 +33,7 @@ func SplitMarks(field string) (marks, hash string) {
 		case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "BLF-CRYPT", "ARGON2ID":
 			scheme, rest = rest[:i+1], rest[i+1:]
 		default:
-			hash = strings.TrimRight(rest, blanks)
-			return start + rest[len(hash):], hash
+			return start, rest
 		}
 	}
 	n := 0
@@ -68,6 +67,19 @@ func Marked(marks, hash string) (flags Suspension, own string) {
 	return flags, rest
 }
 
+// KeptMarks returns the marks that stay in front of a new hash: all but blanks, and none for a mailbox that only
+// waits for a password.
+func KeptMarks(marks, hash string) string {
+	flags, own := Marked(marks, hash)
+	switch {
+	case hash == "" && own == NoPassword:
+		return ""
+	case flags.Has(Locked):
+		return LockedMark + own
+	}
+	return own
+}
+
 // ParseField returns the flags and the hash of a stored password field. The hash is NoPassword if the mailbox
 // has none and its login is not suspended, and "" if the mailbox has none and its login is suspended.
 func ParseField(field string) (flags Suspension, hash string) {
@@ -94,12 +106,15 @@ func (e Entry) Field() string {
 // Unlocked returns a stored password field without LockedMark, and reports whether it had that mark. Everything
 // else stays: other marks, and blanks, keep the login suspended.
 func Unlocked(field string) (unlocked string, was bool) {
-	if flags, _ := Marked(SplitMarks(field)); !flags.Has(Locked) {
-		return field, false
+	unlocked = field
+	for {
+		if flags, _ := Marked(SplitMarks(unlocked)); !flags.Has(Locked) {
+			break
+		}
+		unlocked, was = strings.Replace(unlocked, LockedMark, "", 1), true
 	}
-	unlocked = strings.ReplaceAll(field, LockedMark, "")
-	if TrimBlanks(unlocked) == "" {
+	if was && TrimBlanks(unlocked) == "" {
 		return NoPassword, true // An empty field might let everybody log in.
 	}
-	return unlocked, true
+	return unlocked, was
 }

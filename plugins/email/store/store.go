@@ -206,8 +206,14 @@ func (e Entry) Check() error {
 	if e.Hash == "" && e.Suspended.Has(Login) {
 		return nil
 	}
+	if n := len(e.Field()); n > maxField {
+		return fmt.Errorf("%w: the password hash with the marks of its suspensions is too long: %d bytes", ErrUnsafe, n)
+	}
 	return CheckHash(e.Hash)
 }
+
+// maxField is the maximum length of a hash with its marks in bytes: the length of the column in the usual schema.
+const maxField = 255
 
 // CheckHash returns an error if hash is empty, too long, or contains a character that would break a line of a
 // store's file.
@@ -258,9 +264,8 @@ type Transfer interface {
 	// already in their directories becomes theirs. With replace, mailboxes that exist get the data of the
 	// entries; otherwise they are ErrExists.
 	Import(ctx context.Context, entries []Entry, replace bool) error
-	// Delete removes a mailbox. It also removes the mail and the quota, except what keep selects. A store
-	// without access to the mail leaves the mail on the mail server.
-	Delete(ctx context.Context, box Address, keep Keep) error
+	// Remove removes mailboxes of a domain, and keeps their mail. Those that do not exist are left out.
+	Remove(ctx context.Context, boxes []Address) error
 	// Unlock removes the mark of a suspended account from the mailboxes of a domain, and returns their number.
 	Unlock(ctx context.Context, domain string) (int, error)
 }
@@ -281,6 +286,9 @@ type Store interface {
 	// in this directory, unless an earlier mailbox of the name was deleted without its mail; ErrAside reports
 	// that such mail was moved away.
 	Create(ctx context.Context, box Mailbox, hash string) error
+	// Delete removes a mailbox. It also removes the mail and the quota, except what keep selects. A store
+	// without access to the mail leaves the mail on the mail server.
+	Delete(ctx context.Context, box Address, keep Keep) error
 	// SetQuota sets the quota of a mailbox in bytes; 0 means no limit.
 	SetQuota(ctx context.Context, box Address, bytes int64) error
 	// Suspend sets (on is true) or clears the given flags of a mailbox. Other flags stay as they are. If Login is

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -86,11 +87,10 @@ func (t *tx) create(domain string, batch []*change) error {
 	taken := newNames(shadow.content, passwd.content)
 	kept := newNames(t.files[keptName].content)
 	created := make(map[string]bool) // Lines left by old namesakes, or by a change that was cut off, are removed.
-	boxes := maildirs{s: t.s, domain: domain}
+	boxes := maildirs{s: t.s, domain: domain, redo: t.redo}
 	var lines newLines
 	for _, c := range batch {
-		if name, ok := taken.any(c.Entries); ok && !c.Replace && !t.redo && !t.finished(createBox, name) {
-			c.err = fmt.Errorf("%w: %s", store.ErrExists, name)
+		if c.err = t.mayCreate(c, taken, created, shadow.content); c.err != nil {
 			continue
 		}
 		for _, e := range c.Entries {
@@ -115,7 +115,30 @@ func (t *tx) create(domain string, batch []*change) error {
 	if err := t.commitWhole(batch, order, &directories{make: boxes.make, undo: boxes.undo}); err != nil {
 		return err
 	}
+	boxes.limit()
 	t.conclude()
+	return nil
+}
+
+// mayCreate returns an error if the mailboxes of a change can't be created: one exists, or another change of the
+// same batch creates it.
+func (t *tx) mayCreate(c *change, taken *nameSet, created map[string]bool, shadow []byte) error {
+	for _, e := range c.Entries {
+		switch {
+		case created[e.Localpart] && c.Replace:
+			return fmt.Errorf("%w: another change creates %s at the same time", store.ErrBusy, e.Localpart)
+		case created[e.Localpart]:
+			return fmt.Errorf("%w: %s", store.ErrExists, e.Localpart)
+		case t.redo:
+			// If another program has changed the mailbox since the change was cut off, that is newer.
+			if l, _, found := find(shadow, e.Localpart); found && string(l.field) != e.Field() && !c.Replace {
+				return fmt.Errorf("%w: %s", store.ErrExists, e.Localpart)
+			}
+		}
+	}
+	if name, ok := taken.any(c.Entries); ok && !c.Replace && !t.redo && !t.finished(createBox, name) {
+		return fmt.Errorf("%w: %s", store.ErrExists, name)
+	}
 	return nil
 }
 
@@ -148,6 +171,7 @@ func (t *tx) delete(domain string, batch []*change) error {
 	}
 	taken := newNames(shadow.content, passwd.content)
 	gone, goneQuota, goneMail := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	unreachable := make(map[string]error) // Why the mail can't be removed.
 	var kept []string
 	for _, c := range batch {
 		if gone[c.Localpart] || !taken.has(c.Localpart) && !t.redo {
@@ -155,6 +179,15 @@ func (t *tx) delete(domain string, batch []*change) error {
 				c.err = store.ErrNoMailbox
 			}
 			continue
+		}
+		l, _, inShadow := find(shadow.content, c.Localpart)
+		if t.redo && inShadow && string(l.field) != c.Was {
+			c.err = store.ErrExists // Another program has made a new mailbox of the name.
+			continue
+		}
+		if !t.redo {
+			c.Was = string(l.field)
+			c.Dir, unreachable[c.Localpart] = t.s.inodeOf(domain, c.Localpart)
 		}
 		gone[c.Localpart] = true
 		if !c.Keep.Quota {
@@ -184,7 +217,7 @@ func (t *tx) delete(domain string, batch []*change) error {
 	// the same name could already use the directory.
 	for _, c := range batch {
 		if c.err == nil && goneMail[c.Localpart] {
-			if err := t.s.moveAway(domain, c.Localpart); err != nil {
+			if err := cmp.Or(unreachable[c.Localpart], t.s.moveAway(domain, c.Localpart, c.Dir)); err != nil {
 				c.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
 			}
 		}
@@ -202,6 +235,13 @@ func (t *tx) setQuotas(domain string, batch []*change) error {
 		if !exists(passwd, shadow, c.Localpart) {
 			c.err = store.ErrNoMailbox
 			continue
+		}
+		l, _, _ := find(quota.content, c.Localpart)
+		if now := store.TrimBlanks(string(l.field)); t.redo && now != c.Was && now != strconv.FormatInt(c.Quota, 10) {
+			c.err = store.ErrBusy // Another program has changed the quota meanwhile.
+			continue
+		} else if !t.redo {
+			c.Was = now
 		}
 		quota.content = setLine(quota.content, c.Localpart, c.Localpart+":"+strconv.FormatInt(c.Quota, 10))
 	}

@@ -7,14 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// List implements store.Store. It needs no lock, because a file is never changed in place, but replaced by a
-// new file.
+// List implements store.Store.
 func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
 	entries, _, err := s.Entries(ctx, domain)
 	list := make([]store.Mailbox, len(entries))
@@ -25,7 +27,7 @@ func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error
 }
 
 // Entries implements store.Transfer.
-func (s *Store) Entries(_ context.Context, domain string) ([]store.Entry, []store.Odd, error) {
+func (s *Store) Entries(ctx context.Context, domain string) (entries []store.Entry, odd []store.Odd, err error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
 		return nil, nil, nil
@@ -34,7 +36,48 @@ func (s *Store) Entries(_ context.Context, domain string) ([]store.Entry, []stor
 		return nil, nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	return Read(domain, func(name string) ([]byte, error) { return s.read(dir, name) })
+	err = s.consistent(ctx, dir, domain, func(read func(string) ([]byte, error)) (err error) {
+		entries, odd, err = Read(domain, read)
+		return err
+	})
+	return entries, odd, err
+}
+
+// consistent calls do, which reads several files of a domain with read, so that do sees no change half made. A
+// change of several files leaves its record while it is made: if there is one, consistent waits for the lock, and
+// finishes a change that was cut off. It calls do again if a file changed meanwhile.
+func (s *Store) consistent(ctx context.Context, dir *os.File, domain string, do func(read func(string) ([]byte, error)) error) error {
+	var st unix.Stat_t
+	begun := func() bool { return unix.Fstatat(int(dir.Fd()), intentName, &st, unix.AT_SYMLINK_NOFOLLOW) == nil }
+	for try := 1; ; try++ {
+		if begun() {
+			// The error is not the reader's: if the change can't be finished, the reader sees what there is.
+			_ = s.locked(ctx, domain, false, func(*tx) error { return nil })
+		}
+		read := make(map[string]unix.Stat_t)
+		err := do(func(name string) ([]byte, error) {
+			content, st, err := readFile(dir, name, s.owner)
+			read[name] = st
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, classify("read "+name, err)
+			}
+			return content, nil
+		})
+		if try == maxRaces {
+			return err
+		}
+		same := !begun()
+		for name, before := range read {
+			err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			same = same && (err == nil && unchanged(st, before) || errors.Is(err, unix.ENOENT) && before.Ino == 0)
+		}
+		if same {
+			return err
+		}
+	}
 }
 
 // Read returns the mailboxes of a domain, sorted by local part, and the lines that are not taken as mailboxes. read
@@ -115,23 +158,33 @@ func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, 
 		return store.Mailbox{}, err
 	}
 	defer func() { _ = dir.Close() }()
-	shadow, err := s.read(dir, shadowName)
-	if err != nil {
-		return store.Mailbox{}, err
-	}
+	var b store.Mailbox
+	err = s.consistent(ctx, dir, box.Domain, func(read func(string) ([]byte, error)) (err error) {
+		b, err = readOne(box, read)
+		return err
+	})
+	return b, err
+}
+
+// readOne returns the data of a mailbox, by the same rules as Read.
+func readOne(box store.Address, read func(name string) ([]byte, error)) (store.Mailbox, error) {
 	b := store.Mailbox{Address: box, Suspended: store.Login}
+	shadow, err := read(shadowName)
+	if err != nil {
+		return b, err
+	}
 	if e, err := entryFor(shadow, box.Localpart); err == nil {
 		b.Suspended = e.flags()
-	} else if known, err := s.inPasswd(dir)(box.Localpart); err != nil || !known {
+	} else if passwd, err := read(passwdName); err != nil || !hasLine(passwd, box.Localpart) {
 		return store.Mailbox{}, cmp.Or(err, store.ErrNoMailbox)
 	}
-	quota, err := s.read(dir, quotaName)
+	quota, err := read(quotaName)
 	if err != nil {
 		return b, err
 	}
 	b.Quota, b.BadQuota = quotaOf(quota, box.Localpart)
 	for _, f := range flagFiles {
-		content, err := s.read(dir, f.name)
+		content, err := read(f.name)
 		if err != nil {
 			return b, err
 		}
@@ -172,10 +225,26 @@ func (s *Store) create(ctx context.Context, c *change) error {
 func (s *Store) Unlock(ctx context.Context, domain string) (int, error) {
 	c := &change{work: work{Kind: unlock}}
 	err := s.make(ctx, domain, c)
-	if errors.Is(err, errNoStore) || errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // Nothing is there to unlock.
+	if errors.Is(err, errNoStore) {
+		return 0, nil
 	}
 	return c.count, err
+}
+
+// Remove implements store.Transfer. The changes of a domain are committed together.
+func (s *Store) Remove(ctx context.Context, boxes []store.Address) error {
+	changes := make([]*change, len(boxes))
+	for i, box := range boxes {
+		changes[i] = &change{work: work{Kind: deleteBox, Localpart: box.Localpart, Keep: store.Keep{Mail: true}}, done: make(chan error, 1)}
+		s.enqueue(box.Domain, changes[i])
+	}
+	var failed []error
+	for i, c := range changes {
+		if err := s.wait(ctx, boxes[i].Domain, c); err != nil && !errors.Is(err, store.ErrNoMailbox) {
+			failed = append(failed, fmt.Errorf("%s: %w", boxes[i], err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // EnforceQuotas writes the limit of each of a domain's mailboxes to its maildirsize file, from which the mail

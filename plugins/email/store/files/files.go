@@ -45,6 +45,23 @@ type queue struct{ waiting []*change }
 // kind is the kind of a change. Waiting changes of the same kind are committed together.
 type kind int
 
+// kindNames are the names of kinds in the record of a change.
+var kindNames = map[kind]string{createBox: "create", deleteBox: "delete", setQuota: "quota", suspend: "suspend"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (k kind) MarshalText() ([]byte, error) { return []byte(kindNames[k]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *kind) UnmarshalText(text []byte) error {
+	for known, name := range kindNames {
+		if name == string(text) {
+			*k = known
+			return nil
+		}
+	}
+	return fmt.Errorf("an unknown kind of change: %.40q", text)
+}
+
 const (
 	setHash kind = iota
 	createBox
@@ -76,6 +93,11 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 func (s *Store) make(ctx context.Context, domain string, c *change) error {
 	c.done = make(chan error, 1)
 	s.enqueue(domain, c)
+	return s.wait(ctx, domain, c)
+}
+
+// wait waits for the result of a change that is in the queue.
+func (s *Store) wait(ctx context.Context, domain string, c *change) error {
 	select {
 	case err := <-c.done:
 		return err
@@ -155,6 +177,13 @@ func (s *Store) commitBatch(domain string, batch []*change) {
 		}
 		return t.apply(domain, batch)
 	})
+	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnknown) && !errors.Is(err, store.ErrBusy) {
+		// The reason, such as a directory that can't be made, may be that of a single change.
+		for _, c := range batch {
+			s.commitBatch(domain, []*change{c})
+		}
+		return
+	}
 	for _, c := range batch {
 		if err != nil {
 			c.done <- err

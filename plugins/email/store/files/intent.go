@@ -23,16 +23,20 @@ const intentName = ".liveapid.intent"
 
 // work is what a change does. It can be done again.
 type work struct {
-	Kind      kind             `json:"kind"`
-	Localpart string           `json:"localpart,omitempty"`
-	Entries   []store.Entry    `json:"entries,omitempty"`  // For createBox: all entries are created, or none.
-	Transfer  bool             `json:"transfer,omitempty"` // For createBox: the mail that is already there belongs to the mailboxes.
-	Replace   bool             `json:"replace,omitempty"`  // For createBox: existing mailboxes get the data of the entries.
-	Hash      string           `json:"hash,omitempty"`     // For setHash.
-	Quota     int64            `json:"quota,omitempty"`    // For setQuota.
-	Flags     store.Suspension `json:"flags,omitempty"`    // For suspend.
-	On        bool             `json:"on,omitempty"`       // For suspend.
-	Keep      store.Keep       `json:"keep"`               // For deleteBox.
+	Kind      kind          `json:"kind"`
+	Localpart string        `json:"localpart,omitempty"`
+	Entries   []store.Entry `json:"entries,omitempty"`  // For createBox: all entries are created, or none.
+	Transfer  bool          `json:"transfer,omitempty"` // For createBox: the mail that is already there belongs to the mailboxes.
+	Replace   bool          `json:"replace,omitempty"`  // For createBox: existing mailboxes get the data of the entries.
+	Hash      string        `json:"-"`                  // For setHash, which needs no record.
+	// What there was before, so that a change is not made again after another program has changed the mailbox: for
+	// deleteBox the field in shadow and the number of the directory with the mail, for setQuota the field in quota.
+	Was   string           `json:"was,omitempty"`
+	Dir   uint64           `json:"dir,omitempty"`
+	Quota int64            `json:"quota,omitempty"` // For setQuota.
+	Flags store.Suspension `json:"flags,omitempty"` // For suspend.
+	On    bool             `json:"on,omitempty"`    // For suspend.
+	Keep  store.Keep       `json:"keep"`            // For deleteBox.
 }
 
 // check returns an error if the work is not one that a change to the domain would have written.
@@ -48,6 +52,9 @@ func (w work) check(domain string) error {
 			names = append(names, e.Localpart)
 		}
 	case deleteBox, setQuota, suspend:
+		if w.Quota < 0 {
+			return fmt.Errorf("%w: a negative quota", store.ErrUnsafe)
+		}
 	default:
 		return fmt.Errorf("%w: kind %d", store.ErrUnsafe, w.Kind)
 	}
@@ -113,7 +120,7 @@ func (t *tx) abandon(err error) error {
 }
 
 // conclude removes the record of a change that has been made. If that fails, the next process makes the change
-// again, which changes nothing.
+// again, as far as no other program has changed the mailboxes meanwhile.
 func (t *tx) conclude() {
 	if t.intent {
 		_ = t.s.disk.unlink(t.dir, intentName)
@@ -146,24 +153,33 @@ func (s *Store) recover(dir, lock *os.File, domain string) ([]work, error) {
 			err = store.ErrUnsafe
 		}
 	}
-	if err != nil { // Not written by this package, which renames a complete file.
-		all = nil
+	if err != nil || len(all) == 0 {
+		return nil, fmt.Errorf("%w: the record of an interrupted change, %s, can't be read; remove it if no other version of this program wrote it: %w", store.ErrUnsafe, intentName, err)
 	}
-	t := &tx{s: s, dir: dir, lock: lock, files: make(map[string]*txFile), redo: true}
+	t := &tx{s: s, dir: dir, lock: lock, files: make(map[string]*txFile), redo: true, intent: true}
 	defer t.close()
-	if len(all) > 0 {
-		batch := make([]*change, len(all))
-		for i := range all {
-			batch[i] = &change{work: all[i]}
-		}
-		if err := t.apply(domain, batch); err != nil {
-			return nil, fmt.Errorf("finish an interrupted change: %w", withoutUnknown(err))
-		}
+	batch := make([]*change, len(all))
+	for i := range all {
+		batch[i] = &change{work: all[i]}
 	}
-	if err := s.disk.unlink(dir, intentName); err != nil {
+	switch err := t.apply(domain, batch); {
+	case errors.Is(err, errRaced):
+		return nil, err
+	case errors.Is(err, errInherits) && !t.intent:
+		return nil, nil // Nothing of it was visible, and it was given up.
+	case err != nil:
+		return nil, fmt.Errorf("finish an interrupted change: %w", withoutUnknown(err))
+	}
+	if err := s.disk.unlink(dir, intentName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, classify("remove the record of an interrupted change", err)
 	}
-	return all, nil
+	var made []work
+	for i, c := range batch {
+		if c.err == nil || errors.Is(c.err, store.ErrAside) || errors.Is(c.err, store.ErrPartly) {
+			made = append(made, all[i])
+		}
+	}
+	return made, nil
 }
 
 // withoutUnknown returns err for the change that was asked for: nothing of it was made, even if the outcome of an

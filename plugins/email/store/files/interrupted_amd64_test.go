@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -137,6 +138,26 @@ func copyTree(t *testing.T, dir, from string) string {
 	require.NoError(t, err)
 	to := filepath.Join(dir, "home")
 	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+	// The record of a deletion has the number of a directory, which the copy does not have.
+	record := filepath.Join(to, "etc", domain, intentName)
+	text, err := os.ReadFile(record)
+	if errors.Is(err, fs.ErrNotExist) {
+		return to
+	}
+	require.NoError(t, err)
+	var all []work
+	require.NoError(t, json.Unmarshal(text, &all))
+	for i, w := range all {
+		was, err := New(from).inodeOf(domain, w.Localpart)
+		require.NoError(t, err)
+		if w.Dir != 0 && w.Dir == was {
+			all[i].Dir, err = New(to).inodeOf(domain, w.Localpart)
+			require.NoError(t, err)
+		}
+	}
+	text, err = json.Marshal(all)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(record, text, 0o600))
 	return to
 }
 
@@ -194,7 +215,8 @@ func TestR20_InterruptedAtEverySystemCall(t *testing.T) {
 					after := withoutTrash(tree(t, home))
 					switch {
 					case answer == "made":
-						require.Contains(t, []string{isNew, now}, now)
+						hidden := []string{"etc/" + domain + "/.", "etc/second.example/."} // Temporary files, and the record.
+						require.Equal(t, without(isNew, hidden...), withoutTrash(without(now, hidden...)), what)
 						require.Equal(t, newTree, after, what)
 					case strings.HasPrefix(answer, "not made"):
 						require.Equal(t, withoutLock(wasOld), withoutLock(withoutEmptyDomain(now)), what)
@@ -206,8 +228,12 @@ func TestR20_InterruptedAtEverySystemCall(t *testing.T) {
 					}
 
 					// Trying again at once, and after the next change.
+					begun := strings.Contains(now, intentName)
 					for _, home := range []string{again, home} {
 						err := change(New(home))
+						if home == again && begun && answer != "made" {
+							require.NoError(t, err, what) // It finishes the change itself, and says so.
+						}
 						if !errors.Is(err, store.ErrNoMailbox) && !errors.Is(err, store.ErrExists) {
 							require.NoError(t, err, what)
 						}

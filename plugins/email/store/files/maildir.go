@@ -95,8 +95,30 @@ func (s *Store) createDomain(domain string) error {
 	return err
 }
 
-// moveAway moves the directory with a mailbox's mail into the domain's trash.
-func (s *Store) moveAway(domain, localpart string) error {
+// inodeOf returns the number of the directory with a mailbox's mail, or 0 if there is none.
+func (s *Store) inodeOf(domain, localpart string) (uint64, error) {
+	parent, err := s.openBelow("mail/" + domain)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, classify("open the domain's mail", err)
+	}
+	defer func() { _ = parent.Close() }()
+	var st unix.Stat_t
+	err = unix.Fstatat(int(parent.Fd()), localpart, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return 0, classify("look at the mailbox's directory", err)
+	}
+	return st.Ino, nil
+}
+
+// moveAway moves the directory with a mailbox's mail into the domain's trash, if it still is the one with the given
+// number.
+func (s *Store) moveAway(domain, localpart string, inode uint64) error {
+	if now, err := s.inodeOf(domain, localpart); err != nil || now != inode {
+		return err // Without an error, another program has made a new one.
+	}
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -36,13 +36,14 @@ type maildirs struct {
 	s      *Store
 	domain string
 	all    []newMaildir
+	redo   bool // An interrupted change is finished: the mail server makes the directories that can't be made now.
 }
 
-// make makes the directories with their limits.
+// make makes the directories with their limits, and moves earlier mail away.
 func (m *maildirs) make() error {
 	each := len(m.all) <= syncEach
 	for i := range m.all {
-		if err := m.makeOne(&m.all[i], each); err != nil {
+		if err := m.makeOne(&m.all[i], each); err != nil && (!m.redo || errors.Is(err, errInherits)) {
 			return err
 		}
 	}
@@ -64,7 +65,7 @@ func (m *maildirs) makeOne(n *newMaildir, sync bool) error {
 	if !n.inherits {
 		aside, err := m.s.setAside(m.domain, n.box.Localpart)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errInherits, err)
 		}
 		if n.aside = aside; aside != "" {
 			n.change.err = fmt.Errorf("%w: mail/%s/%s", store.ErrAside, m.domain, aside)
@@ -78,11 +79,26 @@ func (m *maildirs) makeOne(n *newMaildir, sync bool) error {
 			_, err = m.s.makeDirs(path+"/"+sub, 0o700, sync)
 		}
 	}
-	if err == nil {
+	if err == nil && isNew {
 		err = m.s.writeLimit(m.domain, n.box.Localpart, n.box.Quota, sync)
 	}
 	return err
 }
+
+// limit writes the limits of the mailboxes whose directories were already there, after the files have changed.
+func (m *maildirs) limit() {
+	for _, n := range m.all {
+		if n.isNew {
+			continue
+		}
+		if err := m.s.writeLimit(m.domain, n.box.Localpart, n.box.Quota, len(m.all) <= syncEach); err != nil && n.change.err == nil {
+			n.change.err = fmt.Errorf("%w: %w", store.ErrPartly, err)
+		}
+	}
+}
+
+// errInherits means that a new mailbox would get earlier mail, because it could not be moved away.
+var errInherits = errors.New("files: earlier mail could not be moved away")
 
 // undo removes what make made, and moves earlier mail back.
 func (m *maildirs) undo() {
@@ -144,6 +160,10 @@ func (s *Store) setAside(domain, localpart string) (string, error) {
 	}
 	if err != nil {
 		return "", classify("move earlier mail away", err)
+	}
+	if err := errors.Join(s.disk.syncDir(parent, aside), s.disk.syncDir(aside, aside)); err != nil {
+		_ = unix.Renameat2(int(aside.Fd()), name, int(parent.Fd()), localpart, unix.RENAME_NOREPLACE)
+		return "", classify("sync the directory "+asideName, err)
 	}
 	return asideName + "/" + name, nil
 }

@@ -103,6 +103,9 @@ func checkFile(name string, st unix.Stat_t, owner int) error {
 // readFile returns the content of a store's file, and the file's state when it was opened.
 func readFile(dir *os.File, name string, owner int) ([]byte, unix.Stat_t, error) {
 	f, st, err := openFile(dir, name, unix.O_RDONLY, 0, owner)
+	for try := 0; err != nil && st.Mode != 0 && st.Nlink == 0 && try < 10; try++ { // Replaced after it was opened.
+		f, st, err = openFile(dir, name, unix.O_RDONLY, 0, owner)
+	}
 	if err != nil {
 		return nil, st, err
 	}

@@ -46,16 +46,7 @@ func (e entry) flags() store.Suspension {
 
 // mark returns the marks to keep in front of a new hash: all but blanks, and none for a mailbox that only waits
 // for a password.
-func (e entry) mark() string {
-	flags, own := store.Marked(e.marks, e.hash)
-	switch {
-	case e.hash == "" && own == store.NoPassword:
-		return ""
-	case flags.Has(store.Locked):
-		return store.LockedMark + own
-	}
-	return own
-}
+func (e entry) mark() string { return store.KeptMarks(e.marks, e.hash) }
 
 // span is the location of a line, with its newline.
 type span struct{ start, end int }

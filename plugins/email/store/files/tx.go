@@ -130,10 +130,17 @@ func (t *tx) commitWhole(batch []*change, order []string, dirs *directories) err
 			return err
 		}
 	}
-	// If directories can't be made while a change is finished, the mail server will make them.
-	if err := dirs.begin(); err != nil && !t.redo {
+	if err := dirs.begin(); err != nil {
 		dirs.back()
 		return t.abandon(err)
+	}
+	// Making directories may take a while.
+	if !t.undisturbed(changed) {
+		if t.redo {
+			return errRaced
+		}
+		dirs.back()
+		return t.abandon(errRaced)
 	}
 	visible, err := t.renameAll(changed)
 	if err != nil && !visible && !t.redo {
@@ -243,11 +250,11 @@ func (t *tx) untouched(f *txFile) bool {
 	if f.old == nil {
 		return errors.Is(err, unix.ENOENT)
 	}
-	return err == nil && same(current, f.st)
+	return err == nil && unchanged(current, f.st)
 }
 
-// same reports whether a and b are states of the same file, and the file did not change between them.
-func same(a, b unix.Stat_t) bool {
+// unchanged reports whether a and b are states of the same file, and the file did not change between them.
+func unchanged(a, b unix.Stat_t) bool {
 	return a.Ino == b.Ino && a.Dev == b.Dev && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,10 +30,11 @@ func connect(t *testing.T, s filesproc.Files) *filesproc.Client {
 	done := make(chan error, 1)
 	go func() { done <- filesproc.Serve(context.Background(), s, callsIn, answersOut) }()
 	t.Cleanup(func() {
-		require.NoError(t, callsOut.Close())
-		require.NoError(t, <-done)
+		_ = callsOut.Close()
+		_ = answersIn.Close() // The server may still write an answer that the client has refused.
+		<-done
 	})
-	return filesproc.NewClient(answersIn, callsOut)
+	return filesproc.NewClient(answersIn, callsOut, func() { _ = answersIn.Close() })
 }
 
 func entry(name string, n int) store.Entry {
@@ -55,7 +58,6 @@ func TestClient(t *testing.T) {
 	err = c.Import(ctx, entries, false)
 	require.ErrorIs(t, err, store.ErrExists)
 	require.ErrorContains(t, err, ": a")
-	require.ErrorIs(t, c.Delete(ctx, store.Address{Localpart: "none", Domain: domain}, store.Keep{}), store.ErrNoMailbox)
 	n, err := c.Unlock(ctx, domain)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
@@ -63,7 +65,23 @@ func TestClient(t *testing.T) {
 	require.NoError(t, os.Remove(limit))
 	require.NoError(t, c.EnforceQuotas(ctx, domain))
 	require.FileExists(t, limit)
-	require.NoError(t, c.Delete(ctx, entries[0].Address, store.Keep{}))
+	formats, err := c.Formats(ctx, domain)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "maildir", "b": "maildir"}, formats)
+	require.NoError(t, c.Remove(ctx, []store.Address{entries[0].Address, {Localpart: "none", Domain: domain}}))
+	got, _, err = c.Entries(ctx, domain)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+
+	// Lists of any length come in parts.
+	var many []store.Entry
+	for i := range 2500 {
+		many = append(many, entry(fmt.Sprintf("m%d", i), i))
+	}
+	require.NoError(t, c.Import(ctx, many, false))
+	got, _, err = c.Entries(ctx, domain)
+	require.NoError(t, err)
+	require.Len(t, got, 2501)
 }
 
 // liar answers with mailboxes that are not the account's.
@@ -93,10 +111,38 @@ func TestHostileProcess(t *testing.T) {
 	}
 	for name, answer := range map[string]string{"nothing": "", "no JSON": "x", "half of an answer": `{"entries":[`, "another type": `[]`} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := filesproc.NewClient(strings.NewReader(answer), io.Discard).Entries(t.Context(), domain)
+			_, _, err := filesproc.NewClient(strings.NewReader(answer), io.Discard, func() {}).Entries(t.Context(), domain)
 			require.ErrorIs(t, err, store.ErrUnknown)
 		})
 	}
+}
+
+// A process that does not answer, or never ends its answer, is killed or refused, and its texts are clipped.
+func TestProcessWithoutEnd(t *testing.T) {
+	in, out := io.Pipe()
+	killed := false
+	c := filesproc.NewClient(in, io.Discard, func() { killed = true; _ = in.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, _, err := c.Entries(ctx, domain)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, killed)
+	_ = out.Close()
+
+	for name, answer := range map[string]string{
+		"many elements": `{"odd":[` + strings.Repeat("{},", 2000) + `{}],"more":true}`,
+		"many parts":    strings.Repeat(`{"more":true}`, 2000),
+		"a large part":  `{"error":"` + strings.Repeat("x", 8<<20) + `"}`,
+	} {
+		_, _, err := filesproc.NewClient(strings.NewReader(answer), io.Discard, func() {}).Entries(t.Context(), domain)
+		require.Error(t, err, name)
+		require.Less(t, len(err.Error()), 1000, name)
+	}
+	_, odd, err := filesproc.NewClient(strings.NewReader(`{"odd":[{"name":"\u001b[2Jx","reason":"a\nb"}]}`), io.Discard, func() {}).Entries(t.Context(), domain)
+	require.NoError(t, err)
+	require.Equal(t, []store.Odd{{Name: `\x1b[2Jx`, Reason: `a\nb`}}, odd)
+	_, _, err = filesproc.NewClient(strings.NewReader(`{"error":"\u001b]0;x\u0007"}`), io.Discard, func() {}).Entries(t.Context(), domain)
+	require.EqualError(t, err, `\x1b]0;x\a`)
 }
 
 func FuzzServe(f *testing.F) {

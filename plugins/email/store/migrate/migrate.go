@@ -124,13 +124,19 @@ func Domain(ctx context.Context, from, to store.Transfer, domain string, o Optio
 			progress(domain, done, all)
 		}
 	}
-	for _, e := range p.extra {
+	for part := range slices.Chunk(p.extra, chunk) {
+		var boxes []store.Address
+		for _, e := range part {
+			boxes = append(boxes, e.Address)
+		}
 		if !o.DryRun {
-			if err := to.Delete(ctx, e.Address, store.Keep{Mail: true}); err != nil && !errors.Is(err, store.ErrNoMailbox) {
-				return p.report, fmt.Errorf("remove %s: %w", e, err)
+			if err := to.Remove(ctx, boxes); err != nil {
+				return p.report, fmt.Errorf("remove mailboxes: %w", err)
 			}
 		}
-		p.report.add(e, Removed, "the source has no such mailbox; its mail stays")
+		for _, e := range part {
+			p.report.add(e, Removed, "the source has no such mailbox; its mail stays")
+		}
 	}
 	if o.DryRun {
 		return p.report, nil
@@ -152,12 +158,20 @@ func compare(ctx context.Context, from, to store.Transfer, domain string, o Opti
 	if err != nil {
 		return p, fmt.Errorf("read: %w", err)
 	}
-	target, _, err := to.Entries(ctx, domain)
+	target, targetOdd, err := to.Entries(ctx, domain)
 	if err != nil {
 		return p, fmt.Errorf("read the target: %w", err)
 	}
+	if o.Mirror && len(source)+len(odd) == 0 && len(target) > 0 {
+		return p, fmt.Errorf("the source has no mailbox, and the target has %d, which --mirror would remove: remove them with delete_pop if that is meant", len(target))
+	}
 	p.source = source
+	for _, name := range targetOdd {
+		p.report.Items = append(p.report.Items, Item{oddName(name, domain), Extra, "in the target, " + name.Reason + " (in " + name.Where + ")"})
+	}
+	similar := make(map[string]bool) // Mailboxes whose names differ from odd names of the source only by case or blanks.
 	for _, name := range odd {
+		similar[store.Lower(store.TrimBlanks(oddName(name, domain)))] = true
 		p.report.Items = append(p.report.Items, Item{oddName(name, domain), Refused, name.Reason + " (in " + name.Where + ")"})
 	}
 	there := make(map[string]store.Entry, len(target))
@@ -186,7 +200,7 @@ func compare(ctx context.Context, from, to store.Transfer, domain string, o Opti
 		if _, extra := there[e.Localpart]; !extra {
 			continue
 		}
-		if o.Mirror {
+		if o.Mirror && !similar[e.String()] {
 			p.extra = append(p.extra, e)
 		} else {
 			p.report.add(e, Extra, "the source has no such mailbox")

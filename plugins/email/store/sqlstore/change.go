@@ -19,15 +19,11 @@ func (s *Store) SetHash(ctx context.Context, box store.Address, hash string) err
 		if err != nil {
 			return err
 		}
-		flags, old := store.ParseField(r.password)
-		if flags.Has(store.Locked) {
+		marks, old := store.SplitMarks(r.password)
+		if flags, _ := store.Marked(marks, old); flags.Has(store.Locked) {
 			return store.ErrSuspended
 		}
-		mark := ""
-		if flags.Has(store.Login) && old != store.NoPassword {
-			mark = store.LoginMark
-		}
-		_, err = s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", mark+hash, r.username)
+		_, err = s.exec(ctx, tx, "UPDATE mailbox SET password = ?, modified = CURRENT_TIMESTAMP WHERE username = ?", store.KeptMarks(marks, old)+hash, r.username)
 		if err != nil {
 			return err
 		}
@@ -103,7 +99,7 @@ func (s *Store) replace(ctx context.Context, tx *sql.Tx, e store.Entry) (bool, e
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, s.writeFlags(ctx, tx, e.Address, e.Suspended)
+	return true, errors.Join(s.ownAlias(ctx, tx, e.Address), s.writeFlags(ctx, tx, e.Address, e.Suspended))
 }
 
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
@@ -116,13 +112,18 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, e store.Entry) error {
 	if err != nil {
 		return err
 	}
-	// Every mailbox gets an alias with its own address as the destination. Without this alias, PostfixAdmin's
-	// maps would deliver the mailbox's mail to the domain's catch-all address, if there is one. An existing
-	// alias with another destination was set by a person, and is kept.
-	if _, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, e.String(), e.String(), e.Domain, true); err != nil {
+	if err := s.ownAlias(ctx, tx, e.Address); err != nil {
 		return err
 	}
 	return s.writeFlags(ctx, tx, e.Address, e.Suspended)
+}
+
+// ownAlias gives a mailbox an alias with its own address as the destination. Without this alias, PostfixAdmin's
+// maps would deliver the mailbox's mail to the domain's catch-all address, if there is one. An existing alias with
+// another destination was set by a person, and is kept.
+func (s *Store) ownAlias(ctx context.Context, tx *sql.Tx, box store.Address) error {
+	_, err := s.exec(ctx, tx, s.d.insertIgnore+" alias (address, "+s.quoted("goto")+", domain, active) VALUES (?, ?, ?, ?)"+s.d.ignore, box.String(), box.String(), box.Domain, true)
+	return err
 }
 
 // quoted returns word in backquotes on MariaDB, where the column names that are passed to it are reserved
@@ -269,4 +270,14 @@ func (s *Store) Unlock(ctx context.Context, domain string) (n int, err error) {
 		return nil
 	})
 	return n, err
+}
+
+// Remove implements store.Transfer.
+func (s *Store) Remove(ctx context.Context, boxes []store.Address) error {
+	for _, box := range boxes {
+		if err := s.Delete(ctx, box, store.Keep{Mail: true}); err != nil && !errors.Is(err, store.ErrNoMailbox) {
+			return err
+		}
+	}
+	return nil
 }
