@@ -36,11 +36,15 @@ type verifier struct {
 
 func (d *dovecot) verifier() *verifier {
 	d.t.Helper()
-	conn, err := net.Dial("unix", filepath.Join(filepath.Dir(d.conf), "base", "auth-client"))
-	require.NoError(d.t, err)
+	var conn net.Conn
+	require.Eventually(d.t, func() bool { // The login process listens before the auth process does.
+		var err error
+		conn, err = net.Dial("unix", filepath.Join(filepath.Dir(d.conf), "base", "auth-client"))
+		return err == nil
+	}, hosttest.Patience, hosttest.Tick)
 	d.t.Cleanup(func() { _ = conn.Close() })
 	v := &verifier{t: d.t, conn: conn, r: bufio.NewReader(conn)}
-	_, err = fmt.Fprintf(conn, "VERSION\t1\t2\nCPID\t%d\n", os.Getpid())
+	_, err := fmt.Fprintf(conn, "VERSION\t1\t2\nCPID\t%d\n", os.Getpid())
 	require.NoError(d.t, err)
 	for v.line() != "DONE" {
 	}

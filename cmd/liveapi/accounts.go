@@ -121,8 +121,7 @@ func unsuspendCommand() *cobra.Command {
 		unlocked, err := unlockMailboxes(c, words[0])
 		if unlocked > 0 {
 			_, _ = fmt.Fprintf(out, "%d mailboxes that were locked with the account are unlocked\n", unlocked)
-			settings, settingsErr := emailSettings(c)
-			err = errors.Join(err, settingsErr, settings.ForgetLogins(context.Background()))
+			forgetLogins(context.Background(), c, out)
 		}
 		if err != nil {
 			return fmt.Errorf("the account is active, but not all mailboxes that were locked with it may be unlocked; run the command again after this is solved: %w", err)

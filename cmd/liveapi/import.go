@@ -225,12 +225,6 @@ func (o *importOptions) fromArchive(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case plan.HasHome && o.withoutHome:
-		return errors.New("the archive contains a home directory: import it without --without-home")
-	case !plan.HasHome && !o.withoutHome:
-		return errors.New("the archive contains no home directory, so there are no mailboxes and no mail in it: make the archive with the home directory, or register the account alone with --without-home")
-	}
 	if o.withoutHome {
 		plan.LeaveForwarders()
 	}
@@ -241,6 +235,12 @@ func (o *importOptions) fromArchive(ctx context.Context, path string) error {
 	i, err := o.check(c, plan.Account, home)
 	if err != nil {
 		return err
+	}
+	switch {
+	case plan.HasHome && o.withoutHome:
+		return errors.New("the archive contains a home directory: import it without --without-home")
+	case !plan.HasHome && !o.withoutHome:
+		return errors.New("the archive contains no home directory, so there are no mailboxes and no mail in it: make the archive with the home directory, or register the account alone with --without-home")
 	}
 	if err := i.report.addPlan(plan); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/admin/accounts"
+	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 	"github.com/liveapid/liveapid/plugins/email/store/migrate"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
@@ -57,8 +58,7 @@ account in a process of the account.`,
 			}
 			changed, err := m.run(cmd.Context(), all, db, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			if changed {
-				settings, settingsErr := emailSettings(c)
-				err = errors.Join(err, settingsErr, settings.ForgetLogins(cmd.Context()))
+				forgetLogins(cmd.Context(), c, cmd.ErrOrStderr())
 			}
 			return err
 		},
@@ -72,6 +72,18 @@ account in a process of the account.`,
 	cmd.Flags().BoolVar(&m.Mirror, "mirror", false, "the same, and remove mailboxes that the source lacks; needs --yes")
 	cmd.Flags().BoolVar(&m.yes, "yes", false, "with --mirror: really remove mailboxes")
 	return cmd
+}
+
+// forgetLogins makes the mail server forget its cached logins. A failure is only printed, because the mailboxes were
+// changed.
+func forgetLogins(ctx context.Context, c *config.Config, out io.Writer) {
+	settings, err := emailSettings(c)
+	if err == nil {
+		err = settings.ForgetLogins(ctx)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(out, "liveapi: warning:", err)
+	}
 }
 
 func (m *migration) check() error {
