@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,4 +241,28 @@ func TestBatches(t *testing.T) {
 	s.disk = osDisk{}
 	require.NoError(t, s.Import(t.Context(), []store.Entry{{Mailbox: store.Mailbox{Address: boxOf("other")}, Hash: "$6$new"}}, true))
 	require.NoFileExists(t, filepath.Join(home, "mail", domain, "other", sizeName))
+}
+
+// recording is a disk that records the directories that are synced.
+type recording struct {
+	osDisk
+	synced map[string]bool
+}
+
+func (d recording) syncDir(dir, within *os.File) error {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	d.synced[path] = true
+	return errors.Join(err, d.osDisk.syncDir(dir, within))
+}
+
+// R3: the first mailbox of a domain is on disk with all its directories when the answer is given.
+func TestR03_NewDirectoriesAreSynced(t *testing.T) {
+	home := t.TempDir()
+	s := New(home)
+	d := recording{synced: make(map[string]bool)}
+	s.disk = d
+	require.NoError(t, s.Create(t.Context(), store.Mailbox{Address: boxOf("user")}, "$6$x"))
+	for _, dir := range []string{"", "etc", "etc/" + domain, "mail", "mail/" + domain, "mail/" + domain + "/user"} {
+		require.True(t, d.synced[filepath.Join(home, dir)], "%q of %v", dir, d.synced)
+	}
 }
