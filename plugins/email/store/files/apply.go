@@ -187,7 +187,7 @@ func (t *tx) delete(domain string, batch []*change) error {
 		}
 		if !t.redo {
 			c.Was = string(l.field)
-			c.Dir, unreachable[c.Localpart] = t.s.inodeOf(domain, c.Localpart)
+			c.Dir, unreachable[c.Localpart] = t.s.identityOf(domain, c.Localpart)
 		}
 		gone[c.Localpart] = true
 		if !c.Keep.Quota {

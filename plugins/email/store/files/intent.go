@@ -30,9 +30,9 @@ type work struct {
 	Replace   bool          `json:"replace,omitempty"`  // For createBox: existing mailboxes get the data of the entries.
 	Hash      string        `json:"-"`                  // For setHash, which needs no record.
 	// What there was before, so that a change is not made again after another program has changed the mailbox: for
-	// deleteBox the field in shadow and the number of the directory with the mail, for setQuota the field in quota.
+	// deleteBox the field in shadow and the identity of the directory with the mail, for setQuota the field in quota.
 	Was   string           `json:"was,omitempty"`
-	Dir   uint64           `json:"dir,omitempty"`
+	Dir   string           `json:"dir,omitempty"`
 	Quota int64            `json:"quota,omitempty"` // For setQuota.
 	Flags store.Suspension `json:"flags,omitempty"` // For suspend.
 	On    bool             `json:"on,omitempty"`    // For suspend.

@@ -138,7 +138,7 @@ func copyTree(t *testing.T, dir, from string) string {
 	require.NoError(t, err)
 	to := filepath.Join(dir, "home")
 	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
-	// The record of a deletion has the number of a directory, which the copy does not have.
+	// The record of a deletion has the identity of a directory, which the copy does not have.
 	record := filepath.Join(to, "etc", domain, intentName)
 	text, err := os.ReadFile(record)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -148,10 +148,10 @@ func copyTree(t *testing.T, dir, from string) string {
 	var all []work
 	require.NoError(t, json.Unmarshal(text, &all))
 	for i, w := range all {
-		was, err := New(from).inodeOf(domain, w.Localpart)
+		was, err := New(from).identityOf(domain, w.Localpart)
 		require.NoError(t, err)
-		if w.Dir != 0 && w.Dir == was {
-			all[i].Dir, err = New(to).inodeOf(domain, w.Localpart)
+		if w.Dir != "" && w.Dir == was {
+			all[i].Dir, err = New(to).identityOf(domain, w.Localpart)
 			require.NoError(t, err)
 		}
 	}

@@ -95,28 +95,32 @@ func (s *Store) createDomain(domain string) error {
 	return err
 }
 
-// inodeOf returns the number of the directory with a mailbox's mail, or 0 if there is none.
-func (s *Store) inodeOf(domain, localpart string) (uint64, error) {
+// identityOf returns a text that identifies the directory with a mailbox's mail, or "" if there is none. The number of
+// a directory is used again after it was removed, so its time of birth is a part of the text.
+func (s *Store) identityOf(domain, localpart string) (string, error) {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return "", nil
 	}
 	if err != nil {
-		return 0, classify("open the domain's mail", err)
+		return "", classify("open the domain's mail", err)
 	}
 	defer func() { _ = parent.Close() }()
-	var st unix.Stat_t
-	err = unix.Fstatat(int(parent.Fd()), localpart, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return 0, classify("look at the mailbox's directory", err)
+	var st unix.Statx_t
+	err = unix.Statx(int(parent.Fd()), localpart, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if errors.Is(err, unix.ENOENT) {
+		return "", nil
 	}
-	return st.Ino, nil
+	if err != nil {
+		return "", classify("look at the mailbox's directory", err)
+	}
+	return fmt.Sprintf("%d:%d:%d.%09d", unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime.Sec, st.Btime.Nsec), nil
 }
 
 // moveAway moves the directory with a mailbox's mail into the domain's trash, if it still is the one with the given
-// number.
-func (s *Store) moveAway(domain, localpart string, inode uint64) error {
-	if now, err := s.inodeOf(domain, localpart); err != nil || now != inode {
+// identity.
+func (s *Store) moveAway(domain, localpart, identity string) error {
+	if now, err := s.identityOf(domain, localpart); err != nil || now != identity {
 		return err // Without an error, another program has made a new one.
 	}
 	parent, err := s.openBelow("mail/" + domain)

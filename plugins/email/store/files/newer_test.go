@@ -68,6 +68,17 @@ func TestR20_NewerDataStays(t *testing.T) {
 		require.Equal(t, "$6$again", hash)
 		require.NoFileExists(t, filepath.Join(home, "etc", domain, intentName))
 	})
+	t.Run("delete, and a new directory", func(t *testing.T) {
+		home := t.TempDir()
+		newBox(t, home, "other", "$6$x")
+		newBox(t, home, "user", "$6$x")
+		begin(t, home, func(s *Store) error { return s.Delete(t.Context(), boxOf("user"), store.Keep{}) })
+		mail := filepath.Join(home, "mail", domain, "user", "cur", "1")
+		require.NoError(t, os.MkdirAll(filepath.Dir(mail), 0o700))
+		require.NoError(t, os.WriteFile(mail, []byte("new mail"), 0o600))
+		next(home)
+		require.FileExists(t, mail)
+	})
 	t.Run("create", func(t *testing.T) {
 		home := t.TempDir()
 		newBox(t, home, "other", "$6$x")

@@ -35,7 +35,7 @@ var (
 		unix.SYS_OPENAT2: "openat2",
 	}
 	reading = map[uint64]string{
-		unix.SYS_READ: "read", unix.SYS_FSTAT: "fstat", unix.SYS_NEWFSTATAT: "newfstatat", unix.SYS_FGETXATTR: "fgetxattr",
+		unix.SYS_READ: "read", unix.SYS_FSTAT: "fstat", unix.SYS_NEWFSTATAT: "newfstatat", unix.SYS_STATX: "statx", unix.SYS_FGETXATTR: "fgetxattr",
 		unix.SYS_FLOCK: "flock", unix.SYS_GETDENTS64: "getdents64", unix.SYS_OPENAT: "openat",
 	}
 )

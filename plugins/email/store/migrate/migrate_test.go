@@ -187,3 +187,29 @@ func TestAll(t *testing.T) {
 	require.Equal(t, 1, report.Count(migrate.Copied))
 	require.Equal(t, []string{"a.example", "b.example", "b.example", "b.example"}, domains)
 }
+
+// A mirror of a source without mailboxes, such as a home that is not mounted, removes nothing, and neither does one
+// of a source that has the mailbox under an odd name.
+func TestMirrorOfNothing(t *testing.T) {
+	homeA := t.TempDir()
+	a, b := files.New(homeA), files.New(t.TempDir())
+	add(t, b, "bob", 1, 0, 0)
+	_, err := migrate.Domain(t.Context(), a, b, "example.com", migrate.Options{Mirror: true}, silent)
+	require.ErrorContains(t, err, "the source has no mailbox, and the target has 1")
+	add(t, a, "user", 2, 0, 0)
+	shadow := filepath.Join(homeA, "etc/example.com/shadow")
+	text, err := os.ReadFile(shadow)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(shadow, append(text, "Bob:$6$x:1::::::\n"...), 0o640))
+	report, err := migrate.Domain(t.Context(), a, b, "example.com", migrate.Options{Mirror: true}, silent)
+	require.NoError(t, err)
+	require.Zero(t, report.Count(migrate.Removed))
+	require.Equal(t, 1, report.Count(migrate.Extra))
+	_, err = b.Mailbox(t.Context(), store.Address{Localpart: "bob", Domain: "example.com"})
+	require.NoError(t, err)
+	// What the target has besides mailboxes is named, too.
+	report, err = migrate.Domain(t.Context(), b, a, "example.com", migrate.Options{}, silent)
+	require.NoError(t, err)
+	require.Contains(t, report.Items, migrate.Item{Mailbox: "Bob@example.com", Outcome: migrate.Extra,
+		Reason: "in the target, the name has upper-case letters; a mail server looks mailboxes up in lower case (in etc/example.com/shadow)"})
+}
