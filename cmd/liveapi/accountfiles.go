@@ -66,7 +66,7 @@ func accountFiles(a protocol.Account) (s filesproc.Files, end func() error, err 
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start a process of the account %s: %w", a.Name, err)
 	}
-	// The process is the leader of a session of its own, so this also ends what the account may have started in it.
+	// The process is the leader of a session of its own, so this also ends processes that the account may have started in it.
 	kill := func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	end = func() error {
 		_ = calls.Close()

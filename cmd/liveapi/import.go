@@ -45,7 +45,7 @@ user NAME must exist. Archives with links, devices or names that lead out of etc
 before anything is written. --dry-run prints what would be imported, mailbox by mailbox.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			// An import that is interrupted removes what it has written.
+			// An import that is interrupted removes the files that it has written.
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 			defer stop()
 			o.out = cmd.OutOrStdout()
@@ -89,7 +89,7 @@ func (o *importOptions) accounts() (*config.Config, error) {
 	return c, err
 }
 
-// importing is an import that was checked: what it will register, and where.
+// importing is an import that was checked, with the account that it will register.
 type importing struct {
 	registry account.Registry
 	account  cpmove.Account

@@ -15,7 +15,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 )
 
-// importReport says what an import brings, and what it does not.
+// importReport describes the result of an import: the mailboxes, and everything that is left out.
 type importReport struct {
 	Account    string           `json:"account"`
 	Home       string           `json:"home"`
@@ -66,7 +66,7 @@ func loginOf(e store.Entry) string {
 	return "works"
 }
 
-// add adds the mailboxes of a domain to the report. mail returns what is known of a mailbox's mail; Messages is -1 if
+// add adds the mailboxes of a domain to the report. mail describes the mail of a mailbox; Messages is -1 if
 // they were not counted.
 func (r *importReport) add(domain string, entries []store.Entry, odd []store.Odd, mail func(localpart string) *cpmove.Mail) {
 	for _, e := range entries {
@@ -113,7 +113,7 @@ func (r *importReport) addOddDomains(names []string) {
 	}
 }
 
-// addPlan adds what an archive contains to the report.
+// addPlan adds the contents of an archive to the report.
 func (r *importReport) addPlan(plan cpmove.Plan) error {
 	r.archive = true
 	r.Files, r.Bytes, r.LeftOut, r.Notes = plan.Files, plan.Bytes, plan.Left, append(r.Notes, plan.Notes...)

@@ -183,7 +183,7 @@ func eachOf(r io.Reader, do func(*tar.Header, io.Reader) error, name string) err
 	}
 }
 
-// wholeEnd reads what follows the last entry of an archive. An archive that was cut off lacks the blocks of zeros at
+// wholeEnd reads the data after the last entry of an archive. An archive that was cut off lacks the blocks of zeros at
 // its end; damage of compressed data may show only there.
 func wholeEnd(counted *ended, name string) error {
 	zeros := counted.zeros

@@ -93,7 +93,7 @@ func isDomain(name string) bool {
 }
 
 // DomainsOfHome returns the domains that are the names of directories in the etc of the given home, and the names
-// of directories that look like those of domains with mailboxes, but are none.
+// of directories with mailboxes whose names are not valid domains.
 func DomainsOfHome(home string) (domains, odd []string, err error) {
 	entries, err := os.ReadDir(filepath.Join(home, "etc"))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// Limits are the limits for what is unpacked from an archive. An archive that exceeds a limit is rejected with
+// Limits are the limits for the files that are unpacked from an archive. An archive that exceeds a limit is rejected with
 // ErrHostile.
 type Limits struct {
 	Bytes   int64 // Maximum size of all files together, in bytes.
@@ -47,7 +47,7 @@ type Mail struct {
 	Format     string // "maildir", "mdbox", "dbox", or "" if no mail was found.
 }
 
-// Plan describes what Unpack would import from an archive.
+// Plan describes the files that Unpack would import from an archive.
 type Plan struct {
 	Account Account
 	Files   int64
@@ -77,7 +77,7 @@ const (
 	maxUsersFiles   = 16
 	maxTarget       = 4096 // Of a symbolic link's target.
 	maxLeft         = 100_000
-	entrySize       = 1 << 10 // What a file or directory needs besides its contents, about.
+	entrySize       = 1 << 10 // Bytes that a file or directory needs besides its contents, about.
 )
 
 // looker collects the plan of an archive.
@@ -101,7 +101,7 @@ type looker struct {
 	forwarded int64
 }
 
-// Look reads the whole archive in file, checks what Unpack would write, and returns its plan. name is the account's
+// Look reads the whole archive in file, checks the files that Unpack would write, and returns its plan. name is the account's
 // name, or "" for the name in the archive. Look writes nothing. Nothing else in the archive is judged: names, links
 // and sizes outside of etc and mail can't make it fail.
 func Look(ctx context.Context, file, name string, limits Limits) (Plan, error) {
@@ -232,7 +232,7 @@ func (l *looker) count(size int64) error {
 	return l.charge(size)
 }
 
-// charge counts what is written: for an entry without a size the entry itself, otherwise its contents.
+// charge counts bytes that are written: for an entry without a size the entry itself, otherwise its contents.
 func (l *looker) charge(size int64) error {
 	if size == 0 {
 		size = entrySize
@@ -340,7 +340,7 @@ func ForwarderFile(domain string, whole bool) string {
 	return "etc/" + domain + "/forwarders"
 }
 
-// LeaveForwarders leaves the forwarders out of the plan, because there is no home in which they could be kept.
+// LeaveForwarders leaves the forwarders out of the plan, because without a home they can't be kept.
 func (p *Plan) LeaveForwarders() {
 	for _, name := range slices.Sorted(maps.Keys(p.Forwarders)) {
 		p.Left = append(p.Left, LeftOut{name, "forwarders, which are kept only in a home"})
@@ -391,7 +391,7 @@ func (l *looker) countHardLinks(ctx context.Context, file string) error {
 	return nil
 }
 
-// finish checks what only the whole archive shows.
+// finish makes the checks that need the whole archive.
 func (l *looker) finish(file, name string) error {
 	p := &l.plan
 	archived, nameErr := accountName(file, p.root, l.users)

@@ -86,8 +86,8 @@ func tooLong(name string) bool {
 		slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return len(part) > maxComponent })
 }
 
-// wanted returns the name of an entry relative to the home, and reports whether the entry is unpacked: what is in
-// etc and mail.
+// wanted returns the name of an entry relative to the home, and reports whether the entry is unpacked:
+// whether it is in etc or mail.
 func wanted(name string) (string, bool) {
 	name, ok := strings.CutPrefix(name, "homedir/")
 	top, _, _ := strings.Cut(name, "/")

@@ -29,7 +29,7 @@ const markerName = ".liveapid-import"
 // temporary directory with mode 0700, which belongs to root or to the running user, and moves etc and mail to
 // their places at the end: the account can't reach a file before the whole archive is extracted. Before that, it
 // calls finish with a path of the temporary directory, and after it commit. If anything fails, also commit, or ctx
-// ends, Unpack removes what it has written. What an import left that was killed is removed by the next one.
+// ends, Unpack removes its files. The files of an import that was killed are removed by the next import.
 //
 // The owner of the home may rename, replace or add anything there at any moment. So the temporary directory is
 // checked after it was opened, and used only by its descriptor.

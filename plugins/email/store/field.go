@@ -23,7 +23,7 @@ func TrimBlanks(field string) string { return strings.Trim(field, blanks) }
 // other programs. The prefix of a known scheme, such as {CRYPT}, may precede the marks and stays part of the
 // hash. After any other prefix, '!', '*' or a blank may be a part of the password, so such a field has no marks.
 //
-// Blanks around any other hash are no part of it. Dovecot compares them too, so nobody can log in with such a field:
+// Blanks around any other hash do not belong to it. Dovecot compares them too, so nobody can log in with such a field:
 // the blanks count as a mark.
 func SplitMarks(field string) (marks, hash string) {
 	scheme, rest := "", strings.TrimLeft(field, blanks)

@@ -257,8 +257,8 @@ type PasswordStore interface {
 
 // Transfer contains the methods of a store with which mailboxes are copied from one store to another.
 type Transfer interface {
-	// Entries returns the mailboxes of a domain with their hashes, sorted by local part, and what the store
-	// contains besides.
+	// Entries returns the mailboxes of a domain with their hashes, sorted by local part, and everything
+	// else that the store contains.
 	Entries(ctx context.Context, domain string) ([]Entry, []Odd, error)
 	// Import creates mailboxes of a domain together: either all of them are created, or none. Mail that is
 	// already in their directories becomes theirs. With replace, mailboxes that exist get the data of the

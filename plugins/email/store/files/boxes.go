@@ -51,7 +51,7 @@ func (s *Store) consistent(ctx context.Context, dir *os.File, domain string, do 
 	begun := func() bool { return unix.Fstatat(int(dir.Fd()), intentName, &st, unix.AT_SYMLINK_NOFOLLOW) == nil }
 	for try := 1; ; try++ {
 		if begun() {
-			// The error is not the reader's: if the change can't be finished, the reader sees what there is.
+			// The error is not the reader's: if the change can't be finished, the reader gets the files as they are.
 			_ = s.locked(ctx, domain, false, func(*tx) error { return nil })
 		}
 		read := make(map[string]unix.Stat_t)

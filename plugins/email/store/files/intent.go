@@ -21,7 +21,7 @@ import (
 // intentName is the file with the work of a change that has begun.
 const intentName = ".liveapid.intent"
 
-// work is what a change does. It can be done again.
+// work describes a change, so that it can be made again.
 type work struct {
 	Kind      kind          `json:"kind"`
 	Localpart string        `json:"localpart,omitempty"`
@@ -29,7 +29,7 @@ type work struct {
 	Transfer  bool          `json:"transfer,omitempty"` // For createBox: the mail that is already there belongs to the mailboxes.
 	Replace   bool          `json:"replace,omitempty"`  // For createBox: existing mailboxes get the data of the entries.
 	Hash      string        `json:"-"`                  // For setHash, which needs no record.
-	// What there was before, so that a change is not made again after another program has changed the mailbox: for
+	// The state before the change, so that a change is not made again after another program has changed the mailbox: for
 	// deleteBox the field in shadow and the identity of the directory with the mail, for setQuota the field in quota.
 	Was   string           `json:"was,omitempty"`
 	Dir   string           `json:"dir,omitempty"`

@@ -14,9 +14,9 @@ import (
 // the local part. All readers and all changes use the types and functions of this file, so the same rules apply
 // to all of them:
 //
-//   - Empty lines, lines without a name, and comments, which begin with '#', are no lines of a mailbox.
+//   - Empty lines, lines without a name, and comments, which begin with '#', do not belong to a mailbox.
 //   - A line ends before a NUL byte, and before a CR at its end, as for Dovecot.
-//   - Blanks around a field are no part of it. Dovecot does not find a mailbox by a name with blanks.
+//   - Blanks around a field do not belong to it. Dovecot does not find a mailbox by a name with blanks.
 //   - Of several lines for a mailbox the first counts, as for Dovecot; lines with blanks around the name come
 //     after the others. A change leaves a single line.
 
@@ -37,7 +37,7 @@ func lineEnd(content []byte, start int) int {
 	return len(content)
 }
 
-// isBlank reports whether c is a blank, which is no part of a field that it surrounds.
+// isBlank reports whether c is a blank, which does not belong to a field that it surrounds.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f' }
 
 // textOf returns a line without its end: a newline, a CR, and everything after a NUL byte.

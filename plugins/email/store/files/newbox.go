@@ -100,7 +100,7 @@ func (m *maildirs) limit() {
 // errInherits means that a new mailbox would get earlier mail, because it could not be moved away.
 var errInherits = errors.New("files: earlier mail could not be moved away")
 
-// undo removes what make made, and moves earlier mail back.
+// undo removes the directories that make made, and moves earlier mail back.
 func (m *maildirs) undo() {
 	dir, err := m.s.openBelow("mail/" + m.domain)
 	if err != nil {
@@ -120,7 +120,7 @@ func (m *maildirs) undo() {
 }
 
 // setAside moves a directory with the name of a new mailbox away, and returns its new path below the domain's
-// mail, or "" if there is no such directory or it is an empty Maildir.
+// mail, or "" if the directory is missing or an empty Maildir.
 func (s *Store) setAside(domain, localpart string) (string, error) {
 	parent, err := s.openBelow("mail/" + domain)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -168,7 +168,7 @@ func (s *Store) setAside(domain, localpart string) (string, error) {
 	return asideName + "/" + name, nil
 }
 
-// isEmptyMaildir reports whether a directory contains only what makeOne makes.
+// isEmptyMaildir reports whether a directory contains only the files and directories that makeOne makes.
 func (s *Store) isEmptyMaildir(box *os.File) (bool, error) {
 	names, err := dirNames(box)
 	if err != nil {

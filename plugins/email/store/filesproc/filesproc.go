@@ -18,7 +18,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Files is what Serve needs of a store of files.
+// Files contains the methods of a store of files that Serve calls.
 type Files interface {
 	store.Transfer
 	// EnforceQuotas writes the limits of a domain's mailboxes where the mail server reads them.

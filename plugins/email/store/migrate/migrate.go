@@ -15,14 +15,14 @@ import (
 // chunk is the maximum number of mailboxes that are created together.
 const chunk = 1000
 
-// Options say what happens to mailboxes that exist in the target.
+// Options select the treatment of mailboxes that exist in the target.
 type Options struct {
-	DryRun    bool // Change nothing, and report what would change.
+	DryRun    bool // Change nothing, and report the changes.
 	Overwrite bool // Mailboxes with other data get the data of the source.
 	Mirror    bool // The same, and mailboxes that the source lacks are removed; their mail stays.
 }
 
-// Outcome is what happened to a mailbox.
+// Outcome is the result for a mailbox.
 type Outcome string
 
 // The outcomes. After Left, Refused, Extra and Changed the stores are not the same.
@@ -144,7 +144,7 @@ func Domain(ctx context.Context, from, to store.Transfer, domain string, o Optio
 	return p.report, verify(ctx, from, to, domain, &p.report)
 }
 
-// plan is what copying a domain changes, and the report about everything that it does not change.
+// plan contains the changes of copying a domain, and the report about all mailboxes that do not change.
 type plan struct {
 	report                         Report
 	source, missing, differ, extra []store.Entry
