@@ -1,13 +1,11 @@
 package unixsock
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -34,23 +32,44 @@ func Listen(path string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The kernel gives the new socket the mode of the descriptor, without the bits of the umask. So before the
-	// chmod below nobody can connect who may not. The umask itself belongs to the whole process, and must not
-	// change while other goroutines create files.
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), uint32(mode)) })
-		return errors.Join(err, failed)
-	}}
-	l, err := config.Listen(context.Background(), "unix", path)
+	l, err := listen(path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if err := os.Chmod(path, mode); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("listen: %w", err)
+	return l, nil
+}
+
+// listen creates the socket and sets its mode before it listens: nobody can connect before who may not, and no
+// caller for whom the socket is meant is refused by a mode that is not set yet.
+func listen(path string, mode os.FileMode) (*net.UnixListener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
-	return l.(*net.UnixListener), nil
+	socket := os.NewFile(uintptr(fd), path)
+	defer func() { _ = socket.Close() }()
+	// The kernel gives the name of the socket the mode of the descriptor, without the bits of the umask. The umask
+	// belongs to the whole process, and must not change while other goroutines create files.
+	if err := unix.Fchmod(fd, uint32(mode)); err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return nil, err
+	}
+	err = os.Chmod(path, mode)
+	if err == nil {
+		err = unix.Listen(fd, unix.SOMAXCONN)
+	}
+	var l net.Listener
+	if err == nil {
+		l, err = net.FileListener(socket)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	socketListener := l.(*net.UnixListener)
+	socketListener.SetUnlinkOnClose(true)
+	return socketListener, nil
 }
 
 // removeStale removes the socket at path if no process listens on it. It returns an error if a process

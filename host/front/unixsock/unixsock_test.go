@@ -56,3 +56,34 @@ func TestServe(t *testing.T) {
 	require.NoError(t, <-done)
 	require.Empty(t, says(second), "the end cuts off who is there")
 }
+
+// A socket that accepts connections has its mode already: a program that waits until root can connect finds that
+// everybody for whom the socket is meant can.
+func TestModeBeforeListening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for range 200 {
+		done := make(chan *net.UnixListener, 1)
+		go func() {
+			l, err := unixsock.Listen(path, 0o666)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- l
+		}()
+		for {
+			conn, err := net.Dial("unix", path)
+			if err != nil {
+				continue
+			}
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o666), info.Mode().Perm())
+			require.NoError(t, conn.Close())
+			break
+		}
+		l := <-done
+		require.Equal(t, path, l.Addr().String())
+		require.NoError(t, l.Close())
+		require.NoFileExists(t, path)
+	}
+}
