@@ -20,7 +20,9 @@ func begin(t *testing.T, home string, change func(s *Store) error) {
 	s := New(home)
 	s.disk = leaving{faultyDisk{}}
 	require.NoError(t, change(s))
-	require.FileExists(t, filepath.Join(home, "etc", domain, intentName))
+	info, err := os.Stat(filepath.Join(home, "etc", domain, intentName))
+	require.NoError(t, err)
+	require.EqualValues(t, 0o600, info.Mode().Perm(), "the record may contain hashes")
 }
 
 // leaving is a disk on which the record of a change can't be removed.

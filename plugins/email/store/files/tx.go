@@ -277,7 +277,11 @@ func (s *Store) fillTemp(f *txFile) error {
 		if err := s.disk.setACL(f.temp, nil); err != nil {
 			return classify("drop the ACL", err)
 		}
-		if err := s.disk.chmod(f.temp, newMode); err != nil {
+		mode := uint32(newMode)
+		if f.name == intentName { // Contains hashes, and only this program reads it.
+			mode = 0o600
+		}
+		if err := s.disk.chmod(f.temp, mode); err != nil {
 			return classify("set the mode", err)
 		}
 	} else {
