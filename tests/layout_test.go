@@ -62,6 +62,7 @@ var imports = map[string][]string{
 	"plugins/sdk/...":                     {"protocol/..."},
 	"plugins/...":                         {"protocol/...", "plugins/..."},
 	"plugins/email/store/sqlstore/dbtest": {"tests/ports"},
+	"plugins/email/policy/strength":       {},
 	"host":                                {"protocol/..."},
 	"host/atomicfile":                     {},
 	"host/cpaneldir":                      {"host/atomicfile"},

@@ -1,5 +1,5 @@
-// Package policy decides whether a password is acceptable, by its strength from 0 to 100, which zxcvbn
-// estimates, and by a list of stolen passwords. It stores no passwords and does not access mailboxes.
+// Package policy decides whether a password is acceptable, by its strength from 0 to 100, which package
+// strength estimates, and by a list of stolen passwords. It stores no passwords and does not access mailboxes.
 package policy
 
 import (
@@ -7,19 +7,20 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
+	"unicode/utf8"
 
-	"github.com/trustelem/zxcvbn"
-
+	"github.com/liveapid/liveapid/plugins/email/policy/strength"
 	"github.com/liveapid/liveapid/protocol"
 )
 
 const (
 	// DefaultRequired is the strength that passwords need by default, as on current cPanel servers.
 	DefaultRequired = 65
-	// maxEstimated is the maximum number of bytes of a password that Strength passes to zxcvbn. Strength
-	// ignores further bytes: the time that zxcvbn needs grows with the cube of the length, and further bytes
-	// could only make the password stronger.
-	maxEstimated = 64
+	// maxEstimated is the maximum number of bytes of a password that Strength estimates, which is the longest
+	// password that a mailbox can have. Strength ignores further bytes, because the time of an estimate grows with
+	// the square of the length.
+	maxEstimated = 256
 	// perDigit converts the number of guesses that a password needs into its strength: each factor of 10 adds
 	// 8, so a password that needs 10^12.5 guesses has the strength 100.
 	perDigit = 8
@@ -29,13 +30,13 @@ const (
 // first for this password, such as the mailbox's name and domain.
 func Strength(password protocol.Secret, hints ...string) int {
 	text := password.Reveal()
-	if text == "" {
-		return 0
+	if end := maxEstimated; len(text) > end {
+		for !utf8.RuneStart(text[end]) && end > 0 {
+			end--
+		}
+		text = text[:end]
 	}
-	if len(text) > maxEstimated {
-		text = text[:maxEstimated]
-	}
-	guesses := zxcvbn.PasswordStrength(text, hints).Guesses
+	guesses := strength.Guesses(text, hints, time.Now().Year())
 	if guesses <= 1 {
 		return 0
 	}
