@@ -14,7 +14,6 @@ import (
 	"github.com/go-crypt/crypt/algorithm"
 	"github.com/go-crypt/crypt/algorithm/argon2"
 	"github.com/go-crypt/crypt/algorithm/bcrypt"
-	"github.com/go-crypt/crypt/algorithm/shacrypt"
 
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -50,31 +49,40 @@ const (
 type Hasher struct {
 	scheme Scheme
 	prefix string
-	hash   algorithm.Hash
+	hash   func(password string) (string, error)
 	slots  chan struct{} // A semaphore: its capacity limits concurrent hashing.
 }
 
 // NewHasher returns a hasher for the given scheme; "" means SHA512-CRYPT.
 func NewHasher(scheme Scheme) (*Hasher, error) {
 	h := &Hasher{scheme: scheme, slots: make(chan struct{}, runtime.NumCPU())}
+	var library algorithm.Hash
 	var err error
 	switch scheme {
 	case "", SHA512Crypt:
 		// Hashes of this scheme are stored without a scheme prefix, as in cPanel's files, because every
 		// program that reads those files supports crypt(3) hashes.
 		h.scheme = SHA512Crypt
-		h.hash, err = shacrypt.New(shacrypt.WithVariant(shacrypt.VariantSHA512), shacrypt.WithIterations(shaRounds))
+		h.hash = func(password string) (string, error) { return newShaCrypt(password), nil }
+		return h, nil
 	case BlfCrypt:
 		h.prefix = "{BLF-CRYPT}"
-		h.hash, err = bcrypt.New(bcrypt.WithVariant(bcrypt.VariantStandard), bcrypt.WithIterations(bcryptCost))
+		library, err = bcrypt.New(bcrypt.WithVariant(bcrypt.VariantStandard), bcrypt.WithIterations(bcryptCost))
 	case Argon2ID:
 		h.prefix, h.slots = "{ARGON2ID}", make(chan struct{}, 1)
-		h.hash, err = argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonTime), argon2.WithP(argonLanes))
+		library, err = argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonTime), argon2.WithP(argonLanes))
 	default:
 		return nil, fmt.Errorf("%q is not one of SHA512-CRYPT, BLF-CRYPT and ARGON2ID", scheme)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", scheme, err)
+	}
+	h.hash = func(password string) (string, error) {
+		digest, err := library.Hash(password)
+		if err != nil {
+			return "", err
+		}
+		return digest.Encode(), nil
 	}
 	return h, nil
 }
@@ -107,9 +115,9 @@ func (h *Hasher) Hash(ctx context.Context, password protocol.Secret) (string, er
 	case <-ctx.Done():
 		return "", fmt.Errorf("wait for other password hashes: %w", ctx.Err())
 	}
-	digest, err := h.hash.Hash(password.Reveal())
+	hash, err := h.hash(password.Reveal())
 	if err != nil {
 		return "", fmt.Errorf("hash the password with %s: %w", h.scheme, err)
 	}
-	return h.prefix + digest.Encode(), nil
+	return h.prefix + hash, nil
 }

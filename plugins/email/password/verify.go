@@ -69,9 +69,16 @@ func (v *Verifier) Verify(stored string, password protocol.Secret) (bool, error)
 	if len(hash) > maxStored || password.Len() > MaxBytes {
 		return false, nil
 	}
-	digest, err := v.digest(hash)
+	digest, costs, err := v.digest(hash)
 	if err != nil {
 		return false, err
+	}
+	if sha, ok := digest.(*shacrypt.Digest); ok {
+		rounds := costs[0]
+		if rounds == 0 {
+			rounds = shaRounds
+		}
+		return matchShaCrypt(sha, hash, password.Reveal(), rounds), nil
 	}
 	return digest.MatchAdvanced(password.Reveal())
 }
@@ -86,7 +93,7 @@ func (v *Verifier) Accept(stored string) (string, error) {
 	if len(hash) > maxStored {
 		return "", ErrScheme
 	}
-	if _, err := v.digest(hash); err != nil {
+	if _, _, err := v.digest(hash); err != nil {
 		return "", err
 	}
 	if strings.HasPrefix(stored, "$argon2") {
@@ -95,26 +102,28 @@ func (v *Verifier) Accept(stored string) (string, error) {
 	return stored, nil
 }
 
-// digest decodes a hash. It returns an error if the kind of the hash is unknown or its cost is over the
-// limit.
-func (v *Verifier) digest(hash string) (algorithm.Digest, error) {
+// digest decodes a hash and returns its cost parameters. It returns an error if the kind of the hash is unknown or
+// its cost is over the limit.
+func (v *Verifier) digest(hash string) (_ algorithm.Digest, costs []int, _ error) {
 	for _, k := range v.kinds {
 		groups := k.pattern.FindStringSubmatch(hash)
 		if groups == nil {
 			continue
 		}
 		for i, limit := range k.limits {
-			if n, _ := strconv.Atoi(groups[i+1]); n > limit {
-				return nil, ErrCost
+			n, _ := strconv.Atoi(groups[i+1])
+			if n > limit {
+				return nil, nil, ErrCost
 			}
+			costs = append(costs, n)
 		}
 		digest, err := k.decode(hash)
 		if err != nil {
-			return nil, ErrScheme // The decoder's error may quote the hash and would be logged.
+			return nil, nil, ErrScheme // The decoder's error may quote the hash and would be logged.
 		}
-		return digest, nil
+		return digest, costs, nil
 	}
-	return nil, ErrScheme
+	return nil, nil, ErrScheme
 }
 
 // unwrap removes the scheme prefix from a stored hash. Like Dovecot, it accepts the prefix {ARGON2ID} only
