@@ -95,7 +95,7 @@ type web struct {
 // must call Close.
 func New(c *config.Config, log *slog.Logger) (*Runtime, error) {
 	if c.Mode != config.Server {
-		return build(c, personal{account: func() (protocol.Account, error) { return Account(c) }}, log)
+		return build(c, personal{account: accountOf(c)}, log)
 	}
 	m, err := newServer(c, log)
 	if err != nil {
@@ -247,6 +247,14 @@ func Account(c *config.Config) (protocol.Account, error) {
 		return account.Self()
 	}
 	return account.NewDir(c.Accounts, true).ByName(c.Account)
+}
+
+// accountOf returns Account for many calls: the file of the account is read again only when it has changed.
+func accountOf(c *config.Config) func() (protocol.Account, error) {
+	if c.Account == "" {
+		return account.Self
+	}
+	return account.NewRemembered(account.NewDir(c.Accounts, true), c.Account).Account
 }
 
 // Sources returns the sources of the accounts in server mode, as c configures them: account files, cPanel's

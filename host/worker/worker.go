@@ -242,6 +242,7 @@ func dialOptions(dial func(context.Context) (net.Conn, error)) []grpc.DialOption
 	return []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 		grpc.WithStatsHandler(sentHandler{}),
+		grpc.WithStaticStreamWindowSize(plugin.Window), grpc.WithStaticConnWindowSize(plugin.Window),
 		grpc.WithIdleTimeout(0), // Never reconnects, so gRPC must not close idle connections.
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxWorkerMessage), grpc.MaxCallSendMsgSize(protocol.MaxWorkerMessage)),
