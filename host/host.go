@@ -34,6 +34,8 @@ type Request struct {
 	Caller   protocol.Caller
 	Call     protocol.Call
 	Function protocol.Function // The description of the called function.
+	// Shape are the meta-parameters that the plugin applies to the list of the result; see protocol.Function.Shapes.
+	Shape map[string]string
 }
 
 // Errors that Plugin.Call wraps. If the plugin received the call but did not answer, the call may or may not
@@ -155,6 +157,9 @@ func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Cal
 	defer leave()
 	e := Event{ID: id, Caller: caller, API: call.API, Module: call.Module, Func: call.Func}
 	result := h.do(ctx, plugins, &e, call)
+	if !call.Compact {
+		result.Data = protocol.Plain(result.Data)
+	}
 	took := time.Since(start)
 	h.report(ctx, e, result, took)
 	for _, o := range h.observers {
@@ -206,7 +211,11 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 			return protocol.Failed(err)
 		}
 	}
-	result, failure := found.plugin.Call(ctx, Request{ID: id, Caller: caller, Call: call, Function: fn})
+	request := Request{ID: id, Caller: caller, Call: call, Function: fn}
+	if fn.Shapes && !fn.Changes && !fn.Open && !fn.After && options.Pushable(fn.Shared) {
+		request.Shape = options.Meta()
+	}
+	result, failure := found.plugin.Call(ctx, request)
 	switch {
 	case failure != nil:
 		return protocol.Failed(h.explain(ctx, fn, call, id, failure))
@@ -214,6 +223,9 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		return protocol.Failed(internal(id, result.Err))
 	}
 	result.Warnings = append(result.Warnings, ignored...)
+	if request.Shape != nil && result.Shaped {
+		return result
+	}
 	return h.shaped(ctx, caller, fn, options, result)
 }
 

@@ -21,6 +21,14 @@ type plugin struct {
 	known  bool // It declares in advance that it serves only this module.
 	broken error
 	call   func(ctx context.Context, caller protocol.Caller, call protocol.Call) (*protocol.Result, error)
+	shapes *shaping // Nil: the plugin filters, sorts and pages no list.
+}
+
+// shaping records what a plugin was asked to do with its list.
+type shaping struct {
+	shared bool
+	does   bool // Whether the plugin does it.
+	asked  map[string]string
 }
 
 func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
@@ -31,11 +39,18 @@ func (p plugin) Modules(context.Context, protocol.Account) ([]protocol.Module, e
 		{API: protocol.UAPI, Name: "look", Roles: owner, Params: params},
 		{API: protocol.UAPI, Name: "extra", Roles: owner, Feature: "extras"},
 		{API: protocol.UAPI, Name: "own", Roles: []protocol.Role{protocol.RoleMailbox}},
+		{API: protocol.UAPI, Name: "list", Roles: owner, Shapes: p.shapes != nil, Shared: p.shapes != nil && p.shapes.shared},
+		{API: protocol.UAPI, Name: "changed", Roles: owner, Shapes: p.shapes != nil, Changes: true},
+		{API: protocol.UAPI, Name: "parts", Roles: owner, Shapes: p.shapes != nil, After: true},
 	}}}, p.broken
 }
 
 func (p plugin) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
 	caller, call := r.Caller, r.Call
+	if p.shapes != nil {
+		p.shapes.asked = r.Shape
+		return &protocol.Result{Data: []any{map[string]any{"n": "a1"}, map[string]any{"n": "b2"}}, Shaped: p.shapes.does}, nil
+	}
 	return p.call(ctx, caller, call)
 }
 
@@ -201,4 +216,40 @@ func TestT44_LogInjection(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "\n"))
 	require.NotContains(t, log.String(), "\x1b")
 	require.Less(t, log.Len(), 600)
+}
+
+// The plugin filters, sorts and pages its list itself, if it can and if that costs no other account anything.
+func TestShaping(t *testing.T) {
+	for _, c := range []struct {
+		name, function string
+		filter         string // The type of the filter.
+		shaping        *shaping
+		asked          bool
+		records        int
+	}{
+		{"by the plugin", "list", "contains", &shaping{does: true}, true, 2},
+		{"the plugin does not do it", "list", "contains", &shaping{}, true, 1},
+		{"a pattern", "list", "matches", &shaping{does: true}, false, 1},
+		{"a process of all accounts", "list", "contains", &shaping{shared: true, does: true}, false, 1},
+		{"a page in a process of all accounts", "list", "", &shaping{shared: true, does: true}, true, 2},
+		{"a change", "changed", "contains", &shaping{does: true}, false, 1},
+		{"another part makes the list", "parts", "contains", &shaping{does: true}, false, 1},
+		{"no wish", "list", "none", &shaping{does: true}, false, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := map[string]any{"api.filter": "1", "api.filter_column": "n", "api.filter_type": c.filter, "api.filter_term": "a"}
+			switch c.filter {
+			case "":
+				args = map[string]any{"api.paginate": "1", "api.paginate_size": "1"}
+			case "none":
+				args = nil
+			}
+			var log strings.Builder
+			h := newHost(&log, plugin{module: "Long", shapes: c.shaping})
+			result := h.Do(t.Context(), caller, protocol.Call{API: protocol.UAPI, Module: "Long", Func: c.function, Args: protocol.Args{Named: args}})
+			require.Nil(t, result.Err, "%v", result.Err)
+			require.Equal(t, c.asked, c.shaping.asked != nil, "%v", c.shaping.asked)
+			require.Len(t, result.Data, c.records)
+		})
+	}
 }

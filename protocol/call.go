@@ -17,6 +17,8 @@ type Call struct {
 	// ReadOnly is true if the call came in a way that must not change anything, such as an HTTP GET request.
 	// The host then rejects functions that change something, and open functions.
 	ReadOnly bool
+	// Compact is true if the caller accepts a Records as the data of the Result.
+	Compact bool
 }
 
 // Role is the relation of a caller to the account. Each function lists the roles that may call it, and the

@@ -52,6 +52,9 @@ type Function struct {
 	// among the arguments. Shared means that the helper runs the whole function, and no worker of the account
 	// is used.
 	Before, After, Shared bool
+	// Shapes means that the plugin can filter, sort and page the list that the function returns, so that the rest of
+	// the list is neither made nor sent.
+	Shapes bool
 }
 
 // Stage is a part of a function that runs in a single process, the helper or a worker of the account.

@@ -23,7 +23,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	if err != nil {
 		return nil, err
 	}
-	request := payload.Request{ID: r.ID, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox}
+	request := payload.Request{ID: r.ID, Call: call, Account: caller.Account, Role: caller.Role, Mailbox: caller.Mailbox, Shape: r.Shape}
 	switch {
 	case s.helper == nil:
 		return s.run(ctx, aw, request, 0)
@@ -46,7 +46,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 		if err != nil || before.Err != nil {
 			return before, err
 		}
-		work.Input, work.Warnings = before.Data, before.Warnings
+		work.Input, work.Warnings = protocol.Plain(before.Data), before.Warnings
 	}
 	most := 0
 	if fn.After {
@@ -56,7 +56,7 @@ func (s *Supervisor) Call(ctx context.Context, r host.Request) (*protocol.Result
 	if err != nil || result.Err != nil || !fn.After {
 		return result, err
 	}
-	request.Stage, request.Input, request.Warnings = protocol.After, result.Data, result.Warnings
+	request.Stage, request.Input, request.Warnings = protocol.After, protocol.Plain(result.Data), result.Warnings
 	// If the function changes data, the change has already been made. The last part, which the helper runs,
 	// must then not wait for other accounts and must not be rejected, so it runs without a semaphore.
 	var after *protocol.Result

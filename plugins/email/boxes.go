@@ -187,11 +187,11 @@ func maxPop(account protocol.Account) (most int, limited bool) {
 // roomForOne returns an error if the account already contains most or more mailboxes; most is the maximum
 // that maxPop returned.
 func (m *Module) roomForOne(ctx context.Context, call *sdk.Call, most int) error {
-	all, err := m.all(ctx, call.Account, "")
+	n, err := m.count(ctx, call.Account)
 	if err != nil {
 		return err
 	}
-	if len(all) >= most {
+	if n >= most {
 		return protocol.NewError(protocol.KindFailed, "You have reached the maximum number of email accounts ("+strconv.Itoa(most)+").")
 	}
 	return nil

@@ -81,6 +81,7 @@ func (w *world) call(api protocol.API, name string, args map[string]any) *protoc
 	require.NoError(w.t, err)
 	result, err := payload.DecodeResult(answer.GetMsgpack())
 	require.NoError(w.t, err)
+	result.Data = protocol.Plain(result.Data)
 	return result
 }
 

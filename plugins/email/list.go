@@ -2,9 +2,7 @@ package email
 
 import (
 	"context"
-	"html"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,21 +20,24 @@ const mainAccount = "Main Account"
 // all returns the mailboxes of the given domain. If domain is "", it returns the mailboxes of all domains of
 // the account, sorted by domain.
 func (m *Module) all(ctx context.Context, account protocol.Account, domain string) ([]store.Mailbox, error) {
-	domains := []string{domain}
-	if domain == "" {
-		domains = slices.Clone(account.Domains)
-		slices.Sort(domains)
-		domains = slices.Compact(domains)
+	domains := account.Domains
+	if domain != "" {
+		domains = []string{domain}
 	}
-	var all []store.Mailbox
-	for _, d := range domains {
-		list, err := m.store(account).List(ctx, d)
-		if err != nil {
-			return nil, public(store.Address{Domain: d}, err, "The mailboxes could not be listed")
-		}
-		all = append(all, list...)
+	list, err := m.store(account).List(ctx, domains...)
+	if err != nil {
+		return nil, public(store.Address{Domain: domain}, err, "The mailboxes could not be listed")
 	}
-	return all, nil
+	return list, nil
+}
+
+// count returns the number of mailboxes of the account.
+func (m *Module) count(ctx context.Context, account protocol.Account) (int, error) {
+	n, err := m.store(account).Count(ctx, account.Domains...)
+	if err != nil {
+		return 0, public(store.Address{}, err, "The mailboxes could not be counted")
+	}
+	return n, nil
 }
 
 const (
@@ -94,44 +95,38 @@ func bit(on bool) int {
 
 // listPops lists the account's own mailbox first, then the other mailboxes.
 func (m *Module) listPops(ctx context.Context, call *sdk.Call) (any, error) {
-	matches, err := matcher(call)
+	list, err := m.chosen(ctx, call, "", "", !call.Flag("skip_main"))
 	if err != nil {
 		return nil, err
-	}
-	all, err := m.all(ctx, call.Account, "")
-	if err != nil {
-		return nil, err
-	}
-	list := make([]any, 0, len(all)+1)
-	add := func(email, login string, s store.Suspension) error {
-		ok, err := matches(email)
-		if ok {
-			list = append(list, map[string]any{
-				"email": email, "login": login,
-				"suspended_login": bit(s.Has(store.NoLogin)), "suspended_incoming": bit(s.Has(store.Incoming)),
-			})
-		}
-		return err
-	}
-	if !call.Flag("skip_main") {
-		if err := add(call.Account.Name, mainAccount, 0); err != nil {
-			return nil, err
-		}
-	}
-	for _, b := range all {
-		if err := add(b.String(), b.String(), b.Suspended); err != nil {
-			return nil, err
-		}
 	}
 	size := 0
-	for _, b := range all {
-		size += 2*len(b.String()) + 8
+	for i := range list.len() {
+		size += 2*list.size(i) + 8
 	}
-	if err := checkSize(len(list), 5, size); err != nil {
+	if err := checkSize(list.len(), 5, size); err != nil {
 		return nil, err
 	}
 	transformed(call)
-	return list, nil
+	field := func(i int, column string) any {
+		switch box := list.box(i); column {
+		case "email":
+			return list.login(i)
+		case "login":
+			return list.email(i)
+		case "suspended_login":
+			return bit(box.Suspended.Has(store.NoLogin))
+		default: // suspended_incoming
+			return bit(box.Suspended.Has(store.Incoming))
+		}
+	}
+	columns := []string{"email", "login", "suspended_login", "suspended_incoming"}
+	return &sdk.List{Len: list.len(), Columns: columns, Field: field, Make: func(i int) map[string]any {
+		record := make(map[string]any, len(columns))
+		for _, column := range columns {
+			record[column] = field(i, column)
+		}
+		return record
+	}}, nil
 }
 
 // transformed sets the metadata that UAPI returns with every list.
@@ -143,20 +138,18 @@ func transformed(call *sdk.Call) {
 
 // withImage adds the field image, which only listpopswithimage returns and which is always empty.
 func withImage(v any) any {
-	list, _ := v.([]any)
-	for _, r := range list {
-		if record, ok := r.(map[string]any); ok {
-			record["image"] = ""
-		}
+	list, ok := v.(*sdk.List)
+	if !ok {
+		return v
 	}
-	return list
+	return list.Map(func(record map[string]any) { record["image"] = "" })
 }
 
 // countPops counts the mailboxes. The account's own mailbox is not counted.
 func (m *Module) countPops(ctx context.Context, call *sdk.Call) (any, error) {
-	all, err := m.all(ctx, call.Account, "")
+	n, err := m.count(ctx, call.Account)
 	transformed(call)
-	return len(all), err
+	return n, err
 }
 
 // listDomains lists the account's domains, the main domain first.
@@ -209,197 +202,6 @@ func (m *Module) accountName(_ context.Context, call *sdk.Call) (any, error) {
 		return "All Mail On The Account", nil
 	}
 	return account, nil
-}
-
-// measured is a mailbox together with its disk usage.
-type measured struct {
-	store.Mailbox
-	store.Usage
-	email, login string
-	user, domain string
-}
-
-// listPopsWithDisk lists the mailboxes with their quotas and their disk usage.
-func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, error) {
-	list, err := m.chosen(ctx, call)
-	if err != nil {
-		return nil, err
-	}
-	size := 0
-	for _, b := range list {
-		size += len(b.user) + len(b.domain) + len(b.email) + len(b.login) + 85
-	}
-	if err := checkSize(len(list), 20, size); err != nil {
-		return nil, err
-	}
-	warnOfQuotas(call, list)
-	records := make([]any, 0, len(list))
-	for _, b := range list {
-		if !call.Flag("no_disk") {
-			usage, err := m.usage(ctx, call.Account, b)
-			if err != nil {
-				return nil, public(b.Address, err, "The mail could not be measured")
-			}
-			b.Usage = usage
-		}
-		percent := share(b)
-		if call.Flag("nearquotaonly") && percent < 95 {
-			continue
-		}
-		records = append(records, diskRecord(call, b, percent))
-	}
-	transformed(call)
-	return records, nil
-}
-
-func (m *Module) usage(ctx context.Context, account protocol.Account, b measured) (store.Usage, error) {
-	if b.email == mainAccount {
-		return m.store(account).MainUsage(ctx)
-	}
-	return m.store(account).Usage(ctx, b.Address)
-}
-
-// chosen returns the mailboxes that listPopsWithDisk's arguments select. The fields for the disk usage are
-// not set yet.
-func (m *Module) chosen(ctx context.Context, call *sdk.Call) ([]measured, error) {
-	matches, err := matcher(call)
-	if err != nil {
-		return nil, err
-	}
-	domain := call.String("domain")
-	if domain != "" {
-		if domain, err = ownDomain(call, domain); err != nil {
-			return nil, err
-		}
-	}
-	only := store.Lower(call.String("email"))
-	if only != "" {
-		box, err := mailbox(call)
-		if err != nil {
-			return nil, err
-		}
-		only, domain = box.Localpart, box.Domain
-	}
-	most, limited := call.Int("maxaccounts")
-	if limited && most < 1 {
-		return nil, protocol.NewError(protocol.KindInvalid, "The ‘maxaccounts’ argument must be 1 or more.")
-	}
-	all, err := m.all(ctx, call.Account, domain)
-	if err != nil {
-		return nil, err
-	}
-	var list []measured
-	if only == "" && (domain == "" || domain == call.Account.MainDomain()) {
-		list = append(list, measured{
-			Mailbox: store.Mailbox{Address: store.Address{Localpart: call.Account.Name, Domain: call.Account.MainDomain()}},
-			email:   mainAccount, login: call.Account.Name, user: call.Account.Name, domain: call.Account.MainDomain(),
-		})
-	}
-	for _, b := range all {
-		if only == "" || b.Localpart == only {
-			list = append(list, measured{Mailbox: b, email: b.String(), login: b.String(), user: b.Localpart, domain: b.Domain})
-		}
-	}
-	out := list[:0]
-	for _, b := range list {
-		ok, err := matches(b.login)
-		if err != nil {
-			return nil, err
-		}
-		if ok && (!limited || int64(len(out)) < most) {
-			out = append(out, b)
-		}
-	}
-	return out, nil
-}
-
-// share returns a mailbox's disk usage in percent of its quota, or 0 if the mailbox has no quota.
-func share(b measured) float64 {
-	if b.Quota == 0 {
-		return 0
-	}
-	return float64(b.Bytes) / float64(b.Quota) * 100
-}
-
-// unknownQuota is the quota in a list if the store has no valid one.
-const unknownQuota = "unknown"
-
-// warnOfQuotas adds a warning to the result that names the mailboxes without a valid quota.
-func warnOfQuotas(call *sdk.Call, list []measured) {
-	const most = 5
-	var names []string
-	for _, b := range list {
-		if b.BadQuota != "" {
-			names = append(names, b.String()+" (“"+protocol.Clip(b.BadQuota, maxEchoed)+"”)")
-		}
-	}
-	switch n := len(names); {
-	case n == 0:
-	case n <= most:
-		call.Warn("The store has no valid quota for " + strings.Join(names, ", ") + ". Set it with edit_pop_quota.")
-	default:
-		call.Warn("The store has no valid quota for " + strings.Join(names[:most], ", ") + " and " + strconv.Itoa(n-most) + " other mailboxes. Set it with edit_pop_quota.")
-	}
-}
-
-// diskRecord returns the record of a mailbox in the result of list_pops_with_disk. The numbers in MB and in
-// bytes are strings, because a live cPanel server returns strings.
-func diskRecord(call *sdk.Call, b measured, percent float64) map[string]any {
-	limit, shown, human, inBytes := "unlimited", "unlimited", "None", strconv.FormatInt(b.Quota, 10)
-	if b.BadQuota != "" {
-		limit, shown, human, inBytes = unknownQuota, unknownQuota, unknownQuota, unknownQuota
-	} else if b.Quota != 0 {
-		limit, human = megabytes(b.Quota), humanBytes(b.Quota)
-		shown = limit
-	} else if img := call.String("infinityimg"); img != "" {
-		shown = `<img src="` + html.EscapeString(img) + `" alt="unlimited" />`
-	} else if call.Flag("infinitylang") {
-		shown = "∞"
-	}
-	used := "None"
-	if b.Bytes > 0 {
-		used = humanBytes(b.Bytes)
-	}
-	r := map[string]any{
-		"user": b.user, "domain": b.domain, "email": b.email, "login": b.login,
-		"diskquota": shown, "txtdiskquota": limit, "_diskquota": inBytes, "humandiskquota": human,
-		"diskused": megabytes(b.Bytes), "_diskused": strconv.FormatInt(b.Bytes, 10), "humandiskused": used,
-		"diskusedpercent": int64(percent), "diskusedpercent20": int64(percent) / 20 * 20, "diskusedpercent_float": percent,
-		"mtime":           unixTime(b.Modified),
-		"suspended_login": bit(b.Suspended.Has(store.NoLogin)), "suspended_incoming": bit(b.Suspended.Has(store.Incoming)),
-	}
-	if call.Flag("get_restrictions") {
-		r["suspended_outgoing"], r["hold_outgoing"] = bit(b.Suspended.Has(store.Outgoing)), bit(b.Suspended.Has(store.Hold))
-		r["has_suspended"] = bit(b.Suspended.Has(store.NoLogin | store.Incoming | store.Outgoing | store.Hold))
-	}
-	return r
-}
-
-func unixTime(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.Unix()
-}
-
-// megabytes formats n bytes as a number of MB with two decimals.
-func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/mib, 'f', 2, 64) }
-
-// humanBytes formats n bytes for people, with a no-break space before the unit, as cPanel does: 483 bytes,
-// 1.5 GB.
-func humanBytes(n int64) string {
-	const space = "\u00a0"
-	if n < 1024 {
-		return strconv.FormatInt(n, 10) + space + "bytes"
-	}
-	value := float64(n)
-	for _, unit := range []string{"KB", "MB", "GB", "TB", "PB"} {
-		if value /= 1024; value < 1024 || unit == "PB" {
-			text := strings.TrimRight(strings.TrimRight(strconv.FormatFloat(value, 'f', 2, 64), "0"), ".")
-			return text + space + unit
-		}
-	}
-	return ""
 }
 
 // getDiskUsage returns the disk usage of a single mailbox.

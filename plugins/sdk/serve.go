@@ -72,6 +72,7 @@ func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Pa
 		for _, f := range m.Functions {
 			f.Function.Shared = f.Function.Shared || shared
 			f.Function.Before, f.Function.After = f.Before != nil && !f.Shared, f.After != nil && !f.Shared
+			f.Function.Shapes = !f.Function.Changes && !f.Function.Open && f.After == nil
 			d.Functions = append(d.Functions, f.Function)
 		}
 		if err := d.Validate(); err != nil {
@@ -122,7 +123,14 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	if err != nil {
 		return protocol.Failed(s.failure(request.ID, err))
 	}
-	return &protocol.Result{Data: data, Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
+	result = &protocol.Result{Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
+	if request.Stage == protocol.Before {
+		request.Shape = nil // The data is for the next part.
+	}
+	if err := shape(ctx, request, data, result); err != nil {
+		return protocol.Failed(s.failure(request.ID, err))
+	}
+	return result
 }
 
 // run runs the given stage of the function: before, do or after. protocol.Whole runs all of them in this
@@ -146,6 +154,11 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 		call.messages, call.warnings, call.Metadata = do.messages, do.warnings, do.Metadata
 		if err != nil || stage == protocol.Do || f.After == nil {
 			return data, err
+		}
+		if list, ok := data.(*List); ok {
+			if data, err = list.All(ctx); err != nil {
+				return nil, err
+			}
 		}
 		call.Input = data
 	}

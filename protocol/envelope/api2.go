@@ -34,11 +34,11 @@ func api2Of(call protocol.Call, result *protocol.Result) object {
 
 // records returns data as the list of records that API 2 requires. A single value becomes a list with that
 // value, and nil an empty list.
-func records(data any) []any {
+func records(data any) any {
 	switch v := clean(data).(type) {
 	case nil:
 		return []any{}
-	case []any:
+	case []any, protocol.Records:
 		return v
 	default:
 		return []any{v}

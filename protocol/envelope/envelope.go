@@ -73,7 +73,7 @@ func clean(v any) any {
 			out[k] = clean(v[k])
 		}
 		return out
-	case nil, string, int, int64, uint64:
+	case nil, string, int, int64, uint64, protocol.Records: // object encodes a Records.
 		return v
 	}
 	return nil

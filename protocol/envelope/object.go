@@ -1,6 +1,10 @@
 package envelope
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/liveapid/liveapid/protocol"
+)
 
 // member is a key of an object and the value of that key.
 type member struct {
@@ -35,17 +39,24 @@ func (o object) appendJSON(out []byte) []byte {
 		out = append(out, '"')
 		out = append(out, m.key...) // Keys are this package's own and need no escape.
 		out = append(out, '"', ':')
-		if inner, ok := m.value.(object); ok {
-			out = inner.appendJSON(out)
-			continue
+		switch value := m.value.(type) {
+		case object:
+			out = value.appendJSON(out)
+		case protocol.Records:
+			out = value.AppendJSON(out, func(out []byte, value any) []byte { return appendValue(out, clean(value)) })
+		default:
+			out = appendValue(out, value)
 		}
-		text, err := json.Marshal(m.value)
-		if err != nil {
-			text = []byte("null") // Unreachable: clean values can always be encoded.
-		}
-		out = append(out, text...)
 	}
 	return append(out, '}')
+}
+
+func appendValue(out []byte, value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		text = []byte("null") // Unreachable: clean values can always be encoded.
+	}
+	return append(out, text...)
 }
 
 // asMap returns the object as a map. Strings keep their bytes, even if they are not UTF-8.
@@ -55,6 +66,8 @@ func (o object) asMap() map[string]any {
 		switch value := m.value.(type) {
 		case object:
 			out[m.key] = value.asMap()
+		case protocol.Records:
+			out[m.key] = clean(value.List())
 		case []string:
 			if out[m.key] = any(value); value == nil {
 				out[m.key] = nil

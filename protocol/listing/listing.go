@@ -21,6 +21,15 @@ type Options struct {
 	sorts   []sortKey
 	page    *page
 	columns []string // The columns to keep; nil keeps all.
+	meta    map[string]string
+}
+
+// Meta returns the meta-parameters from which the options were parsed, as Parse takes them.
+func (o Options) Meta() map[string]string { return o.meta }
+
+// empty reports whether the options leave every list unchanged.
+func (o Options) empty() bool {
+	return len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil
 }
 
 // Split separates the meta-parameters of a call from the function's own arguments. It returns the parsed
@@ -71,7 +80,7 @@ type Dialect struct {
 // invalid parameter as the caller wrote it.
 func Parse(d Dialect, meta map[string]string) (Options, *protocol.Error) {
 	p := parser{dialect: d, meta: meta}
-	o := Options{api: d.API}
+	o := Options{api: d.API, meta: meta}
 	o.filters = p.filters(d.API == protocol.UAPI)
 	o.sorts = p.sorts()
 	o.page = p.page()
@@ -95,8 +104,11 @@ func isMeta(name string) bool {
 // stop; pause may be nil. Apply returns the error of pause or ctx, or a *protocol.Error if the filters would
 // take too long.
 func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(context.Context) error) error {
-	list, ok := result.Data.([]any)
-	if !ok || result.Err != nil || len(o.filters)+len(o.sorts)+len(o.columns) == 0 && o.page == nil {
+	if result.Err != nil || o.empty() {
+		return nil
+	}
+	list, ok := protocol.Plain(result.Data).([]any)
+	if !ok {
 		return nil
 	}
 	o.filters = slices.Clone(o.filters) // A copy: compile must not change the filters of a shared o.
@@ -148,18 +160,24 @@ func (o Options) narrowed(list []any, w *work) []any {
 		if !w.tick() {
 			return list
 		}
-		record, ok := item.(map[string]any)
-		if !ok {
-			out[i] = item
-			continue
+		out[i] = item
+		if record, ok := item.(map[string]any); ok {
+			out[i] = o.Narrow(record)
 		}
-		narrow := make(map[string]any, min(len(o.columns), len(record)))
-		for _, name := range o.columns {
-			if value, ok := record[name]; ok {
-				narrow[name] = value
-			}
-		}
-		out[i] = narrow
 	}
 	return out
+}
+
+// Narrow returns a record with the selected columns only. If none are selected, it returns the whole record.
+func (o Options) Narrow(record map[string]any) map[string]any {
+	if o.columns == nil {
+		return record
+	}
+	narrow := make(map[string]any, min(len(o.columns), len(record)))
+	for _, name := range o.columns {
+		if value, ok := record[name]; ok {
+			narrow[name] = value
+		}
+	}
+	return narrow
 }

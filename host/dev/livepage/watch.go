@@ -99,7 +99,7 @@ func summary(result *protocol.Result) string {
 	if result.Err != nil {
 		return result.Err.Message
 	}
-	switch data := result.Data.(type) {
+	switch data := protocol.Plain(result.Data).(type) {
 	case nil:
 		return "nothing"
 	case []any:

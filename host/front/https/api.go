@@ -101,6 +101,7 @@ func (q *exchange) run(caller protocol.Caller, call protocol.Call, answer func(i
 	}
 	ctx, end := q.scoped()
 	defer end()
+	call.Compact = true
 	result := q.front.o.Backend.Do(ctx, caller, call)
 	if q.who.session != nil && q.who.role == protocol.RoleMailbox && !call.ReadOnly && result.Err == nil && call.Module == "Email" {
 		// The call may have changed the mailbox's password, perhaps because somebody else had signed in. So

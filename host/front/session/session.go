@@ -380,6 +380,7 @@ func (s *session) answer(ctx context.Context, payload []byte) (done bool, err er
 // call runs a call and returns the encoded envelope of the result. If the envelope would be too large, it
 // returns the envelope of an error instead.
 func (s *session) call(ctx context.Context, call protocol.Call) []byte {
+	call.Compact = true
 	result := s.do(ctx, call)
 	call.Args = protocol.Args{}
 	measured := s.intake.Measure(s.caller.Account.Name)

@@ -31,7 +31,7 @@ func TestStrength(t *testing.T) {
 		{strings.Repeat("Xq7 ", 64), 20, 100},
 		{"\xff\xfe", 0, 0},
 		{strings.Repeat("a", 64) + "Kq9 zV!4mW&7", 70, 100}, // What is beyond the first 64 bytes counts, too.
-		{"a" + strings.Repeat("ü", 200), 0, 60},            // Cut between two characters.
+		{"a" + strings.Repeat("ü", 200), 0, 60},             // Cut between two characters.
 	} {
 		got := policy.Strength(protocol.NewSecret(c.password))
 		require.GreaterOrEqual(t, got, c.low, c.password)

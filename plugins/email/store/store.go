@@ -168,9 +168,11 @@ type Mailbox struct {
 	BadQuota string
 }
 
-// Sort sorts mailboxes by the bytes of their local parts.
+// Sort sorts mailboxes by the bytes of their domains and local parts.
 func Sort(list []Mailbox) {
-	slices.SortFunc(list, func(a, b Mailbox) int { return cmp.Compare(a.Localpart, b.Localpart) })
+	slices.SortFunc(list, func(a, b Mailbox) int {
+		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Localpart, b.Localpart))
+	})
 }
 
 // Entry is a mailbox to create, together with its password hash.
@@ -277,8 +279,10 @@ type Transfer interface {
 type Store interface {
 	PasswordStore
 	Transfer
-	// List returns the mailboxes of a domain, sorted by local part. The list of an unknown domain is empty.
-	List(ctx context.Context, domain string) ([]Mailbox, error)
+	// List returns the mailboxes of domains, sorted by domain and local part. The list of an unknown domain is empty.
+	List(ctx context.Context, domains ...string) ([]Mailbox, error)
+	// Count returns the number of mailboxes that List would return.
+	Count(ctx context.Context, domains ...string) (int, error)
 	// Mailbox returns the data of a mailbox, or ErrNoMailbox.
 	Mailbox(ctx context.Context, box Address) (Mailbox, error)
 	// Create adds a mailbox with its password hash. It returns ErrExists if the mailbox already exists. A
@@ -296,6 +300,8 @@ type Store interface {
 	Suspend(ctx context.Context, box Address, flags Suspension, on bool) error
 	// Usage returns the number and size of the messages in a mailbox.
 	Usage(ctx context.Context, box Address) (Usage, error)
+	// Usages does the same as Usage for several mailboxes, in their order.
+	Usages(ctx context.Context, boxes []Address) ([]Usage, error)
 	// Recount measures the mail of a mailbox again, if the store itself maintains the stored size.
 	Recount(ctx context.Context, box Address) error
 	// MainUsage returns the size of the mail in the account's own mailbox, which is not in the store.

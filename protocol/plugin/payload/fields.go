@@ -51,6 +51,20 @@ func (f fields) object(key string) fields {
 	return object
 }
 
+// allTexts returns the texts in the map, or nil if there are none.
+func (f fields) allTexts() map[string]string {
+	var out map[string]string
+	for key, value := range f {
+		if text, ok := value.(string); ok {
+			if out == nil {
+				out = make(map[string]string)
+			}
+			out[key] = text
+		}
+	}
+	return out
+}
+
 func (f fields) objects(key string) []fields {
 	list, _ := f[key].([]any)
 	var out []fields

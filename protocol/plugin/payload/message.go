@@ -22,6 +22,8 @@ type Request struct {
 	Stage    protocol.Stage
 	Input    any
 	Warnings []string
+	// Shape are the meta-parameters for the list that the function returns; see package listing.
+	Shape map[string]string
 }
 
 // EncodeRequest encodes r as a MessagePack document.
@@ -50,6 +52,13 @@ func EncodeRequest(r Request) ([]byte, error) {
 	if r.Stage != protocol.Whole {
 		document["stage"], document["handed"], document["warnings"] = string(r.Stage), r.Input, r.Warnings
 	}
+	if len(r.Shape) > 0 {
+		shape := make(map[string]any, len(r.Shape))
+		for key, value := range r.Shape {
+			shape[key] = value
+		}
+		document["shape"] = shape
+	}
 	return Encode(document)
 }
 
@@ -64,15 +73,6 @@ func DecodeRequest(doc []byte) (Request, error) {
 	if account["features"] != nil && features == nil {
 		features = []string{} // No features. Nil would mean all features.
 	}
-	var data map[string]string
-	for key, value := range account.object("data") {
-		if text, ok := value.(string); ok {
-			if data == nil {
-				data = make(map[string]string)
-			}
-			data[key] = text
-		}
-	}
 	return Request{
 		ID: f.text("id"),
 		Call: protocol.Call{
@@ -81,10 +81,11 @@ func DecodeRequest(doc []byte) (Request, error) {
 		},
 		Account: protocol.Account{
 			Name: account.text("name"), UID: account.number("uid"), GID: account.number("gid"),
-			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: data,
+			Home: account.text("home"), Domains: account.texts("domains"), Features: features, Data: account.object("data").allTexts(),
 		},
 		Role: protocol.Role(f.text("role")), Mailbox: f.text("mailbox"),
 		Stage: protocol.Stage(f.text("stage")), Input: f["handed"], Warnings: f.texts("warnings"),
+		Shape: f.object("shape").allTexts(),
 	}, nil
 }
 
@@ -94,12 +95,19 @@ func EncodeResult(r *protocol.Result) ([]byte, error) {
 	if r.Err != nil {
 		return EncodeError(r.Err)
 	}
-	if table, ok := tableOf(r.Data); ok {
-		return Encode(map[string]any{"table": table, "messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata})
+	document := map[string]any{"messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata}
+	if r.Shaped {
+		document["shaped"] = true
 	}
-	return Encode(map[string]any{
-		"data": r.Data, "messages": r.Messages, "warnings": r.Warnings, "metadata": r.Metadata,
-	})
+	if r.Paginate != nil { // An empty map would become a part of the answer.
+		document["paginate"] = r.Paginate
+	}
+	if table, ok := tableOf(r.Data); ok {
+		document["table"] = table
+	} else {
+		document["data"] = whole(r.Data)
+	}
+	return Encode(document)
 }
 
 // EncodeError encodes a failure as a MessagePack document, like EncodeResult, without the private cause.
@@ -107,16 +115,25 @@ func EncodeError(e *protocol.Error) ([]byte, error) {
 	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
 }
 
-// DecodeResult decodes a document that EncodeResult wrote. Some kinds of failures must not come from a
-// plugin, such as KindNoModule, which only the host can determine: DecodeResult replaces them by
+// DecodeResult decodes a document that EncodeResult wrote. A table becomes a protocol.Records. Some kinds of failures
+// must not come from a plugin, such as KindNoModule, which only the host can determine: DecodeResult replaces them by
 // KindInternal.
 func DecodeResult(doc []byte) (*protocol.Result, error) {
-	f, err := decodeFieldsOf(doc, protocol.MaxResultNodes)
+	if err := WalkNodes(doc, protocol.MaxResultNodes); err != nil {
+		return nil, err
+	}
+	parts, err := partsOf(doc, part{0, len(doc)})
 	if err != nil {
 		return nil, err
 	}
-	if f["table"] != nil {
-		if f["data"], err = recordsOf(f.object("table")); err != nil {
+	f := make(fields, len(parts))
+	for key, value := range parts {
+		if key == "table" && doc[value.from] != 0xc0 {
+			f["data"], err = recordsOf(doc, value)
+		} else if _, is := f[key]; !is {
+			f[key], err = decodeChecked(doc[value.from:value.to])
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -132,6 +149,7 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 	}
 	return &protocol.Result{
 		Data: f["data"], Messages: f.texts("messages"), Warnings: f.texts("warnings"), Metadata: f.object("metadata"),
+		Shaped: f.flag("shaped"), Paginate: f.object("paginate"),
 	}, nil
 }
 
@@ -169,7 +187,7 @@ func encodeFunction(fn protocol.Function) map[string]any {
 		"api": int(fn.API), "name": fn.Name, "help": fn.Help, "params": params,
 		"returns": fn.Returns, "roles": roles, "changes": fn.Changes,
 		"open": fn.Open, "feature": fn.Feature,
-		"before": fn.Before, "after": fn.After, "shared": fn.Shared,
+		"before": fn.Before, "after": fn.After, "shared": fn.Shared, "shapes": fn.Shapes,
 	}
 }
 
@@ -211,6 +229,7 @@ func decodeFunction(f fields) protocol.Function {
 		Returns: f.text("returns"), Changes: f.flag("changes"),
 		Open: f.flag("open"), Feature: protocol.Clip(f.text("feature"), protocol.MaxText),
 		Before: f.flag("before"), After: f.flag("after"), Shared: f.flag("shared"),
+		Shapes: f.flag("shapes"),
 	}
 	for _, r := range f.texts("roles") {
 		fn.Roles = append(fn.Roles, protocol.Role(r))

@@ -54,6 +54,8 @@ func encode(enc *msgpack.Encoder, value any) error {
 		return encodeList(enc, v)
 	case []map[string]any:
 		return encodeList(enc, v)
+	case *rows:
+		return v.encode(enc)
 	case map[string]any:
 		if err := enc.EncodeMapLen(len(v)); err != nil {
 			return err
@@ -101,6 +103,11 @@ func DecodeNodes(doc []byte, most int) (any, error) {
 	if err := WalkNodes(doc, most); err != nil {
 		return nil, err
 	}
+	return decodeChecked(doc)
+}
+
+// decodeChecked decodes a document, or a value of a document, that WalkNodes has accepted.
+func decodeChecked(doc []byte) (any, error) {
 	dec := msgpack.NewDecoder(bytes.NewReader(doc))
 	dec.UseLooseInterfaceDecoding(true)
 	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return decodeMap(d) })

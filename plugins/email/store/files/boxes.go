@@ -17,13 +17,25 @@ import (
 )
 
 // List implements store.Store.
-func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
-	entries, _, err := s.Entries(ctx, domain)
-	list := make([]store.Mailbox, len(entries))
-	for i, e := range entries {
-		list[i] = e.Mailbox
+func (s *Store) List(ctx context.Context, domains ...string) ([]store.Mailbox, error) {
+	var list []store.Mailbox
+	for _, domain := range slices.Compact(slices.Sorted(slices.Values(domains))) {
+		entries, _, err := s.Entries(ctx, domain)
+		if err != nil {
+			return nil, err
+		}
+		list = slices.Grow(list, len(entries))
+		for _, e := range entries {
+			list = append(list, e.Mailbox)
+		}
 	}
-	return list, err
+	return list, nil
+}
+
+// Count implements store.Store.
+func (s *Store) Count(ctx context.Context, domains ...string) (int, error) {
+	list, err := s.List(ctx, domains...)
+	return len(list), err
 }
 
 // Entries implements store.Transfer.

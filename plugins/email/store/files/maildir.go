@@ -298,6 +298,21 @@ func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, erro
 	return s.measure(ctx, dir)
 }
 
+// Usages implements store.Store.
+func (s *Store) Usages(ctx context.Context, boxes []store.Address) ([]store.Usage, error) {
+	usages := make([]store.Usage, len(boxes))
+	for i, box := range boxes {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var err error
+		if usages[i], err = s.Usage(ctx, box); err != nil {
+			return nil, err
+		}
+	}
+	return usages, nil
+}
+
 // MainUsage implements store.Store. The account's own mailbox is the Maildir in the mail directory itself.
 func (s *Store) MainUsage(ctx context.Context) (store.Usage, error) {
 	dir, err := s.openBelow("mail")

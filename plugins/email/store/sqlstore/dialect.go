@@ -36,6 +36,9 @@ type dialect struct {
 	insertIgnore, ignore string
 	// suspend is a statement that inserts or updates a row of liveapid_suspension.
 	suspend string
+	// exact returns an expression that compares texts byte by byte, and matches is the operator for patterns.
+	exact   func(text string) string
+	matches string
 	// duplicate, missing and later report whether an error of the driver means that a row already exists
 	// (duplicate), that a table or column does not exist (missing), or that the transaction conflicts with
 	// another and may succeed when it is repeated (later).
@@ -120,6 +123,8 @@ func postgres() dialect {
 		insertIgnore: "INSERT INTO", ignore: " ON CONFLICT DO NOTHING",
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON CONFLICT (username) DO UPDATE SET incoming = excluded.incoming, outgoing = excluded.outgoing, hold = excluded.hold`,
+		exact:     func(text string) string { return "(" + text + ` COLLATE "C")` },
+		matches:   "~",
 		duplicate: code("23505"), missing: code("42P01", "42703"), later: code("40001", "40P01", "55P03"),
 		schema: statements(postgresSchema),
 	}
@@ -165,6 +170,8 @@ func mariadb() dialect {
 		insertIgnore: "INSERT IGNORE INTO",
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON DUPLICATE KEY UPDATE incoming = VALUES(incoming), outgoing = VALUES(outgoing), hold = VALUES(hold)`,
+		exact:     func(text string) string { return "CAST(" + text + " AS BINARY)" },
+		matches:   "REGEXP",
 		duplicate: number(1062), missing: number(1146, 1054), later: number(1205, 1213),
 		schema: statements(mariadbSchema),
 	}

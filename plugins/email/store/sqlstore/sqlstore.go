@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -238,53 +236,6 @@ func (s *Store) Mailbox(ctx context.Context, box store.Address) (store.Mailbox, 
 		return e.Mailbox, store.ErrNoMailbox
 	}
 	return e.Mailbox, nil
-}
-
-// List implements store.Store.
-func (s *Store) List(ctx context.Context, domain string) ([]store.Mailbox, error) {
-	entries, _, err := s.Entries(ctx, domain)
-	list := make([]store.Mailbox, len(entries))
-	for i, e := range entries {
-		list[i] = e.Mailbox
-	}
-	return list, err
-}
-
-// Entries implements store.Transfer.
-func (s *Store) Entries(ctx context.Context, domain string) ([]store.Entry, []store.Odd, error) {
-	rows, err := s.db.QueryContext(ctx, s.d.rebind("SELECT "+columns+" WHERE m.domain = ?"), domain)
-	if err != nil {
-		return nil, nil, s.classify("list the mailboxes", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var entries []store.Entry
-	var odd []store.Odd
-	for rows.Next() {
-		var r row
-		if err := r.scan(rows.Scan); err != nil {
-			return nil, nil, s.classify("list the mailboxes", err)
-		}
-		if e, ok := r.entry(); ok && e.Domain == domain {
-			entries = append(entries, e)
-		} else {
-			odd = append(odd, store.Odd{Name: r.username, Where: "mailbox", Reason: "the name is not a mailbox of " + domain + " in lower case"})
-		}
-	}
-	// Databases sort differently from Go.
-	slices.SortFunc(entries, func(a, b store.Entry) int { return cmp.Compare(a.Localpart, b.Localpart) })
-	slices.SortFunc(odd, func(a, b store.Odd) int { return cmp.Compare(a.Name, b.Name) })
-	return entries, odd, s.classify("list the mailboxes", rows.Err())
-}
-
-// Usage implements store.Store. It reads the table quota2, which Dovecot's quota plugin maintains.
-func (s *Store) Usage(ctx context.Context, box store.Address) (store.Usage, error) {
-	var usage store.Usage
-	err := s.db.QueryRowContext(ctx, s.d.rebind("SELECT bytes, messages FROM quota2 WHERE username = ?"), box.String()).Scan(&usage.Bytes, &usage.Messages)
-	if errors.Is(err, sql.ErrNoRows) || s.d.missing(err) {
-		return store.Usage{}, nil // No mail has arrived, or Dovecot does not count it.
-	}
-	usage.Bytes, usage.Messages = max(usage.Bytes, 0), max(usage.Messages, 0)
-	return usage, s.classify("read the usage", err)
 }
 
 // Recount implements store.Store. It only checks that the mailbox exists, because Dovecot maintains the size

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -142,12 +143,47 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.Zero(t, b.Suspended)
 
 	// Names that no call can use.
-	for _, name := range []string{"UPPER@example.com", "no domain", "a b@example.com", "@example.com"} {
+	for _, name := range []string{
+		"UPPER@example.com", "no domain", "a b@example.com", "@example.com", "two@at@example.com", ".first@example.com", "last.@example.com",
+		"a..b@example.com", "-minus@example.com", "#mark@example.com", "o''brien@example.com", "ä@example.com", "lower@EXAMPLE.com", "other@example.org",
+		strings.Repeat("l", 65) + "@example.com", "tail@example.com ", "line\nfeed@example.com", "percent%@example.com",
+	} {
 		server.Exec(dsn, "INSERT INTO mailbox (username, password, local_part, domain) VALUES ('"+name+"', 'x', '', 'example.com')")
+	}
+	valid := []string{"a-b.c+d=e&f~g_h", "0", "_x", "=", strings.Repeat("m", 64), "user"}
+	for _, name := range valid[:len(valid)-1] {
+		server.Exec(dsn, "INSERT INTO mailbox (username, password, local_part, domain) VALUES ('"+name+"@example.com', 'x', '', 'example.com')")
 	}
 	list, err := s.List(ctx, "example.com")
 	require.NoError(t, err)
-	require.Len(t, list, 1)
+	var names []string
+	for _, b := range list {
+		names = append(names, b.Localpart)
+	}
+	require.ElementsMatch(t, valid, names)
+	list, err = s.List(ctx, "example.com", "example.org", "empty.example")
+	require.NoError(t, err)
+	require.Len(t, list, len(valid), "the domain of a row is that of its name")
+	n, err := s.Count(ctx, "example.com", "example.org", "empty.example")
+	require.NoError(t, err)
+	require.Equal(t, len(valid), n, "the database counts what List returns")
+	n, err = s.Count(ctx)
+	require.NoError(t, err)
+	require.Zero(t, n)
+
+	// The usage of many mailboxes, by their names and by their domains.
+	server.Exec(dsn, "DELETE FROM quota2")
+	server.Exec(dsn, "INSERT INTO quota2 (username, bytes, messages) VALUES ('_x@example.com', 5, 1), ('0@example.com', -5, -1), ('other@example.org', 9, 9)")
+	boxes := []store.Address{{Localpart: "0", Domain: "example.com"}, {Localpart: "nobody", Domain: "example.net"}, {Localpart: "_x", Domain: "example.com"}}
+	for _, more := range []int{0, 2000} {
+		for i := range more {
+			boxes = append(boxes, store.Address{Localpart: "n" + strconv.Itoa(i), Domain: "example.com"})
+		}
+		usages, err := s.Usages(ctx, boxes)
+		require.NoError(t, err)
+		require.Len(t, usages, len(boxes))
+		require.Equal(t, []store.Usage{{}, {}, {Bytes: 5, Messages: 1}}, usages[:3])
+	}
 
 	// A domain is a parameter of a query, never a part of its text.
 	list, err = s.List(ctx, "' OR '1'='1")
