@@ -78,7 +78,7 @@ var imports = map[string][]string{
 	"host/daemon":                         {"protocol/...", "host", "host/admission", "host/atomicfile", "host/config", "host/front/...", "host/identity/...", "host/isolate", "host/modules/...", "host/record/...", "host/worker"},
 	"host/admin/...":                      {"protocol/...", "host/admin/...", "host/atomicfile", "host/config", "host/cpaneldir", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
 	"host/hosttest":                       {"protocol/...", "host/config", "host/daemon", "host/front/unixsock", "host/identity/account", "tests/ports"},
-	"cmd/liveapi-email":                   {"plugins/..."},
+	"cmd/liveapi-email":                   {"plugins/...", "cmd/internal/profiling"},
 	"cmd/liveapi-script":                  {"plugins/..."},
 	"cmd/liveapi-pam":                     {},
 	"cmd/...":                             {"protocol/...", "client", "host/...", "cmd/internal/...", "plugins/email/..."},

@@ -64,6 +64,12 @@ func (w *world) configure(settings map[string]any) error {
 
 func (w *world) call(api protocol.API, name string, args map[string]any) *protocol.Result {
 	w.t.Helper()
+	return w.shaped(api, name, args, nil)
+}
+
+// shaped does the same as call, and asks the plugin to filter, sort and page the list.
+func (w *world) shaped(api protocol.API, name string, args map[string]any, shape map[string]string) *protocol.Result {
+	w.t.Helper()
 	module := w.module
 	if module == "" {
 		module = "Email"
@@ -73,7 +79,7 @@ func (w *world) call(api protocol.API, name string, args map[string]any) *protoc
 		role = protocol.RoleMailbox
 	}
 	ask, err := payload.EncodeRequest(payload.Request{
-		ID: "id1234", Account: w.account, Role: role, Mailbox: w.mailbox,
+		ID: "id1234", Account: w.account, Role: role, Mailbox: w.mailbox, Shape: shape,
 		Call: protocol.Call{API: api, Module: module, Func: name, Args: protocol.Args{Named: args}},
 	})
 	require.NoError(w.t, err)

@@ -35,8 +35,20 @@ func (m *Module) listPopsWithDisk(ctx context.Context, call *sdk.Call) (any, err
 	known := knownFields()
 	return &sdk.List{
 		Len: list.len(), Columns: known,
-		Field: func(i int, column string) any { return diskRecord(call, list, i, store.Usage{})[column] },
-		Make:  func(i int) map[string]any { return diskRecord(call, list, i, usages[i]) },
+		Field: func(i int, column string) any {
+			switch column {
+			case "user":
+				return list.box(i).Localpart
+			case "domain":
+				return list.box(i).Domain
+			case "email":
+				return list.email(i)
+			case "login":
+				return list.login(i)
+			}
+			return diskRecord(call, list, i, store.Usage{})[column]
+		},
+		Make: func(i int) map[string]any { return diskRecord(call, list, i, usages[i]) },
 		Prepare: func(ctx context.Context, numbers []int) (err error) {
 			if err := checkDiskSize(list, numbers); err != nil {
 				return err

@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -20,13 +18,13 @@ import (
 func (s *Store) List(ctx context.Context, domains ...string) ([]store.Mailbox, error) {
 	var list []store.Mailbox
 	for _, domain := range slices.Compact(slices.Sorted(slices.Values(domains))) {
-		entries, _, err := s.Entries(ctx, domain)
+		entries, _, err := s.entries(ctx, domain, false)
 		if err != nil {
 			return nil, err
 		}
 		list = slices.Grow(list, len(entries))
-		for _, e := range entries {
-			list = append(list, e.Mailbox)
+		for i := range entries {
+			list = append(list, entries[i].Mailbox)
 		}
 	}
 	return list, nil
@@ -39,7 +37,12 @@ func (s *Store) Count(ctx context.Context, domains ...string) (int, error) {
 }
 
 // Entries implements store.Transfer.
-func (s *Store) Entries(ctx context.Context, domain string) (entries []store.Entry, odd []store.Odd, err error) {
+func (s *Store) Entries(ctx context.Context, domain string) ([]store.Entry, []store.Odd, error) {
+	return s.entries(ctx, domain, true)
+}
+
+// entries does the same as Entries. If hashes is false, it leaves the hashes out.
+func (s *Store) entries(ctx context.Context, domain string, hashes bool) (entries []store.Entry, odd []store.Odd, err error) {
 	dir, err := s.openDomain(domain)
 	if errors.Is(err, errNoStore) {
 		return nil, nil, nil
@@ -49,7 +52,7 @@ func (s *Store) Entries(ctx context.Context, domain string) (entries []store.Ent
 	}
 	defer func() { _ = dir.Close() }()
 	err = s.consistent(ctx, dir, domain, func(read func(string) ([]byte, error)) (err error) {
-		entries, odd, err = Read(domain, read)
+		entries, odd, err = readDomain(domain, hashes, read)
 		return err
 	})
 	return entries, odd, err
@@ -90,77 +93,6 @@ func (s *Store) consistent(ctx context.Context, dir *os.File, domain string, do 
 			return err
 		}
 	}
-}
-
-// Read returns the mailboxes of a domain, sorted by local part, and the lines that are not taken as mailboxes. read
-// returns the contents of the file called name, or nothing if there is no such file.
-func Read(domain string, read func(name string) ([]byte, error)) ([]store.Entry, []store.Odd, error) {
-	passwd, err := read(passwdName)
-	if err != nil {
-		return nil, nil, err
-	}
-	shadow, err := read(shadowName)
-	if err != nil {
-		return nil, nil, err
-	}
-	var odd []store.Odd
-	boxes := make(map[string]*store.Entry, bytes.Count(shadow, []byte{'\n'}))
-	add := func(file, name string) *store.Entry {
-		b := boxes[name]
-		if b == nil {
-			a, err := store.NewAddress(name, domain)
-			if err == nil && a.Localpart != name {
-				err = errors.New("has upper-case letters; a mail server looks mailboxes up in lower case")
-			}
-			if err != nil {
-				odd = append(odd, store.Odd{Name: name, Where: "etc/" + domain + "/" + file, Reason: "the name " + strings.TrimPrefix(err.Error(), "email: ")})
-				return nil
-			}
-			b = &store.Entry{Mailbox: store.Mailbox{Address: a, Suspended: store.Login}, Hash: store.NoPassword}
-			boxes[name] = b
-		}
-		return b
-	}
-	for name, l := range counting(shadow) {
-		if b := add(shadowName, name); b != nil {
-			b.Suspended, b.Hash = store.ParseField(string(l.field))
-			if !l.exact {
-				b.Suspended |= store.Login
-			}
-		}
-	}
-	for l := range each(passwd) {
-		if _, inShadow := boxes[string(l.name)]; !inShadow {
-			add(passwdName, string(l.name))
-		}
-	}
-	quota, err := read(quotaName)
-	if err != nil {
-		return nil, nil, err
-	}
-	for name, l := range counting(quota) {
-		if b := boxes[name]; b != nil {
-			b.Quota, b.BadQuota = parseQuota(l.field)
-		}
-	}
-	for _, f := range flagFiles {
-		content, err := read(f.name)
-		if err != nil {
-			return nil, nil, err
-		}
-		for l := range each(content) {
-			if b := boxes[string(l.name)]; b != nil {
-				b.Suspended |= f.flag
-			}
-		}
-	}
-	list := make([]store.Entry, 0, len(boxes))
-	for _, b := range boxes {
-		list = append(list, *b)
-	}
-	slices.SortFunc(list, func(a, b store.Entry) int { return cmp.Compare(a.Localpart, b.Localpart) })
-	slices.SortFunc(odd, func(a, b store.Odd) int { return cmp.Compare(a.Name+"\x00"+a.Where, b.Name+"\x00"+b.Where) })
-	return list, slices.CompactFunc(odd, func(a, b store.Odd) bool { return a.Name == b.Name }), nil
 }
 
 // Mailbox implements store.Store.

@@ -140,17 +140,6 @@ func hasLine(content []byte, name string) bool {
 	return false
 }
 
-// counting returns the line that counts for each mailbox in content, by name.
-func counting(content []byte) map[string]line {
-	out := make(map[string]line, bytes.Count(content, []byte{'\n'}))
-	for l := range each(content) {
-		if old, twice := out[string(l.name)]; !twice || l.before(old) {
-			out[string(l.name)] = l
-		}
-	}
-	return out
-}
-
 // withLine returns content with a line added at its end.
 func withLine(content []byte, line string) []byte {
 	out := slices.Grow(slices.Clip(content), len(line)+2)

@@ -88,7 +88,12 @@ func life(t *testing.T, open func() store.Store) {
 	require.Equal(t, 3, n)
 	usages, err := s.Usages(ctx, []store.Address{address(t, "user", Other), box, address(t, "nobody", Domain)})
 	require.NoError(t, err)
-	require.Equal(t, make([]store.Usage, 3), usages)
+	require.Len(t, usages, 3)
+	for i, of := range []store.Address{address(t, "user", Other), box, address(t, "nobody", Domain)} {
+		usage, err := s.Usage(ctx, of)
+		require.NoError(t, err)
+		require.Equal(t, usage, usages[i], of)
+	}
 
 	usage, err := s.Usage(ctx, box)
 	require.NoError(t, err)
