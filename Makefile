@@ -11,7 +11,7 @@ all: build
 
 build: ## Build liveapid, liveapi, cpapi2, uapi and liveapi-email into bin/.
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+	$(GO) build -trimpath -tags grpcnotrace -o $(BIN)/ ./cmd/...
 	@ln -sf uapi $(BIN)/cpapi1 && ln -sf uapi $(BIN)/whmapi1
 
 demo: build ## Change a real mailbox's password in every way that liveapid offers.
@@ -29,11 +29,17 @@ deps: ## Install the Debian packages that the tests use, if missing.
 
 deb: ## Build the Debian package into dist/.
 	@mkdir -p $(BIN)/release
-	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/release/ ./cmd/...
+	$(GO) build -trimpath -tags grpcnotrace -ldflags '-s -w' -o $(BIN)/release/ ./cmd/...
 	@scripts/deb.sh $(BIN)/release $(CURDIR)/dist
 
-bench: build ## Measure; docs/benchmarks.md explains the figures.
+bench: build ## Measure; docs/benchmarks.md explains the figures. PROFILE=dir writes profiles of each part.
+ifdef PROFILE
+	@mkdir -p $(BIN)/profile $(PROFILE)
+	$(GO) build -trimpath -tags grpcnotrace,profile -ldflags '-X github.com/liveapid/liveapid/cmd/internal/profiling.Dir=$(abspath $(PROFILE))' -o $(BIN)/profile/ ./cmd/...
+	$(GO) run ./tests/bench -bin $(BIN)/profile -profile $(abspath $(PROFILE))
+else
 	$(GO) run ./tests/bench -bin $(BIN)
+endif
 	$(GO) test -run '^$$' -bench . -benchtime 50x -timeout 30m ./plugins/email/store/sqlstore
 
 attack: build ## Attack a host as other users and as strangers would, at full size. Needs root.

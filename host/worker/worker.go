@@ -189,9 +189,9 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 	}
 	return append([]string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
-		// Hashing creates much garbage but little live memory. Therefore the garbage collector runs less
-		// often, and GOMEMLIMIT limits the memory.
-		"GOMEMLIMIT=96MiB", "GOGC=400",
+		// A change reads and writes whole files, which is much garbage beside little live memory. The higher GOGC is,
+		// the less often the collector runs, and the more memory each of many workers holds. GOMEMLIMIT bounds both.
+		"GOMEMLIMIT=96MiB", "GOGC=200",
 		// Hashing keeps as many threads busy as there are processors, for milliseconds. Two more threads
 		// allow goroutines that handle answers from the disk or the host to run meanwhile.
 		"GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2),

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 // bench contains the settings and directories of one run of the benchmarks.
 type bench struct {
 	bin     string // The directory of the built programs.
+	profile string // The directory for profiles, or "".
 	quick   bool
 	self    string // Path of this program; links to it run as plugin or server.
 	scratch string
@@ -30,7 +32,8 @@ func main() {
 	b := bench{}
 	flag.StringVar(&b.bin, "bin", "bin", "directory of the built programs")
 	flag.BoolVar(&b.quick, "quick", false, "a tenth of the repetitions")
-	only := flag.String("only", "", "a part alone: hash, passwdpop, call, encoding, process, https, signin")
+	flag.StringVar(&b.profile, "profile", "", "directory for profiles of each part; the programs in -bin must write theirs there, too")
+	only := flag.String("only", "", "a part alone: hash, strength, start, passwdpop, call, encoding, process, lists, https, signin")
 	flag.Parse()
 	if err := b.run(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -53,12 +56,60 @@ func (b *bench) run(only string) (err error) {
 	for _, part := range []struct {
 		name string
 		do   func() error
-	}{{"hash", b.hash}, {"passwdpop", b.passwdpop}, {"call", b.call}, {"encoding", b.encoding}, {"process", b.process}, {"https", b.https}, {"signin", b.signin}} {
+	}{
+		{"hash", b.hash}, {"strength", b.strength}, {"start", b.start}, {"passwdpop", b.passwdpop}, {"call", b.call},
+		{"encoding", b.encoding}, {"process", b.process}, {"lists", b.lists}, {"https", b.https}, {"signin", b.signin},
+	} {
 		if only != "" && only != part.name {
 			continue
 		}
-		if err := part.do(); err != nil {
+		if err := b.profiled(part.name, part.do); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// profiled runs a part, and, if profiles are wanted, writes this program's own and moves those of the other programs
+// into a directory of the part.
+func (b *bench) profiled(name string, do func() error) error {
+	if b.profile == "" {
+		return do()
+	}
+	dir := filepath.Join(b.profile, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	cpu, err := os.Create(filepath.Join(dir, "bench.cpu"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cpu.Close() }()
+	if err := pprof.StartCPUProfile(cpu); err != nil {
+		return err
+	}
+	err = do()
+	pprof.StopCPUProfile()
+	if err != nil {
+		return err
+	}
+	allocs, err := os.Create(filepath.Join(dir, "bench.allocs"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = allocs.Close() }()
+	if err := pprof.Lookup("allocs").WriteTo(allocs, 0); err != nil {
+		return err
+	}
+	for _, pattern := range []string{"*.cpu", "*.allocs"} {
+		written, err := filepath.Glob(filepath.Join(b.profile, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range written {
+			if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

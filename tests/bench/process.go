@@ -59,9 +59,20 @@ func (b *bench) process() error {
 	if err := w.serve(); err != nil {
 		return err
 	}
+	var rows [][]string
+	add := func(what string) {
+		now, peak := memory(w.host.Process.Pid)
+		rows = append(rows, []string{"host", what, now, peak})
+		for _, pid := range children(w.host.Process.Pid) {
+			now, peak := memory(pid)
+			rows = append(rows, []string{"worker", what, now, peak})
+		}
+	}
+	add("idle")
 	if err := command(); err != nil {
 		return err
 	}
+	add("after the first call")
 	served, err := timed(n, command)
 	if err != nil {
 		return err
@@ -77,16 +88,7 @@ func (b *bench) process() error {
 		{"cpapi2 --help", ms(floor.median()), ms(floor.p99()), "1"},
 	})
 
-	var rows [][]string
-	add := func(what string) {
-		now, peak := memory(w.host.Process.Pid)
-		rows = append(rows, []string{"host", what, now, peak})
-		for _, pid := range children(w.host.Process.Pid) {
-			now, peak := memory(pid)
-			rows = append(rows, []string{"worker", what, now, peak})
-		}
-	}
-	add("after the first calls")
+	add("after some calls")
 	if _, _, err := w.changes(16, 1_000, time.Second); err != nil {
 		return err
 	}

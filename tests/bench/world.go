@@ -82,11 +82,17 @@ func (w *world) serve() error {
 	return errors.New("the host does not listen")
 }
 
-func (w *world) stop() {
+// end ends the host.
+func (w *world) end() {
 	if w.host != nil {
 		_ = w.host.Process.Signal(syscall.SIGTERM)
 		_ = w.host.Wait()
+		w.host = nil
 	}
+}
+
+func (w *world) stop() {
+	w.end()
 	_ = os.RemoveAll(filepath.Dir(w.dir))
 }
 
