@@ -132,24 +132,28 @@ func (b *bench) call() error {
 	defer endPong()
 
 	var all [3]samples
+	var switched [3]int
 	for round := range 11 {
 		for i, do := range []func() error{whole, bareCall, pingPong} {
+			before := switches(os.Getpid())
 			s, err := timed(b.times(1000), do)
 			if err != nil {
 				return err
 			}
 			if round > 0 { // The first round is a warm-up and is not recorded.
 				all[i] = append(all[i], s...)
+				switched[i] += switches(os.Getpid()) - before
 			}
 		}
 	}
+	perCall := func(i int) string { return fmt.Sprintf("%.1f", float64(switched[i])/float64(len(all[i]))) }
 	sum := all[1].median() + all[2].median()
 	own := all[0].median() - sum
-	table("A call that does no work", []string{"what", "median", "p99", "ratio to the sum of both parts"}, [][]string{
-		{"socket, host, worker and back", us(all[0].median()), us(all[0].p99()), ratio(float64(all[0].median()), float64(sum))},
-		{"a bare go-plugin call over gRPC", us(all[1].median()), us(all[1].p99()), ""},
-		{"a bare ping-pong over a UNIX socket", us(all[2].median()), us(all[2].p99()), ""},
-		{"the host's own part (first less the two others)", us(own), "", ratio(float64(own), float64(sum))},
+	table("A call that does no work", []string{"what", "median", "p99", "ratio to the sum of both parts", "context switches"}, [][]string{
+		{"socket, host, worker and back", us(all[0].median()), us(all[0].p99()), ratio(float64(all[0].median()), float64(sum)), perCall(0)},
+		{"a bare go-plugin call over gRPC", us(all[1].median()), us(all[1].p99()), "", perCall(1)},
+		{"a bare ping-pong over a UNIX socket", us(all[2].median()), us(all[2].p99()), "", perCall(2)},
+		{"the host's own part (first less the two others)", us(own), "", ratio(float64(own), float64(sum)), ""},
 	})
 	return nil
 }

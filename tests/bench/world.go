@@ -136,6 +136,24 @@ func megabytes(kb string) string {
 	return fmt.Sprintf("%.1f MiB", n/1024)
 }
 
+// switches returns the number of context switches of a process and of all its descendants until now.
+func switches(pid int) (n int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range tasks {
+		text, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(text)) {
+			if name, count, ok := strings.Cut(line, ":"); ok && strings.HasSuffix(name, "voluntary_ctxt_switches") {
+				k, _ := strconv.Atoi(strings.TrimSpace(count))
+				n += k
+			}
+		}
+	}
+	for _, child := range children(pid) {
+		n += switches(child)
+	}
+	return n
+}
+
 // children returns the pids of the child processes of a process.
 func children(pid int) (out []int) {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
