@@ -27,6 +27,8 @@ func ScalarText(value any) (string, bool) {
 		return v, true
 	case Number:
 		return string(v), true
+	case []byte:
+		return string(v), true
 	case json.Number:
 		return v.String(), true
 	case bool:

@@ -142,7 +142,11 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 			if size := len(answer.GetMsgpack()); most > 0 && size > most {
 				return nil, fmt.Errorf("%w: the worker returned %d bytes for the helper, but at most %d are accepted", host.ErrOutcomeUnknown, size, most)
 			}
-			return s.decode(ctx, request.Account.Name, answer)
+			result, err := s.decode(ctx, request.Account.Name, answer)
+			if err == nil && (len(request.Shape) == 0 || !result.Shaped) {
+				result.Shaped, result.Paginate = false, nil // A page that nobody asked for.
+			}
+			return result, err
 		}
 		if !errors.Is(err, errNotSent) {
 			break

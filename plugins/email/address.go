@@ -140,5 +140,14 @@ func public(box store.Address, err error, outcome string) error {
 	return e
 }
 
+// publicAt does the same as public for an error of several mailboxes or domains: the message names the one that the
+// error belongs to, or at if that is not known.
+func publicAt(at store.Address, err error, outcome string) error {
+	if where := (*store.AtError)(nil); errors.As(err, &where) {
+		at = where.At
+	}
+	return public(at, err, outcome)
+}
+
 // maxEchoed is the maximum number of bytes of a client's text that an error message repeats.
 const maxEchoed = 100

@@ -128,7 +128,7 @@ func (m *Module) usages(ctx context.Context, c *chosen, numbers []int) ([]store.
 	}
 	measured, err := s.Usages(ctx, boxes)
 	if err != nil {
-		return nil, public(store.Address{Domain: c.account.MainDomain()}, err, "The mail could not be measured")
+		return nil, publicAt(store.Address{Domain: c.account.MainDomain()}, err, "The mail could not be measured")
 	}
 	for k, i := range at {
 		usages[i] = measured[k]

@@ -26,7 +26,7 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 	}
 	list, err := m.store(account).List(ctx, domains...)
 	if err != nil {
-		return nil, public(store.Address{Domain: domain}, err, "The mailboxes could not be listed")
+		return nil, publicAt(store.Address{Domain: domain}, err, "The mailboxes could not be listed")
 	}
 	return list, nil
 }
@@ -35,7 +35,7 @@ func (m *Module) all(ctx context.Context, account protocol.Account, domain strin
 func (m *Module) count(ctx context.Context, account protocol.Account) (int, error) {
 	n, err := m.store(account).Count(ctx, account.Domains...)
 	if err != nil {
-		return 0, public(store.Address{}, err, "The mailboxes could not be counted")
+		return 0, publicAt(store.Address{Domain: account.MainDomain()}, err, "The mailboxes could not be counted")
 	}
 	return n, nil
 }

@@ -1,6 +1,8 @@
 package email_test
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -43,5 +45,22 @@ func TestListsShapedByThePlugin(t *testing.T) {
 				require.Equal(t, want.Paginate, got.Paginate)
 			}
 		}
+	}
+}
+
+// An error of a list names the domain, or the mailbox, that it belongs to.
+func TestListErrorsNameTheDomain(t *testing.T) {
+	w := newWorld(t)
+	w.must(protocol.UAPI, "add_pop", args{"email": "a@example.net", "password": password})
+	mail := filepath.Join(w.account.Home, "mail/example.net/a")
+	require.NoError(t, os.RemoveAll(mail))
+	require.NoError(t, os.Symlink("/etc", mail))
+	require.Contains(t, w.refused(protocol.UAPI, "list_pops_with_disk", nil), "“example.net” is not as it should be. The mail could not be measured")
+
+	shadow := filepath.Join(w.account.Home, "etc/example.net/shadow")
+	require.NoError(t, os.Rename(shadow, shadow+".old"))
+	require.NoError(t, os.Symlink(shadow+".old", shadow))
+	for _, function := range []string{"list_pops", "list_pops_with_disk", "count_pops"} {
+		require.Contains(t, w.refused(protocol.UAPI, function, nil), "“example.net” is not as it should be.", function)
 	}
 }

@@ -47,6 +47,14 @@ func (p *prepared) Record(number int) map[string]any {
 	return p.narrow(p.list.Make(number))
 }
 
+// plain returns data with all records of a List.
+func plain(ctx context.Context, data any) (any, error) {
+	if list, ok := data.(*List); ok {
+		return list.All(ctx)
+	}
+	return data, nil
+}
+
 // prepare reads what the records with the given numbers need.
 func (l *List) prepare(ctx context.Context, numbers []int, narrow func(map[string]any) map[string]any) (*prepared, error) {
 	if l.Prepare != nil {

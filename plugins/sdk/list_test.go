@@ -185,3 +185,35 @@ func TestListForTheNextPart(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, modules[0].Functions[0].Shapes, "another part makes the list")
 }
+
+// A panic while a record is made is reported like one in the function, and the process goes on.
+func TestListPanics(t *testing.T) {
+	for _, shape := range []map[string]string{nil, {"paginate": "1"}, {"sort": "1", "sort_column": "other"}} {
+		result := ask(t, func() any {
+			return &sdk.List{Len: 100, Make: func(int) map[string]any { panic("c4n4ry") }}
+		}, protocol.UAPI, shape)
+		require.Equal(t, protocol.KindInternal, result.Err.Kind)
+		require.NotContains(t, result.Err.Message, "c4n4ry")
+	}
+}
+
+// What Prepare says about the call is in the answer.
+func TestListWarns(t *testing.T) {
+	s := sdk.NewServer(&sdk.Module{Name: "Long", Functions: []sdk.Function{{
+		Function: protocol.Function{API: protocol.UAPI, Name: "list", Roles: []protocol.Role{protocol.RoleAccount}},
+		Do: func(_ context.Context, call *sdk.Call) (any, error) {
+			return &sdk.List{Prepare: func(context.Context, []int) error {
+				call.Warn("Some are away.")
+				return nil
+			}}, nil
+		},
+	}}})
+	doc, err := payload.EncodeRequest(payload.Request{ID: "id1", Call: protocol.Call{API: protocol.UAPI, Module: "Long", Func: "list"}})
+	require.NoError(t, err)
+	answer, err := s.Call(t.Context(), &pluginpb.Payload{Msgpack: doc})
+	require.NoError(t, err)
+	result, err := payload.DecodeResult(answer.GetMsgpack())
+	require.NoError(t, err)
+	require.Equal(t, []string{"Some are away."}, result.Warnings)
+	require.Empty(t, result.Data)
+}

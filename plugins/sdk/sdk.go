@@ -57,10 +57,21 @@ type Call struct {
 	// result of Do.
 	Input any
 
-	args     map[string]any
-	messages []string
-	warnings []string
-	log      func(text string)
+	args map[string]any
+	told *told
+	log  func(text string)
+}
+
+// told is what a function tells the caller beside its data. The parts of a call share it, and so does a List that the
+// function returned.
+type told struct{ messages, warnings []string }
+
+// tell returns what the call has told.
+func (c *Call) tell() *told {
+	if c.told == nil {
+		c.told = &told{}
+	}
+	return c.told
 }
 
 // NewCall returns a call of the account's owner with the given arguments, for a test that calls a function
@@ -115,17 +126,17 @@ func (c *Call) Flag(name string) bool { return c.String(name) == "1" }
 func (c *Call) Value(name string) any { return c.args[name] }
 
 // Message adds an informational message to the result. Only UAPI shows messages.
-func (c *Call) Message(text string) { c.messages = append(c.messages, text) }
+func (c *Call) Message(text string) { c.tell().messages = append(c.tell().messages, text) }
 
 // Warn adds a warning to the result; a warning reports a problem although the call succeeded. UAPI shows
 // warnings in the result; API 2 shows them only in the record that Done returns.
-func (c *Call) Warn(text string) { c.warnings = append(c.warnings, text) }
+func (c *Call) Warn(text string) { c.tell().warnings = append(c.tell().warnings, text) }
 
 // Done returns the data for a function without a result: a record of success in API 2, and null in UAPI.
 func (c *Call) Done() any {
 	if c.API == protocol.API2 {
 		// A result of API 2 has no field for warnings, so the warnings are returned in the field reason.
-		return []any{map[string]any{"result": 1, "reason": strings.Join(c.warnings, " ")}}
+		return []any{map[string]any{"result": 1, "reason": strings.Join(c.tell().warnings, " ")}}
 	}
 	return nil
 }

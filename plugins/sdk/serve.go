@@ -92,12 +92,29 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 		return nil, err
 	}
 	result := s.run(ctx, request)
-	out, err := payload.EncodeResult(result)
+	out, err := s.encode(request.ID, result)
 	if err != nil {
 		s.logf("call %s: %v", request.ID, err)
 		out, err = payload.EncodeError(protocol.NewError(protocol.KindInternal, ""))
 	}
 	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// encode encodes a result. It runs the author's code if the data is a List.
+func (s *Server) encode(id string, result *protocol.Result) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(id, p)
+		}
+	}()
+	return payload.EncodeResult(result)
+}
+
+// panicked returns an error for a panic in the author's code and logs the stack. Only the type of the panic is logged,
+// because its text may contain a secret argument.
+func (s *Server) panicked(id string, p any) error {
+	s.logf("call %s: panic of type %T\n%s", id, p, debug.Stack())
+	return fmt.Errorf("panic of type %T", p)
 }
 
 func (s *Server) run(ctx context.Context, request payload.Request) (result *protocol.Result) {
@@ -113,23 +130,23 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			// Only the type of the panic is logged, because its text may contain a secret argument.
-			s.logf("call %s: panic of type %T\n%s", request.ID, p, debug.Stack())
+			_ = s.panicked(request.ID, p)
 			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
 		}
 	}()
-	call.Input, call.warnings = request.Input, request.Warnings
+	call.Input, call.told = request.Input, &told{warnings: request.Warnings}
 	data, err := fn.run(ctx, request.Stage, call)
 	if err != nil {
 		return protocol.Failed(s.failure(request.ID, err))
 	}
-	result = &protocol.Result{Messages: call.messages, Warnings: call.warnings, Metadata: call.Metadata}
+	result = &protocol.Result{Metadata: call.Metadata}
 	if request.Stage == protocol.Before {
 		request.Shape = nil // The data is for the next part.
 	}
 	if err := shape(ctx, request, data, result); err != nil {
 		return protocol.Failed(s.failure(request.ID, err))
 	}
+	result.Messages, result.Warnings = call.told.messages, call.told.warnings
 	return result
 }
 
@@ -140,9 +157,13 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 		if data, err = f.part(f.Before)(ctx, call); err != nil || stage == protocol.Before {
 			return data, err
 		}
+		if data, err = plain(ctx, data); err != nil {
+			return nil, err
+		}
 		call.Input = data
 	}
 	if stage != protocol.After {
+		call.tell() // The copy shares it.
 		do := *call
 		if f.Before != nil || f.After != nil {
 			// Do must not receive secret arguments if Before or After exists, even if all stages run in this
@@ -151,14 +172,12 @@ func (f *Function) run(ctx context.Context, stage protocol.Stage, call *Call) (d
 			do.args = f.WithoutSecrets(protocol.Args{Named: call.args}).Named
 		}
 		data, err = f.Do(ctx, &do)
-		call.messages, call.warnings, call.Metadata = do.messages, do.warnings, do.Metadata
+		call.Metadata = do.Metadata
 		if err != nil || stage == protocol.Do || f.After == nil {
 			return data, err
 		}
-		if list, ok := data.(*List); ok {
-			if data, err = list.All(ctx); err != nil {
-				return nil, err
-			}
+		if data, err = plain(ctx, data); err != nil {
+			return nil, err
 		}
 		call.Input = data
 	}

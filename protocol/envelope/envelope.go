@@ -5,6 +5,7 @@
 package envelope
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -16,6 +17,12 @@ func JSON(call protocol.Call, result *protocol.Result) []byte {
 		return o.json()
 	}
 	return nil
+}
+
+// TooLarge returns the error of a call whose envelope has more than protocol.MaxAnswer bytes.
+func TooLarge() *protocol.Error {
+	return protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(
+		"The call was run, but its answer is too large: at most %d bytes can be sent.", protocol.MaxAnswer))
 }
 
 // Value returns the same envelope as JSON, as a map, for encodings that allow any byte in strings. If

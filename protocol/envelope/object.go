@@ -67,7 +67,7 @@ func (o object) asMap() map[string]any {
 		case object:
 			out[m.key] = value.asMap()
 		case protocol.Records:
-			out[m.key] = clean(value.List())
+			out[m.key] = clean(protocol.Plain(value))
 		case []string:
 			if out[m.key] = any(value); value == nil {
 				out[m.key] = nil

@@ -107,14 +107,25 @@ func (o Options) Apply(ctx context.Context, result *protocol.Result, pause func(
 	if result.Err != nil || o.empty() {
 		return nil
 	}
-	list, ok := protocol.Plain(result.Data).([]any)
-	if !ok {
+	records, packed := result.Data.(protocol.Records)
+	list, ok := result.Data.([]any)
+	if !ok && !packed {
 		return nil
 	}
 	o.filters = slices.Clone(o.filters) // A copy: compile must not change the filters of a shared o.
 	w := &work{ctx: ctx, pause: pause, started: time.Now(), steps: maxSteps}
 	if err := o.compile(w); err != nil {
 		return err
+	}
+	if packed {
+		list = make([]any, records.Len())
+		read := records.Reader()
+		for i := 0; i < len(list) && w.tick(); i++ {
+			list[i] = read(i)
+		}
+		if w.err != nil {
+			return w.err
+		}
 	}
 	meta := make(map[string]any)
 	maps.Copy(meta, result.Metadata)

@@ -183,12 +183,15 @@ func (q *exchange) proveAgain(caller protocol.Caller, call protocol.Call) *proto
 
 // answer sends the result of a call of kind Execute or CPanel, in the envelope of the call's API.
 func (q *exchange) answer(status int, call protocol.Call, result *protocol.Result) {
+	encode := envelope.JSON
 	if q.path.Kind == request.Execute {
-		q.send(status, jsonKind, append(envelope.UAPIResult(call, result), '\n'))
-		return
+		encode = envelope.UAPIResult
 	}
-	body := envelope.JSON(call, result)
-	if q.path.XML {
+	body := encode(call, result)
+	if len(body) > protocol.MaxAnswer {
+		body = encode(call, protocol.Failed(envelope.TooLarge()))
+	}
+	if q.path.XML && q.path.Kind != request.Execute {
 		q.sendXML(status, "cpanelresult", body)
 		return
 	}

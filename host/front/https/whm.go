@@ -334,7 +334,11 @@ func (c *whmCall) uapi() {
 			c.fail(status, result.Err.Message)
 			return
 		}
-		data := map[string]any{"uapi": json.RawMessage(envelope.UAPIResult(call, result))}
+		body := envelope.UAPIResult(call, result)
+		if len(body) > protocol.MaxAnswer {
+			body = envelope.UAPIResult(call, protocol.Failed(envelope.TooLarge()))
+		}
+		data := map[string]any{"uapi": json.RawMessage(body)}
 		c.reply(data, data)
 	})
 }

@@ -383,23 +383,35 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 	call.Compact = true
 	result := s.do(ctx, call)
 	call.Args = protocol.Args{}
-	measured := s.intake.Measure(s.caller.Account.Name)
-	body := envelope.JSON(call, result)
-	measured()
+	body := s.encode(call, result)
 	if len(body) <= protocol.MaxAnswer {
 		return body
 	}
-	return envelope.JSON(call, protocol.Failed(protocol.NewError(protocol.KindUnavailable, fmt.Sprintf(
-		"The call was run, but its answer of %d bytes is too large: at most %d bytes can be sent.", len(body), protocol.MaxAnswer))))
+	return envelope.JSON(call, protocol.Failed(envelope.TooLarge()))
 }
 
-// do runs a call. If the call panics, do recovers, so that the host continues, and returns an error as the
-// result. It logs the stack and the type of the panic but no arguments of the call.
+// encode returns the envelope of a result. It recovers from panics as do does, because it reads what a worker sent.
+func (s *session) encode(call protocol.Call, result *protocol.Result) (body []byte) {
+	defer s.intake.Measure(s.caller.Account.Name)()
+	defer func() {
+		if p := recover(); p != nil {
+			body = envelope.JSON(call, s.panicked(p))
+		}
+	}()
+	return envelope.JSON(call, result)
+}
+
+// panicked logs the type and the stack of a panic, and no arguments of the call, and returns the result for the caller.
+func (s *session) panicked(p any) *protocol.Result {
+	s.log.Error("panic in a call", "account", s.caller.Account.Name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return protocol.Failed(protocol.NewError(protocol.KindInternal, "The request failed."))
+}
+
+// do runs a call. If the call panics, do recovers, so that the host continues, and returns an error as the result.
 func (s *session) do(ctx context.Context, call protocol.Call) (result *protocol.Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic in a call", "account", s.caller.Account.Name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			result = protocol.Failed(protocol.NewError(protocol.KindInternal, "The request failed."))
+			result = s.panicked(p)
 		}
 	}()
 	return s.doer.Do(ctx, s.caller, call)

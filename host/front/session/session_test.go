@@ -341,7 +341,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		return &protocol.Result{Data: strings.Repeat("<", protocol.MaxAnswer/6)}
 	}, session.Limits{}, nil)
 	c := r.dial()
-	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, but its answer of 67108`)
+	require.Contains(t, c.Ask(try("a")), `"errors":["The call was run, but its answer is too large: at most 67108864 bytes`)
 }
 
 // If two hosts find the socket of a dead host, only one of them listens.

@@ -67,6 +67,20 @@ func KindOf(text string) error {
 // Known reports whether err is, or wraps, an error of this package.
 func Known(err error) bool { return Kind(err) != nil }
 
+// AtError is an error of an operation on several mailboxes or domains, with the one that it belongs to.
+type AtError struct {
+	At  Address // Localpart is "" if the error belongs to the domain.
+	Err error
+}
+
+// Error implements error.
+func (e *AtError) Error() string {
+	return strings.TrimPrefix(e.At.String(), "@") + ": " + e.Err.Error()
+}
+
+// Unwrap returns the error without its place.
+func (e *AtError) Unwrap() error { return e.Err }
+
 // Address is the address of a mailbox. Use NewAddress to create an Address: it ensures that both parts are
 // safe to use as a file name and as a field in a line of a store's file.
 type Address struct {

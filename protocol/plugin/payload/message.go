@@ -122,15 +122,21 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 	if err := WalkNodes(doc, protocol.MaxResultNodes); err != nil {
 		return nil, err
 	}
-	parts, err := partsOf(doc, part{0, len(doc)})
+	parts, err := partsOf(doc, part{0, len(doc)}, "data", "table", "error", "messages", "warnings", "metadata", "shaped", "paginate")
 	if err != nil {
 		return nil, err
 	}
+	if table, ok := parts["table"]; ok && doc[table.from] == nilByte {
+		delete(parts, "table")
+	}
+	if _, both := parts["data"]; both && parts["table"].to > 0 {
+		return nil, fmt.Errorf("%w: the answer has both data and a table", ErrPayload)
+	}
 	f := make(fields, len(parts))
 	for key, value := range parts {
-		if key == "table" && doc[value.from] != 0xc0 {
+		if key == "table" {
 			f["data"], err = recordsOf(doc, value)
-		} else if _, is := f[key]; !is {
+		} else {
 			f[key], err = decodeChecked(doc[value.from:value.to])
 		}
 		if err != nil {

@@ -1,12 +1,19 @@
 package payload
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // part is where a value is in a document: from its first byte to the byte after its last one.
 type part struct{ from, to int }
 
-// partsOf returns where the values of the map at the given part of a checked document are, without decoding them.
-func partsOf(doc []byte, of part) (map[string]part, error) {
+// maxKeys is the maximum number of keys of a map that partsOf reads. Newer plugins may send keys that are not known yet.
+const maxKeys = 32
+
+// partsOf returns where the values of the given keys are, in the map at the given part of a checked document, without
+// decoding them.
+func partsOf(doc []byte, of part, keys ...string) (map[string]part, error) {
 	if of.to <= of.from {
 		return nil, fmt.Errorf("%w: a map is missing", ErrPayload)
 	}
@@ -17,8 +24,12 @@ func partsOf(doc []byte, of part) (map[string]part, error) {
 	if err != nil {
 		return nil, err
 	}
+	if children/2 > maxKeys {
+		return nil, fmt.Errorf("%w: the map has %d keys, but at most %d are accepted", ErrPayload, children/2, maxKeys)
+	}
 	at := of.from + int(size)
-	parts := make(map[string]part, children/2)
+	parts := make(map[string]part, len(keys))
+	seen := make(map[string]bool, children/2)
 	for range children / 2 {
 		value := after(doc, at)
 		key, err := decodeChecked(doc[at:value])
@@ -29,14 +40,19 @@ func partsOf(doc []byte, of part) (map[string]part, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: a map key has the type %T, which is not a string", ErrPayload, key)
 		}
-		if _, twice := parts[name]; twice {
+		if seen[name] {
 			return nil, fmt.Errorf("%w: the key %.40q is repeated in a map", ErrPayload, name)
 		}
+		seen[name] = true
 		at = after(doc, value)
-		parts[name] = part{value, at}
+		if slices.Contains(keys, name) {
+			parts[name] = part{value, at}
+		}
 	}
 	return parts, nil
 }
+
+const nilByte = 0xc0
 
 // after returns where the value at the given place of a checked document ends.
 func after(doc []byte, at int) int {

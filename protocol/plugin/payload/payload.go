@@ -108,14 +108,23 @@ func DecodeNodes(doc []byte, most int) (any, error) {
 
 // decodeChecked decodes a document, or a value of a document, that WalkNodes has accepted.
 func decodeChecked(doc []byte) (any, error) {
-	dec := msgpack.NewDecoder(bytes.NewReader(doc))
-	dec.UseLooseInterfaceDecoding(true)
-	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return decodeMap(d) })
-	value, err := dec.DecodeInterfaceLoose()
+	value, err := newDecoder(bytes.NewReader(doc)).DecodeInterfaceLoose()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPayload, err)
 	}
 	return texts(value), nil
+}
+
+func newDecoder(in *bytes.Reader) *msgpack.Decoder {
+	dec := msgpack.NewDecoder(in)
+	configure(dec)
+	return dec
+}
+
+// configure sets the options of a decoder, which it loses when it is reset.
+func configure(dec *msgpack.Decoder) {
+	dec.UseLooseInterfaceDecoding(true)
+	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return decodeMap(d) })
 }
 
 // decodeMap decodes a map with keys of type str or bin, and rejects repeated keys. Any other key type is an

@@ -3,6 +3,8 @@ package payload_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -285,4 +287,76 @@ func TestT22_TablesThatGrow(t *testing.T) {
 	require.ErrorContains(t, err, "the name of a column has 257 bytes")
 	_, err = payload.DecodeResult(table(strings.Repeat("a", 256), protocol.MaxAnswer/256+1))
 	require.ErrorContains(t, err, "the names of")
+}
+
+// What a worker sends costs little more memory than it has bytes: keys that nobody reads are not decoded, and a table's
+// names are counted as they are written.
+func TestT22_HostileResults(t *testing.T) {
+	keys := map[string]any{}
+	for i := range 1000 {
+		keys[fmt.Sprint(i)] = nil
+	}
+	rows := make([]any, 1_000_000)
+	for i := range rows {
+		rows[i] = []any{int64(1)}
+	}
+	record := map[string]any{"columns": []any{"a"}, "rows": []any{[]any{int64(1)}}}
+	for name, document := range map[string]map[string]any{
+		"many keys":              keys,
+		"many keys in a table":   {"table": keys},
+		"a name that is escaped": {"table": map[string]any{"columns": []any{strings.Repeat("\x01", 20)}, "rows": rows}},
+		"data and a table":       {"table": record, "data": []any{}},
+		"a repeated key":         {"table": map[string]any{"columns": []any{"a", "a"}, "rows": []any{}}},
+		"rows without columns":   {"table": map[string]any{"rows": []any{}}},
+		"columns without rows":   {"table": map[string]any{"columns": []any{"a"}}},
+		"columns of numbers":     {"table": map[string]any{"columns": []any{int64(1)}, "rows": []any{}}},
+		"rows that are a map":    {"table": map[string]any{"columns": []any{"a"}, "rows": map[string]any{}}},
+		"a row that is a text":   {"table": map[string]any{"columns": []any{"a"}, "rows": []any{"x"}}},
+	} {
+		doc, err := payload.Encode(document)
+		require.NoError(t, err)
+		_, err = payload.DecodeResult(doc)
+		require.ErrorIs(t, err, payload.ErrPayload, name)
+	}
+	doc, err := payload.Encode(map[string]any{"table": record, "data": nil, "unknown": int64(1)})
+	require.NoError(t, err)
+	_, err = payload.DecodeResult(doc)
+	require.ErrorIs(t, err, payload.ErrPayload)
+	doc, err = payload.Encode(map[string]any{"table": record, "unknown": int64(1)})
+	require.NoError(t, err)
+	result, err := payload.DecodeResult(doc)
+	require.NoError(t, err)
+	require.Equal(t, []any{map[string]any{"a": int64(1)}}, protocol.Plain(result.Data))
+}
+
+func FuzzResult(f *testing.F) {
+	for _, data := range []any{nil, "x", []any{map[string]any{"a": int64(300), "b": -1.5, "c": "t\xff"}}} {
+		doc, err := payload.Encode(map[string]any{"data": data})
+		require.NoError(f, err)
+		f.Add(doc)
+	}
+	doc, err := payload.Encode(map[string]any{"table": map[string]any{"columns": []any{"b", "a"}, "rows": []any{
+		[]any{int64(-300), "<x>"}, []any{uint64(1 << 40), nil}, []any{true, []any{1.5}}, []any{1e300, map[string]any{"k": "v"}},
+	}}})
+	require.NoError(f, err)
+	f.Add(doc)
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		result, err := payload.DecodeResult(doc)
+		if err != nil {
+			return
+		}
+		records, ok := result.Data.(protocol.Records)
+		if !ok {
+			return
+		}
+		marshal := func(out []byte, value any) []byte {
+			text, err := json.Marshal(value)
+			if err != nil {
+				text = []byte("null")
+			}
+			return append(out, text...)
+		}
+		require.True(t, json.Valid(records.AppendJSON(nil, marshal)))
+		require.Len(t, protocol.Plain(records), records.Len())
+	})
 }

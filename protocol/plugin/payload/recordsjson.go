@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // AppendJSON implements protocol.Records.
@@ -17,9 +19,12 @@ func (r *records) AppendJSON(out []byte, value func([]byte, any) []byte) []byte 
 	for _, key := range keys {
 		most += len(r.rows) * (len(key) + 3)
 	}
-	out = append(growBy(out, most), '[')
+	out = append(growBy(out, min(most, protocol.MaxAnswer)), '[')
 	places := make([]int, len(r.columns))
 	for i, at := range r.rows {
+		if len(out) > protocol.MaxAnswer {
+			return out
+		}
 		if i > 0 {
 			out = append(out, ',')
 		}
@@ -69,7 +74,9 @@ func appendJSON(out, doc []byte, at int, other func([]byte, any) []byte) []byte 
 		return strconv.AppendInt(out, int64(c), 10)
 	case c >= 0xe0:
 		return strconv.AppendInt(out, int64(int8(c)), 10)
-	case c == 0xc0:
+	case c >= 0xcc && c <= 0xd3: // Integers of 1, 2, 4 or 8 bytes.
+		return appendInteger(out, c, doc[at+1:])
+	case c == nilByte:
 		return append(out, "null"...)
 	case c == 0xc2:
 		return append(out, '0')
@@ -95,6 +102,27 @@ func appendJSON(out, doc []byte, at int, other func([]byte, any) []byte) []byte 
 		value = nil // Unreachable: the document is checked.
 	}
 	return other(out, value)
+}
+
+// appendInteger appends the integer of the given type whose bytes begin b.
+func appendInteger(out []byte, kind byte, b []byte) []byte {
+	switch kind {
+	case 0xcc:
+		return strconv.AppendUint(out, uint64(b[0]), 10)
+	case 0xcd:
+		return strconv.AppendUint(out, uint64(binary.BigEndian.Uint16(b)), 10)
+	case 0xce:
+		return strconv.AppendUint(out, uint64(binary.BigEndian.Uint32(b)), 10)
+	case 0xcf:
+		return strconv.AppendUint(out, binary.BigEndian.Uint64(b), 10)
+	case 0xd0:
+		return strconv.AppendInt(out, int64(int8(b[0])), 10)
+	case 0xd1:
+		return strconv.AppendInt(out, int64(int16(binary.BigEndian.Uint16(b))), 10)
+	case 0xd2:
+		return strconv.AppendInt(out, int64(int32(binary.BigEndian.Uint32(b))), 10)
+	}
+	return strconv.AppendInt(out, int64(binary.BigEndian.Uint64(b)), 10)
 }
 
 // appendText appends a text as JSON, as encoding/json does.

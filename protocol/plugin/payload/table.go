@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -126,7 +127,7 @@ var _ protocol.Records = (*records)(nil)
 
 // recordsOf returns the table that is at table in a checked document.
 func recordsOf(doc []byte, table part) (*records, error) {
-	parts, err := partsOf(doc, table)
+	parts, err := partsOf(doc, table, "columns", "rows")
 	if err != nil {
 		return nil, err
 	}
@@ -148,14 +149,14 @@ func recordsOf(doc []byte, table part) (*records, error) {
 	}
 	// A column's name is sent once but applies to every row, and each record repeats it when the list is
 	// encoded again. Without this limit, a short document could grow to more memory than the machine has.
-	names := 0
+	quoted := 0 // As they are in JSON.
 	for _, name := range columns {
 		if len(name) > maxColumn {
 			return nil, fmt.Errorf("%w: the name of a column has %d bytes, but at most %d are accepted", ErrPayload, len(name), maxColumn)
 		}
-		names += len(name)
+		quoted += len(appendText(nil, []byte(name)))
 	}
-	if names*count > protocol.MaxAnswer {
+	if quoted*count > protocol.MaxAnswer {
 		return nil, fmt.Errorf("%w: the names of the columns, repeated for %d rows, need more than %d bytes", ErrPayload, count, protocol.MaxAnswer)
 	}
 	if len(columns) == 0 || len(slices.Compact(slices.Sorted(slices.Values(columns)))) != len(columns) {
@@ -192,20 +193,25 @@ func (r *records) list(at int) (first, count int, _ error) {
 	return at + int(size), int(children), err
 }
 
-// List implements protocol.Records.
-func (r *records) List() []any {
-	list := make([]any, len(r.rows))
-	for i, at := range r.rows {
+// Len implements protocol.Records.
+func (r *records) Len() int { return len(r.rows) }
+
+// Reader implements protocol.Records.
+func (r *records) Reader() func(number int) map[string]any {
+	var in bytes.Reader
+	dec := newDecoder(&in)
+	return func(number int) map[string]any {
 		record := make(map[string]any, len(r.columns))
+		in.Reset(r.doc[r.rows[number]:])
+		dec.Reset(&in)
+		configure(dec)
 		for _, name := range r.columns {
-			next := after(r.doc, at)
-			value, err := decodeChecked(r.doc[at:next])
+			value, err := dec.DecodeInterfaceLoose()
 			if err != nil {
-				value = nil // Unreachable: the whole document was decoded before.
+				value = nil // Unreachable: the document is checked.
 			}
-			record[name], at = value, next
+			record[name] = texts(value)
 		}
-		list[i] = record
+		return record
 	}
-	return list
 }

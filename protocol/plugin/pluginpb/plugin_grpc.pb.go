@@ -57,7 +57,8 @@ type PluginClient interface {
 	// separate user (the helper). The helper gives the description. "before": true and
 	// "after": true run a part of the function in the helper, before or after the worker's
 	// part. Only the helper gets the secrets among the arguments. "shared": true runs the
-	// complete function in the helper. A module's "helper_settings": [...] lists the settings
+	// complete function in the helper. "shapes": true means that the plugin can filter, sort and
+	// page the list that the function returns, as "shape" in a call asks. A module's "helper_settings": [...] lists the settings
 	// that workers do not get.
 	Describe(ctx context.Context, in *Payload, opts ...grpc.CallOption) (*Payload, error)
 	// Call runs one function. The host has validated its arguments against the description.
@@ -71,7 +72,8 @@ type PluginClient interface {
 	//
 	// If a function has several parts, each part's call also has "stage" (before, do or after),
 	// "handed", the data that the previous part returned, and that part's "warnings". The data
-	// of the last part is the function's result.
+	// of the last part is the function's result. "shape" has the parameters of the caller for the
+	// list, such as {"paginate": "1", "paginate_size": "50"}, as docs/envelopes.md describes them.
 	// If features is missing, the account has all features. data is optional: more facts about
 	// the account.
 	//
@@ -79,7 +81,9 @@ type PluginClient interface {
 	//
 	//	or {"error": {"kind": "invalid", "message": "..."}}. Instead of data, a long list
 	//	of records with the same fields may be returned as
-	//	{"table": {"columns": [...], "rows": [[...], ...]}}.
+	//	{"table": {"columns": [...], "rows": [[...], ...]}}. If the list is what shape asks
+	//	for, "shaped": true says so, and "paginate" describes the page. Otherwise the host
+	//	filters, sorts and pages the list.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal. The caller gets the
 	// message. The gRPC status ABORTED means that the call was not run because the plugin is
@@ -139,7 +143,8 @@ type PluginServer interface {
 	// separate user (the helper). The helper gives the description. "before": true and
 	// "after": true run a part of the function in the helper, before or after the worker's
 	// part. Only the helper gets the secrets among the arguments. "shared": true runs the
-	// complete function in the helper. A module's "helper_settings": [...] lists the settings
+	// complete function in the helper. "shapes": true means that the plugin can filter, sort and
+	// page the list that the function returns, as "shape" in a call asks. A module's "helper_settings": [...] lists the settings
 	// that workers do not get.
 	Describe(context.Context, *Payload) (*Payload, error)
 	// Call runs one function. The host has validated its arguments against the description.
@@ -153,7 +158,8 @@ type PluginServer interface {
 	//
 	// If a function has several parts, each part's call also has "stage" (before, do or after),
 	// "handed", the data that the previous part returned, and that part's "warnings". The data
-	// of the last part is the function's result.
+	// of the last part is the function's result. "shape" has the parameters of the caller for the
+	// list, such as {"paginate": "1", "paginate_size": "50"}, as docs/envelopes.md describes them.
 	// If features is missing, the account has all features. data is optional: more facts about
 	// the account.
 	//
@@ -161,7 +167,9 @@ type PluginServer interface {
 	//
 	//	or {"error": {"kind": "invalid", "message": "..."}}. Instead of data, a long list
 	//	of records with the same fields may be returned as
-	//	{"table": {"columns": [...], "rows": [[...], ...]}}.
+	//	{"table": {"columns": [...], "rows": [[...], ...]}}. If the list is what shape asks
+	//	for, "shaped": true says so, and "paginate" describes the page. Otherwise the host
+	//	filters, sorts and pages the list.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal. The caller gets the
 	// message. The gRPC status ABORTED means that the call was not run because the plugin is

@@ -37,7 +37,7 @@ func (e *estimate) findRepeats() {
 		if s.longEnd > s.shortEnd {
 			part, end = period(e.text[i:s.longEnd], s.long), s.longEnd
 		}
-		e.add(i, end-1, guesses(e.text[i:i+part], "", e.year)*float64((end-i)/part))
+		e.add(i, end-1, guesses(e.text[i:i+part], e.hints, e.year)*float64((end-i)/part))
 		i = end
 	}
 }

@@ -44,7 +44,8 @@ type span struct {
 type estimate struct {
 	text  []rune
 	lower []byte // The text's ASCII characters in lower case; other is at the place of all others.
-	year  int    // The current year.
+	hints trie
+	year  int // The current year.
 	spans []span
 	ends  []int32 // For each character, the index of the first span that ends there, or -1.
 }
@@ -64,7 +65,7 @@ func Guesses(password string, hints []string, year int) float64 {
 
 // guesses estimates a password, or the repeated part of a password. hints may be empty.
 func guesses(text []rune, hints trie, year int) float64 {
-	e := &estimate{text: text, lower: make([]byte, len(text)), year: year, ends: make([]int32, len(text)), spans: make([]span, 0, 4*len(text))}
+	e := &estimate{text: text, lower: make([]byte, len(text)), hints: hints, year: year, ends: make([]int32, len(text)), spans: make([]span, 0, 4*len(text))}
 	for i, c := range text {
 		e.ends[i] = -1
 		switch {

@@ -20,7 +20,7 @@ func (s *Store) List(ctx context.Context, domains ...string) ([]store.Mailbox, e
 	for _, domain := range slices.Compact(slices.Sorted(slices.Values(domains))) {
 		entries, _, err := s.entries(ctx, domain, false)
 		if err != nil {
-			return nil, err
+			return nil, &store.AtError{At: store.Address{Domain: domain}, Err: err}
 		}
 		list = slices.Grow(list, len(entries))
 		for i := range entries {

@@ -307,7 +307,7 @@ func (s *Store) Usages(ctx context.Context, boxes []store.Address) ([]store.Usag
 		}
 		var err error
 		if usages[i], err = s.Usage(ctx, box); err != nil {
-			return nil, err
+			return nil, &store.AtError{At: box, Err: err}
 		}
 	}
 	return usages, nil

@@ -65,8 +65,8 @@ func readDomain(domain string, hashes bool, read func(name string) ([]byte, erro
 
 // addShadow adds the mailboxes of the shadow file.
 func (r *domainFiles) addShadow(content []byte, hashes bool) {
-	count := bytes.Count(content, []byte{'\n'}) + 1
-	r.lines = make([]line, 0, count)
+	const shortest = 16 // Most lines are longer; a file of empty lines must not need much memory.
+	r.lines = make([]line, 0, min(bytes.Count(content, []byte{'\n'})+1, len(content)/shortest+1))
 	for l := range each(content) {
 		r.lines = append(r.lines, l)
 	}

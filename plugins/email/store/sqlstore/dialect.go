@@ -36,9 +36,12 @@ type dialect struct {
 	insertIgnore, ignore string
 	// suspend is a statement that inserts or updates a row of liveapid_suspension.
 	suspend string
-	// exact returns an expression that compares texts byte by byte, and matches is the operator for patterns.
-	exact   func(text string) string
-	matches string
+	// exact returns an expression that compares texts byte by byte, exactLower the same for a text in lower case, and
+	// matches a condition that a text matches a pattern.
+	exact, exactLower func(text string) string
+	matches           func(text, pattern string) string
+	// mixed reports whether an error means that columns with different collations were compared.
+	mixed func(err error) bool
 	// duplicate, missing and later report whether an error of the driver means that a row already exists
 	// (duplicate), that a table or column does not exist (missing), or that the transaction conflicts with
 	// another and may succeed when it is repeated (later).
@@ -123,9 +126,11 @@ func postgres() dialect {
 		insertIgnore: "INSERT INTO", ignore: " ON CONFLICT DO NOTHING",
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON CONFLICT (username) DO UPDATE SET incoming = excluded.incoming, outgoing = excluded.outgoing, hold = excluded.hold`,
-		exact:     func(text string) string { return "(" + text + ` COLLATE "C")` },
-		matches:   "~",
-		duplicate: code("23505"), missing: code("42P01", "42703"), later: code("40001", "40P01", "55P03"),
+		exact:      func(text string) string { return "(" + text + ` COLLATE "C")` },
+		exactLower: func(text string) string { return "LOWER(" + text + ` COLLATE "C")` },
+		matches:    func(text, pattern string) string { return text + " ~ '" + pattern + "'" },
+		mixed:      code("42P21", "42P22"),
+		duplicate:  code("23505"), missing: code("42P01", "42703"), later: code("40001", "40P01", "55P03"),
 		schema: statements(postgresSchema),
 	}
 }
@@ -170,9 +175,11 @@ func mariadb() dialect {
 		insertIgnore: "INSERT IGNORE INTO",
 		suspend: `INSERT INTO liveapid_suspension (username, incoming, outgoing, hold) VALUES (?, ?, ?, ?)
 			ON DUPLICATE KEY UPDATE incoming = VALUES(incoming), outgoing = VALUES(outgoing), hold = VALUES(hold)`,
-		exact:     func(text string) string { return "CAST(" + text + " AS BINARY)" },
-		matches:   "REGEXP",
-		duplicate: number(1062), missing: number(1146, 1054), later: number(1205, 1213),
+		exact:      func(text string) string { return "CAST(" + text + " AS BINARY)" },
+		exactLower: func(text string) string { return "CAST(LOWER(" + text + ") AS BINARY)" },
+		matches:    func(text, pattern string) string { return text + " REGEXP '(?-m)" + pattern + "'" },
+		mixed:      number(1267, 1271),
+		duplicate:  number(1062), missing: number(1146, 1054), later: number(1205, 1213),
 		schema: statements(mariadbSchema),
 	}
 }

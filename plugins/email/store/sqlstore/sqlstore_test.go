@@ -184,6 +184,48 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 		require.Len(t, usages, len(boxes))
 		require.Equal(t, []store.Usage{{}, {}, {Bytes: 5, Messages: 1}}, usages[:3])
 	}
+	same, err := s.Usages(ctx, []store.Address{boxes[2], boxes[2]})
+	require.NoError(t, err)
+	require.Equal(t, same[0], same[1])
+	if d == sqlstore.MariaDB {
+		// Dovecot may write a name with capitals; the columns may have different collations.
+		server.Exec(dsn, "UPDATE quota2 SET username = '_X@Example.com' WHERE username = '_x@example.com'")
+		server.Exec(dsn, "ALTER TABLE quota2 CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+		server.Exec(dsn, "ALTER TABLE mailbox CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+		for _, some := range [][]store.Address{boxes[:3], boxes} {
+			usages, err := s.Usages(ctx, some)
+			require.NoError(t, err)
+			require.Equal(t, store.Usage{Bytes: 5, Messages: 1}, usages[2], "%d mailboxes", len(some))
+		}
+		server.Exec(dsn, "SET GLOBAL default_regex_flags = 'MULTILINE'")
+	}
+	for _, domain := range []string{"*.example.com", "my_dom.com", "a..b.com", "-x.com"} {
+		server.Exec(dsn, "INSERT INTO mailbox (username, password, local_part, domain) VALUES ('user@"+domain+"', 'x', '', '"+domain+"')")
+	}
+	list, err = s.List(ctx, "*.example.com", "my_dom.com", "a..b.com", "-x.com", "example.com", "example.com")
+	require.NoError(t, err)
+	n, err = s.Count(ctx, "*.example.com", "my_dom.com", "a..b.com", "-x.com", "example.com", "example.com")
+	require.NoError(t, err)
+	require.Equal(t, len(list), n)
+	require.Len(t, list, len(valid))
+	if d == sqlstore.PostgreSQL {
+		server.Exec(dsn, "CREATE COLLATION folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+		server.Exec(dsn, "ALTER TABLE mailbox ALTER COLUMN username TYPE varchar(255) COLLATE folding, ALTER COLUMN domain TYPE varchar(255) COLLATE folding")
+		s = open(t, d, dsn) // A connection remembers the former types.
+		n, err = s.Count(ctx, "example.com")
+		require.NoError(t, err)
+		require.Equal(t, len(valid), n)
+	}
+	many := make([]string, 12_000)
+	for i := range many {
+		many[i] = "d" + strconv.Itoa(i) + ".example"
+	}
+	n, err = s.Count(ctx, append(many, "example.com")...)
+	require.NoError(t, err)
+	require.Equal(t, len(valid), n)
+	list, err = s.List(ctx, append(many, "example.com")...)
+	require.NoError(t, err)
+	require.Len(t, list, len(valid))
 
 	// A domain is a parameter of a query, never a part of its text.
 	list, err = s.List(ctx, "' OR '1'='1")
