@@ -2,7 +2,9 @@ package tests
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -124,6 +126,9 @@ func (d *dovecot) login(user, password string) bool {
 	require.NoError(d.t, err)
 	for {
 		line, err := r.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return false // Dovecot ends the connection if the user is gone after the password was accepted.
+		}
 		require.NoError(d.t, err)
 		switch {
 		case strings.HasPrefix(line, "a OK"):

@@ -65,12 +65,28 @@ func BenchmarkStores(b *testing.B) {
 					require.GreaterOrEqual(b, len(list), size)
 				}
 			})
-			b.Run(name("usage"), func(b *testing.B) { // Of a single mailbox. A list with disk usage asks for each.
-				for n := range b.N {
-					_, err := s.Usage(b.Context(), box(n%size))
+			b.Run(name("count"), func(b *testing.B) {
+				for range b.N {
+					n, err := s.Count(b.Context(), storetest.Domain)
 					require.NoError(b, err)
+					require.GreaterOrEqual(b, n, size)
 				}
 			})
+			boxes := make([]store.Address, size)
+			for i := range boxes {
+				boxes[i] = box(i)
+			}
+			for _, some := range []int{1, 100, size} { // Of a single mailbox, of a page, and of all.
+				if some > size {
+					continue
+				}
+				b.Run(name(fmt.Sprintf("usage of %d", some)), func(b *testing.B) {
+					for range b.N {
+						_, err := s.Usages(b.Context(), boxes[:some])
+						require.NoError(b, err)
+					}
+				})
+			}
 			for _, callers := range []int{1, 16} {
 				var next atomic.Int64
 				each := func(what string, do func(n int) error) {
