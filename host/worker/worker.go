@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
@@ -62,6 +63,16 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 		_ = binary.Close()
 		return nil, err
 	}
+	var secure *tls.Config
+	var certificate []string
+	if s.o.TLS {
+		var variable string
+		if secure, variable, err = mutualTLS(); err != nil {
+			_ = binary.Close()
+			return nil, err
+		}
+		certificate = []string{variable}
+	}
 	uid := os.Geteuid()
 	if credential != nil {
 		uid = int(credential.Uid)
@@ -72,7 +83,7 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 		HandshakeConfig:  plugin.Handshake(),
 		Plugins:          plugin.Client(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         s.o.TLS,
+		TLSConfig:        secure, // go-plugin adds the worker's certificate, which handshake requires.
 		SkipHostEnv:      true,
 		StartTimeout:     s.o.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.o.RunDir.Path},
@@ -81,7 +92,7 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 		SyncStdout: w.stdout,
 		SyncStderr: w.stderr,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
-			r, err := s.newPluginRunner(aw, w, binary, credential, spec.Env, dir)
+			r, err := s.newPluginRunner(aw, w, binary, credential, append(certificate, spec.Env...), dir)
 			if err != nil {
 				return nil, err
 			}

@@ -33,7 +33,13 @@ func ServePlugin(server pluginpb.PluginServer) {
 			os.Exit(1)
 		}
 	}
+	secure, err := mutualTLS()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "prepare TLS with the host: "+err.Error())
+		os.Exit(1)
+	}
 	goplugin.Serve(&goplugin.ServeConfig{
+		TLSProvider:     secure,
 		HandshakeConfig: plugin.Handshake(),
 		Plugins:         plugin.Server(guarded(server, os.Getenv(plugin.AccountEnv))),
 		GRPCServer:      plugin.NewGRPCServer,
