@@ -55,6 +55,7 @@ for program in cpapi1 cpapi2 uapi whmapi1; do put 644 "$root/packaging/completio
 
 doc=usr/share/doc/liveapid
 put 644 "$root/LICENSE" "$doc/copyright"
+put 644 "$root/plugins/email/policy/strength/words.LICENSE" "$doc/words.LICENSE"
 put 644 "$root/README.md" "$doc/README.md"
 gzip -9n < "$root/CHANGELOG.md" > "$stage/$doc/changelog.gz"
 for page in "$root"/docs/*.md; do put 644 "$page" "$doc/$(basename "$page")"; done
