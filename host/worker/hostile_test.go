@@ -20,7 +20,9 @@ import (
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/host/worker"
+	"github.com/liveapid/liveapid/plugins/sdk"
 	"github.com/liveapid/liveapid/protocol"
+	"github.com/liveapid/liveapid/protocol/plugin/payload"
 	"github.com/liveapid/liveapid/protocol/plugin/pluginpb"
 )
 
@@ -439,4 +441,28 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(r.dir, "liveapid-host-*", "*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// pages is a plugin that pages each list, with false numbers.
+type pages struct{ *sdk.Server }
+
+func (pages) Call(context.Context, *pluginpb.Payload) (*pluginpb.Payload, error) {
+	out, err := payload.EncodeResult(&protocol.Result{Data: []any{}, Shaped: true, Paginate: map[string]any{"total_results": "false"}})
+	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// A worker's description of a page counts only if the host asked for a page.
+func TestUnaskedPage(t *testing.T) {
+	r := newRig(t, "pages", func(*worker.Options) {})
+	for _, shape := range []map[string]string{nil, {"paginate": "1"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		result, err := r.s.Call(ctx, host.Request{
+			Caller: protocol.Caller{Account: alice, Role: protocol.RoleAccount},
+			Call:   protocol.Call{API: protocol.UAPI, Module: "Try", Func: "pid"}, Shape: shape,
+		})
+		require.NoError(t, err)
+		require.Equal(t, shape != nil, result.Shaped)
+		require.Equal(t, shape != nil, result.Paginate != nil)
+	}
 }

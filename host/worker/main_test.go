@@ -66,6 +66,8 @@ func actWorker(name string) {
 		serveMute(arg)
 	case "turncoat": // Serves, then replaces its socket by a link to another and hangs up.
 		turncoat(arg)
+	case "pages": // Returns a page of a list, whether or not the host asks for one.
+		sdk.ServePlugin(pages{sdk.NewServer(module())})
 	case "ends":
 		fmt.Fprintln(os.Stderr, "this plugin is broken")
 		os.Exit(3)
