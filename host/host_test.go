@@ -24,7 +24,7 @@ type plugin struct {
 	shapes *shaping // Nil: the plugin filters, sorts and pages no list.
 }
 
-// shaping records what a plugin was asked to do with its list.
+// shaping records the meta-parameters that a plugin gets for its list.
 type shaping struct {
 	shared bool
 	does   bool // Whether the plugin does it.

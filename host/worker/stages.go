@@ -144,7 +144,7 @@ func (s *Supervisor) run(ctx context.Context, aw *accountWorker, request payload
 			}
 			result, err := s.decode(ctx, request.Account.Name, answer)
 			if err == nil && (len(request.Shape) == 0 || !result.Shaped) {
-				result.Shaped, result.Paginate = false, nil // A page that nobody asked for.
+				result.Shaped, result.Paginate = false, nil // The host did not ask for a page.
 			}
 			return result, err
 		}

@@ -200,7 +200,7 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 	}
 	return append([]string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "TZ=" + os.Getenv("TZ"),
-		// A change reads and writes whole files, which is much garbage beside little live memory. The higher GOGC is,
+		// A change reads and writes whole files, so it creates much garbage but little live memory. The higher GOGC is,
 		// the less often the collector runs, and the more memory each of many workers holds. GOMEMLIMIT bounds both.
 		"GOMEMLIMIT=96MiB", "GOGC=200",
 		// Hashing keeps as many threads busy as there are processors, for milliseconds. Two more threads

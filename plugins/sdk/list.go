@@ -16,7 +16,7 @@ type List struct {
 	// Make returns the record with the given number, which counts from 0.
 	Make func(number int) map[string]any
 	// Prepare is called once before Make, with the numbers of the records that are needed; nil means all. It reads
-	// what Make needs. It may be nil.
+	// the data for Make. It may be nil.
 	Prepare func(ctx context.Context, numbers []int) error
 	// Columns are the fields whose values are known without Prepare, and Field returns them. A list that is filtered
 	// or sorted only by them need not be made as a whole. They may be nil.
@@ -55,7 +55,7 @@ func plain(ctx context.Context, data any) (any, error) {
 	return data, nil
 }
 
-// prepare reads what the records with the given numbers need.
+// prepare reads the data for the records with the given numbers.
 func (l *List) prepare(ctx context.Context, numbers []int, narrow func(map[string]any) map[string]any) (*prepared, error) {
 	if l.Prepare != nil {
 		if err := l.Prepare(ctx, numbers); err != nil {

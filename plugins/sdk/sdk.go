@@ -62,11 +62,11 @@ type Call struct {
 	log  func(text string)
 }
 
-// told is what a function tells the caller beside its data. The parts of a call share it, and so does a List that the
+// told contains the messages and warnings of a call. The parts of a call share it, and so does a List that the
 // function returned.
 type told struct{ messages, warnings []string }
 
-// tell returns what the call has told.
+// tell returns the messages and warnings of the call.
 func (c *Call) tell() *told {
 	if c.told == nil {
 		c.told = &told{}

@@ -390,7 +390,7 @@ func (s *session) call(ctx context.Context, call protocol.Call) []byte {
 	return envelope.JSON(call, protocol.Failed(envelope.TooLarge()))
 }
 
-// encode returns the envelope of a result. It recovers from panics as do does, because it reads what a worker sent.
+// encode returns the envelope of a result. It recovers from panics as do does, because it parses the data of a worker.
 func (s *session) encode(call protocol.Call, result *protocol.Result) (body []byte) {
 	defer s.intake.Measure(s.caller.Account.Name)()
 	defer func() {

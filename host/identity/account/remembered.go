@@ -22,7 +22,7 @@ type Remembered struct {
 	account protocol.Account
 }
 
-// version is what changes when somebody writes or replaces a file.
+// version contains the properties of a file that change when a program writes or replaces it.
 type version struct {
 	device, inode, size int64
 	modified, changed   unix.Timespec

@@ -289,7 +289,7 @@ func TestT22_TablesThatGrow(t *testing.T) {
 	require.ErrorContains(t, err, "the names of")
 }
 
-// What a worker sends costs little more memory than it has bytes: keys that nobody reads are not decoded, and a table's
+// A worker's answer costs little more memory than it has bytes: unknown keys are not decoded, and a table's
 // names are counted as they are written.
 func TestT22_HostileResults(t *testing.T) {
 	keys := map[string]any{}

@@ -37,7 +37,7 @@ func TestWords(t *testing.T) {
 		require.NoError(t, os.WriteFile("words.trie", []byte(want), 0o644))
 		return
 	}
-	require.True(t, bytes.Equal([]byte(want), []byte(words)), "words.trie is not what -write would write")
+	require.True(t, bytes.Equal([]byte(want), []byte(words)), "words.trie differs from the file that -write would write")
 	for word, rank := range ranks {
 		node := 0
 		for i := range len(word) {

@@ -23,7 +23,7 @@ const (
 	maxRank   = 1<<16 - 1
 )
 
-// child returns the child to which a character leads, or 0 if there is none.
+// child returns the child to which a character leads, or 0 if it does not exist.
 func (t trie) child(node int, c byte) int {
 	if c >= lastChild || len(t) == 0 {
 		return 0

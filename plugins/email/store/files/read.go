@@ -11,7 +11,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// domainFiles is what readDomain has read of a domain. It needs no map of the names, because programs write the lines of
+// domainFiles contains the mailboxes of a domain while readDomain reads its files. It needs no map of the names, because programs write the lines of
 // all files in the same order: the next line of a file is usually for the next mailbox of the shadow file.
 type domainFiles struct {
 	domain  string
@@ -121,7 +121,7 @@ func (r *domainFiles) entry(file, name string) (e store.Entry, ok bool) {
 	return store.Entry{Mailbox: store.Mailbox{Address: a, Suspended: store.Login}, Hash: store.NoPassword}, true
 }
 
-// find returns the mailbox with the given name as its place in entries, or -1 if there is none.
+// find returns the mailbox with the given name as its place in entries, or -1 if it does not exist.
 func (r *domainFiles) find(name []byte) int {
 	if r.next < len(r.lines) && bytes.Equal(r.lines[r.next].name, name) {
 		r.next++

@@ -97,7 +97,7 @@ func counting(content []byte) map[string]line {
 	return out
 }
 
-// Read returns what readByMaps returns, for files that are odd in every way.
+// Read and readByMaps return the same for files that are odd in every way.
 func TestReadIsTheSameAsBySimplerMeans(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }

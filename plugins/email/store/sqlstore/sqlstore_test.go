@@ -166,7 +166,7 @@ func rows(t *testing.T, d sqlstore.Driver, server *dbtest.Server) {
 	require.Len(t, list, len(valid), "the domain of a row is that of its name")
 	n, err := s.Count(ctx, "example.com", "example.org", "empty.example")
 	require.NoError(t, err)
-	require.Equal(t, len(valid), n, "the database counts what List returns")
+	require.Equal(t, len(valid), n, "Count and List agree")
 	n, err = s.Count(ctx)
 	require.NoError(t, err)
 	require.Zero(t, n)
