@@ -76,6 +76,7 @@ type Host struct {
 	variables func(protocol.Account) cpvars.Lookup
 	observers []Observer
 	pace      func(account string) (pause func(context.Context) error, end func())
+	causes    bool
 	log       *slog.Logger
 
 	mu      sync.RWMutex
@@ -101,7 +102,10 @@ type Options struct {
 	// admission.Work. The host calls pause after each slice of the work, and end when the work has finished.
 	// If Pace is nil, no account waits.
 	Pace func(account string) (pause func(context.Context) error, end func())
-	Log  *slog.Logger
+	// Causes means that the callers are the authors of the modules: they get the cause of a failure, too, and not only
+	// the log.
+	Causes bool
+	Log    *slog.Logger
 }
 
 // New returns a host with the given options. If two plugins serve the same module, calls go to the first one
@@ -114,13 +118,13 @@ func New(o Options) *Host {
 		o.Variables = func(protocol.Account) cpvars.Lookup { return func(string, string) string { return "" } }
 	}
 	return &Host{
-		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, pace: o.Pace, log: o.Log,
+		serving: &generation{plugins: o.Plugins}, timeout: o.Timeout, variables: o.Variables, observers: o.Observers, pace: o.Pace, causes: o.Causes, log: o.Log,
 	}
 }
 
-// Replace makes new calls use plugins. Calls in flight continue on the old plugins. Replace returns when
-// these calls have ended, or when ctx ends; the caller may then close the old plugins.
-func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
+// Replace makes new calls use plugins. Calls in flight continue on the old plugins. The function drained waits until
+// these calls have ended, or until ctx ends; the caller may then close the old plugins.
+func (h *Host) Replace(plugins []Plugin) (drained func(ctx context.Context)) {
 	h.mu.Lock()
 	old := h.serving
 	h.serving = &generation{plugins: plugins}
@@ -130,9 +134,11 @@ func (h *Host) Replace(ctx context.Context, plugins []Plugin) {
 		defer close(done)
 		old.calls.Wait()
 	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	return func(ctx context.Context) {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -165,6 +171,7 @@ func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Cal
 	for _, o := range h.observers {
 		o.End(e, result, took)
 	}
+	result.Err = h.withCause(e.Function, result.Err)
 	return result
 }
 
@@ -220,7 +227,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	case failure != nil:
 		return protocol.Failed(h.explain(ctx, fn, call, id, failure))
 	case result.Err != nil && result.Err.Kind == protocol.KindInternal:
-		return protocol.Failed(internal(id, result.Err))
+		return protocol.Failed(internal(id, causeIn(result.Err)))
 	}
 	result.Warnings = append(result.Warnings, ignored...)
 	if request.Shape != nil && result.Shaped {
@@ -317,12 +324,20 @@ func internal(id string, err error) *protocol.Error {
 	}
 }
 
+// causeIn returns the private cause that a module sent with a failure, or the failure itself if it sent none.
+func causeIn(failure *protocol.Error) error {
+	if failure.Message == "" && failure.Err != nil {
+		return failure.Err
+	}
+	return failure
+}
+
 func (h *Host) report(ctx context.Context, e Event, result *protocol.Result, took time.Duration) {
 	level, kind, cause := slog.LevelDebug, "ok", ""
 	if failed := result.Err; failed != nil {
 		kind = string(failed.Kind)
 		if failed.Err != nil {
-			level, cause = slog.LevelError, protocol.Clip(failed.Err.Error(), protocol.MaxText)
+			level, cause = slog.LevelError, CauseOf(failed.Err)
 		}
 	}
 	h.log.Log(ctx, level, "call", "id", e.ID, "account", e.Caller.Account.Name, "role", e.Caller.Role, "door", e.Caller.Door,

@@ -55,6 +55,9 @@ type Function struct {
 	// Shapes means that the plugin can filter, sort and page the list that the function returns, so that the rest of
 	// the list is neither made nor sent.
 	Shapes bool
+	// Source is the place of the function's code, for its author: "FILE line N". It may be empty, and callers never
+	// see it on a host with many accounts.
+	Source string
 }
 
 // Stage is a part of a function that runs in a single process, the helper or a worker of the account.

@@ -19,5 +19,9 @@ type Result struct {
 	Err *Error // Nil on success. If set, Data has no meaning.
 }
 
+// MockedKey is the key of UAPI's metadata that marks an answer that no module gave: its value names the file that the
+// answer comes from.
+const MockedKey = "liveapid_mocked"
+
 // Failed returns the Result of a call that failed with err.
 func Failed(err *Error) *Result { return &Result{Err: err} }

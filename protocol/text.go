@@ -2,8 +2,11 @@ package protocol
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Clip truncates a text to at most limit bytes, before the text is logged or shown. It does not cut inside a
@@ -60,4 +63,26 @@ func WholeNumber(value any) (int64, bool) {
 		return int64(min(n, 1<<62)), true
 	}
 	return 0, false
+}
+
+// Visible returns text with every character that is not printable replaced by its number, such as \x1b: a terminal
+// could obey it. Printable characters, spaces and tabs stay as they are.
+func Visible(text string) string {
+	shown := func(r rune) bool { return r == '\t' || unicode.IsPrint(r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !shown(r) }) < 0 {
+		return text
+	}
+	var out strings.Builder
+	for i, r := range text {
+		_, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf && !shown(r):
+			_, _ = fmt.Fprintf(&out, `\x%02x`, text[i])
+		case shown(r):
+			out.WriteRune(r)
+		default:
+			_, _ = fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.String()
 }

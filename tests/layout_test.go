@@ -76,7 +76,7 @@ var imports = map[string][]string{
 	"host/front/...":                      {"protocol/...", "host/admission", "host/atomicfile", "host/identity/...", "host/isolate", "host/front/..."},
 	"host/dev/...":                        {"protocol/...", "host/dev/...", "host/front/session", "host/front/unixsock", "host/identity/passwdfile"},
 	"host/daemon":                         {"protocol/...", "host", "host/admission", "host/atomicfile", "host/config", "host/front/...", "host/identity/...", "host/isolate", "host/modules/...", "host/record/...", "host/worker"},
-	"host/admin/...":                      {"protocol/...", "host/admin/...", "host/atomicfile", "host/config", "host/cpaneldir", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
+	"host/admin/...":                      {"protocol/...", "host", "host/admin/...", "host/atomicfile", "host/config", "host/cpaneldir", "host/daemon", "host/front/...", "host/identity/...", "host/isolate", "host/record/audit"},
 	"host/hosttest":                       {"protocol/...", "host/config", "host/daemon", "host/front/unixsock", "host/identity/account", "tests/ports"},
 	"cmd/liveapi-email":                   {"plugins/...", "cmd/internal/profiling"},
 	"cmd/liveapi-script":                  {"plugins/..."},

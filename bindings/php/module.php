@@ -14,5 +14,9 @@ require_once __DIR__ . '/src/ModuleCall.php';
 require_once __DIR__ . '/src/Module.php';
 
 if (getenv('LIVEAPI_MODULE') !== false) {
+    set_exception_handler(static function (\Throwable $fault): void {
+        fwrite(fopen('php://stderr', 'wb'), 'PHP: ' . LiveAPI\Module::explain($fault) . "\n");
+        exit(255);
+    });
     LiveAPI\Module::takeStreams();
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/session"
+	"github.com/liveapid/liveapid/host/record/readable"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -45,6 +46,7 @@ type opened struct {
 	doer    session.Doer
 	socket  string // The running host's socket; "" for a host in this process.
 	account protocol.Account
+	stamp   func() string // Changes with the modules' files; nil if another process loads the modules.
 	log     *slog.Logger
 	// bindings is the directory of the Perl and PHP libraries.
 	bindings string
@@ -56,7 +58,7 @@ type opened struct {
 // returns no host: it runs this program again as the account, waits for that process, and returns its exit
 // status as an error of type exitStatus.
 func (f *accountFlags) open() (*opened, error) {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(readable.For(os.Stderr, slog.LevelWarn))
 	if f.socket != "" {
 		return onHost(f.socket, protocol.Account{Name: f.name, UID: os.Getuid(), GID: os.Getgid(), Home: os.Getenv("HOME")}, log), nil
 	}
@@ -73,7 +75,7 @@ func (f *accountFlags) open() (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &opened{doer: rt.Host, account: a, log: log, bindings: c.Bindings, close: rt.Close}, nil
+		return &opened{doer: rt.Doer(), account: a, stamp: rt.SourceStamp, log: log, bindings: c.Bindings, close: rt.Close}, nil
 	}
 	a, err := hostAccount(c, f.name)
 	if err != nil {

@@ -54,9 +54,53 @@ func createCommand() *cobra.Command {
 	return cmd
 }
 
+// listedAccount is an account in the JSON of "liveapi account list" and "show".
+type listedAccount struct {
+	Name      string                `json:"name"`
+	UID       int                   `json:"uid"`
+	GID       int                   `json:"gid"`
+	Home      string                `json:"home"`
+	Domains   []string              `json:"domains"`
+	Suspended bool                  `json:"suspended"`
+	Features  []string              `json:"features"` // Null means all.
+	Lacks     []string              `json:"lacks"`
+	Sites     map[string]listedSite `json:"sites,omitempty"`
+	Data      map[string]string     `json:"data,omitempty"`
+}
+
+type listedSite struct {
+	Kind protocol.SiteKind `json:"kind"`
+	Root string            `json:"root"`
+}
+
+func listed(a protocol.Account) listedAccount {
+	out := listedAccount{
+		Name: a.Name, UID: a.UID, GID: a.GID, Home: a.Home, Domains: a.Domains, Suspended: a.Suspended, Features: a.Features, Lacks: a.Lacks,
+		Sites: make(map[string]listedSite), Data: a.Data,
+	}
+	for domain, site := range a.Sites {
+		out.Sites[domain] = listedSite{Kind: site.Kind, Root: site.Root}
+	}
+	if out.Domains == nil {
+		out.Domains = []string{}
+	}
+	if out.Lacks == nil {
+		out.Lacks = []string{}
+	}
+	return out
+}
+
 func listAccountsCommand() *cobra.Command {
-	return accountTool("list", "List the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
+	var asJSON *bool
+	cmd := accountTool("list", "List the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
 		all, broken := accounts.All(c)
+		if *asJSON {
+			list := []listedAccount{}
+			for _, a := range all {
+				list = append(list, listed(a))
+			}
+			return errors.Join(append(broken, printJSON(out, list))...)
+		}
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "NAME\tUID\tSTATE\tDOMAINS\tHOME")
 		for _, a := range all {
@@ -64,6 +108,8 @@ func listAccountsCommand() *cobra.Command {
 		}
 		return errors.Join(append(broken, table.Flush())...)
 	})
+	asJSON = addJSON(cmd)
+	return cmd
 }
 
 func stateOf(a protocol.Account) string {
@@ -74,10 +120,14 @@ func stateOf(a protocol.Account) string {
 }
 
 func showCommand() *cobra.Command {
-	return accountTool("show NAME", "Show an account", cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
+	var asJSON *bool
+	cmd := accountTool("show NAME", "Show an account", cobra.ExactArgs(1), func(c *config.Config, words []string, out io.Writer) error {
 		a, err := accounts.Find(c, words[0])
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return printJSON(out, listed(a))
 		}
 		_, _ = fmt.Fprintf(out, "name      %s\nstate     %s\nuid, gid  %d, %d\nhome      %s\ndomains   %s\n",
 			a.Name, stateOf(a), a.UID, a.GID, a.Home, strings.Join(a.Domains, " "))
@@ -104,6 +154,8 @@ func showCommand() *cobra.Command {
 		}
 		return nil
 	})
+	asJSON = addJSON(cmd)
+	return cmd
 }
 
 func suspendCommand() *cobra.Command {
@@ -172,8 +224,16 @@ func deleteCommand() *cobra.Command {
 }
 
 func checkAccountsCommand() *cobra.Command {
-	return accountTool("check", "Find problems with the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
+	var asJSON *bool
+	cmd := accountTool("check", "Find problems with the accounts", cobra.NoArgs, func(c *config.Config, _ []string, out io.Writer) error {
 		all, wrong := accounts.Check(c)
+		if *asJSON {
+			err := printJSON(out, map[string]any{"accounts": len(all), "wrong": append([]string{}, wrong...)})
+			if len(wrong) > 0 {
+				err = errors.Join(err, fmt.Errorf("%d problems found", len(wrong)))
+			}
+			return err
+		}
 		for _, w := range wrong {
 			_, _ = fmt.Fprintln(out, w)
 		}
@@ -183,4 +243,6 @@ func checkAccountsCommand() *cobra.Command {
 		_, err := fmt.Fprintf(out, "%d accounts, nothing wrong\n", len(all))
 		return err
 	})
+	asJSON = addJSON(cmd)
+	return cmd
 }

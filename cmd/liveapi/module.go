@@ -1,22 +1,43 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admin/plugins"
 	"github.com/liveapid/liveapid/host/config"
+	"github.com/liveapid/liveapid/host/daemon"
+	"github.com/liveapid/liveapid/protocol"
 )
 
 func moduleCommand() *cobra.Command {
-	return group("module", "Manage plugins", listModulesCommand(), addModuleCommand(), removeModuleCommand(), checkModulesCommand())
+	return group("module", "Manage plugins and modules", newModuleCommand(), listModulesCommand(), addModuleCommand(), removeModuleCommand(), checkModulesCommand())
+}
+
+// listedPlugin is a plugin in the JSON of "liveapi module list".
+type listedPlugin struct {
+	Plugin  string         `json:"plugin"`
+	Path    string         `json:"path"` // The script or the program.
+	Modules []listedModule `json:"modules"`
+	Error   string         `json:"error,omitempty"`
+}
+
+type listedModule struct {
+	Name      string   `json:"name"`
+	Help      string   `json:"help"`
+	Functions []string `json:"functions"` // Such as "uapi greet".
 }
 
 func listModulesCommand() *cobra.Command {
 	var path string
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the plugins and the modules they serve", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -24,28 +45,82 @@ func listModulesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := plugins.Describe(cmd.Context(), c, cmd.ErrOrStderr())
+			all, err := plugins.Describe(cmd.Context(), c, io.Discard)
 			if err != nil {
 				return err
 			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "PLUGIN\tMODULES\tFUNCTIONS\tPROGRAM")
+			wrong := 0
 			for _, p := range all {
-				names, functions := "not available", 0
-				if p.Err == nil {
-					names, functions = plugins.Names(p.Modules)
+				if p.Err != nil {
+					wrong++
 				}
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", p.Name, names, functions, p.Path)
 			}
-			return table.Flush()
+			if *asJSON {
+				err = printJSON(cmd.OutOrStdout(), listedPlugins(all))
+			} else {
+				err = printPlugins(cmd, all)
+			}
+			return errors.Join(err, unusable(wrong))
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	asJSON = addJSON(cmd)
 	return cmd
+}
+
+// unusable returns an error if the number of plugins that can't be used is not 0.
+func unusable(wrong int) error {
+	switch wrong {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("the host can't use 1 plugin")
+	}
+	return fmt.Errorf("the host can't use %d plugins", wrong)
+}
+
+func listedPlugins(all []daemon.Modules) []listedPlugin {
+	out := []listedPlugin{}
+	for _, p := range all {
+		listed := listedPlugin{Plugin: p.Name, Path: p.Path, Modules: []listedModule{}}
+		if p.Err != nil {
+			listed.Error = host.CauseOf(p.Err)
+		}
+		for _, m := range p.Modules {
+			functions := []string{}
+			for _, f := range m.Functions {
+				functions = append(functions, map[protocol.API]string{protocol.API1: "api1 ", protocol.API2: "api2 ", protocol.UAPI: "uapi "}[f.API]+f.Name)
+			}
+			listed.Modules = append(listed.Modules, listedModule{Name: m.Name, Help: m.Help, Functions: functions})
+		}
+		out = append(out, listed)
+	}
+	return out
+}
+
+// printPlugins prints a table of the plugins, and below it the errors of those that can't be used.
+func printPlugins(cmd *cobra.Command, all []daemon.Modules) error {
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "PLUGIN\tMODULES\tFUNCTIONS\tFILE")
+	for _, p := range all {
+		names, functions := "can't be used", 0
+		if p.Err == nil {
+			names, functions = plugins.Names(p.Modules)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", cmp.Or(p.Name, "-"), names, functions, p.Path)
+	}
+	err := table.Flush()
+	for _, p := range all {
+		if p.Err != nil {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\n%s: %s\n", cmp.Or(p.Name, p.Path), host.CauseOf(p.Err))
+		}
+	}
+	return err
 }
 
 func checkModulesCommand() *cobra.Command {
 	var path string
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "Start each plugin, and report plugins that can't be started", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,20 +128,24 @@ func checkModulesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			findings := plugins.Check(cmd.Context(), c)
 			wrong := 0
-			for _, f := range plugins.Check(cmd.Context(), c) {
-				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f.Kind, f.Text)
+			for _, f := range findings {
+				if !*asJSON {
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f.Kind, strings.ReplaceAll(f.Text, "\n", "\n       "))
+				}
 				if f.Kind == plugins.Problem {
 					wrong++
 				}
 			}
-			if wrong > 0 {
-				return fmt.Errorf("the host can't use %d plugins", wrong)
+			if *asJSON {
+				err = printJSON(cmd.OutOrStdout(), map[string]any{"findings": findings, "problems": wrong})
 			}
-			return nil
+			return errors.Join(err, unusable(wrong))
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	asJSON = addJSON(cmd)
 	return cmd
 }
 

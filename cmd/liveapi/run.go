@@ -18,6 +18,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/unixsock"
+	"github.com/liveapid/liveapid/host/record/readable"
 	"github.com/liveapid/liveapid/protocol"
 )
 
@@ -75,7 +76,7 @@ func encoding() string {
 // runProgram runs a program in personal mode. A host in this process serves a private socket until the
 // program ends.
 func runProgram(c *config.Config, a protocol.Account, words []string) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(readable.For(os.Stderr, slog.LevelWarn))
 	rt, err := daemon.NewFor(c, a, log)
 	if err != nil {
 		return err

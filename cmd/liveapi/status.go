@@ -34,6 +34,7 @@ func readStatus(ctx context.Context, path string) (control.Status, error) {
 
 func statusCommand() *cobra.Command {
 	var path string
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show the status of the running host", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,10 +42,15 @@ func statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if *asJSON {
+				document, err := inSnakeCase(s)
+				return errors.Join(err, printJSON(cmd.OutOrStdout(), document))
+			}
 			return printStatus(cmd.OutOrStdout(), s, time.Now())
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the host's configuration")
+	asJSON = addJSON(cmd)
 	return cmd
 }
 

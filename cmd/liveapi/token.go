@@ -181,10 +181,14 @@ func accessHashCommand() *cobra.Command {
 
 func listTokensCommand() *cobra.Command {
 	var user string
+	var asJSON *bool
 	cmd := webTool("list", "List tokens, without themselves", cobra.NoArgs, func(c *config.Config, cmd *cobra.Command, _ []string) error {
 		all, err := token.Open(c.Web.Tokens()).List(user)
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), listedTokens(all))
 		}
 		table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "USER\tFOR\tNAME\tCREATED\tEXPIRES\tMAY")
@@ -204,7 +208,30 @@ func listTokensCommand() *cobra.Command {
 		return table.Flush()
 	})
 	cmd.Flags().StringVar(&user, "user", "", "list only this user's tokens")
+	asJSON = addJSON(cmd)
 	return cmd
+}
+
+// listedToken is a token in the JSON of "liveapi token list". It contains neither the token nor its hash.
+type listedToken struct {
+	User     string   `json:"user"`
+	Service  string   `json:"service"`
+	Name     string   `json:"name"`
+	Created  int64    `json:"created"`  // Unix time.
+	Expires  int64    `json:"expires"`  // Unix time; 0 means never.
+	Features []string `json:"features"` // Null means all.
+}
+
+func listedTokens(all []token.Token) []listedToken {
+	out := []listedToken{}
+	for _, t := range all {
+		listed := listedToken{User: t.User, Service: string(t.Service), Name: t.Name, Created: t.Created, Expires: t.Expires}
+		if !t.Full() {
+			listed.Features = t.Features
+		}
+		out = append(out, listed)
+	}
+	return out
 }
 
 func revokeTokenCommand() *cobra.Command {

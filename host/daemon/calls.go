@@ -26,6 +26,7 @@ func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protoc
 		return protocol.Failed(refusal(err))
 	}
 	caller.Account = a
+	h.rt.refresh()
 	leave, limit := h.rt.state.Load().calls.Enter(a.Name)
 	if limit != nil {
 		// A client can cause this log line as often as it likes, so the level is debug.

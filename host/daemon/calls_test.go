@@ -13,6 +13,7 @@ import (
 
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admission"
+	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/dovecotdict"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
@@ -47,7 +48,7 @@ func serverOf(t *testing.T, plugin host.Plugin) (rt *Runtime, file string) {
 		Host: host.New(host.Options{Plugins: []host.Plugin{plugin}, Log: log}), mode: m, log: log,
 		limits: limits{lookups: admission.NewQuestions(lookupOptions)},
 	}
-	rt.state.Store(&state{calls: admission.NewCalls(admission.CallOptions{})})
+	rt.state.Store(&state{config: &config.Config{Mode: config.Server}, calls: admission.NewCalls(admission.CallOptions{})})
 	reloadAll(t, rt)
 	return rt, file
 }

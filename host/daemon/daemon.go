@@ -52,6 +52,9 @@ type Runtime struct {
 	rereading latest                         // The reloads of the accounts.
 	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
 	ending    sync.WaitGroup                 // Counts account workers being stopped; Close waits for them.
+	files     freshness                      // The files of the modules; personal mode only.
+	life      context.Context                // Ends when Close begins.
+	end       context.CancelFunc
 }
 
 // state contains everything that a reload replaces. A state is immutable: a reload stores a new one.
@@ -59,7 +62,7 @@ type state struct {
 	config  *config.Config
 	calls   *admission.Calls
 	refused map[int]bool // Uids that may not connect, even if they belong to an account.
-	plugins []*running
+	loaded
 }
 
 // limits are the limiters that stay the same as long as the host runs; a reload does not change them.
@@ -127,6 +130,7 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 		workers: workers{spawner: isolate.NewSpawner()},
 		records: records{usage: newUsage()},
 	}
+	rt.life, rt.end = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			rt.Close()
@@ -137,7 +141,8 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 	}
 	rt.accountInfo = rt.newAccountInfo(c)
 	s := &state{config: c, calls: newCalls(c)}
-	if s.plugins, err = rt.load(c, nil); err != nil {
+	rt.files.changed(c)
+	if s.loaded, err = rt.load(c, nil); err != nil {
 		return nil, err
 	}
 	if s.refused, err = m.refusedUIDs(c); err != nil {
@@ -152,7 +157,8 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 		rt.web.tokens = token.Open(c.Web.Tokens())
 	}
 	rt.Host = host.New(host.Options{
-		Plugins: rt.allPlugins(s.plugins), Timeout: time.Duration(c.Limits.Call), Variables: variables,
+		Causes:  c.Mode == config.Personal,
+		Plugins: rt.allPlugins(s.loaded), Timeout: time.Duration(c.Limits.Call), Variables: variables,
 		Observers: observers, Pace: rt.limits.work.Pace, Log: log,
 	})
 	rt.reloadAccounts()
@@ -215,6 +221,7 @@ func Harden() error {
 // Close ends all workers, removes the host's run directory and closes the logs. It waits until the workers
 // have ended.
 func (rt *Runtime) Close() {
+	rt.end()
 	if s := rt.state.Load(); s != nil {
 		for _, p := range s.plugins {
 			p.supervisor.Close()

@@ -44,7 +44,7 @@ func (b backend) Accounts() []protocol.Account { return b.rt.mode.all() }
 
 // Modules implements https.Backend.
 func (b backend) Modules(ctx context.Context, a protocol.Account) (all []protocol.Module, missing []string) {
-	all, broken := b.rt.Host.Modules(ctx, a)
+	all, broken := b.rt.describe(ctx, a)
 	for _, m := range broken {
 		b.rt.log.Error("can't get the description of a plugin's modules", "modules", m.Modules, "account", a.Name, "error", m.Err.Error())
 		missing = append(missing, cmp.Or(strings.Join(m.Modules, ", "), "a module whose name is not known"))

@@ -32,15 +32,51 @@ type running struct {
 
 // allPlugins returns the built-in modules and the supervisors of the given plugins. Built-in modules come
 // first, so that no plugin can replace one of them.
-func (rt *Runtime) allPlugins(all []*running) []host.Plugin {
+func (rt *Runtime) allPlugins(all loaded) []host.Plugin {
 	plugins := []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch(), builtin.Describe{List: rt.describe}}
 	if rt.web.tokens != nil {
 		plugins = append(plugins, builtin.Tokens{Store: rt.web.tokens})
 	}
-	for _, p := range all {
+	for _, p := range all.plugins {
 		plugins = append(plugins, p.supervisor)
 	}
+	for _, b := range all.broken {
+		plugins = append(plugins, unusable(b))
+	}
 	return plugins
+}
+
+// loaded contains the plugins of a configuration.
+type loaded struct {
+	plugins []*running
+	broken  []Broken
+}
+
+// Broken is a plugin or a module that the host leaves out.
+type Broken = scripts.Broken
+
+// unusable serves the calls of a module that the host leaves out: each call gets the reason as its error.
+type unusable Broken
+
+var _ host.Plugin = unusable{}
+
+// Serves implements host.StaticModules.
+func (u unusable) Serves() []string {
+	if u.Name == "" {
+		return []string{}
+	}
+	return []string{u.Name}
+}
+
+// Modules implements host.Plugin. It always fails.
+func (u unusable) Modules(context.Context, protocol.Account) ([]protocol.Module, error) {
+	return nil, &host.Cause{Text: u.Err.Error(), Err: host.ErrNotRun}
+}
+
+// Call implements host.Plugin. It always fails.
+func (u unusable) Call(ctx context.Context, r host.Request) (*protocol.Result, error) {
+	_, err := u.Modules(ctx, r.Caller.Account)
+	return nil, err
 }
 
 // variables returns the variables of tags for an account.
@@ -60,6 +96,7 @@ func (rt *Runtime) newAccountInfo(c *config.Config) *accountinfo.Plugin {
 }
 
 func (rt *Runtime) describe(ctx context.Context, a protocol.Account) ([]protocol.Module, []host.UnavailablePlugin) {
+	rt.refresh()
 	return rt.Host.Modules(ctx, a)
 }
 
@@ -76,26 +113,26 @@ func (rt *Runtime) batch() builtin.Batch {
 // loaded into old keeps its supervisor and its workers. A broken plugin in the configuration file,
 // [[plugin]], is an error. A broken plugin or module in a directory, which other people may have written, is
 // logged and left out.
-func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
-	var all []*running
+func (rt *Runtime) load(c *config.Config, old []*running) (loaded, error) {
+	var all loaded
 	add := func(name string, log *slog.Logger, o worker.PluginOptions) {
 		print := fingerprint(o)
 		for _, p := range old {
 			if print != "" && p.print == print && p.name == name {
-				all = append(all, p)
+				all.plugins = append(all.plugins, p)
 				return
 			}
 		}
-		all = append(all, &running{name: name, print: print, supervisor: worker.New(rt.supervisorOptions(c, o, log))})
+		all.plugins = append(all.plugins, &running{name: name, print: print, supervisor: worker.New(rt.supervisorOptions(c, o, log))})
 	}
 	plugins, broken := c.ReadPlugins(rt.mode.trust())
-	for _, b := range broken {
-		rt.log.Error("can't use a plugin; it is skipped", "error", b.Error())
+	for _, err := range broken {
+		all.broken = append(all.broken, Broken{Path: c.PluginDir, Err: err})
 	}
 	for _, p := range append(c.Plugins, plugins...) {
 		sum, err := p.Sum()
 		if err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", p.Path, err)
+			return loaded{}, fmt.Errorf("plugin %s: %w", p.Path, err)
 		}
 		name := p.Name
 		if name == "" {
@@ -108,21 +145,27 @@ func (rt *Runtime) load(c *config.Config, old []*running) ([]*running, error) {
 		add(name, rt.log, o)
 	}
 	if c.Modules == "" {
+		rt.logBroken(all.broken)
 		return all, nil
 	}
-	modules, broken, err := scripts.Finder{Dir: c.Modules, Bindings: c.Bindings, Check: rt.mode.trust()}.Find()
+	modules, left, err := scripts.Finder{Dir: c.Modules, Bindings: c.Bindings, Check: rt.mode.trust()}.Find()
 	if err != nil {
-		return nil, err
+		return loaded{}, err
 	}
-	for _, b := range broken {
-		rt.log.Error("can't use a module; it is skipped", "error", b.Error())
-	}
+	all.broken = append(all.broken, left...)
 	for _, m := range modules {
 		add(m.Name, rt.log.With("module", m.Name), worker.PluginOptions{
-			Path: c.ScriptWorker, Settings: m.PluginSettings(), Serves: []string{m.Name},
+			Path: c.ScriptWorker, Settings: m.PluginSettings(), Serves: []string{m.Name}, Source: m.Source, Stamp: m.Stamp,
 		})
 	}
+	rt.logBroken(all.broken)
 	return all, nil
+}
+
+func (rt *Runtime) logBroken(broken []Broken) {
+	for _, b := range broken {
+		rt.log.Error("can't use a module; it is left out", "module", b.Name, "error", b.Err.Error())
+	}
 }
 
 // supervisorOptions returns the options of a plugin's supervisor. They consist of the argument plugin and of
@@ -161,8 +204,8 @@ func fingerprint(o worker.PluginOptions) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Modules describes a plugin: its name, the path of its program, and its modules. If the modules could not be
-// read, Err is the reason.
+// Modules describes a plugin: its name, the path of its program or script, and its modules. If the modules could not be
+// read, or the plugin is left out, Err is the reason.
 type Modules struct {
 	Name, Path string
 	Modules    []protocol.Module
@@ -173,10 +216,14 @@ type Modules struct {
 // mode the worker of the account a does.
 func (rt *Runtime) Describe(ctx context.Context, a protocol.Account) []Modules {
 	var out []Modules
-	for _, p := range rt.state.Load().plugins {
-		d := Modules{Name: p.name, Path: p.supervisor.Path()}
+	all := rt.state.Load().loaded
+	for _, p := range all.plugins {
+		d := Modules{Name: p.name, Path: p.supervisor.Source()}
 		d.Modules, d.Err = p.supervisor.Modules(ctx, a)
 		out = append(out, d)
+	}
+	for _, b := range all.broken {
+		out = append(out, Modules{Name: b.Name, Path: b.Path, Err: b.Err})
 	}
 	return out
 }

@@ -53,7 +53,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		rt.log.Warn("a change in the configuration needs a restart", "key", key)
 	}
 	next := &state{config: c, calls: old.calls}
-	if next.plugins, err = rt.load(c, old.plugins); err != nil {
+	if next.loaded, err = rt.load(c, old.plugins); err != nil {
 		return err
 	}
 	if next.refused, err = rt.mode.refusedUIDs(c); err != nil {
@@ -63,7 +63,7 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 		next.calls = newCalls(c) // The new counters do not count the calls in flight.
 	}
 	rt.state.Store(next)
-	rt.replacePlugins(ctx, old.plugins, next.plugins)
+	rt.replacePlugins(ctx, old.plugins, next.loaded)
 	rt.log.Info("reloaded", "pid", os.Getpid())
 	return nil
 }
@@ -97,10 +97,16 @@ func (rt *Runtime) reopenLogs() {
 
 // replacePlugins makes new calls use plugins, waits for the calls that run on the old plugins, and closes the
 // old plugins that are not also in plugins.
-func (rt *Runtime) replacePlugins(ctx context.Context, old, plugins []*running) {
-	rt.Host.Replace(ctx, rt.allPlugins(plugins))
+func (rt *Runtime) replacePlugins(ctx context.Context, old []*running, next loaded) {
+	drained := rt.Host.Replace(rt.allPlugins(next))
+	drained(ctx)
+	rt.closeReplaced(old, next)
+}
+
+// closeReplaced closes the plugins in old that are not also in next.
+func (rt *Runtime) closeReplaced(old []*running, next loaded) {
 	for _, p := range old {
-		if !slices.Contains(plugins, p) {
+		if !slices.Contains(next.plugins, p) {
 			p.supervisor.Close()
 			rt.log.Info("plugin replaced", "plugin", p.name)
 		}

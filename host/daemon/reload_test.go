@@ -13,7 +13,7 @@ import (
 
 // Each option of a plugin is part of its fingerprint: changing any option replaces the plugin.
 func TestFingerprint(t *testing.T) {
-	base := worker.PluginOptions{Path: "/p", Args: []string{"a"}, SHA256: []byte{1}, Settings: map[string]any{"k": "v"}, Serves: []string{"M"}}
+	base := worker.PluginOptions{Path: "/p", Args: []string{"a"}, SHA256: []byte{1}, Settings: map[string]any{"k": "v"}, Serves: []string{"M"}, Source: "/s", Stamp: "1"}
 	require.Equal(t, fingerprint(base), fingerprint(base))
 	for i := range reflect.TypeOf(base).NumField() {
 		changed := base

@@ -67,7 +67,7 @@ func (rt *Runtime) Status() control.Status {
 	}
 	for _, p := range now.plugins {
 		st := p.supervisor.Status()
-		out := control.Plugin{Name: p.name, Path: p.supervisor.Path(), Restarts: st.Restarts, Hangs: st.Hangs, MemoryKills: st.MemoryKills}
+		out := control.Plugin{Name: p.name, Path: p.supervisor.Source(), Restarts: st.Restarts, Hangs: st.Hangs, MemoryKills: st.MemoryKills}
 		for _, w := range st.Workers {
 			out.Workers = append(out.Workers, control.Worker(w))
 		}

@@ -74,7 +74,7 @@ func (aw *accountWorker) clearDead() {
 	if time.Since(w.started) > healthyAfter {
 		aw.crashes = 0
 	}
-	aw.crashed(fmt.Errorf("the last worker ended: %s", w.process.Status()))
+	aw.crashed(aw.s.because(w, fmt.Errorf("the last worker ended: %s", w.process.Status()), 0))
 }
 
 func (aw *accountWorker) crashed(err error) {

@@ -28,7 +28,7 @@ func readHandshake(r *bufio.Reader, dir string, tls bool) (string, error) {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return "", fmt.Errorf("the handshake has more than %d bytes", maxHandshake)
 	case errors.Is(err, io.EOF):
-		return "", errors.New("the plugin ended before its handshake")
+		return "", errors.New("the plugin ended before its handshake; does its main function call sdk.Serve?")
 	case err != nil:
 		return "", fmt.Errorf("read the handshake: %w", err)
 	}

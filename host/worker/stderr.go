@@ -6,36 +6,58 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/liveapid/liveapid/protocol"
 )
 
 const (
 	maxLogLine = 8 << 10 // Maximum length of a logged line; the rest is dropped.
 	logBurst   = 200     // Maximum burst, in lines.
 	logRate    = 50      // Maximum lines per second.
+
+	tailLines  = 12                     // Maximum number of lines in a message about the end of a worker.
+	lastOutput = 500 * time.Millisecond // Maximum time to wait for the last lines of a worker that has ended.
 )
 
 // lineLog logs the output of a worker, with one log record for each line. The length and the rate of the
-// lines are limited, control bytes are escaped, and the lines are never parsed. As an io.Writer, it logs the
+// lines are limited, control characters are escaped, and the lines are never parsed. As an io.Writer, it logs the
 // output that go-plugin forwards. It is safe for concurrent use.
 type lineLog struct {
 	log    *slog.Logger
 	stream string
 
+	copied chan struct{} // Closed when copyFrom has read everything.
+
 	mu      sync.Mutex
 	tokens  float64
 	last    time.Time
 	dropped int
+	tail    []string // The last lines.
 }
 
 func newLineLog(log *slog.Logger, stream string) *lineLog {
-	return &lineLog{log: log, stream: stream, tokens: logBurst, last: time.Now()}
+	return &lineLog{log: log, stream: stream, copied: make(chan struct{}), tokens: logBurst, last: time.Now()}
+}
+
+// lastLines returns the last lines of a process, for a message about its end. It waits at most for the given time until
+// the process has closed its standard error.
+func (l *lineLog) lastLines(wait time.Duration) string {
+	select {
+	case <-l.copied:
+	case <-time.After(wait):
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.tail, "\n")
 }
 
 // copyFrom logs the lines of r until r ends.
 func (l *lineLog) copyFrom(r io.Reader) {
+	defer close(l.copied)
 	br := bufio.NewReaderSize(r, maxLogLine)
 	for {
 		line, err := br.ReadSlice('\n')
@@ -60,8 +82,12 @@ func (l *lineLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *lineLog) line(text []byte) {
+func (l *lineLog) line(raw []byte) {
+	text := protocol.Visible(string(trimNewline(raw)))
 	l.mu.Lock()
+	if l.tail = append(l.tail, protocol.Clip(text, 400)); len(l.tail) > tailLines {
+		l.tail = slices.Delete(l.tail, 0, 1)
+	}
 	now := time.Now()
 	l.tokens = min(logBurst, l.tokens+now.Sub(l.last).Seconds()*logRate)
 	l.last = now
@@ -75,8 +101,7 @@ func (l *lineLog) line(text []byte) {
 	l.dropped = 0
 	l.mu.Unlock()
 
-	quoted := strconv.QuoteToASCII(string(trimNewline(text)))
-	attrs := []slog.Attr{slog.String("stream", l.stream), slog.String("text", quoted[1:len(quoted)-1])}
+	attrs := []slog.Attr{slog.String("stream", l.stream), slog.String("text", text)}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("lines_dropped", dropped))
 	}

@@ -33,6 +33,8 @@ type PluginOptions struct {
 	SHA256   []byte         // Required checksum of the binary; nil skips the check.
 	Settings map[string]any // Sent to the plugin with Describe.
 	Serves   []string       // The plugin's modules; nil if unknown before the start.
+	Source   string         // The file that the author edits; "" means Path.
+	Stamp    string         // Changes with the files that the plugin loads, besides the binary and the arguments.
 }
 
 // Options are the options of a Supervisor: the plugin and the shared parts of the host that it uses.
@@ -220,7 +222,10 @@ func (s *Supervisor) callError(ctx context.Context, aw *accountWorker, w *worker
 		}
 	case codes.Unavailable:
 		// The connection broke. The error contains the worker's process id, by which the log can be searched.
-		err = fmt.Errorf("worker %d is gone: %w", w.process.PID(), err)
+		err = s.because(w, fmt.Errorf("worker %d is gone: %w", w.process.PID(), err), lastOutput)
+	case codes.Internal, codes.Unknown:
+		// The plugin's own error, such as the end of a script.
+		err = s.because(w, err, lastOutput)
 	}
 	if status.Code(err) == codes.DeadlineExceeded {
 		// The worker's clock may be slightly ahead of the host's, so the worker may report the end of the
@@ -289,8 +294,13 @@ func (s *Supervisor) EndAccount(name string) {
 	}
 }
 
-// Path returns the path of the plugin's binary.
-func (s *Supervisor) Path() string { return s.o.Path }
+// Source returns the path of the file that the author of the plugin edits: a script, or the plugin's binary.
+func (s *Supervisor) Source() string {
+	if s.o.Source != "" {
+		return s.o.Source
+	}
+	return s.o.Path
+}
 
 // Status is the state of a Supervisor and its workers.
 type Status struct {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,6 +26,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/isolate"
 	"github.com/liveapid/liveapid/protocol"
 	"github.com/liveapid/liveapid/protocol/plugin"
@@ -114,10 +118,38 @@ func (s *Supervisor) startWorker(aw *accountWorker) (*worker, error) {
 			err = refused
 		}
 		w.stop()
-		return nil, err
+		return nil, s.because(w, err, lastOutput)
 	}
 	return w, nil
 }
+
+// because adds to err, the error of a worker that has ended or is being killed, the last lines that the worker printed.
+// It waits for them at most for the given time.
+func (s *Supervisor) because(w *worker, err error, wait time.Duration) error {
+	text := plainText(err)
+	if w.process == nil || w.process.PID() == 0 {
+		return err
+	}
+	if said := w.stderr.lastLines(wait); said != "" {
+		text += "\n" + said
+	}
+	return &host.Cause{Text: protocol.Clip(text, protocol.MaxText), Err: err}
+}
+
+// rpcError is the start of the text of an error that a plugin returned by gRPC.
+var rpcError = regexp.MustCompile(`rpc error: code = (Unknown|Internal) desc = `)
+
+// plainText returns the text of err for the author of a module, without gRPC's code.
+func plainText(err error) string {
+	text := rpcError.ReplaceAllString(err.Error(), "")
+	if path := strings.TrimPrefix(text, noDescription); strings.HasPrefix(path, "/") {
+		return path // It begins with the script's path, which says enough.
+	}
+	return text
+}
+
+// noDescription begins the error of a plugin that does not describe its modules.
+const noDescription = "the plugin did not describe its modules: "
 
 // newPluginRunner prepares the process of an account's worker, without starting it. dir is the directory for
 // the socket of the worker; env contains the environment variables that go-plugin needs.
@@ -216,10 +248,13 @@ func (s *Supervisor) environment(aw *accountWorker, handshake []string) []string
 func (w *worker) connectInTime(limit time.Duration, settings map[string]any) error {
 	err := w.connect(limit, settings)
 	if w.process != nil && !w.process.StopTimer() {
-		return fmt.Errorf("the plugin did not start within %s", limit)
+		return fmt.Errorf("%w: it did not start within %s", errSlow, limit)
 	}
 	return err
 }
+
+// errSlow means that a plugin did not describe its modules in time.
+var errSlow = errors.New("the plugin waits or loops before it describes its modules")
 
 func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	protocolClient, err := w.client.Client()
@@ -239,7 +274,7 @@ func (w *worker) connect(limit time.Duration, settings map[string]any) error {
 	defer cancel()
 	answer, err := w.rpc.Describe(ctx, &pluginpb.Payload{Msgpack: ask})
 	if err != nil {
-		return fmt.Errorf("the plugin did not describe its modules: %w", clipped(err))
+		return fmt.Errorf(noDescription+"%w", clipped(err))
 	}
 	if w.modules, err = payload.DecodeModules(answer.GetMsgpack()); err != nil {
 		return fmt.Errorf("read the plugin's description: %w", err)

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +36,10 @@ type process struct {
 	in  *os.File
 	out *os.File
 	buf *bufio.Reader
+
+	source string        // The script's path.
+	gone   chan struct{} // Closed when the script has ended.
+	how    error         // How it ended; set before gone is closed.
 }
 
 // startProcess starts the script. The script stays in the worker's process group, so that the host kills it
@@ -58,15 +64,78 @@ func startProcess(set settings, stderr *os.File) (*process, error) {
 	if err != nil {
 		_ = in.Close()
 		_ = out.Close()
-		return nil, fmt.Errorf("start the script: %w", err)
+		return nil, startError(set, err)
 	}
-	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out)}, nil
+	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out), source: set.source, gone: make(chan struct{})}, nil
+}
+
+// startError returns the error for a script that can't be started, with a hint at the usual reason.
+func startError(set settings, err error) error {
+	program := set.command[0]
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%s can't be started: %w: make it executable (chmod +x %s), or name its interpreter in command of module.toml", set.source, err, program)
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%s can't be started: the program %s is not installed", set.source, program)
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s can't be started: %w: the file, or the interpreter in its first line (#!), does not exist", set.source, err)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("%s can't be started: %w: its first line must name its interpreter, such as #!/usr/bin/perl", set.source, err)
+	}
+	return fmt.Errorf("%s can't be started: %w", set.source, err)
+}
+
+// lastStatus is the maximum time to wait for the exit status of a script that has closed its standard output.
+const lastStatus = 500 * time.Millisecond
+
+// ended reports how the script ended, if it has ended or ends soon.
+func (p *process) ended() (how error, ended bool) {
+	select {
+	case <-p.gone:
+		return p.how, true
+	case <-time.After(lastStatus):
+		return nil, false
+	}
+}
+
+// whileLoading explains err, the error of the first answer.
+func (p *process) whileLoading(err error) error {
+	if !errors.Is(err, errClosed) && !errors.Is(err, errNotTaken) {
+		return fmt.Errorf("%s: %w", p.source, err)
+	}
+	how, ended := p.ended()
+	switch {
+	case !ended:
+		return fmt.Errorf("%s: %w", p.source, err)
+	case how == nil:
+		return fmt.Errorf("%s ended without answering: does it call serve?", p.source)
+	}
+	return fmt.Errorf("%s ended before it described its module: %w", p.source, how)
+}
+
+// during explains err, the error of a call of the given function.
+func (p *process) during(err error, function string) error {
+	if errors.Is(err, errClosed) {
+		if how, ended := p.ended(); ended {
+			return fmt.Errorf("%s ended while it ran %s: %w", p.source, function, orSuccess(how))
+		}
+	}
+	return fmt.Errorf("%s: the function %s: %w", p.source, function, err)
+}
+
+func orSuccess(how error) error {
+	if how == nil {
+		return errors.New("exit status 0: a function must return, and not call exit")
+	}
+	return how
 }
 
 // wait waits until the script has ended and returns an error that describes how it ended.
 func (p *process) wait() error {
-	if err := p.cmd.Wait(); err != nil {
-		return err
+	p.how = p.cmd.Wait()
+	close(p.gone)
+	if p.how != nil {
+		return p.how
 	}
 	return errors.New("exit status 0")
 }
@@ -102,7 +171,7 @@ func (p *process) ask(limit time.Duration, document any) (any, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the script's answer: %w", late(err))
+		return nil, late(err)
 	}
 	return answer, nil
 }
@@ -157,13 +226,13 @@ func readFrame(r *bufio.Reader) (any, error) {
 	for digits := 0; ; digits++ {
 		c, err := r.ReadByte()
 		if err != nil {
-			return nil, ended(err)
+			return nil, closedOr(err)
 		}
 		if c == '\n' && digits > 0 {
 			break
 		}
 		if c < '0' || c > '9' || digits == protocol.MaxLengthDigits {
-			return nil, errors.New("the answer does not begin with its length; does the script print other text to the file descriptor for answers?")
+			return nil, fmt.Errorf("the answer does not begin with its length, but with %q: standard output is for answers only, so print other text to standard error", printed(r))
 		}
 		size = size*10 + int(c-'0')
 	}
@@ -174,7 +243,7 @@ func readFrame(r *bufio.Reader) (any, error) {
 	// data does not use much memory.
 	var raw bytes.Buffer
 	if _, err := io.CopyN(&raw, r, int64(size)); err != nil {
-		return nil, ended(err)
+		return nil, closedOr(err)
 	}
 	value, err := strictjson.DecodeNodes(raw.Bytes(), protocol.MaxNodes)
 	if err == nil {
@@ -186,9 +255,20 @@ func readFrame(r *bufio.Reader) (any, error) {
 	return value, nil
 }
 
-func ended(err error) error {
+// printed returns the beginning of text that is not an answer: the byte that was read last, and what follows.
+func printed(r *bufio.Reader) string {
+	_ = r.UnreadByte()
+	text, _ := r.Peek(min(max(r.Buffered(), 1), 60))
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line
+}
+
+// errClosed means that the script has closed its standard output, or has ended.
+var errClosed = errors.New("it closed its standard output")
+
+func closedOr(err error) error {
 	if errors.Is(err, io.EOF) {
-		return errors.New("the script closed its standard output")
+		return errClosed
 	}
 	return err
 }

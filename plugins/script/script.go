@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -31,6 +32,7 @@ type Server struct {
 	ending  sync.Once
 	ended   chan struct{} // Closed when the script can no longer be used.
 	watched chan struct{} // Closed when the end of the script was logged.
+	told    atomic.Bool   // Whether the host was told how the script ended, so that it need not be logged, too.
 }
 
 // grace is the time between the end of the script and the end of the worker. During this time, waiting calls
@@ -55,6 +57,7 @@ type settings struct {
 	dir     string         // The script's working directory.
 	env     []string       // Added to the variables that environ keeps.
 	own     map[string]any // The settings that the operator wrote for the script.
+	source  string         // The script's path, for messages to its author.
 }
 
 func readSettings(raw map[string]any) (settings, error) {
@@ -62,6 +65,9 @@ func readSettings(raw map[string]any) (settings, error) {
 	s.module, _ = raw["module"].(string)
 	s.dir, _ = raw["dir"].(string)
 	s.own, _ = raw["settings"].(map[string]any)
+	if s.source, _ = raw["source"].(string); s.source == "" {
+		s.source = "the script"
+	}
 	for key, list := range map[string]*[]string{"command": &s.command, "env": &s.env} {
 		items, _ := raw[key].([]any)
 		for _, item := range items {
@@ -104,7 +110,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	}
 	answer, err := s.process.ask(timeLeft(ctx), map[string]any{"describe": map[string]any{"settings": set.own}})
 	if err != nil {
-		return nil, err
+		return nil, s.tell(s.process.whileLoading(err))
 	}
 	out, err := payload.Encode(answer)
 	if err != nil {
@@ -115,7 +121,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 	}
 	modules, err := payload.DecodeModules(out)
 	if err != nil {
-		return nil, fmt.Errorf("read the script's description: %w", err)
+		return nil, fmt.Errorf("%s: its description: %w", set.source, err)
 	}
 	// A script must only describe the module in its settings, or it would receive the calls of another
 	// module.
@@ -124,7 +130,7 @@ func (s *Server) Describe(ctx context.Context, in *pluginpb.Payload) (*pluginpb.
 		for i, m := range modules {
 			names[i] = m.Name
 		}
-		return nil, fmt.Errorf("the script describes the modules %q; it may serve only %s", names, set.module)
+		return nil, fmt.Errorf("%s describes the modules %q, but its module is %s: the name in the script must be the directory's name, or the name in module.toml", set.source, names, set.module)
 	}
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
@@ -154,19 +160,21 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	}
 	switch {
 	case errors.Is(err, errUnfit):
-		s.logf("%v", err)
-		return failed(protocol.KindInternal, "")
+		return internal(err)
 	case errors.Is(err, errNotTaken):
 		s.end(err)
 		return nil, status.Error(codes.Aborted, err.Error())
 	case err != nil:
+		err = s.process.during(err, functionOf(request))
+		if ctx.Err() == nil {
+			err = s.tell(err)
+		}
 		s.end(err)
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	out, err := payload.Encode(answer)
 	if err != nil {
-		s.logf("the answer: %v", err)
-		return failed(protocol.KindInternal, "")
+		return internal(fmt.Errorf("%s: the answer: %w", s.process.source, err))
 	}
 	return &pluginpb.Payload{Msgpack: out}, nil
 }
@@ -195,6 +203,25 @@ func sameID(request, answer any) error {
 func failed(kind protocol.Kind, message string) (*pluginpb.Payload, error) {
 	out, err := payload.EncodeError(protocol.NewError(kind, message))
 	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// tell marks the end of the script as told, because the host gets err.
+func (s *Server) tell(err error) error {
+	s.told.Store(true)
+	return err
+}
+
+// internal returns an answer whose cause is for the log and the author.
+func internal(cause error) (*pluginpb.Payload, error) {
+	out, err := payload.EncodeError(&protocol.Error{Kind: protocol.KindInternal, Err: cause})
+	return &pluginpb.Payload{Msgpack: out}, err
+}
+
+// functionOf returns the name of the function that a request calls.
+func functionOf(request any) string {
+	asked, _ := request.(map[string]any)
+	name, _ := asked["func"].(string)
+	return name
 }
 
 // errEnded means that the script ended before it received the call.
@@ -226,7 +253,7 @@ func (s *Server) give() { s.busy <- struct{}{} }
 // watch waits until the script ends, and then ends the worker.
 func (s *Server) watch(p *process) {
 	defer close(s.watched)
-	err := fmt.Errorf("the script ended: %w", p.wait())
+	err := fmt.Errorf("%s ended: %w", p.source, p.wait())
 	// If a call is still reading the script's last answer, wait until it has finished, but at most for
 	// lastAnswer.
 	select {
@@ -248,8 +275,9 @@ func (s *Server) end(err error) {
 		s.process.kill()
 		time.AfterFunc(grace, func() { s.exit(1) })
 	})
-	s.logf("%v", err) // Every error is logged, not only the first: a script that crashes can cause both a broken pipe and an exit
-	// status.
+	if !s.told.Load() { // Not only the first error: a script that crashes can cause both a broken pipe and an exit status.
+		s.logf("%v", err)
+	}
 }
 
 func (s *Server) logf(format string, args ...any) {

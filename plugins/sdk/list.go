@@ -52,7 +52,7 @@ func plain(ctx context.Context, data any) (any, error) {
 	if list, ok := data.(*List); ok {
 		return list.All(ctx)
 	}
-	return data, nil
+	return value(data)
 }
 
 // prepare reads the data for the records with the given numbers.
@@ -102,6 +102,10 @@ func shape(ctx context.Context, request payload.Request, data any, result *proto
 	}
 	list, ok := data.(*List)
 	if !ok {
+		data, err := value(data)
+		if err != nil {
+			return err
+		}
 		result.Data = anyList(data)
 		return options.Apply(ctx, result, nil)
 	}

@@ -32,8 +32,10 @@ type Module struct {
 type Function struct {
 	protocol.Function
 	// Do executes a call. For API 2 it returns a list of records or a single record, for UAPI any value, and
-	// for API 1 the text to print. The values may be nil, string, bool, int, int64, uint64, float64,
-	// []string, []any, map[string]any and []map[string]any. A long list may be a *List.
+	// for API 1 the text to print. The data may be of any type that encoding/json can encode, such as a struct
+	// with json tags. Values of nil, string, bool, int, int64, uint64, float64, []string, []any, map[string]any
+	// and []map[string]any are sent without this step, and their strings need not be UTF-8. A long list may be a
+	// *List.
 	Do func(ctx context.Context, call *Call) (any, error)
 	// Before and After run before and after Do; they may be nil. A host with many accounts runs them in the
 	// helper, a process with a separate uid, to keep secrets from the accounts: only Before and After receive

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/hashicorp/go-hclog"
@@ -79,6 +80,7 @@ func (s *Server) Describe(_ context.Context, in *pluginpb.Payload) (*pluginpb.Pa
 			f.Function.Shared = f.Function.Shared || shared
 			f.Function.Before, f.Function.After = f.Before != nil && !f.Shared, f.After != nil && !f.Shared
 			f.Function.Shapes = !f.Function.Changes && !f.Function.Open && f.After == nil
+			f.Function.Source = sourceOf(f.Do)
 			d.Functions = append(d.Functions, f.Function)
 		}
 		if err := d.Validate(); err != nil {
@@ -100,8 +102,7 @@ func (s *Server) Call(ctx context.Context, in *pluginpb.Payload) (*pluginpb.Payl
 	result := s.run(ctx, request)
 	out, err := s.encode(request.ID, result)
 	if err != nil {
-		s.logf("call %s: %v", request.ID, err)
-		out, err = payload.EncodeError(protocol.NewError(protocol.KindInternal, ""))
+		out, err = payload.EncodeError(&protocol.Error{Kind: protocol.KindInternal, Err: err})
 	}
 	return &pluginpb.Payload{Msgpack: out}, err
 }
@@ -120,14 +121,22 @@ func (s *Server) encode(id string, result *protocol.Result) (out []byte, err err
 // because its text may contain a secret argument.
 func (s *Server) panicked(id string, p any) error {
 	s.logf("call %s: panic of type %T\n%s", id, p, debug.Stack())
-	return fmt.Errorf("panic of type %T", p)
+	text := fmt.Sprintf("panic of type %T at %s", p, panicPlace())
+	if own := runtime.Error(nil); errors.As(asError(p), &own) {
+		text += ": " + own.Error() // Go's own text contains numbers and types, and no argument.
+	}
+	return errors.New(text)
+}
+
+func asError(p any) error {
+	err, _ := p.(error)
+	return err
 }
 
 func (s *Server) run(ctx context.Context, request payload.Request) (result *protocol.Result) {
 	fn := s.function(request.Call)
 	if fn == nil {
-		s.logf("call %s: no function %q", request.ID, request.Call.Func)
-		return protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
+		return protocol.Failed(&protocol.Error{Kind: protocol.KindInternal, Err: fmt.Errorf("the plugin has no function %.64q", request.Call.Func)})
 	}
 	call := &Call{
 		ID: request.ID, API: request.Call.API, Account: request.Account, Role: request.Role, Mailbox: request.Mailbox,
@@ -136,21 +145,20 @@ func (s *Server) run(ctx context.Context, request payload.Request) (result *prot
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			_ = s.panicked(request.ID, p)
-			result = protocol.Failed(protocol.NewError(protocol.KindInternal, ""))
+			result = protocol.Failed(&protocol.Error{Kind: protocol.KindInternal, Err: s.panicked(request.ID, p)})
 		}
 	}()
 	call.Input, call.told = request.Input, &told{warnings: request.Warnings}
 	data, err := fn.run(ctx, request.Stage, call)
 	if err != nil {
-		return protocol.Failed(s.failure(request.ID, err))
+		return protocol.Failed(failure(err))
 	}
 	result = &protocol.Result{Metadata: call.Metadata}
 	if request.Stage == protocol.Before {
 		request.Shape = nil // The data is for the next part.
 	}
 	if err := shape(ctx, request, data, result); err != nil {
-		return protocol.Failed(s.failure(request.ID, err))
+		return protocol.Failed(failure(err))
 	}
 	result.Messages, result.Warnings = call.told.messages, call.told.warnings
 	return result
@@ -201,15 +209,16 @@ func (f *Function) part(part func(context.Context, *Call) (any, error)) func(con
 	}
 }
 
-// failure returns the error that the caller may see. If that error hides a cause, failure logs the whole
-// error with the call's id.
-func (s *Server) failure(id string, err error) *protocol.Error {
+// failure returns the error that is sent to the host. The host logs its private cause, with the call's id.
+func failure(err error) *protocol.Error {
 	public := protocol.AsError(err)
 	if public == nil {
-		public = &protocol.Error{Kind: protocol.KindInternal, Err: err}
+		return &protocol.Error{Kind: protocol.KindInternal, Err: err}
 	}
-	if public.Err != nil {
-		s.logf("call %s: %v", id, err)
+	if public.Err != nil && err != error(public) {
+		whole := *public
+		whole.Err = err // What wraps the error is a part of the cause.
+		return &whole
 	}
 	return public
 }

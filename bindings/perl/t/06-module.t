@@ -41,6 +41,9 @@ $module->uapi('fail', do => sub { $_[0]->fail('No “x”.', 'not_found') });
 $module->uapi('refuse', do => sub { $_[0]->fail('no') });
 $module->uapi('die', do => sub { die "secret\n" });
 $module->uapi('code', do => sub { return sub { } });
+$module->uapi('kind', do => sub { $_[0]->fail('no', 'wrong') });
+$module->uapi('done2', do => sub { $_[0]->warn('w'); return $_[0]->done });
+$module->api2('done2', do => sub { $_[0]->warn('w'); return $_[0]->done });
 $module->uapi('deep', do => sub { my $d = 1; $d = [$d] for 1 .. 40; return $d });
 
 my $described = $module->answer({describe => {settings => {a => 1}}})->{modules}[0];
@@ -48,13 +51,13 @@ is_deeply($seen, {a => 1}, 'settings');
 is($described->{name}, 'M', 'the name');
 is_deeply(
     [map { "$_->{api} $_->{name}" } @{$described->{functions}}],
-    ['3 look', '2 list', '1 show', '3 fail', '3 refuse', '3 die', '3 code', '3 deep'], 'the functions',
+    ['3 look', '2 list', '1 show', '3 fail', '3 refuse', '3 die', '3 code', '3 kind', '3 done2', '2 done2', '3 deep'], 'the functions',
 );
 is(JSON::PP->new->canonical->encode($described->{functions}[0]),
     '{"api":3,"changes":true,"feature":"f","help":"Looks.","name":"look","open":true,'
-    . '"params":[{"help":"P.","name":"p","required":true,"type":"secret"}],"returns":"Much.","roles":["account","mailbox"]}', 'one function');
+    . '"params":[{"help":"P.","name":"p","required":true,"type":"secret"}],"returns":"Much.","roles":["account","mailbox"],"source":"t/06-module.t line 26"}', 'one function');
 is(JSON::PP->new->canonical->encode($described->{functions}[1]),
-    '{"api":2,"changes":false,"feature":"","help":"","name":"list","open":false,"params":[],"returns":"","roles":["account"]}', 'the least of one');
+    '{"api":2,"changes":false,"feature":"","help":"","name":"list","open":false,"params":[],"returns":"","roles":["account"],"source":"t/06-module.t line 38"}', 'the least of one');
 is_deeply($module->answer({describe => {settings => {bad => 1}}}), {error => {kind => 'invalid', message => "setting bad: must not be given\n"}}, 'refused settings');
 
 my $bytes = "p\xe4\xc3\xa4";    # Not UTF-8.
@@ -69,21 +72,48 @@ is_deeply($module->answer(request('list', {}, api => 2))->{data}, [{a => 1}], 'A
 is($module->answer(request('show', {}, api => 1))->{data}, 'shown', 'API 1');
 is_deeply($module->answer(request('fail', {})), {error => {kind => 'not_found', message => 'No “x”.'}}, 'fail');
 is_deeply($module->answer(request('refuse', {})), {error => {kind => 'invalid', message => 'no'}}, 'fail, as a rule an invalid argument');
-for my $func (qw(die code deep none)) {
-    open my $keep, '>&', \*STDERR or die $!;
-    my $log = File::Temp->new;
-    open STDERR, '>', "$log" or die $!;
+my %causes = (
+    die  => 'secret',
+    code => q{data of type CODE can't be sent: use text, numbers, undef, hashes and arrays},
+    deep => 'the data is nested deeper than 32, or contains itself',
+    none => 'the module has no function none',
+    kind => 'fail: unknown kind wrong: the kinds are invalid not_found failed denied unavailable at t/06-module.t line 44.',
+);
+for my $func (sort keys %causes) {
     my $broken = $module->answer(request($func, {}));
-    open STDERR, '>&', $keep or die $!;
-    is_deeply($broken, {error => {kind => 'internal', message => ''}}, "$func: the caller learns nothing");
-    open my $in, '<', "$log" or die $!;
-    my $said = join '', <$in>;
-    like($said, qr/\Acall abc123: (?:secret|data of type CODE|the data is nested)/, "$func: the log does") if $func ne 'none';
+    is_deeply($broken, {error => {kind => 'internal', message => '', cause => $causes{$func}}}, "$func: the cause is for the log");
 }
 eval { $module->serve };
 like($@, qr{the host starts a module}, 'nobody else starts a module');
 eval { $module->uapi('x') };
 like($@, qr/usage: .* at t\/06-module.t line/, 'misuse is told where it is');
+
+is($module->answer(request('done2', {}))->{data}, undef, 'a change without data');
+is_deeply($module->answer(request('done2', {}, api => 2))->{data}, [{result => 1, reason => 'w'}], 'in API 2 it has a record of success');
+
+# A word that is not known is refused where it was written.
+for my $wrong (
+    [{parms => []}, qr/the function x: unknown key parms: the keys are do help returns params/],
+    [{roles => ['owner']}, qr/the function x: unknown role owner: the roles are account mailbox admin/],
+    [{params => [{name => 'p', typ => 'string'}]}, qr/the function x: a parameter: unknown key typ: the keys are name type required help/],
+    [{params => [{name => 'p', type => 'text'}]}, qr/the function x: a parameter: unknown type text: the types are string/],
+    [{params => ['p']}, qr/the function x: a parameter must be a hash with a name/],
+) {
+    my ($about, $says) = @$wrong;
+    eval { $module->uapi('x', %$about, do => sub { }) };
+    like($@, qr/$says.* at t\/06-module.t line/, "refused: $says");
+}
+
+# An argument comes back as it was sent, also after JSON.
+for my $text ('plain', 'é', 'Grüße', '日本', 'Ã©', "\x{1f600}", '12', '007', '1.10') {
+    my $argument = $text;
+    utf8::encode($argument);
+    my $stored = JSON::PP->new->utf8->encode({text => $argument});
+    for my $kept ($argument, JSON::PP->new->utf8->decode($stored)->{text}, $text) {
+        next if $kept eq $text && $text eq 'Ã©';    # As characters, it is the same string as another argument.
+        is(LiveAPI::Module::_clean($kept, 0), $text, 'text is text');
+    }
+}
 
 my $surrogate = "\xed\xa0\x80";
 utf8::downgrade($surrogate);

@@ -15,6 +15,9 @@ use LiveAPI\Exception\UsageException;
 final class Module
 {
     private const APIS = ['api1' => 1, 'api2' => 2, 'uapi' => 3];
+    private const KEYS = ['help', 'returns', 'params', 'roles', 'changes', 'feature', 'open'];
+    private const TYPES = ['string', 'secret', 'integer', 'flag', 'any'];
+    private const ROLES = ['account', 'mailbox', 'admin'];
     private const DEPTH = 32;
     private const MAX = 16 << 20;
 
@@ -99,6 +102,7 @@ final class Module
         while (($document = self::read()) !== null) {
             $answer = $this->answer($document);
             if (getmypid() !== $process) {
+                fwrite(STDERR, ($answer['error']['cause'] ?? '') . "\n");
                 exit(1); // A child process that the module forked must not continue to serve.
             }
             if (isset($document['call']['id'])) {
@@ -126,7 +130,7 @@ final class Module
                 return self::run($function['do'], new ModuleCall($request));
             }
         }
-        return self::error('internal', '');
+        return self::error('internal', '', 'the module has no function ' . ($request['func'] ?? ''));
     }
 
     /**
@@ -155,8 +159,16 @@ final class Module
      */
     private function add(string $api, string $name, array $about, callable $do): self
     {
+        $where = "the function $name";
+        self::only($where, 'key', array_keys($about), self::KEYS);
+        self::only($where, 'role', $about['roles'] ?? [], self::ROLES);
         $params = [];
         foreach ($about['params'] ?? [] as $param) {
+            if (!is_array($param) || !isset($param['name'])) {
+                throw UsageException::parameter($where);
+            }
+            self::only("$where: a parameter", 'key', array_keys($param), ['name', 'type', 'required', 'help']);
+            self::only("$where: a parameter", 'type', [$param['type'] ?? 'string'], self::TYPES);
             $params[] = [
                 'name' => (string) $param['name'],
                 'type' => (string) ($param['type'] ?? 'string'),
@@ -174,8 +186,49 @@ final class Module
             'changes' => (bool) ($about['changes'] ?? false),
             'open' => (bool) ($about['open'] ?? false),
             'params' => $params,
+            'source' => self::source($do),
         ]];
         return $this;
+    }
+
+    /**
+     * Refuses a word that is not known, so that a misspelled word is noticed.
+     *
+     * @param array<int|string> $words
+     * @param string[]          $known
+     */
+    private static function only(string $where, string $what, array $words, array $known): void
+    {
+        foreach ($words as $word) {
+            if (!in_array($word, $known, true)) {
+                throw UsageException::unknown($where, $what, (string) $word, $known);
+            }
+        }
+    }
+
+    /**
+     * Returns the place of a function's code, for messages.
+     */
+    private static function source(callable $do): string
+    {
+        $code = new \ReflectionFunction(\Closure::fromCallable($do));
+        return $code->isInternal() ? '' : $code->getFileName() . ' line ' . $code->getStartLine();
+    }
+
+    /**
+     * Returns a message about an error: its text, and its place in the module's own code. It contains no
+     * stack, because the arguments in a stack may be passwords.
+     */
+    public static function explain(\Throwable $fault): string
+    {
+        [$file, $line] = [$fault->getFile(), $fault->getLine()];
+        foreach ($fault->getTrace() as $frame) {
+            if (strncmp($file, __DIR__ . '/', strlen(__DIR__) + 1) !== 0) {
+                break;
+            }
+            [$file, $line] = [$frame['file'] ?? $file, $frame['line'] ?? $line];
+        }
+        return sprintf('%s: %s in %s line %d', get_class($fault), $fault->getMessage(), $file, $line);
     }
 
     /**
@@ -205,29 +258,25 @@ final class Module
     {
         try {
             $answer = ['data' => $do($call)] + $call->notes();
-            return self::clean($answer, 0);
         } catch (ModuleFailure $failure) {
             return self::error($failure->kind(), $failure->getMessage());
         } catch (\Throwable $fault) {
-            // The trace is not logged: its arguments may contain passwords.
-            fwrite(STDERR, sprintf(
-                "call %s: %s: %s in %s line %d\n",
-                $call->id(),
-                get_class($fault),
-                $fault->getMessage(),
-                $fault->getFile(),
-                $fault->getLine()
-            ));
-            return self::error('internal', '');
+            return self::error('internal', '', self::explain($fault));
+        }
+        try {
+            return self::clean($answer, 0);
+        } catch (UsageException $fault) {
+            return self::error('internal', '', 'the result: ' . $fault->getMessage());
         }
     }
 
     /**
      * @return array<string, mixed>
      */
-    private static function error(string $kind, string $message): array
+    private static function error(string $kind, string $message, string $cause = ''): array
     {
-        return ['error' => ['kind' => $kind, 'message' => self::clean($message, 0)]];
+        $error = ['kind' => $kind, 'message' => self::clean($message, 0)];
+        return ['error' => $cause === '' ? $error : $error + ['cause' => self::clean($cause, 0)]];
     }
 
     /**
@@ -267,8 +316,8 @@ final class Module
         $flags = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
         $json = (string) json_encode($document, $flags);
         if ($json === '' || strlen($json) > self::MAX) {
-            fwrite(STDERR, "could not send the answer: it is too long, or JSON can't represent it\n");
-            $json = (string) json_encode(self::error('internal', ''));
+            $cause = "the answer can't be sent: it is too long, or JSON can't represent it";
+            $json = (string) json_encode(self::error('internal', '', $cause));
         }
         $frame = strlen($json) . "\n" . $json;
         for ($sent = 0; $sent < strlen($frame); $sent += $n) {

@@ -5,12 +5,15 @@ declare(strict_types=1);
 namespace LiveAPI;
 
 use LiveAPI\Exception\ModuleFailure;
+use LiveAPI\Exception\UsageException;
 
 /**
  * A call of a module's function.
  */
 final class ModuleCall
 {
+    private const KINDS = ['invalid', 'not_found', 'failed', 'denied', 'unavailable'];
+
     /** @var array<string, mixed> */
     private array $request;
 
@@ -137,7 +140,24 @@ final class ModuleCall
      */
     public function fail(string $message, string $kind = 'invalid'): void
     {
+        if (!in_array($kind, self::KINDS, true)) {
+            throw UsageException::unknown('fail', 'kind', $kind, self::KINDS);
+        }
         throw new ModuleFailure($message, $kind);
+    }
+
+    /**
+     * Returns the data of a function that changes something and has no data: in API 2 a list with a
+     * record of success, in which reason has the warnings, and otherwise null.
+     *
+     * @return array<int, array<string, mixed>>|null
+     */
+    public function done(): ?array
+    {
+        if (($this->request['api'] ?? 0) !== 2) {
+            return null;
+        }
+        return [['result' => 1, 'reason' => implode(' ', $this->warnings)]];
     }
 
     /**

@@ -38,12 +38,56 @@ final class ModuleTest extends TestCase
         $module->api1('show', [], static fn () => '');
         $least = ['help' => '', 'returns' => '', 'feature' => '', 'roles' => ['account'], 'changes' => false,
             'open' => false, 'params' => []];
+        $answer = $module->answer(['describe' => ['settings' => []]]);
+        foreach ($answer['modules'][0]['functions'] as &$function) {
+            self::assertMatchesRegularExpression('/ModuleTest\.php line [0-9]+$/', $function['source']);
+            unset($function['source']);
+        }
         self::assertEquals(['modules' => [['name' => 'M', 'help' => 'Tests.', 'functions' => [
             ['api' => 3, 'name' => 'look', 'help' => 'Looks.', 'returns' => 'Much.', 'feature' => 'f',
                 'changes' => true, 'roles' => ['account', 'mailbox'], 'open' => true, 'params' => [$param]],
             ['api' => 2, 'name' => 'list'] + $least,
             ['api' => 1, 'name' => 'show'] + $least,
-        ]]]], $module->answer(['describe' => ['settings' => []]]));
+        ]]]], $answer);
+    }
+
+    /**
+     * A word that is not known is refused, so that a misspelled word is noticed.
+     *
+     * @dataProvider unknownWords
+     * @param array<string, mixed> $about
+     */
+    public function testUnknownWords(array $about, string $says): void
+    {
+        $this->expectException(UsageException::class);
+        $this->expectExceptionMessage($says);
+        (new Module('M'))->uapi('x', $about, static fn () => null);
+    }
+
+    /**
+     * @return array<int, array{0: array<string, mixed>, 1: string}>
+     */
+    public function unknownWords(): array
+    {
+        return [
+            [['parms' => []], 'the function x: unknown key parms: the keys are help, returns, params'],
+            [['roles' => ['owner']], 'the function x: unknown role owner: the roles are account, mailbox, admin'],
+            [['params' => [['name' => 'p', 'typ' => 'string']]], 'the function x: a parameter: unknown key typ'],
+            [['params' => [['name' => 'p', 'type' => 'text']]], 'the function x: a parameter: unknown type text'],
+            [['params' => ['p']], 'the function x: a parameter must be an array with a name'],
+        ];
+    }
+
+    public function testDone(): void
+    {
+        $done = static function (ModuleCall $call) {
+            $call->warn('w');
+            return $call->done();
+        };
+        $module = (new Module('M'))->uapi('done', [], $done)->api2('done', [], $done);
+        self::assertNull($module->answer(self::request('done', []))['data']);
+        $record = ['result' => 1, 'reason' => 'w'];
+        self::assertSame([$record], $module->answer(self::request('done', [], 2))['data']);
     }
 
     public function testSettings(): void
@@ -108,8 +152,8 @@ final class ModuleTest extends TestCase
     }
 
     /**
-     * If a function throws, or returns a value that can't be sent, the log has the reason. It has no
-     * traces, because their arguments may be passwords.
+     * If a function throws, or returns a value that can't be sent, the answer has the cause, for the
+     * log. It has no traces, because their arguments may be passwords.
      */
     public function testFaults(): void
     {
@@ -120,7 +164,8 @@ final class ModuleTest extends TestCase
             $m->uapi('throw', [], function ($call) use ($throw) { $throw($call->get('p')); });
             $m->uapi('resource', [], fn () => fopen('php://memory', 'r'));
             $m->uapi('deep', [], function () { $d = 1; for ($i = 0; $i < 40; $i++) { $d = [$d]; } return $d; });
-            foreach (['throw', 'resource', 'deep', 'none'] as $f) {
+            $m->uapi('kind', [], fn ($call) => $call->fail('no', 'wrong'));
+            foreach (['throw', 'resource', 'deep', 'kind', 'none'] as $f) {
                 $call = ['id' => 'abc123', 'api' => 3, 'func' => $f, 'args' => ['p' => 'c4n4ry'], 'account' => []];
                 echo json_encode($m->answer(['call' => $call])), "\n";
             }
@@ -135,11 +180,21 @@ final class ModuleTest extends TestCase
         $out = stream_get_contents($pipes[1]);
         $log = (string) stream_get_contents($pipes[2]);
         self::assertSame(0, proc_close($process), $log);
-        self::assertSame(str_repeat('{"error":{"kind":"internal","message":""}}' . "\n", 4), $out);
-        self::assertStringContainsString('call abc123: Exception: why in ', $log);
-        self::assertStringContainsString('type resource', $log);
-        self::assertStringContainsString('nested deeper than 32', $log);
-        self::assertStringNotContainsString('c4n4ry', $log);
+        $causes = [];
+        foreach (explode("\n", trim((string) $out)) as $line) {
+            $error = json_decode($line, true)['error'];
+            self::assertSame(['internal', ''], [$error['kind'], $error['message']]);
+            $causes[] = $error['cause'];
+        }
+        self::assertSame([
+            'Exception: why in Command line code line 3',
+            "the result: a value of type resource can't be sent: use text, numbers, booleans, null and arrays",
+            'the result: the values are nested deeper than 32, or contain themselves',
+            'LiveAPI\\Exception\\UsageException: fail: unknown kind wrong: the kinds are invalid, not_found, failed, denied,'
+                . ' unavailable in Command line code line 7',
+            'the module has no function none',
+        ], $causes);
+        self::assertStringNotContainsString('c4n4ry', $log . $out);
     }
 
     public function testNobodyElseStartsAModule(): void

@@ -26,10 +26,9 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
-// diagnosis is the state of one run of Examine: it prints each finding to out and counts the problems.
+// diagnosis is the state of one run of Examine.
 type diagnosis struct {
-	out      io.Writer
-	problems int
+	report func(plugins.Finding)
 }
 
 func (d *diagnosis) well(format string, args ...any) {
@@ -43,10 +42,7 @@ func (d *diagnosis) bad(format string, args ...any) {
 }
 
 func (d *diagnosis) add(kind plugins.Kind, text string) {
-	if kind == plugins.Problem {
-		d.problems++
-	}
-	Print(d.out, kind, text)
+	d.report(plugins.Finding{Kind: kind, Text: text})
 }
 
 // Print prints a finding to out. If text has several lines, the second and all further lines are indented.
@@ -54,14 +50,9 @@ func Print(out io.Writer, kind plugins.Kind, text string) {
 	_, _ = fmt.Fprintf(out, "%-5s  %s\n", kind, strings.ReplaceAll(text, "\n", "\n       "))
 }
 
-// Examine checks the whole installation, prints each finding to out, and returns the number of problems.
-func Examine(ctx context.Context, c *config.Config, out io.Writer) (problems int) {
-	d := &diagnosis{out: out}
-	d.examine(ctx, c)
-	return d.problems
-}
-
-func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
+// Examine checks the whole installation, and passes each finding to report as soon as it is known.
+func Examine(ctx context.Context, c *config.Config, mail Mail, report func(plugins.Finding)) {
+	d := &diagnosis{report: report}
 	if c.Path() == "" {
 		d.note("no configuration: a host serves the running user's own account")
 	} else {
@@ -93,6 +84,7 @@ func (d *diagnosis) examine(ctx context.Context, c *config.Config) {
 			d.add(f.Kind, f.Text)
 		}
 	}
+	d.mail(c, mail)
 	d.audit(c)
 	d.running(ctx, c)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liveapid/liveapid/host/admin/doctor"
+	"github.com/liveapid/liveapid/host/admin/plugins"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/hosttest"
 )
@@ -22,7 +23,13 @@ func TestExamine(t *testing.T) {
 		require.NoError(t, err)
 		c.Plugins[0].Path = hosttest.Bin(t, "liveapi-email")
 		var out strings.Builder
-		problems := doctor.Examine(t.Context(), c, &out)
+		problems := 0
+		doctor.Examine(t.Context(), c, doctor.Mail{Email: true}, func(f plugins.Finding) {
+			doctor.Print(&out, f.Kind, f.Text)
+			if f.Kind == plugins.Problem {
+				problems++
+			}
+		})
 		require.Equal(t, problems, strings.Count(out.String(), "wrong  "), out.String())
 		return out.String(), problems
 	}
@@ -45,4 +52,20 @@ func TestExamine(t *testing.T) {
 	said, problems = examine()
 	require.Equal(t, 1, problems, said)
 	require.Contains(t, said, "chmod 600")
+}
+
+// A host that would not start for want of the mail server's user is found before the start.
+func TestMailUser(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	c.Mode, c.DovecotSocket, c.MailUser = config.Server, filepath.Join(t.TempDir(), "mail.sock"), "nobody-like-this"
+	var said strings.Builder
+	doctor.Examine(t.Context(), c, doctor.Mail{}, func(f plugins.Finding) { doctor.Print(&said, f.Kind, f.Text) })
+	require.Contains(t, said.String(), "wrong  mail_user: ")
+	require.Contains(t, said.String(), "the host does not start without this user")
+	said.Reset()
+	c.MailUser = "root"
+	doctor.Examine(t.Context(), c, doctor.Mail{Email: true, Database: "nothing"}, func(f plugins.Finding) { doctor.Print(&said, f.Kind, f.Text) })
+	require.Contains(t, said.String(), "well   Dovecot asks as root, uid 0")
+	require.Contains(t, said.String(), "apt-get install dovecot-nothing")
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/atomicfile"
 	"github.com/liveapid/liveapid/host/config"
@@ -56,8 +57,8 @@ func Names(modules []protocol.Module) (names string, functions int) {
 
 // Finding is the result of one check: one line of output.
 type Finding struct {
-	Kind Kind
-	Text string
+	Kind Kind   `json:"kind"`
+	Text string `json:"text"`
 }
 
 // Kind is the severity of a finding. Its value is the word that is printed.
@@ -76,10 +77,6 @@ func Check(ctx context.Context, c *config.Config) (findings []Finding) {
 	add := func(kind Kind, format string, args ...any) {
 		findings = append(findings, Finding{kind, fmt.Sprintf(format, args...)})
 	}
-	_, broken := c.ReadPlugins(nil)
-	for _, err := range broken {
-		add(Problem, "%v", err)
-	}
 	all, err := Describe(ctx, c, io.Discard)
 	if err != nil {
 		add(Problem, "%v", err)
@@ -87,8 +84,12 @@ func Check(ctx context.Context, c *config.Config) (findings []Finding) {
 	}
 	seen := make(map[string]string)
 	for _, p := range all {
-		if p.Err != nil {
-			add(Problem, "plugin %s (%s): %v", p.Name, p.Path, p.Err)
+		switch {
+		case p.Err != nil && p.Name == "":
+			add(Problem, "%s", host.CauseOf(p.Err))
+			continue
+		case p.Err != nil:
+			add(Problem, "plugin %s (%s): %s", p.Name, p.Path, host.CauseOf(p.Err))
 			continue
 		}
 		names, functions := Names(p.Modules)

@@ -23,11 +23,20 @@ type Module struct {
 	Command  []string       // The program and its arguments.
 	Env      []string       // Added to the environment of every worker.
 	Settings map[string]any // The operator's settings, from module.toml.
+	Source   string         // The script's path, for messages.
+	Stamp    string         // Changes with each change of the files that the script may load.
+}
+
+// Broken is a module that can't be used.
+type Broken struct {
+	Name string // "" if the fault concerns several modules.
+	Path string
+	Err  error
 }
 
 // PluginSettings returns the settings that the plugin cmd/liveapi-script needs to run the module.
 func (m Module) PluginSettings() map[string]any {
-	settings := map[string]any{"module": m.Name, "dir": m.Dir, "command": texts(m.Command), "env": texts(m.Env)}
+	settings := map[string]any{"module": m.Name, "dir": m.Dir, "command": texts(m.Command), "env": texts(m.Env), "source": m.Source}
 	if m.Settings != nil {
 		settings["settings"] = m.Settings
 	}
@@ -58,9 +67,9 @@ type Finder struct {
 	Check func(path string) error
 }
 
-// Find returns the modules, and in broken an error for each module that can't be used; the other modules are
-// not affected. err is not nil if the modules directory itself can't be read.
-func (f Finder) Find() (modules []Module, broken []error, err error) {
+// Find returns the modules, and in broken those that can't be used; the other modules are not affected. err is not nil if
+// the modules directory itself can't be read.
+func (f Finder) Find() (modules []Module, broken []Broken, err error) {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("modules: %w", err)
@@ -69,20 +78,27 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 	// the error in broken. err stays nil, because the host can still serve modules that are not scripts.
 	for _, dir := range []string{"perl", "php"} {
 		if err := f.checkAll(filepath.Join(f.Bindings, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, []error{fmt.Errorf("all script modules are skipped, because a check of the language bindings failed: %w", err)}, nil
+			err = fmt.Errorf("all script modules are skipped, because a check of the language bindings failed: %w", err)
+			return nil, []Broken{{Path: f.Bindings, Err: err}}, nil
 		}
 	}
 	seen := make(map[string]bool)
-	add := func(m Module, err error) {
-		switch {
-		case err != nil:
-			broken = append(broken, err)
-		case seen[m.Name]:
-			broken = append(broken, fmt.Errorf("the module name %s is used more than once in %s", m.Name, f.Dir))
-		default:
-			seen[m.Name] = true
-			modules = append(modules, m)
+	shared := f.shared(entries)
+	add := func(path string, m Module, err error) {
+		if err == nil && seen[m.Name] {
+			err = fmt.Errorf("the module name %s is used more than once in %s", m.Name, f.Dir)
 		}
+		if err != nil {
+			broken = append(broken, Broken{Name: m.Name, Path: path, Err: err})
+			return
+		}
+		seen[m.Name] = true
+		roots := shared
+		if m.Dir != f.Dir {
+			roots = append([]string{m.Dir}, shared...)
+		}
+		m.Stamp = stamp(roots, m.Source)
+		modules = append(modules, m)
 	}
 	for _, e := range entries {
 		path := filepath.Join(f.Dir, e.Name())
@@ -90,11 +106,11 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 			// A cPanel-style module may load any file in the modules directory, so all of these files are
 			// checked.
 			if err := f.checkAll(f.Dir); err != nil {
-				broken = append(broken, fmt.Errorf("the modules in %s are skipped: %w", path, err))
+				broken = append(broken, Broken{Path: path, Err: fmt.Errorf("the modules in %s are skipped: %w", path, err)})
 				continue
 			}
 			for _, file := range custom(path) {
-				add(f.customModule(file), nil)
+				add(file, f.customModule(file), nil)
 			}
 			continue
 		}
@@ -106,7 +122,7 @@ func (f Finder) Find() (modules []Module, broken []error, err error) {
 		if err != nil {
 			err = fmt.Errorf("module directory %s: %w", path, err)
 		}
-		add(m, err)
+		add(path, m, err)
 	}
 	return modules, broken, nil
 }
@@ -127,7 +143,7 @@ func custom(cpanel string) []string {
 func (f Finder) customModule(file string) Module {
 	name := strings.TrimSuffix(filepath.Base(file), ".pm")
 	return Module{
-		Name: name, Dir: f.Dir, Env: []string{"LIVEAPI_MODULE=" + name},
+		Name: name, Dir: f.Dir, Source: file, Env: []string{"LIVEAPI_MODULE=" + name},
 		Command: []string{
 			"perl", "-I", f.Dir, "-I", filepath.Join(f.Bindings, "perl", "lib"),
 			"-MLiveAPI::Module::Custom", "-e", "LiveAPI::Module::Custom->serve(@ARGV)", "--", name, file,
@@ -136,9 +152,10 @@ func (f Finder) customModule(file string) Module {
 }
 
 func (f Finder) module(dir string) (Module, error) {
+	broken := Module{Name: filepath.Base(dir)}
 	// The check comes first, so that a directory that other users can write is not even read.
 	if err := f.checkAll(dir); err != nil {
-		return Module{}, err
+		return broken, err
 	}
 	var m manifest
 	text, err := readManifest(filepath.Join(dir, "module.toml"))
@@ -146,7 +163,7 @@ func (f Finder) module(dir string) (Module, error) {
 		err = strictoml.Decode(text, &m)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Module{}, fmt.Errorf("module.toml: %w", err)
+		return broken, fmt.Errorf("module.toml: %w", err)
 	}
 	if m.Name == "" {
 		m.Name = filepath.Base(dir)
@@ -154,11 +171,25 @@ func (f Finder) module(dir string) (Module, error) {
 	out := Module{Name: m.Name, Dir: dir, Command: m.Command, Settings: m.Settings, Env: []string{
 		"LIVEAPI_MODULE=" + m.Name, "PERL5LIB=" + filepath.Join(f.Bindings, "perl", "lib"),
 	}}
-	if len(out.Command) > 0 {
-		return out, nil
+	if len(out.Command) == 0 {
+		out.Command, err = f.command(dir)
 	}
-	out.Command, err = f.command(dir)
+	out.Source = sourceOf(dir, out.Command)
 	return out, err
+}
+
+// sourceOf returns the path of the script that command runs: the last word that names a file in dir, or else dir.
+func sourceOf(dir string, command []string) string {
+	for i := len(command) - 1; i >= 0; i-- {
+		path := command[i]
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && strings.HasPrefix(path, dir+"/") {
+			return path
+		}
+	}
+	return dir
 }
 
 // maxManifest is the maximum size of a module.toml in bytes.
@@ -189,7 +220,7 @@ func (f Finder) command(dir string) (command []string, err error) {
 		command []string
 	}{
 		{"module.pl", []string{"perl"}},
-		{"module.php", []string{"php", "-d", "display_errors=stderr", "-d", "auto_prepend_file=" + filepath.Join(f.Bindings, "php", "module.php")}},
+		{"module.php", []string{"php", "-d", "display_errors=stderr", "-d", "log_errors=0", "-d", "auto_prepend_file=" + filepath.Join(f.Bindings, "php", "module.php")}},
 	} {
 		path := filepath.Join(dir, kind.script)
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {

@@ -60,13 +60,13 @@ func TestFind(t *testing.T) {
 	require.Len(t, modules, 4)
 	require.Equal(t, []string{"perl", filepath.Join(dir, "Perl", "module.pl")}, byName["Perl"].Command)
 	require.Equal(t, filepath.Join(dir, "Perl"), byName["Perl"].Dir)
-	require.Equal(t, "/b/php/module.php", strings.TrimPrefix(byName["Php"].Command[4], "auto_prepend_file="))
+	require.Equal(t, "/b/php/module.php", strings.TrimPrefix(byName["Php"].Command[6], "auto_prepend_file="))
 	require.Equal(t, map[string]any{"most": int64(3)}, byName["Php"].PluginSettings()["settings"])
 	require.Equal(t, []string{"ruby", "-w", "main.rb"}, byName["Own"].Command)
 	require.Equal(t, []string{"Hello", filepath.Join(dir, "Cpanel/API/Hello.pm")}, byName["Hello"].Command[len(byName["Hello"].Command)-2:])
 	require.Equal(t, []string{"LIVEAPI_MODULE=Hello"}, byName["Hello"].Env)
 
-	said := errors.Join(broken...).Error()
+	said := brokenErrors(broken).Error()
 	require.Len(t, broken, 5)
 	require.Contains(t, said, "Both: the directory has both")
 	require.Contains(t, said, "Long: module.toml: must be a regular file")
@@ -88,7 +88,7 @@ func TestFindChecks(t *testing.T) {
 		}
 		return nil
 	}
-	find := func(dir, bindings string) ([]string, []error, error) {
+	find := func(dir, bindings string) ([]string, []scripts.Broken, error) {
 		modules, broken, err := scripts.Finder{Dir: dir, Bindings: bindings, Check: check}.Find()
 		var names []string
 		for _, m := range modules {
@@ -106,7 +106,7 @@ func TestFindChecks(t *testing.T) {
 	require.Equal(t, []string{"B"}, names, "custom modules may load all that is in the directory")
 	require.Len(t, broken, 2)
 	for _, b := range broken {
-		require.ErrorContains(t, b, bad)
+		require.ErrorContains(t, b.Err, bad)
 	}
 
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "A")))
@@ -117,5 +117,48 @@ func TestFindChecks(t *testing.T) {
 	names, broken, err = find(dir, writeTree(t, map[string]string{"perl/lib/Bad.pm": ""}))
 	require.NoError(t, err)
 	require.Empty(t, names)
-	require.ErrorContains(t, errors.Join(broken...), bad)
+	require.ErrorContains(t, brokenErrors(broken), bad)
+}
+
+func brokenErrors(broken []scripts.Broken) error {
+	var all []error
+	for _, b := range broken {
+		all = append(all, b.Err)
+	}
+	return errors.Join(all...)
+}
+
+// A change of a module's code, or of a library that modules share, changes the stamp of the modules that may load it.
+// Data that a module writes beside its code does not.
+func TestStamp(t *testing.T) {
+	dir := writeTree(t, map[string]string{
+		"A/module.pl": "a", "A/lib/Own.pm": "a", "A/data.json": "a", "B/module.php": "b", "B/module.toml": `command = ["./run"]`, "B/run": "b",
+		"lib/Shared.pm": "s", "Cpanel/API/Custom.pm": "c",
+	})
+	stamps := func() map[string]string {
+		modules, _, err := scripts.Finder{Dir: dir}.Find()
+		require.NoError(t, err)
+		out := map[string]string{"all": scripts.Stamp(dir)}
+		for _, m := range modules {
+			out[m.Name] = m.Stamp
+		}
+		return out
+	}
+	require.Equal(t, stamps(), stamps())
+	for file, changed := range map[string][]string{
+		"A/module.pl": {"A", "all"}, "A/lib/Own.pm": {"A", "all"}, "A/lib/New.pm": {"A", "all"}, "A/data.json": nil, "A/more.log": nil,
+		"B/run": {"B"}, "lib/Shared.pm": {"A", "B", "Custom", "all"}, "Cpanel/API/Custom.pm": {"A", "B", "Custom", "all"},
+	} {
+		before := stamps()
+		path := filepath.Join(dir, file)
+		require.NoError(t, os.WriteFile(path, []byte("changed "+file), 0o644))
+		after := stamps()
+		var got []string
+		for name := range after {
+			if before[name] != after[name] {
+				got = append(got, name)
+			}
+		}
+		require.ElementsMatch(t, changed, got, file)
+	}
 }

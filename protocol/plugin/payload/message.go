@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -110,9 +111,14 @@ func EncodeResult(r *protocol.Result) ([]byte, error) {
 	return Encode(document)
 }
 
-// EncodeError encodes a failure as a MessagePack document, like EncodeResult, without the private cause.
+// EncodeError encodes a failure as a MessagePack document, like EncodeResult. The private cause is included: it is for
+// the host's log, and, in personal mode, for the author of the module.
 func EncodeError(e *protocol.Error) ([]byte, error) {
-	return Encode(map[string]any{"error": map[string]any{"kind": string(e.Kind), "message": e.Message}})
+	document := map[string]any{"kind": string(e.Kind), "message": e.Message}
+	if e.Err != nil {
+		document["cause"] = protocol.Clip(e.Err.Error(), protocol.MaxText)
+	}
+	return Encode(map[string]any{"error": document})
 }
 
 // DecodeResult decodes a document that EncodeResult wrote. A table becomes a protocol.Records. Some kinds of failures
@@ -151,7 +157,11 @@ func DecodeResult(doc []byte) (*protocol.Result, error) {
 		default:
 			kind = protocol.KindInternal
 		}
-		return protocol.Failed(protocol.NewError(kind, protocol.Clip(e.text("message"), protocol.MaxText))), nil
+		failure := protocol.NewError(kind, protocol.Clip(e.text("message"), protocol.MaxText))
+		if cause := e.text("cause"); cause != "" {
+			failure.Err = errors.New(protocol.Clip(cause, protocol.MaxText))
+		}
+		return protocol.Failed(failure), nil
 	}
 	return &protocol.Result{
 		Data: f["data"], Messages: f.texts("messages"), Warnings: f.texts("warnings"), Metadata: f.object("metadata"),
@@ -189,12 +199,16 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	for _, r := range fn.Roles {
 		roles = append(roles, string(r))
 	}
-	return map[string]any{
+	function := map[string]any{
 		"api": int(fn.API), "name": fn.Name, "help": fn.Help, "params": params,
 		"returns": fn.Returns, "roles": roles, "changes": fn.Changes,
 		"open": fn.Open, "feature": fn.Feature,
 		"before": fn.Before, "after": fn.After, "shared": fn.Shared, "shapes": fn.Shapes,
 	}
+	if fn.Source != "" {
+		function["source"] = fn.Source
+	}
+	return function
 }
 
 // DecodeModules decodes the answer to the gRPC method Describe and validates the descriptions. It returns an
@@ -235,7 +249,7 @@ func decodeFunction(f fields) protocol.Function {
 		Returns: f.text("returns"), Changes: f.flag("changes"),
 		Open: f.flag("open"), Feature: protocol.Clip(f.text("feature"), protocol.MaxText),
 		Before: f.flag("before"), After: f.flag("after"), Shared: f.flag("shared"),
-		Shapes: f.flag("shapes"),
+		Shapes: f.flag("shapes"), Source: protocol.Clip(f.text("source"), protocol.MaxText),
 	}
 	for _, r := range f.texts("roles") {
 		fn.Roles = append(fn.Roles, protocol.Role(r))

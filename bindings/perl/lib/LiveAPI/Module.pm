@@ -19,6 +19,8 @@ my $DEPTH    = 32;
 my $MAX      = 16 << 20;           # Bytes of one document.
 my $BYTES    = '$base64';          # The key for text that is not UTF-8.
 my %API      = (api1 => 1, api2 => 2, uapi => 3);
+my @TYPES    = qw(string secret integer flag any);
+my @ROLES    = qw(account mailbox admin);
 my ($IN, $OUT, $OWNER);
 
 # The host uses standard input and output. Output of the module's own code must not mix with
@@ -31,6 +33,7 @@ sub import {
 sub new {
     my ($class, %options) = @_;
     Carp::croak('usage: LiveAPI::Module->new(name => $name)') if !defined $options{name};
+    _only('a module', \%options, qw(name help));
     return bless {name => $options{name}, help => _or($options{help}, ''), functions => []}, $class;
 }
 
@@ -41,6 +44,10 @@ sub uapi { my ($self, @rest) = @_; return $self->_add('uapi', @rest) }
 sub _add {
     my ($self, $api, $name, %f) = @_;
     Carp::croak("usage: \$module->$api(\$name, do => sub { ... })") if !defined $name || ref $f{do} ne 'CODE';
+    _only("the function $name", \%f, qw(do help returns params roles changes feature open));
+    for my $role (@{_or($f{roles}, [])}) {
+        Carp::croak("the function $name: unknown role $role: the roles are @ROLES") if !grep { $_ eq $role } @ROLES;
+    }
     push @{$self->{functions}}, {
         do       => $f{do},
         describe => {
@@ -52,17 +59,40 @@ sub _add {
             roles   => [@{_or($f{roles}, ['account'])}],
             changes => $f{changes} ? JSON::PP::true() : JSON::PP::false(),
             open    => $f{open}    ? JSON::PP::true() : JSON::PP::false(),
-            params  => [map { _param($_) } @{_or($f{params}, [])}],
+            params  => [map { _param($name, $_) } @{_or($f{params}, [])}],
+            source  => _source($f{do}),
         },
     };
     return $self;
 }
 
+# A key that is not known is an error, so that a misspelled key is noticed.
+sub _only {
+    my ($where, $given, @known) = @_;
+    for my $key (sort keys %$given) {
+        Carp::croak("$where: unknown key $key: the keys are @known") if !grep { $_ eq $key } @known;
+    }
+    return;
+}
+
+# Returns the place of a function's code, for messages.
+sub _source {
+    my ($code) = @_;
+    my $cv    = B::svref_2object($code);
+    my $start = $cv->START;
+    return $start->can('line') ? $cv->FILE . ' line ' . $start->line : $cv->FILE;
+}
+
 sub _param {
-    my ($p) = @_;
+    my ($function, $p) = @_;
+    my $where = "the function $function: a parameter";
+    Carp::croak("$where must be a hash with a name") if ref $p ne 'HASH' || !defined $p->{name};
+    _only($where, $p, qw(name type required help));
+    my $type = _or($p->{type}, 'string');
+    Carp::croak("$where: unknown type $type: the types are @TYPES") if !grep { $_ eq $type } @TYPES;
     return {
         name     => "$p->{name}",
-        type     => _or($p->{type}, 'string'),
+        type     => $type,
         help     => _or($p->{help}, ''),
         required => $p->{required} ? JSON::PP::true() : JSON::PP::false(),
     };
@@ -82,7 +112,10 @@ sub serve {
         my $answer = $self->answer($document);
 
         # A child process that the module forked must not continue to serve.
-        POSIX::_exit(1) if $$ != $OWNER;
+        if ($$ != $OWNER) {
+            print {*STDERR} "$answer->{error}{cause}\n" if ref $answer->{error} && defined $answer->{error}{cause};
+            POSIX::_exit(1);
+        }
         $answer->{id} = $document->{call}{id} if ref $document->{call} eq 'HASH';
         _write($answer);
     }
@@ -101,10 +134,9 @@ sub answer {
         return $answer if $answer;
         my $error = $@;
         return _error($error->{kind}, $error->{message}) if ref $error && eval { $error->isa('LiveAPI::Module::Failure') };
-        print {*STDERR} "call $request->{id}: $error";
-        return _error('internal', '');
+        return _error('internal', '', "$error");
     }
-    return _error('internal', '');
+    return _error('internal', '', "the module has no function $request->{func}");
 }
 
 sub _describe {
@@ -126,8 +158,12 @@ sub _result {
 }
 
 sub _error {
-    my ($kind, $message) = @_;
-    return {error => {kind => $kind, message => _clean($message, 0)}};
+    my ($kind, $message, $cause) = @_;
+    return {error => {
+        kind    => $kind,
+        message => _clean($message, 0),
+        (defined $cause ? (cause => _clean($cause =~ s/\n+\z//r, 0)) : ()),
+    }};
 }
 
 sub _or { my ($value, $else) = @_; return defined $value ? $value : $else }
@@ -149,6 +185,7 @@ sub _read {
     local ($@, $!);
     my $length = readline $IN;
     return if !defined $length;
+    $. = 0;    # Otherwise Perl would add this handle's line number to the module's own messages.
     my ($size) = $length =~ /\A([0-9]{1,10})\n\z/;
     die "liveapi: the host sent an invalid document\n" if !defined $size || $size > $MAX;
     my $json = '';
@@ -163,8 +200,8 @@ sub _write {
     local ($\, $,);    # The module's own output may set them.
     my $json = JSON::PP->new->utf8->allow_nonref->encode($document);
     if (length($json) > $MAX) {
-        print {*STDERR} 'the answer has ' . length($json) . " bytes, at most $MAX can be sent\n";
-        $json = JSON::PP->new->utf8->encode(_error('internal', ''));
+        my $cause = 'the answer has ' . length($json) . " bytes, but at most $MAX can be sent";
+        $json = JSON::PP->new->utf8->encode(_error('internal', '', $cause));
     }
     print {$OUT} length($json) . "\n" . $json or die "liveapi: write the answer: $!\n";
     $OUT->flush;
@@ -216,12 +253,23 @@ sub _clean {
     die "data of type $type can't be sent: use text, numbers, undef, hashes and arrays\n";
 }
 
-# Text that is not UTF-8 is sent as bytes in base64.
+# Perl has one type for bytes and characters, and equal strings may be marked differently: an argument that
+# was stored as JSON comes back marked as characters, with the same bytes. So the content decides first:
+# bytes that are UTF-8 are text. Otherwise a string that is marked as characters is text, and any other
+# string is sent as bytes in base64.
 sub _characters {
     my ($text) = @_;
-    utf8::encode($text) if utf8::is_utf8($text);
-    my $characters = eval { Encode::decode('UTF-8', $text, Encode::FB_CROAK() | Encode::LEAVE_SRC()) };
-    return defined $characters ? $characters : {$BYTES => MIME::Base64::encode_base64($text, '')};
+    my $bytes = $text;
+    if (utf8::downgrade($bytes, 1)) {
+        my $characters = eval { Encode::decode('UTF-8', $bytes, Encode::FB_CROAK() | Encode::LEAVE_SRC()) };
+        return $characters if defined $characters;
+    }
+    if (utf8::is_utf8($text)) {
+        utf8::encode($text);
+        my $characters = eval { Encode::decode('UTF-8', $text, Encode::FB_CROAK() | Encode::LEAVE_SRC()) };
+        return $characters if defined $characters;
+    }
+    return {$BYTES => MIME::Base64::encode_base64($text, '')};
 }
 
 1;
@@ -260,7 +308,8 @@ that account's rights. If the script exits, the next call starts it again. Calls
 time. The script's output goes to the host's log. Standard input is empty.
 
 Arguments are bytes, in UTF-8 unless the caller sent something else. Functions may return
-characters or bytes. Bytes that are not UTF-8 reach the caller unchanged.
+characters or bytes: an argument comes back as it was sent, also if the module stored it as JSON
+and decoded it again. Bytes that are not UTF-8 reach the caller unchanged.
 
 =head1 METHODS
 
@@ -275,7 +324,8 @@ L<call|LiveAPI::Module::Call> and returns the data; C<help>; C<returns>; C<param
 hashes with C<name>, C<type> (string, secret, integer, flag or any), C<required> and
 C<help>; C<roles>, the callers that may call it (account, mailbox, admin; by default only
 account); C<changes>, true if it changes something; C<feature>, a feature that the account must
-have; C<open>, true if it also accepts arguments that C<params> does not list.
+have; C<open>, true if it also accepts arguments that C<params> does not list. An unknown key,
+type or role is an error when the module is loaded.
 
 =head2 api2($name, %function)
 

@@ -11,12 +11,25 @@ final class UsageException extends \InvalidArgumentException implements LiveApiE
 {
     public static function value(string $type): self
     {
-        return new self("an argument of type $type can't be sent: use text, numbers, booleans, null and arrays");
+        return new self("a value of type $type can't be sent: use text, numbers, booleans, null and arrays");
     }
 
     public static function depth(int $most): self
     {
-        return new self("the arguments are nested deeper than $most, or contain themselves");
+        return new self("the values are nested deeper than $most, or contain themselves");
+    }
+
+    /**
+     * @param string[] $known
+     */
+    public static function unknown(string $where, string $what, string $word, array $known): self
+    {
+        return new self("$where: unknown $what $word: the {$what}s are " . implode(', ', $known));
+    }
+
+    public static function parameter(string $where): self
+    {
+        return new self("$where: a parameter must be an array with a name");
     }
 
     public static function module(): self

@@ -4,7 +4,11 @@ use strict;
 use warnings;
 use 5.016;
 
+use Carp ();
+
 our $VERSION = '0.1.0';
+
+my @KINDS = qw(invalid not_found failed denied unavailable);
 
 sub new {
     my ($class, $request) = @_;
@@ -50,7 +54,16 @@ sub metadata {
 
 sub fail {
     my ($self, $message, $kind) = @_;
-    die bless {message => "$message", kind => defined $kind ? $kind : 'invalid'}, 'LiveAPI::Module::Failure';
+    $kind = 'invalid' if !defined $kind;
+    Carp::croak("fail: unknown kind $kind: the kinds are @KINDS") if !grep { $_ eq $kind } @KINDS;
+    die bless {message => "$message", kind => $kind}, 'LiveAPI::Module::Failure';
+}
+
+# API 2 has no field for warnings, so the record has them.
+sub done {
+    my ($self) = @_;
+    return if $self->{request}{api} != 2;
+    return [{result => 1, reason => join ' ', @{$self->{warnings}}}];
 }
 
 1;
@@ -124,7 +137,13 @@ Sets metadata of the answer, or returns it.
 
 Ends the call with an error message for the caller. The kind is C<invalid> (the default),
 C<not_found>, C<failed>, C<denied> or C<unavailable>. If a function dies otherwise, its message
-goes to the host's log, and the caller gets only the call's id.
+goes to the host's log, and the caller gets only the call's id. On a host in personal mode, the
+caller gets the message, too.
+
+=head2 done
+
+Returns the data of a function that changes something and has no data: in API 2 a list with a
+record of success, in which C<result> is 1 and C<reason> has the warnings, and otherwise nothing.
 
 =head2 new($request)
 

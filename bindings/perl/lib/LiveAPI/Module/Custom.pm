@@ -30,11 +30,13 @@ sub load {
     my ($class, $name, $file) = @_;
     Carp::croak("usage: $class->load(\$name, \$file)") if !defined $file;
     my $package = "Cpanel::API::$name";
-    require $file;
+    _require($file);
     my $module = LiveAPI::Module->new(name => $name, help => "The custom module $package.");
     my $about  = do { no strict 'refs'; \%{"${package}::API"} };    ## no critic (ProhibitNoStrict)
     my $gate   = _gate($package, '%API', $about->{_needs_feature});
-    for my $function (_functions($package)) {
+    my @functions = _functions($package);
+    die "$file line 1: it defines no function in the package $package\n" if !@functions;
+    for my $function (@functions) {
         my $spec = defined $about->{$function} ? $about->{$function} : {};
         die "$package: \$API{$function} must be a hash\n" if ref $spec ne 'HASH';
         my $code = $package->can($function);
@@ -45,8 +47,19 @@ sub load {
             feature => _gate($package, "\$API{$function}", $spec->{needs_feature}) || $gate,
             do      => sub { return _run($code, @_) },
         );
+        $module->{functions}[-1]{describe}{source} = LiveAPI::Module::_source($code);
     }
     return $module;
+}
+
+sub _require {
+    my ($file) = @_;
+    return if eval { require $file };
+    my $error = $@;
+    die $error if $error !~ /\A\S+ did not return a true value /;
+    open my $in, '<', $file or die $error;
+    my $lines = () = <$in>;
+    die "$file line $lines: a module must end with a true value: add the line 1;\n";
 }
 
 # If needs_feature is not understood, the module must not be served without the check.

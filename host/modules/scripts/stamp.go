@@ -1,0 +1,71 @@
+package scripts
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// maxStamped is the maximum number of files in a stamp. Further files are not watched.
+const maxStamped = 10_000
+
+// code lists the endings of the files that belong to a stamp. Other files count if they are executable. A module may
+// keep its data beside its code, and must not start again when it writes data.
+var code = []string{".pl", ".pm", ".php", ".inc", ".phtml", ".py", ".rb", ".js", ".mjs", ".lua", ".sh", ".toml"}
+
+// Stamp returns a text that changes when a file of code in the modules directory dir changes.
+func Stamp(dir string) string { return stamp([]string{dir}) }
+
+// shared returns the paths in the modules directory that do not belong to one module: libraries, which every module may
+// load, and the directory Cpanel.
+func (f Finder) shared(entries []fs.DirEntry) []string {
+	var paths []string
+	for _, e := range entries {
+		path := filepath.Join(f.Dir, e.Name())
+		isModule := slices.ContainsFunc([]string{"module.pl", "module.php", "module.toml"}, func(name string) bool {
+			_, err := os.Stat(filepath.Join(path, name))
+			return err == nil
+		})
+		if !isModule {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// stamp returns a hash of the names, identities, sizes and times of the files of code at and below paths. The files in
+// always count whatever their names are.
+func stamp(paths []string, always ...string) string {
+	hash, left := sha256.New(), maxStamped
+	add := func(path string) {
+		var st syscall.Stat_t
+		if left--; left < 0 || syscall.Stat(path, &st) != nil {
+			return
+		}
+		if slices.Contains(code, filepath.Ext(path)) || st.Mode&0o111 != 0 || slices.Contains(always, path) {
+			_, _ = fmt.Fprintln(hash, path, st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim)
+		}
+	}
+	for _, root := range paths {
+		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return nil // Removed meanwhile: the next stamp differs.
+			case left < 0:
+				return fs.SkipAll
+			case e.IsDir() && path != root && strings.HasPrefix(e.Name(), "."):
+				return fs.SkipDir
+			case !e.IsDir():
+				add(path)
+			}
+			return nil
+		})
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
