@@ -118,7 +118,9 @@ func (m mistake) write(t *testing.T, dir string) {
 	}
 }
 
-func isEndless(m mistake) bool { return strings.HasSuffix(m.name, "Loop") || strings.HasSuffix(m.name, "Slow") }
+func isEndless(m mistake) bool {
+	return strings.HasSuffix(m.name, "Loop") || strings.HasSuffix(m.name, "Slow")
+}
 
 // callAll calls the function f of each module and returns the answers. Functions that do not return are called together.
 func callAll(t *testing.T, w *hosttest.World, all []mistake) map[string]string {

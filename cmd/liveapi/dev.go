@@ -44,7 +44,7 @@ get no pages.`,
 				return err
 			}
 			runner := &livepage.Runner{Doer: rt.doer, Socket: rt.socket, Account: rt.account, Stderr: cmd.ErrOrStderr(), Log: rt.log, Env: withLibraries(pageEnv(), rt.bindings)}
-			dev, err := livepage.NewDev(runner, dir)
+			dev, err := livepage.NewDev(runner, dir, rt.stamp)
 			if err != nil {
 				return err
 			}

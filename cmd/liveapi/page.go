@@ -48,7 +48,7 @@ page's HTTP status is 400 or higher.`,
 				return admin.Usage(fmt.Errorf("--query: %w", err))
 			}
 			answer := &answerBuffer{header: make(http.Header), status: http.StatusOK}
-			if err := runner.Run(answer, req, file, nil); err != nil {
+			if _, err := runner.Run(answer, req, file, nil); err != nil {
 				return err
 			}
 			if _, err := cmd.OutOrStdout().Write(answer.body.Bytes()); err != nil {

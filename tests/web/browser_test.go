@@ -126,6 +126,12 @@ func (b *tab) picture(name string) {
 // accessible checks the page with axe-core. Serious findings fail the test.
 func (b *tab) accessible(where string) {
 	b.t.Helper()
+	b.accessibleIn(where, "document")
+}
+
+// accessibleIn does the same as accessible for the part of the page that the script root returns.
+func (b *tab) accessibleIn(where, root string) {
+	b.t.Helper()
 	axe, err := os.ReadFile(filepath.Join(hosttest.Root(b.t), "bin", "tools", "npm", "node_modules", "axe-core", "axe.min.js"))
 	require.NoError(b.t, err)
 	var found []struct {
@@ -134,7 +140,7 @@ func (b *tab) accessible(where string) {
 	}
 	// Through the debugging protocol, because the page's policy allows no foreign script.
 	b.do(chromedp.Evaluate(string(axe)+";0", nil),
-		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations)`, &found, await))
+		chromedp.Evaluate(`axe.run(`+root+`, {resultTypes: ["violations"]}).then((r) => r.violations)`, &found, await))
 	for _, f := range found {
 		require.NotContains(b.t, []string{"serious", "critical"}, f.Impact, "%s: %+v", where, f)
 	}

@@ -37,10 +37,11 @@ const (
 )
 
 // KindOf returns the kind of the file called name, which depends on the end of the name. The endings are
-// those in cPanel's documentation.
+// those in cPanel's documentation. A plain .php file is a page, too.
 func KindOf(name string) Kind {
+	name = strings.ToLower(name)
 	switch {
-	case strings.HasSuffix(name, ".live.php"), strings.HasSuffix(name, ".livephp"):
+	case strings.HasSuffix(name, ".php"), strings.HasSuffix(name, ".livephp"):
 		return PHP
 	case strings.HasSuffix(name, ".live.pl"), strings.HasSuffix(name, ".livepl"):
 		return Perl
@@ -66,30 +67,37 @@ type Runner struct {
 const drainTime = 5 * time.Second
 
 // Run runs the page in file for the request req and writes the page's answer to w. If watch is not nil, Run
-// calls watch after each call of the page to the LiveAPI.
-func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watch func(Call)) error {
+// calls watch after each call of the page to the LiveAPI, and returns the errors of the page.
+func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watch func(Call)) ([]PageError, error) {
 	handler, err := r.handler(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	socket := r.Socket
 	if socket == "" || watch != nil {
 		var stop func()
 		if socket, stop, err = r.listen(req.Context(), watch); err != nil {
-			return err
+			return nil, err
 		}
 		defer stop()
 	}
+	var reports *reports
+	if watch != nil {
+		if reports, err = newReports(KindOf(file), handler); err != nil {
+			return nil, err
+		}
+		defer reports.close()
+	}
 	handler.Env = append(handler.Env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING=msgpack")
 	handler.ServeHTTP(w, req)
-	return nil
+	return reports.read(), nil
 }
 
 func (r *Runner) handler(file string) (*cgi.Handler, error) {
 	kind := KindOf(file)
 	name := map[Kind]string{PHP: "php-cgi", Perl: "perl"}[kind]
 	if kind == None {
-		return nil, fmt.Errorf("%s is not a page: the file's name must end in .live.php, .livephp, .live.pl or .livepl", file)
+		return nil, fmt.Errorf("%s is not a page: the file's name must end in .php, .livephp, .live.pl or .livepl", file)
 	}
 	program, err := exec.LookPath(name)
 	if err != nil {

@@ -2,11 +2,13 @@ package livepage
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/liveapid/liveapid/host/dev/mask"
 	"github.com/liveapid/liveapid/host/dev/tagpage"
 	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/protocol"
@@ -15,11 +17,16 @@ import (
 // Call describes a call to the LiveAPI for the author of the page. Passwords are masked.
 type Call struct {
 	API    string        `json:"api"`
-	Name   string        `json:"name"` // Module::function.
-	Args   []string      `json:"args"` // name=value.
+	Module string        `json:"module"`
+	Func   string        `json:"func"`
+	Args   any           `json:"args"` // An object, or for arguments by position their number.
 	OK     bool          `json:"ok"`
 	Result string        `json:"result"` // The error message, or a summary of the data.
+	Mocked bool          `json:"mocked"` // The answer does not come from a module.
+	Answer any           `json:"answer"` // The answer, with secrets masked and long values clipped.
 	Took   time.Duration `json:"took_ns"`
+
+	made protocol.Call // The call itself, to repeat it. It may contain secrets, and never leaves the process.
 }
 
 // watched is a Doer that calls watch after each call.
@@ -44,65 +51,58 @@ func (w watched) seen(call protocol.Call, do func() *protocol.Result) *protocol.
 		return do()
 	}
 	start := time.Now()
+	call.Args = protocol.Args{Named: maps.Clone(call.Args.Named), Positional: slices.Clone(call.Args.Positional)}
 	result := do()
-	seen := Call{
-		API: call.API.String(), Name: call.Module + "::" + call.Func, Args: showArgs(call.Args), OK: result.Err == nil,
-		Took: time.Since(start), Result: summary(result),
-	}
-	w.watch(seen)
+	w.watch(seenCall(call, result, time.Since(start)))
 	return result
 }
 
-// maxShown is the maximum length of a displayed argument, in bytes.
-const maxShown = 200
-
-// showArgs returns the arguments of a call for display. The values of arguments with names such as "password"
-// are masked. For positional arguments only the number is returned: they have no names, and functions of API
-// 1 take passwords by position.
-func showArgs(args protocol.Args) []string {
-	var out []string
-	for _, name := range args.Names() {
-		out = append(out, name+"="+showValue(name, args.Named[name]))
+// seenCall returns the description of a call and its result.
+func seenCall(call protocol.Call, result *protocol.Result, took time.Duration) Call {
+	m := mask.New(mask.Rules{}, call.Args)
+	seen := Call{
+		API: call.API.String(), Module: call.Module, Func: call.Func, Args: m.Args(), OK: result.Err == nil, Took: took,
+		Mocked: result.Metadata[protocol.MockedKey] != nil, made: call,
 	}
-	if n := len(args.Positional); n > 0 {
-		out = append(out, fmt.Sprintf("%d by position", n))
-	}
-	return out
-}
-
-// showValue returns the value of the argument called name for display. The value is masked if it is, or could
-// be, a secret.
-func showValue(name string, value any) string {
-	switch v := value.(type) {
-	case map[string]any:
-		return fmt.Sprintf("{%d fields}", len(v))
-	case []any:
-		return fmt.Sprintf("[%d values]", len(v))
-	}
-	text := fmt.Sprint(value)
-	if secret(name) || strings.Contains(text, "PRIVATE KEY") {
-		return "••••"
-	}
-	return protocol.Clip(text, maxShown)
-}
-
-// secret reports whether name, the name of an argument, indicates that the argument's value is secret.
-func secret(name string) bool {
-	name = strings.ToLower(name)
-	return slices.Contains([]string{"key", "pin", "otp", "code"}, name) ||
-		slices.ContainsFunc([]string{"pass", "secret", "token", "apikey", "privkey", "hash", "pwd", "auth", "cred", "otp"}, func(word string) bool {
-			return strings.Contains(name, word)
-		})
-}
-
-func summary(result *protocol.Result) string {
+	answer := map[string]any{}
 	if result.Err != nil {
-		return result.Err.Message
+		seen.Result = m.Text(result.Err.Message)
+		answer["error"] = seen.Result
+	} else {
+		data := protocol.Plain(result.Data)
+		seen.Result = summary(data)
+		answer["data"] = m.Value(data)
 	}
-	switch data := protocol.Plain(result.Data).(type) {
+	for name, list := range map[string][]string{"messages": result.Messages, "warnings": result.Warnings} {
+		if len(list) > 0 {
+			texts := make([]any, len(list))
+			for i, text := range list {
+				texts[i] = m.Text(text)
+			}
+			answer[name] = texts
+		}
+	}
+	if len(result.Metadata) > 0 {
+		answer["metadata"] = m.Value(result.Metadata)
+	}
+	seen.Answer = answer
+	if text, err := json.Marshal(answer); err != nil || len(text) > maxAnswer {
+		seen.Answer = fmt.Sprintf("The answer has %d bytes. The list shows at most %d.", len(text), maxAnswer)
+	}
+	return seen
+}
+
+// maxAnswer is the maximum size in bytes of an answer, as JSON, that the list of runs keeps.
+const maxAnswer = 256 << 10
+
+func summary(data any) string {
+	switch data := data.(type) {
 	case nil:
 		return "nothing"
 	case []any:
+		if len(data) == 1 {
+			return "one record"
+		}
 		return fmt.Sprintf("%d records", len(data))
 	case map[string]any:
 		return fmt.Sprintf("%d fields", len(data))
