@@ -201,12 +201,15 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	if call.Expand {
 		call.Args = cpvars.ExpandArgs(call.Args, h.variables(caller.Account))
 	}
-	options, named, err := listing.Split(call.API, call.Args.Named)
-	if err != nil {
-		return protocol.Failed(err)
-	}
-	if len(call.Args.Positional) == 0 {
-		call.Args.Named = named
+	var options listing.Options
+	if !found.whole {
+		var named map[string]any
+		if options, named, err = listing.Split(call.API, call.Args.Named); err != nil {
+			return protocol.Failed(err)
+		}
+		if len(call.Args.Positional) == 0 {
+			call.Args.Named = named
+		}
 	}
 	ignored := fn.IgnoredWarnings(call.Args.Named)
 	if call.Args, err = fn.Check(call.Args); err != nil {

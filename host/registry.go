@@ -17,6 +17,15 @@ type StaticModules interface {
 	Serves() []string
 }
 
+// Dynamic is implemented by a plugin that decides for each call whether it serves the function, such as mocks. Its
+// functions may belong to a module of another plugin: the first plugin in the order of the plugins wins.
+type Dynamic interface {
+	// Function returns the description of the called function, if the plugin serves it.
+	Function(call protocol.Call) (protocol.Function, bool)
+	// Whole reports whether the plugin gets the meta-parameters of calls as arguments and applies them itself.
+	Whole() bool
+}
+
 // serves returns the names of all modules that p may serve, or nil if p must be started to find out.
 func serves(p Plugin) []string {
 	if known, ok := p.(StaticModules); ok {
@@ -55,19 +64,32 @@ func unavailable(module string, err error) *protocol.Error {
 type found struct {
 	plugin   Plugin
 	function protocol.Function
+	whole    bool // See Dynamic.Whole.
 }
 
 // find looks up the function of call in the descriptions of the modules of all plugins. The first plugin with
 // the module wins. Names of modules and functions are case-sensitive, as in cPanel's documentation.
 func find(ctx context.Context, plugins []Plugin, account protocol.Account, call protocol.Call) (found, *protocol.Error) {
 	var unreachable error
+	var missing *protocol.Error
+	broken := false // The plugin that should serve the module can't; no mock may hide this.
 	for _, p := range plugins {
+		if dynamic, ok := p.(Dynamic); ok && !broken {
+			if fn, ok := dynamic.Function(call); ok {
+				return found{plugin: p, function: fn, whole: dynamic.Whole()}, nil
+			}
+			continue
+		}
+		if _, ok := p.(Dynamic); ok || missing != nil {
+			continue // The module of the first plugin with this name counts.
+		}
 		if known := serves(p); known != nil && !slices.Contains(known, call.Module) {
 			continue
 		}
 		modules, err := p.Modules(ctx, account)
 		if err != nil {
 			unreachable = err
+			broken = broken || serves(p) != nil
 			continue
 		}
 		for _, m := range modules {
@@ -79,8 +101,12 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 					return found{plugin: p, function: fn}, nil
 				}
 			}
-			return found{}, protocol.NewError(protocol.KindNoFunction, "No function "+call.Func+" in module "+call.Module+".")
+			missing = protocol.NewError(protocol.KindNoFunction, "No function "+call.Func+" in module "+call.Module+".")
+			break
 		}
+	}
+	if missing != nil {
+		return found{}, missing
 	}
 	if unreachable != nil {
 		// The module may belong to a plugin that failed to return its descriptions. Therefore the error must

@@ -46,7 +46,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	extra(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return admin.Usage(err) })
-	root.AddCommand(sandboxCommand(), runCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
+	root.AddCommand(sandboxCommand(), runCommand(), recordCommand(), replayCommand(), mockCommand(), tagCommand(), pageCommand(), devCommand(), dovecotCommand(), postfixCommand(), storeCommand(), accountCommand(),
 		moduleCommand(), statusCommand(), topCommand(), doctorCommand(), auditCommand(), cpanelPathsCommand(), whoOwnsCommand(), tokenCommand(), passwordCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)

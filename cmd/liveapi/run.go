@@ -18,6 +18,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/unixsock"
+	"github.com/liveapid/liveapid/host/modules/cassette"
 	"github.com/liveapid/liveapid/host/record/readable"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -76,12 +77,37 @@ func encoding() string {
 // runProgram runs a program in personal mode. A host in this process serves a private socket until the
 // program ends.
 func runProgram(c *config.Config, a protocol.Account, words []string) error {
-	log := slog.New(readable.For(os.Stderr, slog.LevelWarn))
+	return runWith(c, a, words, runOptions{})
+}
+
+// runOptions are the options of a host in this process that serves a program.
+type runOptions struct {
+	tap     func(protocol.Call, *protocol.Result) // Gets each call; may be nil.
+	https   bool                                  // Also serve the HTTPS API.
+	players *[]*cassette.Player                   // Set to the players of the cassettes; may be nil.
+}
+
+// discardLog returns a log that drops all lines.
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// runWith does the work of runProgram.
+func runWith(c *config.Config, a protocol.Account, words []string, o runOptions) error {
+	level := slog.LevelWarn
+	if o.players != nil {
+		level = slog.LevelError // The caller prints what differed.
+	}
+	log := slog.New(readable.For(os.Stderr, level))
 	rt, err := daemon.NewFor(c, a, log)
 	if err != nil {
 		return err
 	}
 	defer rt.Close()
+	if o.tap != nil {
+		rt.Tap(o.tap)
+	}
+	if o.players != nil {
+		*o.players = rt.Players()
+	}
 	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
 	if err != nil {
 		return err
@@ -94,9 +120,23 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
+	web := make(chan struct{})
+	if o.https && c.Web.On() {
+		if err := rt.OpenHTTPS(); err != nil {
+			stop()
+			return errors.Join(err, l.Close())
+		}
+		go func() {
+			defer close(web)
+			rt.ServeHTTPS(ctx, time.Second)
+		}()
+	} else {
+		close(web)
+	}
 	go func() { served <- rt.Serve(ctx, l, time.Second) }()
 	err = execute(words, append(withLibraries(os.Environ(), c.Bindings), socketEnv(socket)...))
 	stop()
+	<-web
 	if serveErr := <-served; err == nil {
 		err = serveErr
 	}

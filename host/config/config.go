@@ -108,7 +108,11 @@ type Config struct {
 	// The program that serves script modules. Default: liveapi-script of the installation.
 	ScriptWorker string `toml:"script_worker" example:"\"/usr/lib/liveapid/liveapi-script\""`
 
+	// Personal mode: the directory of mocks, which answer calls in place of modules: NAME.toml and NAME.json.
+	Mocks string `toml:"mocks" example:"\"mocks\""`
+
 	Plugins []Plugin `toml:"plugin"`
+	Replays []Mock   `toml:"mock"`
 	Web     Web      `toml:"web"`
 	Limits  Limits   `toml:"limits"`
 
@@ -275,7 +279,10 @@ func (c *Config) fill() {
 		c.ScriptWorker = siblingProgram("liveapi-script")
 	}
 	c.ScriptWorker = c.absolute(c.ScriptWorker)
-	c.Modules, c.Bindings = c.absolute(c.Modules), c.absolute(c.Bindings)
+	c.Modules, c.Bindings, c.Mocks = c.absolute(c.Modules), c.absolute(c.Bindings), c.absolute(c.Mocks)
+	for i := range c.Replays {
+		c.Replays[i].Cassette = c.absolute(c.Replays[i].Cassette)
+	}
 }
 
 // findBindings returns the directory of the Perl and PHP libraries. In a checkout of the source code this is
@@ -352,6 +359,14 @@ func (c *Config) Validate() error {
 		}
 	default:
 		add("mode: %q is neither personal nor server", c.Mode)
+	}
+	if c.Mode == Server && (c.Mocks != "" || len(c.Replays) > 0) {
+		add("mocks and [[mock]]: a host in server mode never answers with mocks; remove the keys, or set mode = \"personal\"")
+	}
+	for i, m := range c.Replays {
+		if m.Cassette == "" {
+			add("[[mock]] %d: cassette is missing: name the file of a cassette", i+1)
+		}
 	}
 	if c.Account != "" && c.Accounts == "" {
 		add("account: %q needs the key accounts, the directory that contains the account's file", c.Account)

@@ -52,8 +52,9 @@ type Runtime struct {
 	rereading latest                         // The reloads of the accounts.
 	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
 	ending    sync.WaitGroup                 // Counts account workers being stopped; Close waits for them.
-	files     freshness                      // The files of the modules; personal mode only.
-	life      context.Context                // Ends when Close begins.
+	tap       atomic.Pointer[func(protocol.Call, *protocol.Result)]
+	files     freshness       // The files of the modules; personal mode only.
+	life      context.Context // Ends when Close begins.
 	end       context.CancelFunc
 }
 

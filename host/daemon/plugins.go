@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"github.com/liveapid/liveapid/host/front/https"
 	"github.com/liveapid/liveapid/host/modules/accountinfo"
 	"github.com/liveapid/liveapid/host/modules/builtin"
+	"github.com/liveapid/liveapid/host/modules/cassette"
+	"github.com/liveapid/liveapid/host/modules/mocks"
 	"github.com/liveapid/liveapid/host/modules/scripts"
 	"github.com/liveapid/liveapid/host/worker"
 	"github.com/liveapid/liveapid/protocol"
@@ -33,7 +36,8 @@ type running struct {
 // allPlugins returns the built-in modules and the supervisors of the given plugins. Built-in modules come
 // first, so that no plugin can replace one of them.
 func (rt *Runtime) allPlugins(all loaded) []host.Plugin {
-	plugins := []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch(), builtin.Describe{List: rt.describe}}
+	plugins := slices.Clone(all.before)
+	plugins = append(plugins, []host.Plugin{builtin.Special{Variables: variables}, builtin.Chrome{}, rt.accountInfo, rt.batch(), builtin.Describe{List: rt.describe}}...)
 	if rt.web.tokens != nil {
 		plugins = append(plugins, builtin.Tokens{Store: rt.web.tokens})
 	}
@@ -43,14 +47,54 @@ func (rt *Runtime) allPlugins(all loaded) []host.Plugin {
 	for _, b := range all.broken {
 		plugins = append(plugins, unusable(b))
 	}
-	return plugins
+	return append(plugins, all.after...)
 }
 
 // loaded contains the plugins of a configuration.
 type loaded struct {
 	plugins []*running
 	broken  []Broken
+	// Mocks: those that come before all modules, and those that answer only for functions that no module has.
+	before, after []host.Plugin
+	players       []*cassette.Player
 }
+
+// loadMocks adds the mocks of c to all. Only a host in personal mode has mocks.
+func (rt *Runtime) loadMocks(c *config.Config, all *loaded) error {
+	if c.Mode != config.Personal {
+		return nil
+	}
+	add := func(p host.Plugin, first bool) {
+		if first {
+			all.before = append(all.before, p)
+		} else {
+			all.after = append(all.after, p)
+		}
+	}
+	if c.Mocks != "" {
+		sets, broken := mocks.LoadDir(c.Mocks)
+		for _, s := range sets {
+			add(mocks.Of(s), s.Replaces())
+		}
+		for _, err := range broken {
+			all.broken = append(all.broken, Broken{Path: c.Mocks, Err: err})
+		}
+	}
+	for _, m := range c.Replays {
+		tape, err := cassette.Load(m.Cassette)
+		if err != nil {
+			return err
+		}
+		player := cassette.NewPlayer(tape, m.Strict, func(report string) { rt.log.Warn("a call differs from the cassette", "text", report) })
+		all.players = append(all.players, player)
+		catchAll := m.Strict || m.All
+		add(mocks.From(player, catchAll), m.Replace || catchAll)
+	}
+	return nil
+}
+
+// Players returns the players of the cassettes that answer calls.
+func (rt *Runtime) Players() []*cassette.Player { return rt.state.Load().players }
 
 // Broken is a plugin or a module that the host leaves out.
 type Broken = scripts.Broken
@@ -115,6 +159,9 @@ func (rt *Runtime) batch() builtin.Batch {
 // logged and left out.
 func (rt *Runtime) load(c *config.Config, old []*running) (loaded, error) {
 	var all loaded
+	if err := rt.loadMocks(c, &all); err != nil {
+		return all, err
+	}
 	add := func(name string, log *slog.Logger, o worker.PluginOptions) {
 		print := fingerprint(o)
 		for _, p := range old {

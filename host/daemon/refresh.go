@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -20,9 +21,12 @@ type freshness struct {
 	next  time.Time // Earliest time of the next comparison.
 }
 
-// share is the part of the time that comparisons may take: one part in share. It matters only for directories with
-// thousands of files.
-const share = 20
+const (
+	// cheap is the time that each comparison may take. Directories with thousands of files need more.
+	cheap = 5 * time.Millisecond
+	// share is the part of the time that longer comparisons may take: one part in share.
+	share = 20
+)
 
 // changed reports whether the files differ from those at the last call of changed.
 func (f *freshness) changed(c *config.Config) bool {
@@ -34,6 +38,20 @@ func (f *freshness) changed(c *config.Config) bool {
 	if c.Modules != "" {
 		now.WriteString(scripts.Stamp(c.Modules))
 	}
+	mocked := []string{}
+	if entries, err := os.ReadDir(c.Mocks); err == nil {
+		for _, e := range entries {
+			mocked = append(mocked, filepath.Join(c.Mocks, e.Name()))
+		}
+	}
+	for _, m := range c.Replays {
+		mocked = append(mocked, m.Cassette)
+	}
+	for _, path := range mocked {
+		if info, err := os.Stat(path); err == nil {
+			_, _ = fmt.Fprint(&now, path, info.Size(), info.ModTime().UnixNano())
+		}
+	}
 	for _, p := range c.Plugins {
 		for _, path := range append([]string{p.Path}, p.Args...) {
 			if info, err := os.Stat(path); err == nil {
@@ -41,7 +59,9 @@ func (f *freshness) changed(c *config.Config) bool {
 			}
 		}
 	}
-	f.next = time.Now().Add(share * time.Since(start))
+	if took := time.Since(start); took > cheap {
+		f.next = time.Now().Add(share * took)
+	}
 	before := f.stamp
 	f.stamp = now.String()
 	return f.stamp != before

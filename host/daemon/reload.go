@@ -116,7 +116,7 @@ func (rt *Runtime) closeReplaced(old []*running, next loaded) {
 // reloadable lists the configuration keys that take effect on reload. All other keys are reported as needing a
 // restart. This is the default for a new key, so that a change of the new key is never ignored silently. Some
 // keys in the table limits need a restart, too: see restartOnlyLimits.
-var reloadable = []string{"plugin", "plugin_dir", "modules", "bindings", "script_worker", "refuse", "limits"}
+var reloadable = []string{"plugin", "plugin_dir", "modules", "bindings", "script_worker", "mocks", "mock", "refuse", "limits"}
 
 // restartKeys returns the keys in which old and c differ and which need a restart. It sets the mode of c to
 // the mode of old, because the mode of a running host can't change.

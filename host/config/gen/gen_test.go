@@ -33,13 +33,15 @@ func TestNoKeyIsMissing(t *testing.T) {
 	for _, s := range []struct {
 		of  any
 		tag string
-	}{{config.Config{}, "toml"}, {config.Plugin{}, "toml"}, {config.Limits{}, "toml"}, {config.Web{}, "toml"}, {email.Settings{}, "setting"}} {
+	}{{config.Config{}, "toml"}, {config.Plugin{}, "toml"}, {config.Mock{}, "toml"}, {config.Limits{}, "toml"}, {config.Web{}, "toml"}, {email.Settings{}, "setting"}} {
 		for i := range reflect.TypeOf(s.of).NumField() {
 			name := reflect.TypeOf(s.of).Field(i).Tag.Get(s.tag)
 			if name == "" || name == "-" || tables[name] {
 				continue
 			}
-			require.Regexp(t, `(?m)^(# )?`+name+` = `, texts["packaging/liveapid.toml"])
+			if _, personal := s.of.(config.Mock); !personal { // The packaged configuration is for server mode.
+				require.Regexp(t, `(?m)^(# )?`+name+` = `, texts["packaging/liveapid.toml"])
+			}
 			require.Contains(t, texts["packaging/man/liveapid.toml.5"], "\n.B "+name+"\n")
 		}
 	}
@@ -60,7 +62,7 @@ func TestExamplesAreValid(t *testing.T) {
 		return err
 	}
 	require.NoError(t, load(text))
-	together := map[string]string{"account": "", "key": "certificate", "certificate": "key", "database_file": "", "doveadm_key": "doveadm", "kick": "doveadm", "mail_from": "smtp", "store": "database", "database": "store", "userdomains": "cpanel_users", "userdatadomains": "cpanel_users", "cpanel_features": "cpanel_users"}
+	together := map[string]string{"account": "", "mocks": "", "key": "certificate", "certificate": "key", "database_file": "", "doveadm_key": "doveadm", "kick": "doveadm", "mail_from": "smtp", "store": "database", "database": "store", "userdomains": "cpanel_users", "userdatadomains": "cpanel_users", "cpanel_features": "cpanel_users"}
 	for line := range strings.Lines(text) {
 		name, _, ok := strings.Cut(strings.TrimPrefix(line, "# "), " = ")
 		if !strings.HasPrefix(line, "# ") || !ok || strings.Contains(name, " ") {
@@ -68,7 +70,7 @@ func TestExamplesAreValid(t *testing.T) {
 		}
 		other, special := together[name]
 		if special && other == "" {
-			continue // account is for personal mode; database_file names a file that must exist.
+			continue // account and mocks are for personal mode; database_file names a file that must exist.
 		}
 		changed := strings.Replace(text, line, strings.TrimPrefix(line, "# "), 1)
 		if other != "" {

@@ -83,6 +83,7 @@ func read(root string) (map[string]section, error) {
 	for _, s := range []struct{ file, structName, tag, title string }{
 		{"host/config/config.go", "Config", "toml", ""},
 		{"host/config/plugins.go", "Plugin", "toml", "[[plugin]]"},
+		{"host/config/mock.go", "Mock", "toml", "[[mock]]"},
 		{"plugins/email/settings.go", "Settings", "setting", "[plugin.settings]"},
 		{"host/config/config.go", "Limits", "toml", "[limits]"},
 		{"host/config/web.go", "Web", "toml", "[web]"},
@@ -97,7 +98,7 @@ func read(root string) (map[string]section, error) {
 }
 
 // tables contains the keys that have a section of their own. fields skips these keys.
-var tables = map[string]bool{"plugin": true, "web": true, "limits": true, "settings": true}
+var tables = map[string]bool{"plugin": true, "mock": true, "web": true, "limits": true, "settings": true}
 
 // fields parses the file at path and returns the keys of the struct called structName. tag is the struct tag
 // that contains a key's name. Each key needs a doc comment, and an example or a packaged value.

@@ -75,7 +75,7 @@ func WriteServer(dir, helper string) error {
 	}
 	old := unix.Umask(0o022)
 	defer unix.Umask(old)
-	for _, sub := range []string{"accounts", "modules", "run"} {
+	for _, sub := range []string{"accounts", "modules", "mocks", "run"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func Write(dir, hash string) (signIn string, _ error) {
 	defer unix.Umask(old)
 	for _, sub := range []string{
 		etc, filepath.Join(mail, "cur"), filepath.Join(mail, "new"), filepath.Join(mail, "tmp"),
-		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"), filepath.Join(dir, "modules"),
+		filepath.Join(dir, "accounts"), filepath.Join(dir, "vmail"), filepath.Join(dir, "modules"), filepath.Join(dir, "mocks"),
 	} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return "", err
