@@ -190,8 +190,8 @@ final class ModuleTest extends TestCase
             'Exception: why in Command line code line 3',
             "the result: a value of type resource can't be sent: use text, numbers, booleans, null and arrays",
             'the result: the values are nested deeper than 32, or contain themselves',
-            'LiveAPI\\Exception\\UsageException: fail: unknown kind wrong: the kinds are invalid, not_found, failed, denied,'
-                . ' unavailable in Command line code line 7',
+            'LiveAPI\\Exception\\UsageException: fail: unknown kind wrong: the kinds are invalid, not_found, failed,'
+                . ' denied, unavailable in Command line code line 7',
             'the module has no function none',
         ], $causes);
         self::assertStringNotContainsString('c4n4ry', $log . $out);

@@ -81,7 +81,7 @@ func newReports(kind Kind, handler *cgi.Handler) (*reports, error) {
 		// PHP reads these settings after its own files. Errors are shown over the page, not in it.
 		settings := fmt.Sprintf("auto_prepend_file = \"%s\"\ndisplay_errors = 0\nhtml_errors = 0\nlog_errors = 1\nerror_log =\n", filepath.Join(dir, "prepend.php"))
 		ini := filepath.Join(dir, "ini")
-		if err := os.Mkdir(ini, 0o700); err == nil {
+		if err = os.Mkdir(ini, 0o700); err == nil {
 			err = os.WriteFile(filepath.Join(ini, "report.ini"), []byte(settings), 0o600)
 		}
 		if err != nil {

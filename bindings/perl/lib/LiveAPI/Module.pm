@@ -185,7 +185,8 @@ sub _read {
     local ($@, $!);
     my $length = readline $IN;
     return if !defined $length;
-    $. = 0;    # Otherwise Perl would add this handle's line number to the module's own messages.
+    # Otherwise Perl would add this handle's line number to the module's own messages.
+    $. = 0;    ## no critic (RequireLocalizedPunctuationVars)
     my ($size) = $length =~ /\A([0-9]{1,10})\n\z/;
     die "liveapi: the host sent an invalid document\n" if !defined $size || $size > $MAX;
     my $json = '';
