@@ -4,11 +4,28 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Number is a number as the client wrote it, in decimal text. Unlike float64, it loses no digits.
 type Number string
+
+// Value returns the number as an int64, a uint64 or a float64. A number that none of them can hold is returned as text,
+// so that no digit is lost.
+func (n Number) Value() any {
+	text := string(n)
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return i
+	}
+	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return u
+	}
+	if f, err := strconv.ParseFloat(text, 64); err == nil && strings.ContainsAny(text, ".eE") {
+		return f
+	}
+	return text
+}
 
 // Args contains the arguments of a call: named for API 2 and UAPI, positional for API 1. A value is nil,
 // string, Number, bool, []any or map[string]any; a string contains exactly the bytes that the client sent.

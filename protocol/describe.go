@@ -58,6 +58,9 @@ type Function struct {
 	// Source is the place of the function's code, for its author: "FILE line N". It may be empty, and callers never
 	// see it on a host with many accounts.
 	Source string
+	// Example is an example of the data that the function returns; nil means that there is none. Its types describe
+	// the data in documents for programs.
+	Example any
 }
 
 // Stage is a part of a function that runs in a single process, the helper or a worker of the account.

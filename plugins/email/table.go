@@ -251,10 +251,12 @@ func (m *Module) operations() []operation {
 // functions returns all operations as the table of functions that the SDK expects.
 func (m *Module) functions() []sdk.Function {
 	all := []sdk.Function{m.lookupFunction(), m.unlockFunction()}
+	example := examples()
 	for _, op := range m.operations() {
 		add := func(api protocol.API, f *form) {
 			if f != nil {
-				all = append(all, op.function(api, *f))
+				name := map[protocol.API]string{protocol.API1: "api1 ", protocol.API2: "api2 ", protocol.UAPI: "uapi "}[api] + f.name
+				all = append(all, op.function(api, *f, example[name]))
 			}
 		}
 		add(protocol.API1, op.api1)
@@ -266,7 +268,7 @@ func (m *Module) functions() []sdk.Function {
 	return all
 }
 
-func (op operation) function(api protocol.API, f form) sdk.Function {
+func (op operation) function(api protocol.API, f form, example any) sdk.Function {
 	returns := op.returns
 	if returns == "" && f.answer == nil {
 		returns = "Nothing."
@@ -281,6 +283,7 @@ func (op operation) function(api protocol.API, f form) sdk.Function {
 		},
 		Do: op.do, Before: op.before, After: op.after,
 	}
+	fn.Example = example
 	if op.after == nil {
 		fn.Do = f.answers(op.do)
 	} else {

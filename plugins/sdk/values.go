@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -64,21 +63,11 @@ func sendable(data any) bool {
 }
 
 // numbers returns decoded JSON with each json.Number as an int64, a uint64 or a float64. A number that none of them can
-// hold becomes text, so that no digit is lost.
+// hold becomes text.
 func numbers(data any) any {
 	switch v := data.(type) {
 	case json.Number:
-		text := v.String()
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-			return n
-		}
-		if f, err := v.Float64(); err == nil && strings.ContainsAny(text, ".eE") {
-			return f
-		}
-		return text
+		return protocol.Number(v).Value()
 	case []any:
 		for i := range v {
 			v[i] = numbers(v[i])

@@ -93,7 +93,7 @@ is_deeply($module->answer(request('done2', {}, api => 2))->{data}, [{result => 1
 
 # A word that is not known is refused where it was written.
 for my $wrong (
-    [{parms => []}, qr/the function x: unknown key parms: the keys are do help returns params/],
+    [{parms => []}, qr/the function x: unknown key parms: the keys are do help returns example params/],
     [{roles => ['owner']}, qr/the function x: unknown role owner: the roles are account mailbox admin/],
     [{params => [{name => 'p', typ => 'string'}]}, qr/the function x: a parameter: unknown key typ: the keys are name type required help/],
     [{params => [{name => 'p', type => 'text'}]}, qr/the function x: a parameter: unknown type text: the types are string/],

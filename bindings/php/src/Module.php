@@ -15,7 +15,7 @@ use LiveAPI\Exception\UsageException;
 final class Module
 {
     private const APIS = ['api1' => 1, 'api2' => 2, 'uapi' => 3];
-    private const KEYS = ['help', 'returns', 'params', 'roles', 'changes', 'feature', 'open'];
+    private const KEYS = ['help', 'returns', 'example', 'params', 'roles', 'changes', 'feature', 'open'];
     private const TYPES = ['string', 'secret', 'integer', 'flag', 'any'];
     private const ROLES = ['account', 'mailbox', 'admin'];
     private const DEPTH = 32;
@@ -45,7 +45,7 @@ final class Module
     /**
      * Adds a UAPI function.
      *
-     * @param array<string, mixed>            $about help, returns, params (a list of arrays with name, type,
+     * @param array<string, mixed>            $about help, returns, example (of the data), params (a list of arrays with name, type,
      *                                               required and help), roles (by default ['account']),
      *                                               changes, feature, open
      * @param callable(ModuleCall): mixed     $do
@@ -176,7 +176,8 @@ final class Module
                 'required' => (bool) ($param['required'] ?? false),
             ];
         }
-        $this->functions[] = ['do' => $do, 'describe' => [
+        $example = isset($about['example']) ? ['example' => self::clean($about['example'], 0)] : [];
+        $this->functions[] = ['do' => $do, 'describe' => $example + [
             'api' => self::APIS[$api],
             'name' => $name,
             'help' => (string) ($about['help'] ?? ''),

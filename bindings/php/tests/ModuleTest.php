@@ -70,7 +70,7 @@ final class ModuleTest extends TestCase
     public function unknownWords(): array
     {
         return [
-            [['parms' => []], 'the function x: unknown key parms: the keys are help, returns, params'],
+            [['parms' => []], 'the function x: unknown key parms: the keys are help, returns, example, params'],
             [['roles' => ['owner']], 'the function x: unknown role owner: the roles are account, mailbox, admin'],
             [['params' => [['name' => 'p', 'typ' => 'string']]], 'the function x: a parameter: unknown key typ'],
             [['params' => [['name' => 'p', 'type' => 'text']]], 'the function x: a parameter: unknown type text'],

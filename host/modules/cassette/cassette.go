@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -307,17 +306,10 @@ func readEntry(line []byte) (Entry, error) {
 func Numbers(value any) (any, error) {
 	switch v := value.(type) {
 	case protocol.Number:
-		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+		if n := v.Value(); n != string(v) {
 			return n, nil
 		}
-		if n, err := strconv.ParseUint(string(v), 10, 64); err == nil {
-			return n, nil
-		}
-		f, err := strconv.ParseFloat(string(v), 64)
-		if err != nil {
-			return nil, fmt.Errorf("the number %.40s is too large", v)
-		}
-		return f, nil
+		return nil, fmt.Errorf("the number %.40s is too large", v)
 	case []any:
 		for i := range v {
 			var err error

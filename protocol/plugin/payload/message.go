@@ -208,6 +208,9 @@ func encodeFunction(fn protocol.Function) map[string]any {
 	if fn.Source != "" {
 		function["source"] = fn.Source
 	}
+	if fn.Example != nil {
+		function["example"] = fn.Example
+	}
 	return function
 }
 
@@ -249,7 +252,7 @@ func decodeFunction(f fields) protocol.Function {
 		Returns: f.text("returns"), Changes: f.flag("changes"),
 		Open: f.flag("open"), Feature: protocol.Clip(f.text("feature"), protocol.MaxText),
 		Before: f.flag("before"), After: f.flag("after"), Shared: f.flag("shared"),
-		Shapes: f.flag("shapes"), Source: protocol.Clip(f.text("source"), protocol.MaxText),
+		Shapes: f.flag("shapes"), Source: protocol.Clip(f.text("source"), protocol.MaxText), Example: f["example"],
 	}
 	for _, r := range f.texts("roles") {
 		fn.Roles = append(fn.Roles, protocol.Role(r))

@@ -51,7 +51,8 @@ type PluginClient interface {
 	//
 	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. "open": true
 	// also passes arguments that params does not list. "feature" is a feature that the
-	// account must have.
+	// account must have. "source" is the place of the function's code, "FILE line N", for
+	// messages to its author. "example" is an example of the data that the function returns.
 	//
 	// A host with many accounts runs each plugin as the account (the worker) and once as a
 	// separate user (the helper). The helper gives the description. "before": true and
@@ -86,7 +87,8 @@ type PluginClient interface {
 	//	filters, sorts and pages the list.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal. The caller gets the
-	// message. The gRPC status ABORTED means that the call was not run because the plugin is
+	// message. An error may also have a "cause", a text for the host's log. A host in personal
+	// mode, whose caller is the author, shows it. The gRPC status ABORTED means that the call was not run because the plugin is
 	// exiting: the host sends the call to the next process.
 	Call(ctx context.Context, in *Payload, opts ...grpc.CallOption) (*Payload, error)
 }
@@ -137,7 +139,8 @@ type PluginServer interface {
 	//
 	// api is 1, 2 or 3 (UAPI); type is string, secret, integer, flag or any. "open": true
 	// also passes arguments that params does not list. "feature" is a feature that the
-	// account must have.
+	// account must have. "source" is the place of the function's code, "FILE line N", for
+	// messages to its author. "example" is an example of the data that the function returns.
 	//
 	// A host with many accounts runs each plugin as the account (the worker) and once as a
 	// separate user (the helper). The helper gives the description. "before": true and
@@ -172,7 +175,8 @@ type PluginServer interface {
 	//	filters, sorts and pages the list.
 	//
 	// kind is invalid, not_found, failed, denied, unavailable or internal. The caller gets the
-	// message. The gRPC status ABORTED means that the call was not run because the plugin is
+	// message. An error may also have a "cause", a text for the host's log. A host in personal
+	// mode, whose caller is the author, shows it. The gRPC status ABORTED means that the call was not run because the plugin is
 	// exiting: the host sends the call to the next process.
 	Call(context.Context, *Payload) (*Payload, error)
 	mustEmbedUnimplementedPluginServer()

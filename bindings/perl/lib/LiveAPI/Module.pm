@@ -44,7 +44,7 @@ sub uapi { my ($self, @rest) = @_; return $self->_add('uapi', @rest) }
 sub _add {
     my ($self, $api, $name, %f) = @_;
     Carp::croak("usage: \$module->$api(\$name, do => sub { ... })") if !defined $name || ref $f{do} ne 'CODE';
-    _only("the function $name", \%f, qw(do help returns params roles changes feature open));
+    _only("the function $name", \%f, qw(do help returns example params roles changes feature open));
     for my $role (@{_or($f{roles}, [])}) {
         Carp::croak("the function $name: unknown role $role: the roles are @ROLES") if !grep { $_ eq $role } @ROLES;
     }
@@ -61,6 +61,7 @@ sub _add {
             open    => $f{open}    ? JSON::PP::true() : JSON::PP::false(),
             params  => [map { _param($name, $_) } @{_or($f{params}, [])}],
             source  => _source($f{do}),
+            (defined $f{example} ? (example => _clean($f{example}, 0)) : ()),
         },
     };
     return $self;
@@ -321,7 +322,8 @@ Creates a module. The name must be the name of its directory, or the name in F<m
 =head2 uapi($name, %function)
 
 Adds a UAPI function. Its keys: C<do>, the code, which gets a
-L<call|LiveAPI::Module::Call> and returns the data; C<help>; C<returns>; C<params>, a list of
+L<call|LiveAPI::Module::Call> and returns the data; C<help>; C<returns>; C<example>, an example
+of the data, for the API Shell and the OpenAPI document; C<params>, a list of
 hashes with C<name>, C<type> (string, secret, integer, flag or any), C<required> and
 C<help>; C<roles>, the callers that may call it (account, mailbox, admin; by default only
 account); C<changes>, true if it changes something; C<feature>, a feature that the account must

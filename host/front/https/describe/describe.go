@@ -4,6 +4,7 @@ package describe
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -50,6 +51,7 @@ type Function struct {
 	Changes bool    `json:"changes"`
 	Open    bool    `json:"open"`
 	Params  []Param `json:"params"`
+	Example any     `json:"example,omitempty"` // An example of the data.
 }
 
 // Param describes a parameter of a Function.
@@ -76,7 +78,7 @@ func functionOf(m protocol.Module, f protocol.Function) Function {
 	for _, p := range f.Params {
 		params = append(params, Param{p.Name, cmp.Or(p.Type, protocol.TypeString), p.Required, p.Help})
 	}
-	return Function{int(f.API), m.Name, f.Name, f.Help, f.Returns, f.Changes, f.Open, params}
+	return Function{int(f.API), m.Name, f.Name, f.Help, f.Returns, f.Changes, f.Open, params, f.Example}
 }
 
 // Page describes a module in the API reference.
@@ -89,6 +91,8 @@ type Page struct {
 type Entry struct {
 	Function
 	APIName, Anchor string
+	ExampleText     string // The example as indented JSON.
+	TryIt           string // The function's address in the API Shell; "" if the API Shell does not have it.
 }
 
 // Pages converts the given modules to pages of the API reference.
@@ -97,10 +101,18 @@ func Pages(modules []protocol.Module) []Page {
 	for _, m := range modules {
 		p := Page{Name: m.Name, Help: m.Help}
 		for _, f := range m.Functions {
-			p.Functions = append(p.Functions, Entry{
+			e := Entry{
 				Function: functionOf(m, f), APIName: f.API.String(),
 				Anchor: strings.ReplaceAll(strings.ToLower(m.Name+"-"+f.Name+"-"+f.API.String()), " ", ""),
-			})
+			}
+			if f.Example != nil {
+				text, _ := json.MarshalIndent(f.Example, "", "  ") // The example came as MessagePack or JSON.
+				e.ExampleText = string(text)
+			}
+			if api := map[protocol.API]string{protocol.API2: "api2", protocol.UAPI: "uapi"}[f.API]; api != "" {
+				e.TryIt = "#shell/" + api + "/" + m.Name + "/" + f.Name
+			}
+			p.Functions = append(p.Functions, e)
 		}
 		out = append(out, p)
 	}

@@ -219,6 +219,11 @@ func bodies(schema object, required bool) object {
 // function may be called by GET; see readsOnly.
 func methods(module string, f protocol.Function) object {
 	answer := object{"$ref": "#/components/schemas/Result"}
+	if f.Example != nil {
+		data := schemaOfExample(f.Example, 0)
+		data["examples"] = []any{f.Example}
+		answer = object{"allOf": []any{answer, object{"type": "object", "properties": object{"data": data}}}}
+	}
 	id := module + "." + f.Name + ".uapi"
 	body := bodyOf(f, object{}, []any{})
 	post := operation(id, module, f.Help, f.Returns, answer)
@@ -257,6 +262,41 @@ func schemaOf(p protocol.Param) object {
 		return object{}
 	}
 	return object{"type": "string"}
+}
+
+// maxExample is the maximum depth of a schema that is made from an example.
+const maxExample = 16
+
+// schemaOfExample returns a schema of the values that have the types of an example. A failed call returns null.
+func schemaOfExample(example any, depth int) object {
+	kind := func(name string) object { return object{"type": []any{name, "null"}} }
+	switch v := example.(type) {
+	case string:
+		return kind("string")
+	case bool:
+		return kind("boolean")
+	case int, int64, uint64:
+		return kind("integer")
+	case float64:
+		return kind("number")
+	case []any:
+		out := kind("array")
+		if len(v) > 0 && depth < maxExample {
+			out["items"] = schemaOfExample(v[0], depth+1)
+		}
+		return out
+	case map[string]any:
+		out := kind("object")
+		fields := object{}
+		for name, item := range v {
+			if depth < maxExample {
+				fields[name] = schemaOfExample(item, depth+1)
+			}
+		}
+		out["properties"] = fields
+		return out
+	}
+	return object{}
 }
 
 func schemas() object {

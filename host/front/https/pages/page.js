@@ -1,5 +1,7 @@
 // Shared by the pages: elements, requests, and the signed-in user.
 
+import { keepAddress } from './address.js';
+
 export const state = { me: null, account: '' };
 
 export const byId = (id) => document.getElementById(id);
@@ -16,16 +18,19 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-export function alertText(text) {
-  byId('alert').textContent = text;
+// alertText shows a message for the user; '' hides it.
+export function alertText(text, signIn = false) {
+  byId('alert').replaceChildren(text, ...(signIn ? [' ', element('a', { href: '/login' }, 'Sign in')] : []));
   byId('alert').hidden = !text;
 }
 
 // answered parses a response as JSON, or throws an error for the user.
 async function answered(response) {
   if (response.status === 401 || response.redirected) {
-    location.assign('/login');
-    throw new Error('You are signed out.');
+    keepAddress(location.hash);
+    const error = new Error('Your session ended. Sign in again: this call is kept.');
+    error.signIn = true;
+    throw error;
   }
   const text = await response.text();
   try {
@@ -35,8 +40,17 @@ async function answered(response) {
   }
 }
 
+// reach sends a request, or throws an error for the user if nobody answers.
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error('The host is not reachable. Check that it runs and that you are connected, and try again.');
+  }
+}
+
 export async function getJSON(path) {
-  return (await answered(await fetch(path, { headers: { Accept: 'application/json' } }))).json;
+  return (await answered(await reach(path, { headers: { Accept: 'application/json' } }))).json;
 }
 
 // request returns the URL and the body of a call.
@@ -58,7 +72,7 @@ export function request(fn, args) {
 export async function call(fn, args) {
   const { path, body } = request(fn, args);
   const start = performance.now();
-  const response = await fetch(path, { method: 'POST', body, headers: { Accept: 'application/json' } });
+  const response = await reach(path, { method: 'POST', body, headers: { Accept: 'application/json' } });
   const answer = await answered(response);
   return { ...answer, took: performance.now() - start, failure: failureOf(answer.json) };
 }

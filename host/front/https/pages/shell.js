@@ -1,15 +1,23 @@
 // The API Shell: choose a function, fill in its form, run it, read the answer, copy the call. Its elements
 // are in app.html.
-import { byId, call, element, getJSON, state } from './page.js';
-import { indented } from './indented.js';
+import { addressOf, called } from './address.js';
+import { clearAnswer, showAnswer } from './answer.js';
+import { list, setAPI, showFunctions } from './chooser.js';
+import { alertText, byId, call, element, getJSON, state } from './page.js';
 import { isSecret, languages, masked } from './snippets.js';
-import { exact, tree } from './tree.js';
 
 let functions = null;
 let described = '';
 let chosen = null;
+let ran = null; // The arguments of the last run, masked, until the form changes: the form no longer has its secrets.
 let language = 'PHP';
-const history = [];
+let history = [];
+
+const same = (a, b) => Boolean(a && b && a.api === b.api && a.module === b.module && a.name === b.name);
+
+// The history is kept for the tab, without secrets.
+const historyKey = () => `calls ${state.me.service} ${state.me.user}`;
+const longest = 50;
 
 export async function openShell() {
   if (!functions || described !== state.account) {
@@ -18,25 +26,28 @@ export async function openShell() {
     described = state.account;
     byId('missing').hidden = !answer.missing;
     byId('missing').textContent = answer.missing ? `Missing, because it can't be started at the moment: ${answer.missing.join('; ')}.` : '';
-    list();
+    showFunctions(functions, (fn) => same(fn, chosen), choose);
+    try {
+      history = JSON.parse(sessionStorage.getItem(historyKey())) || [];
+    } catch {
+      history = [];
+    }
+    showHistory();
   }
+  openAddress();
 }
 
-const api = () => Number(document.querySelector('input[name=api]:checked').value);
-
-// list shows the functions that match the search.
-function list() {
-  const words = byId('search').value.toLowerCase().split(/[\s:]+/).filter(Boolean);
-  const found = functions.filter((fn) => fn.api === api()
-    && words.every((word) => `${fn.module} ${fn.name} ${fn.help}`.toLowerCase().includes(word)));
-  byId('found').textContent = found.length === 1 ? 'One function.' : `${found.length} functions.`;
-  const parts = [];
-  for (const module of [...new Set(found.map((fn) => fn.module))]) {
-    const items = found.filter((fn) => fn.module === module).map((fn) => element('li', {},
-      element('button', { type: 'button', title: fn.help, 'aria-current': fn === chosen ? 'true' : false, onclick: () => choose(fn) }, fn.name)));
-    parts.push(element('h3', {}, module), element('ul', {}, ...items));
+// openAddress opens the call that the page's address names.
+function openAddress() {
+  const wanted = called(location.hash);
+  if (!wanted || (chosen && same(wanted, chosen) && location.hash === addressOf(chosen, given()))) return;
+  const fn = functions.find((f) => same(f, wanted));
+  if (!fn) {
+    alertText(`There is no function ${wanted.module}::${wanted.name}, or you may not call it.`);
+    return;
   }
-  byId('functions').replaceChildren(...parts);
+  setAPI(fn.api);
+  choose(fn, wanted.args, false);
 }
 
 function field(p) {
@@ -57,12 +68,22 @@ function field(p) {
   return element('div', { class: 'field' }, label, input, element('p', { class: 'help', id: `${id}-help` }, p.help));
 }
 
-function choose(fn, values = []) {
+
+// choose shows the form of a function. values are its arguments.
+function choose(fn, values = [], focus = true) {
   chosen = fn;
+  ran = null;
   list();
+  byId('start').hidden = true;
   byId('call').reset();
   byId('fn-name').textContent = `${fn.module}::${fn.name}`;
-  byId('fn-help').textContent = fn.returns ? `${fn.help} Returns: ${fn.returns}` : fn.help;
+  byId('fn-help').textContent = fn.help;
+  byId('fn-returns').hidden = !fn.returns && fn.example === undefined;
+  byId('fn-returns-text').textContent = fn.returns;
+  byId('fn-shape').hidden = fn.example === undefined;
+  byId('fn-shape').textContent = fn.example === undefined ? '' : shape(fn.example);
+  byId('fn-example').hidden = fn.example === undefined;
+  byId('fn-example').textContent = fn.example === undefined ? '' : JSON.stringify(fn.example, null, 2);
   byId('fn-changes').hidden = !fn.changes;
   const fields = fn.params.map(field);
   if (!fn.params.length) fields.push(element('p', { class: 'muted' }, 'It has no parameters.'));
@@ -74,10 +95,26 @@ function choose(fn, values = []) {
   fill(values);
   byId('call').hidden = false;
   byId('answer').hidden = true;
+  clearAnswer();
   copies();
   byId('snippets').hidden = false;
-  byId('fn-name').focus();
+  if (focus) byId('fn-name').focus();
 }
+
+// shape describes the form of data in words, such as "a list of records with email (text) and size (number)".
+function shape(data) {
+  if (Array.isArray(data)) return data.length ? `A list of: ${shape(data[0])}` : 'A list.';
+  if (data !== null && typeof data === 'object') {
+    return `A record with ${Object.entries(data).map(([name, value]) => `${name} (${kind(value)})`).join(', ')}.`;
+  }
+  return `${kind(data)}.`.replace(/^./, (c) => c.toUpperCase());
+}
+
+const kind = (value) => {
+  if (value === null) return 'nothing';
+  if (Array.isArray(value)) return 'list';
+  return { string: 'text', number: 'number', boolean: 'flag', object: 'record' }[typeof value];
+};
 
 // fill writes arguments into the form. It is the inverse of given.
 function fill(values) {
@@ -133,7 +170,9 @@ function options() {
   return out;
 }
 
+// copies shows the call as code, and puts its address into the page's address.
 function copies() {
+  const args = ran || masked(chosen, given());
   byId('snippet-tabs').replaceChildren(...Object.keys(languages).map((name) => element('button', {
     type: 'button', 'aria-pressed': String(name === language), onclick: () => { language = name; copies(); byId('snippet-tabs').querySelector('[aria-pressed=true]').focus(); },
   }, name)));
@@ -141,8 +180,12 @@ function copies() {
     user: state.account || state.me.user, signedIn: state.me.user, service: state.me.service, origin: location.origin,
     cpsess: location.pathname.split('/')[1], config: state.me.config, selfSigned: state.me.self_signed,
   };
-  byId('snippet').textContent = languages[language](chosen, masked(chosen, given()), who);
+  byId('snippet').textContent = languages[language](chosen, args, who);
   byId('copied').textContent = '';
+  // The browser's own history gets one entry for each function, not one for each letter.
+  const address = addressOf(chosen, given());
+  if (same(called(location.hash), chosen)) window.history.replaceState(null, '', address);
+  else window.history.pushState(null, '', address);
 }
 
 function asked(question) {
@@ -164,30 +207,42 @@ async function run() {
   const verdict = byId('verdict');
   verdict.className = '';
   verdict.textContent = 'Running...';
-  byId('tree').replaceChildren();
-  byId('raw').textContent = '';
+  clearAnswer();
   try {
     const answer = await call(fn, args);
     verdict.className = answer.failure ? 'alert bad' : 'good';
     verdict.textContent = `${answer.failure ? `Failed: ${answer.failure}` : 'Done.'} It took ${answer.took.toFixed(0)} ms.`;
-    byId('tree').replaceChildren(tree(exact(answer.text)));
-    byId('raw').textContent = indented(answer.text);
+    showAnswer(fn, answer.text);
     remember(fn, args, answer);
   } catch (error) {
     verdict.className = 'alert bad';
-    verdict.textContent = error.message;
+    verdict.replaceChildren(error.message, ...(error.signIn ? [' ', element('a', { href: '/login' }, 'Sign in')] : []));
   } finally {
     button.disabled = false;
-    // Clear secrets from the form as soon as their call ends.
+    // Clear secrets from the form as soon as their call ends. The code below keeps their placeholders.
+    ran = masked(fn, args);
     for (const input of byId('params').querySelectorAll('input[type=password]')) input.value = '';
     const more = byId('more');
     if (more) more.value = more.value.split('\n').filter((line) => !isSecret(fn, line.split('=')[0].trim())).join('\n');
+    copies();
   }
 }
 
 function remember(fn, args, answer) {
-  history.unshift({ fn, args: args.filter(([name]) => !isSecret(fn, name)), shown: masked(fn, args), failed: Boolean(answer.failure), at: new Date() });
-  history.length = Math.min(history.length, 50);
+  history.unshift({
+    api: fn.api, module: fn.module, name: fn.name, args: args.filter(([name]) => !isSecret(fn, name)), shown: masked(fn, args),
+    failed: Boolean(answer.failure), at: new Date().toLocaleTimeString(),
+  });
+  history.length = Math.min(history.length, longest);
+  keepHistory();
+}
+
+function keepHistory() {
+  try {
+    sessionStorage.setItem(historyKey(), JSON.stringify(history));
+  } catch {
+    sessionStorage.removeItem(historyKey()); // Too long for the browser: the page still has it.
+  }
   showHistory();
 }
 
@@ -196,27 +251,26 @@ function showHistory() {
   byId('calls').replaceChildren(...history.map((entry) => element('li', {}, element('button', {
     type: 'button',
     onclick: () => {
-      const radio = document.querySelector(`input[name=api][value="${entry.fn.api}"]`);
-      if (radio) radio.checked = true;
-      choose(entry.fn, entry.args);
+      const fn = functions.find((f) => same(f, entry));
+      if (!fn) {
+        alertText(`There is no function ${entry.module}::${entry.name} any more.`);
+        return;
+      }
+      setAPI(fn.api);
+      choose(fn, entry.args);
     },
-  }, `${entry.at.toLocaleTimeString()} ${entry.fn.module}::${entry.fn.name} ${entry.shown.map(([n, v]) => `${n}=${v}`).join(' ')}${entry.failed ? ' (failed)' : ''}`))));
+  }, `${entry.at} ${entry.module}::${entry.name} ${entry.shown.map(([n, v]) => `${n}=${v}`).join(' ')}${entry.failed ? ' (failed)' : ''}`))));
 }
 
-function showAs(raw) {
-  byId('raw').hidden = !raw;
-  byId('tree').hidden = raw;
-  byId('as-raw').setAttribute('aria-pressed', String(raw));
-  byId('as-tree').setAttribute('aria-pressed', String(!raw));
-}
-
-byId('search').addEventListener('input', list);
-for (const radio of document.querySelectorAll('input[name=api]')) radio.addEventListener('change', list);
 byId('call').addEventListener('submit', (event) => { event.preventDefault(); run(); });
-byId('call').addEventListener('input', copies);
-byId('as-tree').addEventListener('click', () => showAs(false));
-byId('as-raw').addEventListener('click', () => showAs(true));
-byId('forget').addEventListener('click', () => { history.length = 0; showHistory(); byId('search').focus(); });
+byId('call').addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    byId('call').requestSubmit();
+  }
+});
+byId('call').addEventListener('input', () => { ran = null; copies(); });
+byId('forget').addEventListener('click', () => { history = []; keepHistory(); byId('search').focus(); });
 byId('copy').addEventListener('click', async () => {
   try {
     await navigator.clipboard.writeText(byId('snippet').textContent);

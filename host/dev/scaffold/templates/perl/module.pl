@@ -10,6 +10,7 @@ my $module = LiveAPI::Module->new(name => '<%.Name%>', help => 'Greetings.');
 $module->uapi('greet',
     help    => 'Greet a person.',
     returns => 'The greeting.',
+    example => {greeting => 'Hello, World! You are alice.'},
     params  => [{name => 'name', required => 1, help => 'The name of the person.'}],
     do      => sub {
         my ($call) = @_;

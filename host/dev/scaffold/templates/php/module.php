@@ -14,6 +14,7 @@ $module->uapi(
     [
         'help' => 'Greet a person.',
         'returns' => 'The greeting.',
+        'example' => ['greeting' => 'Hello, World! You are alice.'],
         'params' => [['name' => 'name', 'required' => true, 'help' => 'The name of the person.']],
     ],
     static function (ModuleCall $call): array {

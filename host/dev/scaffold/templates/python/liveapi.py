@@ -11,7 +11,7 @@ import sys
 import traceback
 
 _APIS = {"api1": 1, "api2": 2, "uapi": 3}
-_KEYS = {"help", "returns", "params", "roles", "changes", "feature", "open"}
+_KEYS = {"help", "returns", "example", "params", "roles", "changes", "feature", "open"}
 _PARAM_KEYS = {"name", "type", "required", "help"}
 _KINDS = {"invalid", "not_found", "failed", "denied", "unavailable"}
 

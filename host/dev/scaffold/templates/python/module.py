@@ -9,6 +9,7 @@ module = liveapi.Module("<%.Name%>", help="Greetings.")
     "greet",
     help="Greet a person.",
     returns="The greeting.",
+    example={"greeting": "Hello, World! You are alice."},
     params=[{"name": "name", "required": True, "help": "The name of the person."}],
 )
 def greet(call):
