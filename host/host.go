@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/liveapid/liveapid/protocol"
@@ -77,11 +79,21 @@ type Host struct {
 	observers []Observer
 	pace      func(account string) (pause func(context.Context) error, end func())
 	causes    bool
+	tap       atomic.Pointer[Tap]
 	log       *slog.Logger
 
 	mu      sync.RWMutex
 	serving *generation
 }
+
+// Tap gets each call as its client sent it, the description of the called function, and the result.
+type Tap func(call protocol.Call, fn protocol.Function, result *protocol.Result)
+
+// inCall is the key of a context's value that marks the calls that a call makes itself.
+type inCall struct{}
+
+// Tap makes the host pass each call to tap, except for those that a call makes itself.
+func (h *Host) Tap(tap Tap) { h.tap.Store(&tap) }
 
 // generation is a set of plugins and the number of calls that use it. Replace installs a new generation and
 // waits for the calls of the old one.
@@ -162,6 +174,15 @@ func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Cal
 	plugins, leave := h.enter()
 	defer leave()
 	e := Event{ID: id, Caller: caller, API: call.API, Module: call.Module, Func: call.Func}
+	tap := h.tap.Load()
+	if ctx.Value(inCall{}) != nil {
+		tap = nil // The call is a part of another, which is passed to the tap as a whole.
+	}
+	ctx = context.WithValue(ctx, inCall{}, true)
+	sent := call
+	if tap != nil {
+		sent.Args = protocol.Args{Named: maps.Clone(call.Args.Named), Positional: slices.Clone(call.Args.Positional)}
+	}
 	result := h.do(ctx, plugins, &e, call)
 	if !call.Compact {
 		result.Data = protocol.Plain(result.Data)
@@ -172,6 +193,9 @@ func (h *Host) Do(ctx context.Context, caller protocol.Caller, call protocol.Cal
 		o.End(e, result, took)
 	}
 	result.Err = h.withCause(e.Function, result.Err)
+	if tap != nil {
+		(*tap)(sent, e.Function, result)
+	}
 	return result
 }
 
@@ -190,7 +214,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		// cPanel uses this text in both API 2 and UAPI: public logs and the tests of clients quote it.
 		return protocol.Failed(protocol.NewError(protocol.KindDenied, "You do not have the feature “"+fn.Feature+"”."))
 	}
-	if call.ReadOnly && (fn.Changes || fn.Open) {
+	if call.ReadOnly && (fn.Changes || fn.Open) && !found.whole {
 		// An open module does not describe its functions, so the host must assume that each of them may
 		// change something.
 		return protocol.Failed(protocol.NewError(protocol.KindReadOnly, "This call may change data. Send the call by POST, with your session's security token."))
@@ -198,7 +222,7 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 	if call.Quoted {
 		call.Args.Named = fn.Unquote(call.Args.Named)
 	}
-	if call.Expand {
+	if call.Expand && !found.whole {
 		call.Args = cpvars.ExpandArgs(call.Args, h.variables(caller.Account))
 	}
 	var options listing.Options
@@ -212,8 +236,10 @@ func (h *Host) do(ctx context.Context, plugins []Plugin, e *Event, call protocol
 		}
 	}
 	ignored := fn.IgnoredWarnings(call.Args.Named)
-	if call.Args, err = fn.Check(call.Args); err != nil {
-		return protocol.Failed(err)
+	if !found.dynamic {
+		if call.Args, err = fn.Check(call.Args); err != nil {
+			return protocol.Failed(err)
+		}
 	}
 	e.Args = shown(fn, call.Args)
 	if fn.Changes {

@@ -22,7 +22,8 @@ type StaticModules interface {
 type Dynamic interface {
 	// Function returns the description of the called function, if the plugin serves it.
 	Function(call protocol.Call) (protocol.Function, bool)
-	// Whole reports whether the plugin gets the meta-parameters of calls as arguments and applies them itself.
+	// Whole reports whether the plugin gets calls as their clients sent them, with meta-parameters and variables, and
+	// changes nothing, so that calls that must not change anything reach it, too.
 	Whole() bool
 }
 
@@ -64,6 +65,7 @@ func unavailable(module string, err error) *protocol.Error {
 type found struct {
 	plugin   Plugin
 	function protocol.Function
+	dynamic  bool // The plugin is Dynamic: its functions take all arguments as they are.
 	whole    bool // See Dynamic.Whole.
 }
 
@@ -76,7 +78,7 @@ func find(ctx context.Context, plugins []Plugin, account protocol.Account, call 
 	for _, p := range plugins {
 		if dynamic, ok := p.(Dynamic); ok && !broken {
 			if fn, ok := dynamic.Function(call); ok {
-				return found{plugin: p, function: fn, whole: dynamic.Whole()}, nil
+				return found{plugin: p, function: fn, dynamic: true, whole: dynamic.Whole()}, nil
 			}
 			continue
 		}

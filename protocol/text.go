@@ -65,6 +65,8 @@ func WholeNumber(value any) (int64, bool) {
 	return 0, false
 }
 
+const hexDigits = "0123456789abcdef"
+
 // Visible returns text with every character that is not printable replaced by its number, such as \x1b: a terminal
 // could obey it. Printable characters, spaces and tabs stay as they are.
 func Visible(text string) string {
@@ -77,7 +79,9 @@ func Visible(text string) string {
 		_, size := utf8.DecodeRuneInString(text[i:])
 		switch {
 		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf && !shown(r):
-			_, _ = fmt.Fprintf(&out, `\x%02x`, text[i])
+			out.WriteString(`\x`)
+			out.WriteByte(hexDigits[text[i]>>4])
+			out.WriteByte(hexDigits[text[i]&15])
 		case shown(r):
 			out.WriteRune(r)
 		default:

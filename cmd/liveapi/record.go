@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +58,7 @@ HTTPS API to this address, as plain HTTP: they are forwarded to the server of --
 	cmd.Flags().BoolVar(&f.https, "https", false, "without --to: also serve the HTTPS API of the configuration")
 	cmd.Flags().BoolVar(&f.insecure, "insecure", false, "with --to https: accept every certificate, such as one that signs itself")
 	cmd.Flags().StringSliceVar(&f.names, "mask", nil, "the name of a further secret value; may be repeated")
-	cmd.Flags().StringSliceVar(&f.texts, "mask-text", nil, "a text to mask wherever it occurs, such as a domain; may be repeated")
+	cmd.Flags().StringArrayVar(&f.texts, "mask-text", nil, "a text to mask wherever it occurs, such as a domain; may be repeated")
 	return cmd
 }
 
@@ -72,6 +73,9 @@ func (f *recordFlags) run(cmd *cobra.Command, words []string) error {
 	if err := enterTree(c, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
+	if f.output, err = destination(f.output); err != nil {
+		return err
+	}
 	// The cassette appears only when the recording is complete.
 	file, err := os.CreateTemp(filepath.Dir(f.output), ".cassette-")
 	if err != nil {
@@ -83,15 +87,39 @@ func (f *recordFlags) run(cmd *cobra.Command, words []string) error {
 		return errors.Join(err, file.Close())
 	}
 	ran := f.record(cmd.Context(), c, recorder, words)
-	err = errors.Join(recorder.Err(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), f.output)
+	if err := errors.Join(recorder.Err(), file.Close()); err != nil {
+		return err
 	}
-	if err != nil {
+	var status exitStatus
+	switch {
+	case ran != nil && (!errors.As(ran, &status) || status > 128): // It did not run, or a signal ended it.
+		return fmt.Errorf("nothing was recorded, and %s was not changed: %w", f.output, ran)
+	case recorder.Calls() == 0:
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "liveapi: the program made no call; %s was not changed\n", f.output)
+		return ran
+	}
+	if err := os.Rename(file.Name(), f.output); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "liveapi: recorded %d calls in %s\n", recorder.Calls(), f.output)
 	return ran
+}
+
+// destination returns the file that the cassette will be: path, or the file to which the link path leads.
+func destination(path string) (string, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return path, nil
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", admin.Usage(fmt.Errorf("--output: %s is not a file", path))
+	}
+	return path, nil
 }
 
 // record runs the program, with the server that the options name.
@@ -109,18 +137,35 @@ func (f *recordFlags) record(ctx context.Context, c *config.Config, recorder *ca
 	case strings.HasPrefix(f.to, "https://"), strings.HasPrefix(f.to, "http://"):
 		return f.recordHTTPS(ctx, c, recorder, words)
 	}
-	return runDoer(c, recorded{remote.New(f.to), recorder}, words, nil)
+	return runRecorded(c, remote.New(f.to), recorder, words, nil)
+}
+
+// runRecorded runs a program and records its calls on another server. If the server could not be asked, the recording is
+// not complete.
+func runRecorded(c *config.Config, doer session.Doer, recorder *cassette.Recorder, words, env []string) error {
+	r := &recorded{Doer: doer, recorder: recorder}
+	err := runDoer(c, r, words, env)
+	if failed := r.failed.Load(); failed != nil {
+		return *failed
+	}
+	return err
 }
 
 // recorded is a Doer that records each call.
 type recorded struct {
 	session.Doer
 	recorder *cassette.Recorder
+	failed   atomic.Pointer[error] // Why the server could not be asked.
 }
 
-func (r recorded) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
+func (r *recorded) Do(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {
 	result := r.Doer.Do(ctx, caller, call)
-	r.recorder.Record(call, result)
+	if result.Err != nil && result.Err.Err != nil { // The server's own failures have no private cause.
+		err := errors.New(result.Err.Message)
+		r.failed.Store(&err)
+		return result
+	}
+	r.recorder.Record(call, protocol.Function{}, result)
 	return result
 }
 
@@ -129,7 +174,11 @@ func (f *recordFlags) recordHTTPS(ctx context.Context, c *config.Config, recorde
 	if err != nil || base.Host == "" || base.User != nil || (base.Path != "" && base.Path != "/") {
 		return admin.Usage(errors.New("--to: the address must have the form https://HOST:PORT"))
 	}
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	if ip := net.ParseIP(base.Hostname()); base.Scheme != "https" && base.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return admin.Usage(errors.New("--to: without https, passwords and the token would cross the network in the clear"))
+	}
+	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client := &http.Client{Timeout: time.Minute, CheckRedirect: noRedirect, Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: f.insecure}, //nolint:gosec // The user asked for it.
 	}}
 	server := &upstream.Server{Base: base, User: f.user, Client: client}
@@ -140,8 +189,11 @@ func (f *recordFlags) recordHTTPS(ctx context.Context, c *config.Config, recorde
 		}
 		token, err := readLine(file)
 		_ = file.Close()
-		if err != nil || token == "" {
-			return fmt.Errorf("--token-file: %s contains no token: %w", f.token, err)
+		if err == nil && token == "" {
+			err = errors.New("the file is empty")
+		}
+		if err != nil {
+			return fmt.Errorf("--token-file: %s: %w", f.token, err)
 		}
 		server.Token = protocol.NewSecret(token)
 	}
@@ -156,7 +208,7 @@ func (f *recordFlags) recordHTTPS(ctx context.Context, c *config.Config, recorde
 		}
 		env = append(env, "LIVEAPI_RECORD_URL=http://"+l.Addr().String())
 		proxy := &http.Server{
-			Handler: upstream.Proxy(base, client, recorder.Record), ReadHeaderTimeout: 10 * time.Second,
+			Handler: upstream.Proxy(base, client, func(call protocol.Call, result *protocol.Result) { recorder.Record(call, protocol.Function{}, result) }), ReadHeaderTimeout: 10 * time.Second,
 			BaseContext: func(net.Listener) context.Context { return ctx },
 		}
 		served := make(chan error, 1)
@@ -166,7 +218,7 @@ func (f *recordFlags) recordHTTPS(ctx context.Context, c *config.Config, recorde
 			<-served
 		}()
 	}
-	return runDoer(c, recorded{server, recorder}, words, env)
+	return runRecorded(c, server, recorder, words, env)
 }
 
 // runDoer runs a program with a private socket on which doer answers.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/host/front/unixsock"
@@ -82,9 +83,9 @@ func runProgram(c *config.Config, a protocol.Account, words []string) error {
 
 // runOptions are the options of a host in this process that serves a program.
 type runOptions struct {
-	tap     func(protocol.Call, *protocol.Result) // Gets each call; may be nil.
-	https   bool                                  // Also serve the HTTPS API.
-	players *[]*cassette.Player                   // Set to the players of the cassettes; may be nil.
+	tap     host.Tap            // Gets each call; may be nil.
+	https   bool                // Also serve the HTTPS API.
+	players *[]*cassette.Player // Set to the players of the cassettes; may be nil.
 }
 
 // discardLog returns a log that drops all lines.
@@ -103,10 +104,10 @@ func runWith(c *config.Config, a protocol.Account, words []string, o runOptions)
 	}
 	defer rt.Close()
 	if o.tap != nil {
-		rt.Tap(o.tap)
+		rt.Host.Tap(o.tap)
 	}
 	if o.players != nil {
-		*o.players = rt.Players()
+		defer func() { *o.players = rt.Players() }()
 	}
 	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
 	if err != nil {

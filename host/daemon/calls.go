@@ -36,15 +36,8 @@ func (h checkedHost) Do(ctx context.Context, caller protocol.Caller, call protoc
 	// The call counts against the limits until its answer has been written. Otherwise a client that does not
 	// read its answers could start more and more calls.
 	defer admission.HoldCall(ctx, leave)
-	result := h.rt.Host.Do(ctx, caller, call)
-	if tap := h.rt.tap.Load(); tap != nil {
-		(*tap)(call, result)
-	}
-	return result
+	return h.rt.Host.Do(ctx, caller, call)
 }
-
-// Tap makes the host call tap with each call of its front doors, and the call's result.
-func (rt *Runtime) Tap(tap func(protocol.Call, *protocol.Result)) { rt.tap.Store(&tap) }
 
 // enterHeavy counts work that is not a call, such as describing all modules, against the limits of the given
 // account. For the account's rate, the work counts as weight calls. enterHeavy returns an error if a limit is

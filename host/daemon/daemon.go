@@ -52,9 +52,8 @@ type Runtime struct {
 	rereading latest                         // The reloads of the accounts.
 	sessions  atomic.Pointer[session.Server] // Nil until Serve is called.
 	ending    sync.WaitGroup                 // Counts account workers being stopped; Close waits for them.
-	tap       atomic.Pointer[func(protocol.Call, *protocol.Result)]
-	files     freshness       // The files of the modules; personal mode only.
-	life      context.Context // Ends when Close begins.
+	files     freshness                      // The files of the modules; personal mode only.
+	life      context.Context                // Ends when Close begins.
 	end       context.CancelFunc
 }
 
@@ -142,7 +141,7 @@ func build(c *config.Config, m mode, log *slog.Logger) (_ *Runtime, err error) {
 	}
 	rt.accountInfo = rt.newAccountInfo(c)
 	s := &state{config: c, calls: newCalls(c)}
-	rt.files.changed(c)
+	rt.files.mark(c)
 	if s.loaded, err = rt.load(c, nil); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -57,6 +58,16 @@ type loaded struct {
 	// Mocks: those that come before all modules, and those that answer only for functions that no module has.
 	before, after []host.Plugin
 	players       []*cassette.Player
+	mocks         map[string]host.Plugin // By the path, the state and the options of their file.
+}
+
+// mockKey returns a text that changes when a file of mocks or the options with which it is used change.
+func mockKey(path string, options any) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(path, info.Size(), info.ModTime().UnixNano(), options)
 }
 
 // loadMocks adds the mocks of c to all. Only a host in personal mode has mocks.
@@ -71,24 +82,41 @@ func (rt *Runtime) loadMocks(c *config.Config, all *loaded) error {
 			all.after = append(all.after, p)
 		}
 	}
+	// A file that did not change keeps its mocks, which count their calls.
+	before := map[string]host.Plugin{}
+	if s := rt.state.Load(); s != nil {
+		before = s.mocks
+	}
+	all.mocks = make(map[string]host.Plugin)
 	if c.Mocks != "" {
 		sets, broken := mocks.LoadDir(c.Mocks)
 		for _, s := range sets {
-			add(mocks.Of(s), s.Replaces())
+			key := mockKey(s.Path(), nil)
+			p, kept := before[key].(mocks.Plugin)
+			if !kept {
+				p = mocks.Of(s)
+			}
+			all.mocks[key] = p
+			add(p, s.Replaces())
 		}
 		for _, err := range broken {
 			all.broken = append(all.broken, Broken{Path: c.Mocks, Err: err})
 		}
 	}
 	for _, m := range c.Replays {
-		tape, err := cassette.Load(m.Cassette)
-		if err != nil {
-			return err
-		}
-		player := cassette.NewPlayer(tape, m.Strict, func(report string) { rt.log.Warn("a call differs from the cassette", "text", report) })
-		all.players = append(all.players, player)
 		catchAll := m.Strict || m.All
-		add(mocks.From(player, catchAll), m.Replace || catchAll)
+		key := mockKey(m.Cassette, m)
+		p, kept := before[key].(mocks.Plugin)
+		if !kept {
+			tape, err := cassette.Load(m.Cassette)
+			if err != nil {
+				return err
+			}
+			p = mocks.From(cassette.NewPlayer(tape, m.Strict, func(report string) { rt.log.Warn("a call differs from the cassette", "text", report) }), catchAll)
+		}
+		all.mocks[key] = p
+		all.players = append(all.players, p.Player())
+		add(p, m.Replace || catchAll)
 	}
 	return nil
 }

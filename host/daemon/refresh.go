@@ -28,43 +28,54 @@ const (
 	share = 20
 )
 
-// changed reports whether the files differ from those at the last call of changed.
+// changed reports whether the files differ from those at the last call of mark. The caller holds mu.
 func (f *freshness) changed(c *config.Config) bool {
 	start := time.Now()
 	if start.Before(f.next) {
 		return false
 	}
+	now := sourceStamp(c)
+	if took := time.Since(start); took > cheap {
+		f.next = time.Now().Add(share * took)
+	}
+	return f.stamp != now
+}
+
+// mark remembers the state of the files, before the plugins are loaded from them.
+func (f *freshness) mark(c *config.Config) {
+	if c.Mode != config.Personal {
+		return
+	}
+	stamp := sourceStamp(c)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stamp = stamp
+}
+
+// sourceStamp returns a text that changes with the files from which the plugins of c are loaded.
+func sourceStamp(c *config.Config) string {
 	var now strings.Builder
 	if c.Modules != "" {
 		now.WriteString(scripts.Stamp(c.Modules))
 	}
-	mocked := []string{}
+	var paths []string
 	if entries, err := os.ReadDir(c.Mocks); err == nil {
 		for _, e := range entries {
-			mocked = append(mocked, filepath.Join(c.Mocks, e.Name()))
+			paths = append(paths, filepath.Join(c.Mocks, e.Name()))
 		}
 	}
 	for _, m := range c.Replays {
-		mocked = append(mocked, m.Cassette)
-	}
-	for _, path := range mocked {
-		if info, err := os.Stat(path); err == nil {
-			_, _ = fmt.Fprint(&now, path, info.Size(), info.ModTime().UnixNano())
-		}
+		paths = append(paths, m.Cassette)
 	}
 	for _, p := range c.Plugins {
-		for _, path := range append([]string{p.Path}, p.Args...) {
-			if info, err := os.Stat(path); err == nil {
-				_, _ = fmt.Fprint(&now, path, info.Size(), info.ModTime().UnixNano())
-			}
+		paths = append(append(paths, p.Path), p.Args...)
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			_, _ = fmt.Fprintln(&now, path, info.Size(), info.ModTime().UnixNano())
 		}
 	}
-	if took := time.Since(start); took > cheap {
-		f.next = time.Now().Add(share * took)
-	}
-	before := f.stamp
-	f.stamp = now.String()
-	return f.stamp != before
+	return now.String()
 }
 
 // refresh loads the plugins again if their files have changed. It does nothing in server mode, where a reload does it.
@@ -74,13 +85,22 @@ func (rt *Runtime) refresh() {
 		return
 	}
 	rt.files.mu.Lock()
-	defer rt.files.mu.Unlock()
-	if !rt.files.changed(rt.state.Load().config) {
+	changed := rt.files.changed(rt.state.Load().config)
+	rt.files.mu.Unlock()
+	if !changed {
 		return
 	}
-	rt.reloading.Lock()
+	rt.reloading.Lock() // Held for the time of loading only, and not while calls run.
 	defer rt.reloading.Unlock()
 	old := rt.state.Load()
+	rt.files.mu.Lock()
+	rt.files.next = time.Time{}
+	changed = rt.files.changed(old.config)
+	rt.files.mu.Unlock()
+	if !changed || rt.life.Err() != nil {
+		return // Another call has loaded them.
+	}
+	rt.files.mark(old.config)
 	next := *old
 	var err error
 	if next.loaded, err = rt.load(old.config, old.plugins); err != nil {
@@ -88,6 +108,10 @@ func (rt *Runtime) refresh() {
 		return
 	}
 	rt.state.Store(&next)
+	if rt.life.Err() != nil { // Close may have looked at the old state.
+		rt.closeReplaced(next.plugins, loaded{})
+		return
+	}
 	drained := rt.Host.Replace(rt.allPlugins(next.loaded))
 	rt.ending.Go(func() {
 		drained(rt.life)
@@ -100,11 +124,7 @@ func (rt *Runtime) SourceStamp() string {
 	if rt.Mode() != config.Personal {
 		return ""
 	}
-	rt.files.mu.Lock()
-	defer rt.files.mu.Unlock()
-	watch := freshness{}
-	watch.changed(rt.state.Load().config)
-	return watch.stamp
+	return sourceStamp(rt.state.Load().config)
 }
 
 // Doer returns the host with the checks of all front doors, for a program that makes calls itself.

@@ -40,6 +40,18 @@ func (rt *Runtime) Watch(ctx context.Context) {
 // end on the plugins on which they began; Reload waits for them. Changed keys that need a restart are logged.
 // If Reload returns an error, the old configuration and plugins stay in use.
 func (rt *Runtime) Reload(ctx context.Context) error {
+	finish, err := rt.startReload()
+	if err != nil {
+		return err
+	}
+	finish(ctx)
+	rt.log.Info("reloaded", "pid", os.Getpid())
+	return nil
+}
+
+// startReload does the work of Reload, except for waiting for the calls in flight, which finish does. No lock is held
+// meanwhile: one of these calls could make a call itself.
+func (rt *Runtime) startReload() (finish func(context.Context), err error) {
 	rt.reloading.Lock()
 	defer rt.reloading.Unlock()
 	rt.reloadAccounts()
@@ -47,25 +59,28 @@ func (rt *Runtime) Reload(ctx context.Context) error {
 	old := rt.state.Load()
 	c, err := reread(old.config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, key := range restartKeys(old.config, c) {
 		rt.log.Warn("a change in the configuration needs a restart", "key", key)
 	}
 	next := &state{config: c, calls: old.calls}
 	if next.loaded, err = rt.load(c, old.plugins); err != nil {
-		return err
+		return nil, err
 	}
 	if next.refused, err = rt.mode.refusedUIDs(c); err != nil {
-		return err
+		return nil, err
 	}
 	if callLimits(c.Limits) != callLimits(old.config.Limits) {
 		next.calls = newCalls(c) // The new counters do not count the calls in flight.
 	}
+	rt.files.mark(c)
 	rt.state.Store(next)
-	rt.replacePlugins(ctx, old.plugins, next.loaded)
-	rt.log.Info("reloaded", "pid", os.Getpid())
-	return nil
+	drained := rt.Host.Replace(rt.allPlugins(next.loaded))
+	return func(ctx context.Context) {
+		drained(ctx)
+		rt.closeReplaced(old.plugins, next.loaded)
+	}, nil
 }
 
 // reread loads the configuration again from the file of old. If old was not loaded from a file, reread
@@ -93,14 +108,6 @@ func (rt *Runtime) reopenLogs() {
 	if err := rt.records.access.Reopen(); err != nil {
 		rt.log.Error("can't reopen the access log; it continues in the old file", "error", err.Error())
 	}
-}
-
-// replacePlugins makes new calls use plugins, waits for the calls that run on the old plugins, and closes the
-// old plugins that are not also in plugins.
-func (rt *Runtime) replacePlugins(ctx context.Context, old []*running, next loaded) {
-	drained := rt.Host.Replace(rt.allPlugins(next))
-	drained(ctx)
-	rt.closeReplaced(old, next)
 }
 
 // closeReplaced closes the plugins in old that are not also in next.

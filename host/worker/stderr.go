@@ -19,6 +19,7 @@ const (
 	logBurst   = 200     // Maximum burst, in lines.
 	logRate    = 50      // Maximum lines per second.
 
+	maxTail    = 400                    // Maximum size of such a line in bytes.
 	tailLines  = 12                     // Maximum number of lines in a message about the end of a worker.
 	lastOutput = 500 * time.Millisecond // Maximum time to wait for the last lines of a worker that has ended.
 )
@@ -52,7 +53,11 @@ func (l *lineLog) lastLines(wait time.Duration) string {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.tail, "\n")
+	lines := make([]string, len(l.tail))
+	for i, line := range l.tail {
+		lines[i] = protocol.Visible(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // copyFrom logs the lines of r until r ends.
@@ -83,9 +88,9 @@ func (l *lineLog) Write(p []byte) (int, error) {
 }
 
 func (l *lineLog) line(raw []byte) {
-	text := protocol.Visible(string(trimNewline(raw)))
+	raw = trimNewline(raw)
 	l.mu.Lock()
-	if l.tail = append(l.tail, protocol.Clip(text, 400)); len(l.tail) > tailLines {
+	if l.tail = append(l.tail, string(raw[:min(len(raw), maxTail)])); len(l.tail) > tailLines {
 		l.tail = slices.Delete(l.tail, 0, 1)
 	}
 	now := time.Now()
@@ -101,7 +106,7 @@ func (l *lineLog) line(raw []byte) {
 	l.dropped = 0
 	l.mu.Unlock()
 
-	attrs := []slog.Attr{slog.String("stream", l.stream), slog.String("text", text)}
+	attrs := []slog.Attr{slog.String("stream", l.stream), slog.String("text", protocol.Visible(string(raw)))}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("lines_dropped", dropped))
 	}

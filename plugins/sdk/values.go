@@ -11,12 +11,50 @@ import (
 	"github.com/liveapid/liveapid/protocol"
 )
 
+// maxDepth is the maximum depth of data. The host accepts less; this limit ends a value that contains itself.
+const maxDepth = 100
+
 // value returns data, a value of any type that encoding/json accepts, in the types that are sent to the host. Values of
-// the types that Function.Do lists are not changed.
-func value(data any) (any, error) {
-	if sendable(data) {
-		return data, nil
+// the types that Function.Do lists are not changed, also inside lists and maps of these types.
+func value(data any) (any, error) { return converted(data, 0) }
+
+func converted(data any, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("the result is nested deeper than %d, or contains itself", maxDepth)
 	}
+	switch v := data.(type) {
+	case nil, string, bool, int, int64, uint64, float64, []string, []byte, *List, protocol.Number:
+		return data, nil
+	case []any:
+		return convertedList(v, depth)
+	case []map[string]any:
+		return convertedList(v, depth)
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			var err error
+			if out[key], err = converted(item, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	return fromJSON(data)
+}
+
+func convertedList[T any](list []T, depth int) (any, error) {
+	out := make([]any, len(list))
+	for i, item := range list {
+		var err error
+		if out[i], err = converted(item, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// fromJSON returns data as encoding/json writes it.
+func fromJSON(data any) (any, error) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
@@ -30,36 +68,6 @@ func value(data any) (any, error) {
 		return nil, fmt.Errorf("the result, a %T: %w", data, err)
 	}
 	return numbers(out), nil
-}
-
-// sendable reports whether data has only the types that are sent to the host as they are.
-func sendable(data any) bool {
-	switch v := data.(type) {
-	case nil, string, bool, int, int64, uint64, float64, []string, *List, protocol.Number:
-		return true
-	case []any:
-		for _, item := range v {
-			if !sendable(item) {
-				return false
-			}
-		}
-		return true
-	case map[string]any:
-		for _, item := range v {
-			if !sendable(item) {
-				return false
-			}
-		}
-		return true
-	case []map[string]any:
-		for _, item := range v {
-			if !sendable(item) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
 }
 
 // numbers returns decoded JSON with each json.Number as an int64, a uint64 or a float64. A number that none of them can

@@ -47,6 +47,7 @@ func TestValue(t *testing.T) {
 		"a map of structs":         {map[string]any{"r": r, "n": int32(1)}, map[string]any{"r": want, "n": int64(1)}},
 		"a list in a list":         {[][]int{{1}, nil}, []any{[]any{int64(1)}, nil}},
 		"every int":                {[]any{int8(1), int16(2), uint8(3), uint(4), float32(0.5)}, []any{int64(1), int64(2), int64(3), int64(4), 0.5}},
+		"bytes beside a number":    {map[string]any{"b": []byte("\xff"), "s": "\xfe", "n": int32(1)}, map[string]any{"b": []byte("\xff"), "s": "\xfe", "n": int64(1)}},
 		"bytes that are not UTF-8": {map[string]any{"b": "\xff"}, map[string]any{"b": "\xff"}},
 		"nothing":                  {nil, nil},
 	} {
@@ -58,6 +59,13 @@ func TestValue(t *testing.T) {
 		_, err := value(in)
 		require.ErrorContains(t, err, "the result, a ", name)
 	}
+}
+
+func TestValueThatContainsItself(t *testing.T) {
+	itself := map[string]any{}
+	itself["list"] = []any{itself}
+	_, err := value(itself)
+	require.ErrorContains(t, err, "contains itself")
 }
 
 // loop returns a value that contains itself.

@@ -88,14 +88,7 @@ func texts(value any) []string {
 func numbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
-		}
-		return f
+		return protocol.Number(v).Value()
 	case []any:
 		for i := range v {
 			v[i] = numbers(v[i])

@@ -34,7 +34,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 func (b *buffer) sendTo(w http.ResponseWriter, req *http.Request, run PageRun) {
 	body := b.body.Bytes()
 	kind := b.header.Get("Content-Type")
-	if shown(req) && (strings.HasPrefix(kind, "text/html") || kind == "" && len(body) == 0 || run.failed() && len(body) == 0 && strings.HasPrefix(kind, "text/plain")) {
+	if shown(req) && b.header.Get("Content-Encoding") == "" && (strings.HasPrefix(kind, "text/html") || kind == "" && len(body) == 0 || run.failed() && len(body) == 0 && strings.HasPrefix(kind, "text/plain")) {
 		if len(body) == 0 && run.failed() {
 			b.header.Set("Content-Type", "text/html; charset=utf-8")
 			body = []byte("<!DOCTYPE html>\n<html lang=\"en\">\n<title>Error</title>\n")
@@ -62,7 +62,7 @@ func shown(req *http.Request) bool {
 }
 
 // start is the start of an HTML page, up to the place for a script: the doctype, comments, and the first tags.
-var start = regexp.MustCompile(`(?is)^\x{feff}?(\s|<!--.*?-->)*(<!doctype[^>]*>)?(\s|<!--.*?-->)*(<html(\s[^>]*)?>)?(\s|<!--.*?-->)*(<head(\s[^>]*)?>)?`)
+var start = regexp.MustCompile(`(?is)^\x{feff}?(\s*<\?xml[^>]*\?>)?(\s|<!--.*?-->)*(<!doctype[^>]*>)?(\s|<!--.*?-->)*(<html(\s[^>]*)?>)?(\s|<!--.*?-->)*(<head(\s[^>]*)?>)?`)
 
 // scriptPlace returns the offset at which a script can be added to an HTML page.
 func scriptPlace(body []byte) int {

@@ -99,7 +99,7 @@ func (d *Dev) serveHTML(w http.ResponseWriter, req *http.Request, name string) {
 var programs = []string{"php", "phtml", "phps", "pl", "pm", "cgi", "inc", "py", "rb", "sh", "livephp", "livepl"}
 
 // static are the endings of files that browsers need, which are shown whatever else their names contain.
-var static = []string{".css", ".js", ".mjs", ".map", ".json", ".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".woff", ".woff2", ".txt", ".pdf", ".xml", ".csv"}
+var static = []string{".css", ".js", ".mjs", ".map", ".json", ".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".woff", ".woff2", ".pdf"}
 
 // isProgram reports whether the file called name is, or may be, the source of a program that dev does not run.
 func (d *Dev) isProgram(name string) bool {
@@ -107,16 +107,24 @@ func (d *Dev) isProgram(name string) bool {
 	if slices.Contains(static, path.Ext(base)) {
 		return false
 	}
-	words := strings.FieldsFunc(base, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
-	if slices.ContainsFunc(words[min(1, len(words)):], func(word string) bool { return slices.Contains(programs, word) }) {
-		return true
+	for _, part := range strings.Split(base, ".")[1:] {
+		word, _, _ := strings.Cut(strings.Map(func(r rune) rune {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') {
+				return ' '
+			}
+			return r
+		}, part), " ")
+		if slices.Contains(programs, word) {
+			return true
+		}
 	}
 	f, err := d.root.Open(filepath.FromSlash(name))
 	if err != nil {
 		return true
 	}
 	defer func() { _ = f.Close() }()
-	start := make([]byte, 5)
+	start := make([]byte, 4<<10)
 	n, _ := io.ReadFull(f, start)
-	return strings.HasPrefix(string(start[:n]), "<?php") || strings.HasPrefix(string(start[:n]), "#!")
+	text := strings.TrimLeft(strings.TrimPrefix(string(start[:n]), "\ufeff"), " \t\r\n")
+	return strings.Contains(text, "<?php") || strings.Contains(text, "<?=") || strings.HasPrefix(text, "#!")
 }

@@ -87,10 +87,12 @@ func (r *Runner) Run(w http.ResponseWriter, req *http.Request, file string, watc
 			return nil, err
 		}
 		defer reports.close()
+		req = req.Clone(req.Context())
+		req.Header.Del("Accept-Encoding") // A script is added to the page.
 	}
 	handler.Env = append(handler.Env, "CPANEL_CONNECT_SOCKET="+socket, "CPANEL_PHPCONNECT_SOCKET="+socket, "LIVEAPI_ENCODING=msgpack")
 	handler.ServeHTTP(w, req)
-	return reports.read(), nil
+	return reports.read(filepath.Dir(file)), nil
 }
 
 func (r *Runner) handler(file string) (*cgi.Handler, error) {

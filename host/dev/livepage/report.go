@@ -11,7 +11,9 @@ import (
 	"net/http/cgi"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/liveapid/liveapid/host/dev/mask"
 	"github.com/liveapid/liveapid/protocol"
@@ -76,7 +78,7 @@ func newReports(kind Kind, handler *cgi.Handler) (*reports, error) {
 	handler.Env = append(handler.Env, "LIVEAPI_PAGE_REPORT="+r.path())
 	switch kind {
 	case Perl:
-		handler.Args = append([]string{"-I" + dir, "-MReport"}, handler.Args...)
+		handler.Args = append([]string{"-I" + dir, "-MLiveAPI::Dev::PageReport"}, handler.Args...)
 	case PHP:
 		// PHP reads these settings after its own files. Errors are shown over the page, not in it.
 		settings := fmt.Sprintf("auto_prepend_file = \"%s\"\ndisplay_errors = 0\nhtml_errors = 0\nlog_errors = 1\nerror_log =\n", filepath.Join(dir, "prepend.php"))
@@ -97,9 +99,9 @@ func (r *reports) path() string { return filepath.Join(r.dir, "errors") }
 
 func (r *reports) close() { _ = os.RemoveAll(r.dir) }
 
-// read returns the errors that the page reported, with excerpts of their files. Secrets in messages are masked as far as
-// their form shows them.
-func (r *reports) read() []PageError {
+// read returns the errors that the page reported, with excerpts of their files. Relative names of files begin in dir. The
+// secrets of the page's calls are still in the messages.
+func (r *reports) read(dir string) []PageError {
 	if r == nil {
 		return nil
 	}
@@ -108,7 +110,6 @@ func (r *reports) read() []PageError {
 		return nil // The page reported nothing.
 	}
 	defer func() { _ = f.Close() }()
-	hide := mask.New(mask.Rules{}, protocol.Args{})
 	var out []PageError
 	lines := bufio.NewScanner(io.LimitReader(f, maxReport))
 	lines.Buffer(nil, maxReport)
@@ -117,11 +118,11 @@ func (r *reports) read() []PageError {
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
 			continue
 		}
-		e.Message = hide.Text(strings.TrimRight(e.Message, "\n"))
-		e.Excerpt = excerpt(e.File, e.Line)
+		e.Message = strings.TrimRight(e.Message, "\n")
+		e.Excerpt = excerpt(dir, e.File, e.Line)
 		e.Stack = e.Stack[:min(len(e.Stack), maxFrames)]
 		for i := range e.Stack {
-			e.Stack[i].Excerpt = excerpt(e.Stack[i].File, e.Stack[i].Line)
+			e.Stack[i].Excerpt = excerpt(dir, e.Stack[i].File, e.Stack[i].Line)
 		}
 		out = append(out, e)
 	}
@@ -129,8 +130,11 @@ func (r *reports) read() []PageError {
 }
 
 // excerpt returns the lines of a file around a line, or nil if the file can't be read.
-func excerpt(file string, line int) []Source {
-	f, err := os.Open(file)
+func excerpt(dir, file string, line int) []Source {
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // It must not wait for the writer of a FIFO.
 	if err != nil || line < 1 {
 		return nil
 	}
@@ -149,4 +153,17 @@ func excerpt(file string, line int) []Source {
 		}
 	}
 	return out
+}
+
+// maskErrors masks the secrets of the page's calls, and texts that look like secrets, in the messages of errors.
+func maskErrors(errors []PageError, calls []Call) {
+	args := protocol.Args{Named: map[string]any{}}
+	for i, call := range calls {
+		args.Named[strconv.Itoa(i)] = map[string]any(call.made.Args.Named)
+		args.Positional = append(args.Positional, call.made.Args.Positional...)
+	}
+	hide := mask.New(mask.Rules{}, args)
+	for i := range errors {
+		errors[i].Type, errors[i].Message = hide.Text(errors[i].Type), hide.Text(errors[i].Message)
+	}
 }

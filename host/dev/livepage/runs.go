@@ -48,6 +48,7 @@ func (d *Dev) record(w http.ResponseWriter, req *http.Request, run func(*buffer,
 		errors = []PageError{}
 	}
 	mu.Lock()
+	maskErrors(errors, calls)
 	seen := PageRun{Time: began, Method: req.Method, Path: req.URL.Path, Status: answer.status, Took: time.Since(began), Errors: errors, Calls: calls}
 	mu.Unlock()
 	seen.ID = d.keep(seen)

@@ -43,7 +43,7 @@ func TestIsProgram(t *testing.T) {
 	dir := t.TempDir()
 	for name, program := range map[string]bool{
 		"a.pm": true, "a.pl": true, "a.PHP~": true, "a.php.bak": true, ".a.php.swp": true, "a.live.php_old": true, "a.php-old": true, "a.inc": true, "a.cgi": true, "a.py": true,
-		"a.css": false, "a.pl.js": false, "php.css": false, "a.php.txt": false, "photo.png": false, "README": false,
+		"a.css": false, "a.pl.js": false, "php.css": false, "a.php.txt": true, "notes.txt": false, "база.pl": true, "_.pl": true, "photo.png": false, "README": false,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("text"), 0o644))
 		d, err := NewDev(&Runner{}, dir, nil)

@@ -28,13 +28,17 @@ const (
 	maxDepth     = 12       // Maximum depth of a value that is made from a schema.
 	maxDocument  = 64 << 20 // Maximum size of a description in bytes.
 	maxReference = 16       // Maximum number of references in a row.
+	maxMade      = 5000     // Maximum number of values that are made for a function.
 	maxNesting   = 200      // Maximum depth of a description.
 )
 
 type object = map[string]any
 
 // document is an OpenAPI description.
-type document struct{ root object }
+type document struct {
+	root object
+	made int // Number of values that were made for the current function.
+}
 
 // Generate returns the mocks of the modules in an OpenAPI description, in JSON or YAML. If modules is not empty, only
 // they are returned.
@@ -43,8 +47,13 @@ func Generate(text []byte, modules []string) ([]File, error) {
 		return nil, fmt.Errorf("the description has more than %d bytes", maxDocument)
 	}
 	var parsed any
-	if err := yaml.Unmarshal(text, &parsed); err != nil { // JSON is YAML, too.
-		return nil, fmt.Errorf("the description is neither JSON nor YAML: %w", err)
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if dec.Decode(&parsed) != nil {
+		parsed = nil
+		if err := yaml.Unmarshal(text, &parsed); err != nil {
+			return nil, fmt.Errorf("the description is neither JSON nor YAML: %w", err)
+		}
 	}
 	var d document
 	d.root, _ = plain(parsed, 0).(object)
@@ -62,6 +71,7 @@ func Generate(text []byte, modules []string) ([]File, error) {
 		if operation == nil {
 			continue
 		}
+		d.made = 0
 		answer := object{"function": function, "data": literal(d.data(operation))}
 		if help := firstOf(operation, "summary", "description"); help != "" {
 			answer["help"] = protocol.Clip(strings.Join(strings.Fields(help), " "), 200)
@@ -78,6 +88,9 @@ func Generate(text []byte, modules []string) ([]File, error) {
 			return nil, err
 		}
 		out = append(out, File{Module: module, Functions: len(answers[module]), Text: text.Bytes()})
+	}
+	if len(out) == 0 && len(modules) > 0 {
+		return nil, fmt.Errorf("the description has no module %s", strings.Join(modules, ", "))
 	}
 	if len(out) == 0 {
 		return nil, errors.New("the description has no function of UAPI: a path must have the form /Module/function or /execute/Module/function")
@@ -143,7 +156,7 @@ func functionOf(path string) (module, function string, ok bool) {
 }
 
 // operation returns the description of the first method of a path that has one.
-func (d document) operation(item any) object {
+func (d *document) operation(item any) object {
 	methods, _ := d.follow(item).(object)
 	for _, method := range []string{"get", "post", "put"} {
 		if operation, ok := d.follow(methods[method]).(object); ok {
@@ -154,7 +167,7 @@ func (d document) operation(item any) object {
 }
 
 // follow returns the value to which a reference inside the document leads, or value itself.
-func (d document) follow(value any) any {
+func (d *document) follow(value any) any {
 	for range maxReference {
 		reference, ok := value.(object)
 		if !ok {
@@ -175,7 +188,7 @@ func (d document) follow(value any) any {
 }
 
 // data returns the data of a function's answer: from an example of the answer, or made from its schema.
-func (d document) data(operation object) any {
+func (d *document) data(operation object) any {
 	responses, _ := operation["responses"].(object)
 	response, _ := d.follow(responses["200"]).(object)
 	content, _ := response["content"].(object)
@@ -202,9 +215,9 @@ func (d document) data(operation object) any {
 }
 
 // sample makes a value from a schema: its example, its default, its first allowed value, or a value of its type.
-func (d document) sample(schema any, depth int) any {
+func (d *document) sample(schema any, depth int) any {
 	s, ok := d.follow(schema).(object)
-	if !ok || depth > maxDepth {
+	if d.made++; !ok || depth > maxDepth || d.made > maxMade {
 		return nil
 	}
 	for _, key := range []string{"example", "default", "const"} {
@@ -276,10 +289,11 @@ func typeOf(s object) string {
 }
 
 func sampleText(s object) string {
-	return map[any]string{
+	format, _ := s["format"].(string)
+	return map[string]string{
 		"email": "user@example.com", "date": "2020-01-01", "date-time": "2020-01-01T00:00:00Z", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1",
 		"domain": "example.com", "hostname": "example.com", "uri": "https://example.com/", "url": "https://example.com/",
-	}[s["format"]]
+	}[format]
 }
 
 func firstOf(o object, keys ...string) string {

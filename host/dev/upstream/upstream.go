@@ -52,7 +52,7 @@ func parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 		return nil, fmt.Errorf("it is not a JSON object: %w", err)
 	}
 	switch {
-	case parts["result"] != nil, parts["cpanelresult"] != nil:
+	case parts["result"] != nil, parts["cpanelresult"] != nil, call.API == protocol.API1 && parts["data"] != nil && parts["event"] != nil:
 	case call.API == protocol.UAPI && parts["status"] != nil:
 		body = slices.Concat([]byte(`{"result":`), body, []byte("}"))
 	default:
@@ -121,6 +121,9 @@ func Proxy(base *url.URL, client *http.Client, record func(protocol.Call, *proto
 	type key struct{}
 	proxy := &httputil.ReverseProxy{
 		Transport: client.Transport,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, "The server could not be asked: "+err.Error()+".", http.StatusBadGateway)
+		},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(base)
 			r.Out.Host = base.Host
@@ -145,8 +148,13 @@ func Proxy(base *url.URL, client *http.Client, record func(protocol.Call, *proto
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path := request.ParsePath(r.URL.EscapedPath()); (path.Kind == request.Execute || path.Kind == request.CPanel) && !path.XML {
 			body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
-			if err != nil || len(body) > request.MaxBody {
-				http.Error(w, "The request is too large to be recorded.", http.StatusRequestEntityTooLarge)
+			if err != nil {
+				http.Error(w, "The request could not be read.", http.StatusBadRequest)
+				return
+			}
+			if len(body) > request.MaxBody { // Such as a file: it is forwarded, and not recorded.
+				r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
+				proxy.ServeHTTP(w, r)
 				return
 			}
 			copied := r.Clone(r.Context())

@@ -6,12 +6,14 @@ package cassette
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +28,7 @@ import (
 const version = 1
 
 const (
-	maxLine  = 16 << 20 // Maximum size of a line in bytes.
+	maxLine  = 64 << 20 // Maximum size of a line in bytes.
 	maxCalls = 100_000  // Maximum number of calls in a cassette.
 )
 
@@ -88,17 +90,16 @@ func (a Answer) Result(source string) *protocol.Result {
 		metadata[key] = value
 	}
 	result := &protocol.Result{Data: a.Data, No: a.No, Messages: a.Messages, Warnings: a.Warnings, Metadata: metadata, Paginate: a.Paginate}
-	if a.Error != "" {
-		kind := a.Kind
-		switch kind {
-		case protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed, protocol.KindDenied, protocol.KindUnavailable, protocol.KindInternal,
-			protocol.KindNoModule, protocol.KindNoFunction, protocol.KindReadOnly:
-		default:
-			kind = protocol.KindFailed
-		}
-		result.Err = protocol.NewError(kind, a.Error)
+	if a.Kind != "" || a.Error != "" {
+		result.Err = protocol.NewError(cmp.Or(a.Kind, protocol.KindFailed), a.Error)
 	}
 	return result
+}
+
+// kinds are the kinds of errors in a cassette. An answer with a kind failed, also if its message is empty.
+var kinds = []protocol.Kind{
+	"", protocol.KindInvalid, protocol.KindNotFound, protocol.KindFailed, protocol.KindDenied, protocol.KindUnavailable, protocol.KindInternal,
+	protocol.KindNoModule, protocol.KindNoFunction, protocol.KindReadOnly, protocol.KindBadRequest,
 }
 
 // Recorder writes the calls of a program to a cassette. It is safe for concurrent use.
@@ -136,9 +137,16 @@ func (r *Recorder) write(document any) error {
 	return nil
 }
 
-// Record adds a call and its result. An error is returned by Close.
-func (r *Recorder) Record(call protocol.Call, result *protocol.Result) {
-	m := mask.New(r.rules, call.Args)
+// Record adds a call and its result. fn is the description of the function, if it is known: its secret parameters are
+// masked. Err returns the first error.
+func (r *Recorder) Record(call protocol.Call, fn protocol.Function, result *protocol.Result) {
+	rules := r.rules
+	for _, p := range fn.Params {
+		if p.Type == protocol.TypeSecret {
+			rules.Names = append(slices.Clip(rules.Names), strings.ToLower(p.Name))
+		}
+	}
+	m := mask.New(rules, call.Args)
 	entry := entryOf(m, call, result)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,6 +272,9 @@ func Read(in io.Reader) (*Cassette, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("the line after line %d has more than %d bytes", len(c.Entries)+1, maxLine)
+		}
 		return nil, err
 	}
 	if c.rules.Salt == "" {
@@ -294,10 +305,23 @@ func readEntry(line []byte) (Entry, error) {
 	default:
 		return Entry{}, errors.New("args must be an object or a list")
 	}
+	if !slices.Contains(kinds, e.Answer.Kind) {
+		return Entry{}, fmt.Errorf("kind: %.40q is not the kind of an error", e.Answer.Kind)
+	}
 	// encoding/json reads numbers as float64, which can't hold all integers.
 	answer, _ := object["answer"].(map[string]any)
+	if e.Args, err = exactly(e.Args, object["args"]); err != nil {
+		return Entry{}, err
+	}
 	if e.Answer.Data, err = Numbers(answer["data"]); err != nil {
 		return Entry{}, err
+	}
+	for name, target := range map[string]*map[string]any{"metadata": &e.Answer.Metadata, "paginate": &e.Answer.Paginate} {
+		exact, err := Numbers(answer[name])
+		if err != nil {
+			return Entry{}, err
+		}
+		*target, _ = exact.(map[string]any)
 	}
 	return e, nil
 }
@@ -326,6 +350,14 @@ func Numbers(value any) (any, error) {
 		}
 	}
 	return value, nil
+}
+
+// exactly returns the arguments of an entry with exact numbers, or an empty object.
+func exactly(args, raw any) (any, error) {
+	if raw == nil {
+		return args, nil
+	}
+	return Numbers(raw)
 }
 
 func (c *Cassette) maskEntry(e Entry) Entry {

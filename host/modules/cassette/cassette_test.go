@@ -23,7 +23,7 @@ func record(t *testing.T, calls ...protocol.Call) string {
 	r, err := cassette.NewRecorder(&out, []string{"Shade"}, []string{"corp.example"})
 	require.NoError(t, err)
 	for i, c := range calls {
-		r.Record(c, &protocol.Result{Data: int64(i + 1)})
+		r.Record(c, protocol.Function{}, &protocol.Result{Data: int64(i + 1)})
 	}
 	require.NoError(t, r.Err())
 	require.Equal(t, len(calls), r.Calls())
@@ -49,7 +49,7 @@ func TestRoundTrip(t *testing.T) {
 		protocol.Failed(protocol.NewError(protocol.KindNotFound, "No c4n4ry of bob@corp.example.")),
 	}
 	for i, result := range results {
-		r.Record(call("f", map[string]any{"n": protocol.Number(string(rune('0' + i))), "password": "c4n4ry"}), result)
+		r.Record(call("f", map[string]any{"n": protocol.Number(string(rune('0' + i))), "password": "c4n4ry"}), protocol.Function{}, result)
 	}
 	require.NoError(t, r.Err())
 	require.NotContains(t, out.String(), "c4n4ry")

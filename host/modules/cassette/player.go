@@ -230,9 +230,13 @@ func shown(value any) string {
 }
 
 // equal compares two arguments: numbers and booleans are equal to their texts, as for a function.
+// What is masked in the recorded argument a may be anything in b.
 func equal(a, b any) bool {
 	x, scalar := protocol.ScalarText(a)
 	y, other := protocol.ScalarText(b)
+	if scalar && other && strings.Contains(x, mask.Hidden) {
+		return fits(strings.Split(x, mask.Hidden), y)
+	}
 	if scalar || other {
 		return scalar == other && x == y
 	}
@@ -245,4 +249,21 @@ func equal(a, b any) bool {
 		return ok && maps.EqualFunc(v, w, equal)
 	}
 	return reflect.DeepEqual(a, b)
+}
+
+// fits reports whether text consists of the given parts, in their order, with anything between them.
+func fits(parts []string, text string) bool {
+	first, last := parts[0], parts[len(parts)-1]
+	if len(text) < len(first)+len(last) || !strings.HasPrefix(text, first) || !strings.HasSuffix(text, last) {
+		return false
+	}
+	text = text[len(first) : len(text)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		_, after, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -156,6 +157,9 @@ func parse(path string, text []byte) (*Set, error) {
 		return nil, err
 	}
 	object, _ := raw.(map[string]any)
+	if err := known(object, file{}); err != nil {
+		return nil, err
+	}
 	list, _ := object["answer"].([]any)
 	for i, a := range set.file.Answers {
 		exact, _ := list[i].(map[string]any)
@@ -169,8 +173,28 @@ func parse(path string, text []byte) (*Set, error) {
 	return set, nil
 }
 
+// known returns an error for a key that the JSON tags of the structs do not contain exactly. encoding/json ignores the
+// case of keys.
+func known(object map[string]any, structs ...any) error {
+	var keys []string
+	for _, s := range structs {
+		for field := range reflect.TypeOf(s).Fields() {
+			keys = append(keys, field.Tag.Get("json"))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if !slices.Contains(keys, key) {
+			return fmt.Errorf("unknown field %q", key)
+		}
+	}
+	return nil
+}
+
 // prepare validates an answer. exact is the same answer with exact numbers.
 func (a *answer) prepare(exact map[string]any) error {
+	if err := known(exact, answer{}, reply{}); err != nil {
+		return err
+	}
 	if a.API == "" {
 		a.API = "uapi"
 	}
@@ -193,6 +217,9 @@ func (a *answer) prepare(exact map[string]any) error {
 	sequence, _ := exact["sequence"].([]any)
 	for i := range a.Sequence {
 		one, _ := sequence[i].(map[string]any)
+		if err := known(one, reply{}); err != nil {
+			return fmt.Errorf("sequence %d: %w", i+1, err)
+		}
 		a.Sequence[i].Data = one["data"]
 		if err := a.Sequence[i].check(); err != nil {
 			return fmt.Errorf("sequence %d: %w", i+1, err)
@@ -205,7 +232,7 @@ func (r reply) check() error {
 	if r.Kind != "" && !slices.Contains(kinds, r.Kind) {
 		return fmt.Errorf("kind: %.40q is not one of %s", r.Kind, strings.Join(kinds, ", "))
 	}
-	_, err := expand(r.document(), values{Args: map[string]any{}})
+	_, err := expand(r.document(), nil)
 	return err
 }
 
@@ -228,8 +255,8 @@ type values struct {
 }
 
 // expand returns a copy of a value in which each text that contains a template is expanded. A text that consists of a
-// single argument, {{.Args.NAME}}, becomes the argument itself.
-func expand(value any, v values) (any, error) {
+// single argument, {{.Args.NAME}}, becomes the argument itself. If v is nil, templates are parsed and not expanded.
+func expand(value any, v *values) (any, error) {
 	switch value := value.(type) {
 	case string:
 		return expandText(value, v)
@@ -255,11 +282,11 @@ func expand(value any, v values) (any, error) {
 	return value, nil
 }
 
-func expandText(text string, v values) (any, error) {
+func expandText(text string, v *values) (any, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
-	if name, ok := strings.CutPrefix(text, "{{.Args."); ok {
+	if name, ok := strings.CutPrefix(text, "{{.Args."); ok && v != nil {
 		if name, ok = strings.CutSuffix(name, "}}"); ok {
 			if arg, ok := v.Args[name]; ok {
 				return arg, nil
@@ -269,6 +296,9 @@ func expandText(text string, v values) (any, error) {
 	t, err := template.New("").Option("missingkey=zero").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("the template %.60q: %w", text, err)
+	}
+	if v == nil {
+		return text, nil
 	}
 	var out strings.Builder
 	if err := t.Execute(&out, v); err != nil {
@@ -320,7 +350,7 @@ func (s *Set) do(account protocol.Account, call protocol.Call, wait func(time.Du
 	if err := wait(a.delay); err != nil {
 		return protocol.Failed(&protocol.Error{Kind: protocol.KindUnavailable, Message: "The call ended during the delay of its mock.", Err: err})
 	}
-	expanded, err := expand(r.document(), values{Args: args, Account: account, Count: count})
+	expanded, err := expand(r.document(), &values{Args: args, Account: account, Count: count})
 	if err != nil {
 		return protocol.Failed(&protocol.Error{Kind: protocol.KindInternal, Err: fmt.Errorf("mocks %s: %w", s.path, err)})
 	}

@@ -38,6 +38,9 @@ func (s *Set) Module() string { return s.file.Module }
 // From returns the plugin that answers from a cassette. If all, it gets every call of every module.
 func From(p *cassette.Player, all bool) Plugin { return Plugin{player: p, all: all} }
 
+// Player returns the player of a plugin that answers from a cassette.
+func (p Plugin) Player() *cassette.Player { return p.player }
+
 // Function implements host.Dynamic.
 func (p Plugin) Function(call protocol.Call) (fn protocol.Function, ok bool) {
 	if p.player != nil {

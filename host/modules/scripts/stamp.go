@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// maxStamped is the maximum number of files in a stamp. Further files are not watched.
+// maxStamped is the maximum number of files of code of each path in a stamp. Further files are not watched.
 const maxStamped = 10_000
 
 // code lists the endings of the files that belong to a stamp. Other files count if they are executable. A module may
@@ -20,7 +20,17 @@ const maxStamped = 10_000
 var code = []string{".pl", ".pm", ".php", ".inc", ".phtml", ".py", ".rb", ".js", ".mjs", ".lua", ".sh", ".toml"}
 
 // Stamp returns a text that changes when a file of code in the modules directory dir changes.
-func Stamp(dir string) string { return stamp([]string{dir}) }
+func Stamp(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	paths := make([]string, len(entries))
+	for i, e := range entries {
+		paths[i] = filepath.Join(dir, e.Name())
+	}
+	return stamp(paths)
+}
 
 // shared returns the paths in the modules directory that do not belong to one module: libraries, which every module may
 // load, and the directory Cpanel.
@@ -39,31 +49,33 @@ func (f Finder) shared(entries []fs.DirEntry) []string {
 	return paths
 }
 
-// stamp returns a hash of the names, identities, sizes and times of the files of code at and below paths. The files in
-// always count whatever their names are.
+// stamp returns a hash of the names, identities, sizes and times of the files of code at and below paths, each of which
+// may be a link. The files in always count whatever their names are.
 func stamp(paths []string, always ...string) string {
-	hash, left := sha256.New(), maxStamped
-	add := func(path string) {
-		var st syscall.Stat_t
-		if left--; left < 0 || syscall.Stat(path, &st) != nil {
-			return
-		}
-		if slices.Contains(code, filepath.Ext(path)) || st.Mode&0o111 != 0 || slices.Contains(always, path) {
-			_, _ = fmt.Fprintln(hash, path, st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim)
-		}
-	}
+	hash := sha256.New()
 	for _, root := range paths {
+		left := maxStamped // Each path has its own number, so that one module does not hide another.
+		if real, err := filepath.EvalSymlinks(root); err == nil {
+			root = real
+		}
 		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return nil // Removed meanwhile: the next stamp differs.
-			case left < 0:
-				return fs.SkipAll
 			case e.IsDir() && path != root && strings.HasPrefix(e.Name(), "."):
 				return fs.SkipDir
-			case !e.IsDir():
-				add(path)
+			case e.IsDir():
+				return nil
 			}
+			var st syscall.Stat_t
+			known := slices.Contains(code, filepath.Ext(path)) || slices.Contains(always, path)
+			if syscall.Stat(path, &st) != nil || !known && st.Mode&0o111 == 0 {
+				return nil
+			}
+			if left--; left < 0 {
+				return fs.SkipAll
+			}
+			_, _ = fmt.Fprintln(hash, path, st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim)
 			return nil
 		})
 	}

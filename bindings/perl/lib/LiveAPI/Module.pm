@@ -135,9 +135,19 @@ sub answer {
         return $answer if $answer;
         my $error = $@;
         return _error($error->{kind}, $error->{message}) if ref $error && eval { $error->isa('LiveAPI::Module::Failure') };
-        return _error('internal', '', "$error");
+        return _error('internal', '', _told($error));
     }
     return _error('internal', '', "the module has no function $request->{func}");
+}
+
+# Returns the text of an error, which may be an object or a reference.
+sub _told {
+    my ($error) = @_;
+    my $text = eval { "$error" };
+    return 'an error object that has no text' if !defined $text;
+    return $text if !ref $error || $text !~ /\A(?:[\w:]+=)?[A-Z]+\(0x[0-9a-f]+\)\z/;
+    my %shown = ref $error && eval { %$error } ? map { $_ => $error->{$_} } grep { defined $error->{$_} && !ref $error->{$_} } qw(code error message) : ();
+    return 'died with an object of ' . ref($error) . join '', map { ", $_: $shown{$_}" } sort keys %shown;
 }
 
 sub _describe {

@@ -27,10 +27,8 @@
     set_exception_handler(static function (\Throwable $fault) use ($write, &$told): void {
         $told = true;
         $write('fatal', get_class($fault), $fault->getMessage(), $fault->getFile(), $fault->getLine(), $fault->getTrace());
-        error_log(sprintf('PHP %s: %s in %s line %d', get_class($fault), $fault->getMessage(), $fault->getFile(), $fault->getLine()));
-        if (!headers_sent()) {
-            http_response_code(500);
-        }
+        restore_exception_handler();
+        throw $fault; // PHP goes on as without this handler.
     });
     set_error_handler(static function (int $level, string $message, string $file, int $line) use ($write, $names, &$told): bool {
         if (error_reporting() & $level) {

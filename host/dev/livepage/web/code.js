@@ -3,7 +3,11 @@
 const php = (text) => `'${text.replace(/[\\']/g, '\\$&')}'`;
 const perl = php;
 const shell = (text) => (/^[\w.,@%+=:/-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
-const text = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+const text = (value) => {
+  if (value === null) return '';
+  if (typeof value === 'boolean') return value ? '1' : '0';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+};
 const named = (call) => (Array.isArray(call.args) ? null : Object.entries(call.args));
 const method = (call) => ({ 'API 1': 'api1', 'API 2': 'api2', UAPI: 'uapi' })[call.api];
 
@@ -25,6 +29,6 @@ export const languages = {
     const list = named(call);
     const command = { 'API 2': 'cpapi2', UAPI: 'uapi' }[call.api];
     if (!list || !command) return '';
-    return `${command} --user=${shell(user)} ${call.module} ${call.func} ${list.map(([name, value]) => shell(`${name}=${text(value)}`)).join(' ')}`.trim();
+    return `${command} --user=${shell(user)} ${shell(call.module)} ${shell(call.func)} ${list.map(([name, value]) => shell(`${name}=${text(value)}`)).join(' ')}`.trim();
   },
 };

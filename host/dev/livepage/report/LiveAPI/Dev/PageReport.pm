@@ -1,10 +1,14 @@
-package Report;
+package LiveAPI::Dev::PageReport;
 
 # liveapi dev makes Perl load this file before a page. It reports the error that ends the page, as a JSON document, to
 # the file that LIVEAPI_PAGE_REPORT names. Arguments of functions are left out, because they may be passwords.
 
 use strict;
 use warnings;
+
+# The page finds no other module in this directory.
+(my $own) = __FILE__ =~ m{\A(.*)/LiveAPI/Dev/};
+@INC = grep { $_ ne $own } @INC;
 
 my $path = delete $ENV{LIVEAPI_PAGE_REPORT};
 ($path) = $path =~ /\A(.*)\z/s;    # A page may run with taint checks.
