@@ -89,6 +89,7 @@ $m->uapi('run', changes => 1, params => [{name => 'how'}, {name => 'password', t
     die "with " . length($call->get('password')) . " secret bytes\n" if $how eq 'die';
     exit 3 if $how eq 'exit';
     sleep 60 if $how eq 'hang';
+    1 while $how eq 'loop';
     return sub { } if $how eq 'code';
     return unpack 'H*', $call->get('password');
 });
@@ -184,6 +185,12 @@ func TestR18_ScriptsDieWithTheHost(t *testing.T) {
 	number, _, _ := strings.Cut(rest, ",")
 	pid, err := strconv.Atoi(number)
 	require.NoError(t, err)
+	// A script that runs a call does not notice the end of its standard input.
+	w.Dial(t).Send(hosttest.Action("uapi", "Faulty", "run", `{"how":"loop"}`))
+	require.Eventually(t, func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err == nil && strings.Contains(string(state), ") R ")
+	}, hosttest.Patience, time.Millisecond)
 	require.NoError(t, host.Process.Kill())
 	require.Error(t, host.Wait(t))
 	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, hosttest.Patience, time.Millisecond)

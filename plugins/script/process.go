@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,7 +59,9 @@ func startProcess(set settings, stderr *os.File) (*process, error) {
 	cmd := exec.Command(set.command[0], set.command[1:]...)
 	cmd.Dir, cmd.Env = set.dir, environ(set.env)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	err = cmd.Start()
+	// A script that loops does not notice that its standard input has ended, so the kernel ends it with the worker.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = startOnOwnThread(cmd)
 	_ = stdin.Close()
 	_ = stdout.Close()
 	if err != nil {
@@ -67,6 +70,18 @@ func startProcess(set settings, stderr *os.File) (*process, error) {
 		return nil, startError(set, err)
 	}
 	return &process{cmd: cmd, in: in, out: out, buf: bufio.NewReader(out), source: set.source, gone: make(chan struct{})}, nil
+}
+
+// startOnOwnThread starts cmd on a thread that lives as long as this process: the kernel sends Pdeathsig when the thread
+// ends that started the process.
+func startOnOwnThread(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {}
+	}()
+	return <-started
 }
 
 // startError returns the error for a script that can't be started, with a hint at the usual reason.

@@ -45,9 +45,9 @@ final class Module
     /**
      * Adds a UAPI function.
      *
-     * @param array<string, mixed>            $about help, returns, example (of the data), params (a list of arrays with name, type,
-     *                                               required and help), roles (by default ['account']),
-     *                                               changes, feature, open
+     * @param array<string, mixed>            $about help, returns, example (of the data), params (a list of
+     *                                               arrays with name, type, required and help), roles (by
+     *                                               default ['account']), changes, feature, open
      * @param callable(ModuleCall): mixed     $do
      */
     public function uapi(string $name, array $about, callable $do): self
