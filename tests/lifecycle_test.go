@@ -228,7 +228,7 @@ func TestModuleCommands(t *testing.T) {
 	require.Contains(t, tool(1, "remove", "hello"), "no plugin")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.toml"), []byte("path = \"x\"\n"), 0o644))
 	require.Contains(t, tool(1, "check"), "bad.toml: path: must be absolute")
-	require.Contains(t, tool(0, "list"), "liveapi-email", "the others are there")
+	require.Contains(t, tool(1, "list"), "liveapi-email", "the others are there")
 }
 
 // systemd gets the notifications that it expects.

@@ -407,7 +407,7 @@ func TestMailServerOnDatabases(t *testing.T) {
 
 			server.Stop()
 			answer := hosttest.Output(t, w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "passwd_pop", "email=user", "password="+sandboxPassword))
-			require.Contains(t, answer, `"errors":["The mail database can't be reached at the moment. Nothing was changed; try again later."]`)
+			require.Contains(t, answer, `"errors":["The mail database can't be reached at the moment. Nothing was changed; try again later.`)
 			server.Start()
 			require.Eventually(t, func() bool {
 				out, err := w.Command(t, "uapi", "--user=demo", "--output=json", "Email", "passwd_pop", "email=user", "password="+sandboxPassword).Output()

@@ -215,7 +215,7 @@ func TestServerModeLeavesOutOthersScripts(t *testing.T) {
 	require.NoError(t, err)
 	// The source tree may be writable by others, too.
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "bindings"), os.DirFS(filepath.Join(hosttest.Root(t), "bindings"))))
-	server := strings.NewReplacer(`mode     = "personal"`, `mode = "server"`, `modules  = "modules"`, "modules = \"modules\"\nbindings = \""+filepath.Join(dir, "bindings")+"\"", `account  = "demo"`, "").Replace(string(text))
+	server := strings.NewReplacer(`mode     = "personal"`, `mode = "server"`, `modules  = "modules"`, "modules = \"modules\"\nbindings = \""+filepath.Join(dir, "bindings")+"\"", `account  = "demo"`, "", `mocks    = "mocks"`, "").Replace(string(text))
 	require.NoError(t, os.WriteFile(w.Config, []byte(server), 0o644))
 	cmd := w.Command(t, "liveapid", "serve")
 	out, err := os.Create(log)

@@ -93,7 +93,7 @@ func TestLiveAPIDev(t *testing.T) {
 	require.NoError(t, err, "%s", errs)
 	start := strings.Fields(line)[2]
 	base, _, _ := strings.Cut(start, "/?")
-	for _, path := range []string{"/", "/password.live.php", "/.liveapi/calls", "/?token=wrong"} {
+	for _, path := range []string{"/", "/password.live.php", "/.liveapi/runs.json", "/?token=wrong"} {
 		answer, err := http.Get(base + path)
 		require.NoError(t, err)
 		_ = answer.Body.Close()
@@ -130,7 +130,7 @@ func TestLiveAPIDev(t *testing.T) {
 	status, body := do("GET", "/", nil)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "Hello demo")
-	require.Contains(t, body, `<script src="/.liveapi/reload.js" defer></script></body>`)
+	require.Contains(t, body, `<html><script type="module" src="/.liveapi/page.js?run=`)
 	for _, page := range []string{"/password.live.php", "/password.live.pl"} {
 		form := url.Values{"email": {"user"}, "domain": {"example.com"}, "password": {"S3cret for " + page}}
 		status, body = do("POST", page, form)
@@ -155,25 +155,26 @@ func TestLiveAPIDev(t *testing.T) {
 		}
 	}
 
-	_, body = do("GET", "/.liveapi/calls", nil)
+	_, body = do("GET", "/.liveapi/runs.json", nil)
 	require.NotContains(t, body, "S3cret")
-	var runs []struct {
-		Path   string
-		Method string
-		Calls  []struct {
-			Name   string
-			Args   []string
-			OK     bool
-			Result string
+	var list struct {
+		Runs []struct {
+			Path  string
+			Calls []struct {
+				Module, Func string
+				Args         any
+				OK           bool
+				Result       string
+			}
 		}
 	}
-	require.NoError(t, json.Unmarshal([]byte(body), &runs))
+	require.NoError(t, json.Unmarshal([]byte(body), &list))
 	found := false
-	for _, run := range runs {
+	for _, run := range list.Runs {
 		for _, c := range run.Calls {
-			if run.Path == "/password.live.php" && c.Name == "Email::passwdpop" && c.OK {
+			if run.Path == "/password.live.php" && c.Func == "passwdpop" && c.OK {
 				found = true
-				require.Equal(t, []string{"domain=example.com", "email=user", "password=••••"}, c.Args)
+				require.Equal(t, map[string]any{"domain": "example.com", "email": "user", "password": "[masked]"}, c.Args)
 			}
 		}
 		if run.Path == "/" {

@@ -41,6 +41,12 @@ export function list() {
   byId('functions').replaceChildren(...parts);
   const stop = byId('functions').querySelector('[aria-current=true]') || buttons()[0];
   if (stop) stop.tabIndex = 0;
+  if (stop && stop.getAttribute('aria-current') === 'true') {
+    const box = byId('functions');
+    // Only the list is moved, not the page.
+    const [outer, inner] = [box.getBoundingClientRect(), stop.getBoundingClientRect()];
+    if (inner.top < outer.top || inner.bottom > outer.bottom) box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
+  }
 }
 
 function move(from, step) {
