@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -25,6 +26,26 @@ func (n Number) Value() any {
 		return f
 	}
 	return text
+}
+
+// Exact returns decoded JSON, whose numbers are Number or json.Number, with each number as Number.Value returns it. It
+// changes the lists and objects in value.
+func Exact(value any) any {
+	switch v := value.(type) {
+	case Number:
+		return v.Value()
+	case json.Number:
+		return Number(v).Value()
+	case []any:
+		for i := range v {
+			v[i] = Exact(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = Exact(v[key])
+		}
+	}
+	return value
 }
 
 // Args contains the arguments of a call: named for API 2 and UAPI, positional for API 1. A value is nil,

@@ -98,7 +98,7 @@ var scriptMistakes = []mistake{
 var goMistakes = []mistake{
 	{"GoPanic", map[string]string{"main.go": goStart + "func f(context.Context, *sdk.Call) (any, error) {\n\tvar list []int\n\treturn list[7], nil\n}\n" + goEnd}, "f"},
 	{"GoReturn", map[string]string{"main.go": goStart + "func f(context.Context, *sdk.Call) (any, error) { return make(chan int), nil }\n" + goEnd}, "f"},
-	{"GoLoop", map[string]string{"main.go": goStart + "func f(context.Context, *sdk.Call) (any, error) {\n\tfor {\n\t\ttime.Sleep(time.Second)\n\t}\n}\n" + goEnd}, "f"},
+	{"GoLoop", map[string]string{"main.go": goStart + "func f(context.Context, *sdk.Call) (any, error) {\n\tselect {}\n}\n" + goEnd}, "f"},
 	{"GoNoServe", map[string]string{"main.go": strings.Replace(goStart, "var _ =", "var _, _ = sdk.Serve, protocol.UAPI\nvar _ context.Context\nvar _ =", 1) + "func main() {}\n"}, ""},
 	{"GoStart", map[string]string{"main.go": strings.Replace(goStart, "var _ =", "var _, _ = sdk.Serve, protocol.UAPI\nvar _ context.Context\nvar _ =", 1) + "func main() {\n\tpanic(\"no settings\")\n}\n"}, ""},
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/dev/upstream"
 	"github.com/liveapid/liveapid/host/front/session"
-	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/modules/cassette"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -223,16 +222,11 @@ func (f *recordFlags) recordHTTPS(ctx context.Context, c *config.Config, recorde
 
 // runDoer runs a program with a private socket on which doer answers.
 func runDoer(c *config.Config, doer session.Doer, words, env []string) error {
-	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
+	l, socket, remove, err := privateSocket()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	socket := filepath.Join(dir, "liveapi.sock")
-	l, err := unixsock.Listen(socket, 0o600)
-	if err != nil {
-		return err
-	}
+	defer remove()
 	server := &session.Server{
 		Doer: doer, Log: discardLog(),
 		Identify: func(uid int) (protocol.Caller, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -109,16 +110,11 @@ func runWith(c *config.Config, a protocol.Account, words []string, o runOptions)
 	if o.players != nil {
 		defer func() { *o.players = rt.Players() }()
 	}
-	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
+	l, socket, remove, err := privateSocket()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	socket := filepath.Join(dir, "liveapi.sock")
-	l, err := unixsock.Listen(socket, 0o600)
-	if err != nil {
-		return err
-	}
+	defer remove()
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	web := make(chan struct{})
@@ -142,6 +138,21 @@ func runWith(c *config.Config, a protocol.Account, words []string, o runOptions)
 		err = serveErr
 	}
 	return err
+}
+
+// privateSocket listens on a socket in a new directory that only the running user can open. The caller must call remove.
+func privateSocket() (l *net.UnixListener, path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "liveapi-run-") // Created with mode 0700.
+	if err != nil {
+		return nil, "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	path = filepath.Join(dir, "liveapi.sock")
+	if l, err = unixsock.Listen(path, 0o600); err != nil {
+		remove()
+		return nil, "", nil, err
+	}
+	return l, path, remove, nil
 }
 
 // socketEnv returns the environment variables through which a program finds the host's socket and the

@@ -67,25 +67,7 @@ func fromJSON(data any) (any, error) {
 	if err := dec.Decode(&out); err != nil {
 		return nil, fmt.Errorf("the result, a %T: %w", data, err)
 	}
-	return numbers(out), nil
-}
-
-// numbers returns decoded JSON with each json.Number as an int64, a uint64 or a float64. A number that none of them can
-// hold becomes text.
-func numbers(data any) any {
-	switch v := data.(type) {
-	case json.Number:
-		return protocol.Number(v).Value()
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case map[string]any:
-		for key := range v {
-			v[key] = numbers(v[key])
-		}
-	}
-	return data
+	return protocol.Exact(out), nil
 }
 
 // sourceOf returns the place of a function's code, for messages.

@@ -23,7 +23,7 @@ func Parse(call protocol.Call, body []byte) (*protocol.Result, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("text follows the answer's JSON object")
 	}
-	answer, _ := numbers(raw).(map[string]any)
+	answer, _ := protocol.Exact(raw).(map[string]any)
 	if outer, ok := answer["cpanelresult"].(map[string]any); ok {
 		answer = outer
 	}
@@ -81,22 +81,4 @@ func texts(value any) []string {
 		}
 	}
 	return out
-}
-
-// numbers replaces each json.Number in value by an int64 or, if that is not possible, by a float64, which are
-// types that a Result may contain. A number beyond the range of float64 becomes text.
-func numbers(value any) any {
-	switch v := value.(type) {
-	case json.Number:
-		return protocol.Number(v).Value()
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case map[string]any:
-		for key := range v {
-			v[key] = numbers(v[key])
-		}
-	}
-	return value
 }
