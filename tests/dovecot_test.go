@@ -26,18 +26,12 @@ type dovecot struct {
 	conf string
 }
 
-const dovecotConfig = `
-base_dir = %[1]s/base
-log_path = %[1]s/log
+// The configurations of a Dovecot that reads a sandbox's store: of its own directory, the sandbox's, its auth cache's
+// size, and the user of the mail.
+const (
+	storeDovecot23 = `
 protocols = imap
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-auth_failure_delay = 0
-auth_cache_size = %[4]s
-auth_verbose = yes
-default_internal_user = dovecot
-default_login_user = dovenull
+auth_cache_size = %[3]s
 mail_location = maildir:%[1]s/mail/%%d/%%n
 passdb {
   driver = passwd-file
@@ -45,26 +39,34 @@ passdb {
 }
 userdb {
   driver = static
-  args = uid=%[5]d gid=%[5]d home=%[1]s/mail/%%d/%%n
-}
-service imap-login {
-  inet_listener imap {
-    port = %[3]d
-  }
-  inet_listener imaps {
-    port = 0
-  }
-  process_min_avail = 1
+  args = uid=%[4]d gid=%[4]d home=%[1]s/mail/%%d/%%n
 }
 service auth {
   user = root
 }
-service anvil {
-  unix_listener anvil-auth-penalty {
-    mode = 0
+`
+	storeDovecot24 = `
+protocols = imap
+auth_cache_size = %[3]s
+mail_driver = maildir
+mail_path = %[1]s/mail/%%{user | domain}/%%{user | username}
+passdb passwd-file {
+  passwd_file_path = %[2]s/vmail/%%{user | domain}/shadow
+  auth_username_format = %%{user | username}
+  default_password_scheme = CRYPT
+}
+userdb static {
+  fields {
+    uid = %[4]d
+    gid = %[4]d
+    home = %[1]s/mail/%%{user | domain}/%%{user | username}
   }
 }
+service auth {
+  user = root
+}
 `
+)
 
 // startDovecot starts Dovecot on w's store. The userdb is static, so that uid and home never come from a file
 // that the account owns.
@@ -74,7 +76,7 @@ func startDovecot(t *testing.T, w *hosttest.World, cache string) *dovecot {
 	return runDovecot(t, func(dir string, port int) string {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "mail"), 0o700))
 		require.NoError(t, os.Chown(filepath.Join(dir, "mail"), vmail, vmail))
-		return fmt.Sprintf(dovecotConfig, dir, w.Dir, port, cache, vmail)
+		return dovecotBase(t, dir, port) + fmt.Sprintf(ofVersion(t, storeDovecot23, storeDovecot24), dir, w.Dir, cache, vmail)
 	})
 }
 
@@ -97,16 +99,21 @@ func runDovecot(t *testing.T, configure func(dir string, port int) string) *dove
 	out := &hosttest.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(dir, "log"))
 			t.Logf("%s\n%s", out, log)
 		}
 	})
 	d := &dovecot{t: t, addr: ports.Address(port), conf: conf}
-	ports.Wait(t, d.addr)
+	ports.WaitFor(t, d.addr, ended)
 	return d
 }
 

@@ -29,40 +29,20 @@ type mailServer struct {
 }
 
 const mailServerConfig = `
-base_dir = %[1]s/base
-log_path = %[1]s/log
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-auth_failure_delay = 0
-auth_verbose = yes
 auth_cache_size = 10M
 auth_cache_ttl = 1 hour
-!include %[2]s
-service imap-login {
-  inet_listener imap {
-    port = %[3]d
-  }
-  inet_listener imaps {
-    port = 0
-  }
-}
+!include %[1]s
 service lmtp {
   inet_listener lmtp {
-    address = 127.0.0.1
-    port = %[4]d
+    %[2]s = 127.0.0.1
+    port = %[3]s
   }
 }
 doveadm_api_key = doveadm-key
 service doveadm {
   inet_listener http {
-    port = %[5]d
+    port = %[4]d
     ssl = no
-  }
-}
-service anvil {
-  unix_listener anvil-auth-penalty {
-    mode = 0
   }
 }
 `
@@ -72,9 +52,27 @@ func startMailServer(t *testing.T, include string, http int) *mailServer {
 	m := &mailServer{lmtp: fmt.Sprintf("127.0.0.1:%d", ports.Free(t)), http: http}
 	m.dovecot = runDovecot(t, func(dir string, port int) string {
 		_, lmtp, _ := strings.Cut(m.lmtp, ":")
-		return strings.Replace(fmt.Sprintf(mailServerConfig, dir, include, port, 0, http), "port = 0\n  }\n}\ndoveadm", "port = "+lmtp+"\n  }\n}\ndoveadm", 1)
+		return dovecotBase(t, dir, port) + fmt.Sprintf(mailServerConfig, include, ofVersion(t, "address", "listen"), lmtp, http)
 	})
+	ports.Wait(t, m.lmtp)
 	return m
+}
+
+// writtenDovecot lets liveapi dovecot write its files into a directory that Dovecot's users can enter, and returns the
+// file to include.
+func writtenDovecot(t *testing.T, w *hosttest.World, options ...string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lc")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o777))
+	hosttest.Output(t, w.Command(t, "liveapi", append([]string{"dovecot", "--write=" + dir, "--queue="}, options...)...))
+	return filepath.Join(dir, "liveapi-dovecot.conf")
+}
+
+// bySocket returns the settings of the plugin for a Dovecot that is told of changes over a socket.
+func bySocket(path string) string {
+	return fmt.Sprintf("doveadm = %q\nmail_timeout = \"1m\"\n", path)
 }
 
 // deliver delivers a message over LMTP and returns the server's last reply.
@@ -257,9 +255,11 @@ func useMailbox(t *testing.T, w *hosttest.World, m *mailServer, atOnce bool) {
 	if atOnce { // The mailbox's sessions are ended too.
 		require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "sessions of the old password end")
 	}
-	ended = m.session(box, "Changed aga1n: 2")
-	uapiOK(t, w, "terminate_mailbox_sessions")
-	require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "all sessions end when that is asked for")
+	if atOnce || !is24(t) {
+		ended = m.session(box, "Changed aga1n: 2")
+		uapiOK(t, w, "terminate_mailbox_sessions")
+		require.Eventually(t, ended, hosttest.Patience, 10*time.Millisecond, "all sessions end when that is asked for")
+	}
 	uapiOK(t, w, "delete_pop", "email="+box)
 	soon(func() bool { return !m.login(box, "Changed aga1n: 2") }, "a mailbox that is no more")
 	require.Eventually(t, func() bool { return strings.Contains(m.deliver(box, 10), "550") }, hosttest.Patience, 100*time.Millisecond)
@@ -270,11 +270,15 @@ func TestT33_MailServerOnFiles(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, vmailUID(t))
 	http := ports.Free(t)
-	w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\n# scheme", http))
-	include := filepath.Join(t.TempDir(), "liveapi.conf")
-	require.NoError(t, os.WriteFile(include, []byte(hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--queue="))), 0o644))
+	w.SetSecret(t, "# scheme", bySocket(filepath.Join(w.Dir, "doveadm"))+"# scheme")
+	if is24(t) { // There, ending sessions would need rights that the account must not have.
+		refused, err := w.Command(t, "liveapi", "dovecot").CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(refused), "remove the setting")
+		w.SetSecret(t, bySocket(filepath.Join(w.Dir, "doveadm")), "")
+	}
 	w.Serve(t)
-	m := startMailServer(t, include, http)
+	m := startMailServer(t, writtenDovecot(t, w), http)
 	useMailbox(t, w, m, false)
 
 	// T33: an account can't make its mailboxes other users by its file, nor give them another home or uid.
@@ -354,7 +358,11 @@ func TestMailServerOnDatabases(t *testing.T) {
 			dsn := server.Database()
 			w := hosttest.Sandbox(t)
 			http := ports.Free(t)
-			w.SetSecret(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\ndoveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", kind, dsn, http))
+			doveadm := bySocket(filepath.Join(w.Dir, "doveadm"))
+			if kind == "mariadb" && !is24(t) { // The HTTP API of 2.4 can't be told of changes.
+				doveadm = fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\n", http)
+			}
+			w.SetSecret(t, "# scheme", fmt.Sprintf("store = %q\ndatabase = %q\n%skick = true\n# scheme", kind, dsn, doveadm))
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "created mailbox")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "init")), "all tables exist")
 			require.Contains(t, hosttest.Output(t, w.Command(t, "liveapi", "store", "check")), "has all tables and columns")

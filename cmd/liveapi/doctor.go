@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -61,5 +62,8 @@ func mailOf(c *config.Config, report func(plugins.Finding)) doctor.Mail {
 		return doctor.Mail{}
 	}
 	drivers := map[string]string{string(sqlstore.PostgreSQL): "pgsql", string(sqlstore.MariaDB): "mysql"}
-	return doctor.Mail{Email: true, Database: drivers[settings.Store]}
+	return doctor.Mail{
+		Email: true, Database: drivers[settings.Store],
+		Weak: func(ctx context.Context) ([]string, error) { return weakMailboxes(ctx, c) },
+	}
 }

@@ -84,6 +84,8 @@ func (r *importReport) add(domain string, entries []store.Entry, odd []store.Odd
 		if e.Hash != "" && e.Hash != store.NoPassword {
 			if _, err := r.verifier.Accept(e.Hash); err != nil {
 				box.Problems = append(box.Problems, "its password is stored in a way that is not verified here: set a new one with passwd_pop")
+			} else if scheme := password.WeakScheme(e.Hash); scheme != "" {
+				box.Problems = append(box.Problems, "its password has the weak scheme "+scheme+", which Dovecot 2.4 refuses: set a new one with passwd_pop")
 			}
 		}
 		if m := mail(e.Localpart); m != nil {
@@ -98,7 +100,7 @@ func (r *importReport) add(domain string, entries []store.Entry, odd []store.Odd
 				box.Problems = append(box.Problems, "its mail has the format "+m.Format+", which is not served; the mail is kept: convert it with doveadm sync, or doveadm backup")
 			}
 			if m.Compressed > 0 {
-				box.Problems = append(box.Problems, fmt.Sprintf("%d of its messages are compressed: the printed Dovecot reads them with its zlib plugin", m.Compressed))
+				box.Problems = append(box.Problems, fmt.Sprintf("%d of its messages are compressed: Dovecot reads them with the printed configuration", m.Compressed))
 			}
 		}
 		r.Mailboxes = append(r.Mailboxes, box)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/liveapid/liveapid/host/admin"
 	"github.com/liveapid/liveapid/host/admin/accounts"
+	"github.com/liveapid/liveapid/host/admin/dovecot"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/daemon"
 	"github.com/liveapid/liveapid/plugins/email"
@@ -34,7 +36,8 @@ var errNoEmail = errors.New("the configuration has no plugin liveapi-email")
 
 // mailFlags are the options of the commands "liveapi dovecot" and "liveapi postfix".
 type mailFlags struct {
-	config, write, mail, owner, queue string
+	config, write, mail, owner, version string
+	options                             mailconf.Options
 }
 
 func (f *mailFlags) addTo(cmd *cobra.Command) {
@@ -45,21 +48,50 @@ func (f *mailFlags) addTo(cmd *cobra.Command) {
 func dovecotCommand() *cobra.Command {
 	var f mailFlags
 	cmd := &cobra.Command{
-		Use:   "dovecot [--write DIR]",
+		Use:   "dovecot [--for 2.3|2.4] [--sieve] [--write DIR]",
 		Short: "Print a Dovecot configuration for the mailboxes",
-		Long: `Prints a configuration for Dovecot 2.3: logins of mailboxes, their quotas, and no delivery to
-suspended mailboxes. With a store in a database, there are several files, two of them with the
-database's password. Printed files have the password masked; --write writes complete files.`,
+		Long: `Prints a configuration for the installed Dovecot, version 2.3 or 2.4: logins of mailboxes, their
+quotas, compressed mail, and no delivery to suspended mailboxes. With --sieve, mailboxes have Sieve
+scripts. If the plugin's setting doveadm is set, Dovecot caches look-ups: the host tells it of changes.
+With a store in a database, there are several files, those with the database's password apart. Printed
+files have the password masked; --write writes complete files.`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if f.options.Version, err = dovecotVersion(cmd.Context(), f.version); err != nil {
+				return err
+			}
 			return f.run(cmd.OutOrStdout(), writers{mailconf.Files.Dovecot, mailconf.SQL.Dovecot, mailconf.Many.Dovecot})
 		},
 	}
 	f.addTo(cmd)
+	cmd.Flags().StringVar(&f.version, "for", "", "the version of Dovecot, 2.3 or 2.4; without it the installed Dovecot is asked")
+	cmd.Flags().BoolVar(&f.options.Sieve, "sieve", false, "serve Sieve scripts and ManageSieve; needs Dovecot's Pigeonhole")
 	cmd.Flags().StringVar(&f.mail, "mail", "/var/vmail", "for a database: the directory of the mail")
 	cmd.Flags().StringVar(&f.owner, "owner", "vmail", "for a database: the user that owns the mail")
-	cmd.Flags().StringVar(&f.queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between Dovecot and Postfix; \"\" for no sockets")
+	cmd.Flags().StringVar(&f.options.Queue, "queue", "/var/spool/postfix", "Postfix's queue directory, for the sockets between Dovecot and Postfix; \"\" for no sockets")
 	return cmd
+}
+
+// dovecotVersion returns the version of Dovecot for which a configuration is generated: the given one, or that of the
+// installed Dovecot.
+func dovecotVersion(ctx context.Context, given string) (mailconf.Version, error) {
+	series, from := given, "--for"
+	if given == "" {
+		var err error
+		series, err = dovecot.Version(ctx)
+		if errors.Is(err, dovecot.ErrMissing) {
+			return "", admin.Usage(errors.New("Dovecot is not installed here: say for which version the configuration is, with --for 2.3 or --for 2.4"))
+		}
+		if err != nil {
+			return "", err
+		}
+		from = "the installed Dovecot"
+	}
+	switch v := mailconf.Version(series); v {
+	case mailconf.Dovecot23, mailconf.Dovecot24:
+		return v, nil
+	}
+	return "", admin.Usage(fmt.Errorf("%s: there is no configuration for the version %.20q, only for 2.3 and 2.4; choose the nearer one with --for", from, series))
 }
 
 func postfixCommand() *cobra.Command {
@@ -106,6 +138,9 @@ func (f *mailFlags) run(out io.Writer, w writers) error {
 			return err
 		}
 	}
+	if err := f.tellDovecot(c, settings); err != nil {
+		return err
+	}
 	var files []mailconf.File
 	switch {
 	case settings.Store != email.FilesStore:
@@ -113,7 +148,7 @@ func (f *mailFlags) run(out io.Writer, w writers) error {
 	case c.Mode == config.Server:
 		files, err = f.forMany(c, dir, w)
 	default:
-		files, err = f.forFiles(c, w)
+		files, err = f.forFiles(c, dir, w)
 	}
 	if err != nil {
 		return err
@@ -124,11 +159,42 @@ func (f *mailFlags) run(out io.Writer, w writers) error {
 	return printFiles(out, files)
 }
 
+// tellDovecot sets the options for a Dovecot that is told of changes.
+func (f *mailFlags) tellDovecot(c *config.Config, settings email.Settings) error {
+	f.options.Cache = settings.Doveadm != ""
+	if !filepath.IsAbs(settings.Doveadm) {
+		if f.options.Cache && f.options.Version == mailconf.Dovecot24 {
+			return errors.New("the plugin's setting doveadm is an address, but the HTTP API of Dovecot 2.4 can't be told of changes: set it to the path of a socket, such as /run/dovecot/liveapi")
+		}
+		return nil
+	}
+	teller := strconv.Itoa(os.Geteuid())
+	if c.Mode == config.Server {
+		teller = c.Helper
+	} else if account, err := daemon.Account(c); err == nil {
+		teller = strconv.Itoa(account.UID)
+	}
+	user, err := lookUpUser(teller)
+	if err != nil {
+		return fmt.Errorf("look up the user that tells Dovecot of changes: %w", err)
+	}
+	f.options.Doveadm, f.options.DoveadmUser = settings.Doveadm, user.Username
+	return nil
+}
+
+// lookUpUser returns the system user with a name or with a uid.
+func lookUpUser(name string) (*user.User, error) {
+	if u, err := user.Lookup(name); err == nil {
+		return u, nil
+	}
+	return user.LookupId(name)
+}
+
 func (f *mailFlags) forMany(c *config.Config, dir string, w writers) ([]mailconf.File, error) {
 	if c.DovecotSocket == "" {
 		return nil, errors.New(`the configuration key mail_door is not set: in server mode with the store files, Dovecot asks the host through this socket; set mail_door = "/run/liveapid/mail.sock" and restart the host`)
 	}
-	many := mailconf.Many{Socket: c.DovecotSocket, Dir: dir, Queue: f.queue}
+	many := mailconf.Many{Options: f.options, Socket: c.DovecotSocket, Dir: dir}
 	all, broken := accounts.All(c)
 	for _, a := range all {
 		many.Domains = append(many.Domains, a.Domains...)
@@ -140,7 +206,7 @@ func (f *mailFlags) forMany(c *config.Config, dir string, w writers) ([]mailconf
 	return files, nil
 }
 
-func (f *mailFlags) forFiles(c *config.Config, w writers) ([]mailconf.File, error) {
+func (f *mailFlags) forFiles(c *config.Config, dir string, w writers) ([]mailconf.File, error) {
 	account, err := daemon.Account(c)
 	if err != nil {
 		return nil, err
@@ -150,7 +216,7 @@ func (f *mailFlags) forFiles(c *config.Config, w writers) ([]mailconf.File, erro
 		return nil, fmt.Errorf("look up the account's system user for Dovecot's configuration: %w", err)
 	}
 	return w.ofFiles(mailconf.Files{
-		Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains, Queue: f.queue,
+		Options: f.options, Dir: dir, Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains,
 	})
 }
 
@@ -165,7 +231,7 @@ func (f *mailFlags) forSQL(settings email.Settings, dir string, w writers) ([]ma
 	uid, _ := strconv.Atoi(owner.Uid) // On Linux, both ids are numbers. Without --owner both are empty, which gives 0.
 	gid, _ := strconv.Atoi(owner.Gid)
 	return w.ofSQL(mailconf.SQL{
-		Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid, Queue: f.queue,
+		Options: f.options, Driver: sqlstore.Driver(settings.Store), Database: settings.Database, Dir: dir, Mail: f.mail, Owner: owner.Username, UID: uid, GID: gid,
 		Mask: f.write == "",
 	})
 }

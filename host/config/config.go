@@ -95,7 +95,8 @@ type Config struct {
 	Audit string `toml:"audit" packaged:"\"/var/log/liveapid/audit.log\""`
 	// A loopback address and port for Prometheus.
 	Metrics string `toml:"metrics" example:"\"127.0.0.1:9187\""`
-	// Server mode: the socket on which the host answers Dovecot's look-ups of mailboxes; see liveapi dovecot.
+	// Server mode: the socket on which the host answers Dovecot's look-ups of mailboxes; see liveapi dovecot. For Dovecot
+	// 2.4 there is a second socket in the same directory, .s.PGSQL.5432.
 	DovecotSocket string `toml:"mail_door" example:"\"/run/liveapid/mail.sock\""`
 	// Server mode: the system user that may connect to mail_door. Default: dovecot.
 	MailUser string `toml:"mail_user" example:"\"dovecot\""`

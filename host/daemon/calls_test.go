@@ -14,7 +14,7 @@ import (
 	"github.com/liveapid/liveapid/host"
 	"github.com/liveapid/liveapid/host/admission"
 	"github.com/liveapid/liveapid/host/config"
-	"github.com/liveapid/liveapid/host/front/dovecotdict"
+	"github.com/liveapid/liveapid/host/front/maildoor"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -93,12 +93,12 @@ func TestT33_TheAnswerIsOfTheAskedDomain(t *testing.T) {
 	rt, _ := serverOf(t, emails{map[string]any{"address": "user@a.example", "hash": hash}})
 	box, err := rt.lookUpMailbox(t.Context(), "User@A.example")
 	require.NoError(t, err)
-	require.Equal(t, dovecotdict.Box{Address: "user@a.example", Hash: hash, UID: 20001, GID: 20001, Home: "/home/alice/mail/a.example/user"}, box)
+	require.Equal(t, maildoor.Box{Address: "user@a.example", Hash: hash, UID: 20001, GID: 20001, Home: "/home/alice/mail/a.example/user"}, box)
 	for _, address := range []string{"user@b.example", "user@sub.a.example", "user", "@a.example", "../../x@a.example", "a/b@a.example", ".x@a.example", "user@a.example@b.example", "user\x00@a.example"} {
 		rt, _ := serverOf(t, emails{map[string]any{"address": address, "hash": hash}})
 		_, err := rt.lookUpMailbox(t.Context(), "user@a.example")
 		require.ErrorContains(t, err, "the plugin's answer does not contain a valid address of the requested domain", address)
 	}
 	_, err = rt.lookUpMailbox(t.Context(), "user@b.example")
-	require.ErrorIs(t, err, dovecotdict.ErrNone)
+	require.ErrorIs(t, err, maildoor.ErrNone)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/front/control"
 	"github.com/liveapid/liveapid/host/front/https"
+	"github.com/liveapid/liveapid/host/front/maildoor"
 	"github.com/liveapid/liveapid/host/front/session"
 	"github.com/liveapid/liveapid/host/front/unixsock"
 	"github.com/liveapid/liveapid/host/identity/account"
@@ -62,7 +63,7 @@ func Serve(ctx context.Context, c *config.Config, signals Signals, log *slog.Log
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer stopSide()
-	for _, open := range []func(context.Context, *sync.WaitGroup) error{rt.openControl, rt.openMetrics, rt.openDovecotDict} {
+	for _, open := range []func(context.Context, *sync.WaitGroup) error{rt.openControl, rt.openMetrics, rt.openMailDoor} {
 		if err := open(side, &others); err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -223,9 +224,10 @@ func (rt *Runtime) openMetrics(ctx context.Context, others *sync.WaitGroup) erro
 	return nil
 }
 
-// openDovecotDict answers Dovecot's look-ups, if the configuration names a socket for Dovecot and the host is
-// in server mode. The goroutines that openDovecotDict starts are added to others.
-func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) error {
+// openMailDoor answers Dovecot's look-ups, if the configuration names a socket for Dovecot and the host is in
+// server mode. Dovecot 2.4 uses a second socket in the directory of the first. The goroutines that openMailDoor
+// starts are added to others.
+func (rt *Runtime) openMailDoor(ctx context.Context, others *sync.WaitGroup) error {
 	c := rt.state.Load().config
 	if c.DovecotSocket == "" || c.Mode != config.Server {
 		return nil
@@ -234,17 +236,26 @@ func (rt *Runtime) openDovecotDict(ctx context.Context, others *sync.WaitGroup) 
 	if err != nil {
 		return fmt.Errorf("mail_user: %w", err)
 	}
-	l, err := unixsock.Listen(c.DovecotSocket, 0o600)
-	if err != nil {
-		return fmt.Errorf("mail_door: %w", err)
-	}
-	if err := os.Lchown(c.DovecotSocket, mail.UID, -1); err != nil {
-		return errors.Join(fmt.Errorf("mail_door: %w", err), l.Close())
-	}
-	others.Go(func() {
-		if err := rt.serveDovecotDict(ctx, l, mail.UID); err != nil {
-			rt.log.Error("the socket for Dovecot stopped", "error", err.Error())
+	server := rt.mailDoor(mail.UID)
+	for _, door := range []struct {
+		path  string
+		serve func(context.Context, *net.UnixListener) error
+	}{
+		{c.DovecotSocket, server.ServeDict},
+		{filepath.Join(filepath.Dir(c.DovecotSocket), maildoor.PostgreSQLSocket), server.ServePostgreSQL},
+	} {
+		l, err := unixsock.Listen(door.path, 0o600)
+		if err != nil {
+			return fmt.Errorf("mail_door: %w", err)
 		}
-	})
+		if err := os.Lchown(door.path, mail.UID, -1); err != nil {
+			return errors.Join(fmt.Errorf("mail_door: %w", err), l.Close())
+		}
+		others.Go(func() {
+			if err := door.serve(ctx, l); err != nil {
+				rt.log.Error("the socket for Dovecot stopped", "socket", door.path, "error", err.Error())
+			}
+		})
+	}
 	return nil
 }

@@ -80,6 +80,14 @@ func mailTime(ctx context.Context, limit time.Duration) time.Duration {
 	return limit
 }
 
+// mailServer returns the notifier for the setting doveadm.
+func (s Settings) mailServer() notifier {
+	if isSocket(s.Doveadm) {
+		return &doveadmSocket{path: s.Doveadm, kick: s.Kick, timeout: s.MailTimeout}
+	}
+	return newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick, s.MailTimeout)
+}
+
 // doveadm notifies a Dovecot server over its HTTP API (doc.dovecot.org/2.3/admin_manual/doveadm_http_api).
 type doveadm struct {
 	url    string
@@ -132,7 +140,7 @@ func (s Settings) ForgetLogins(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.MailTimeout)
 	defer cancel()
-	if err := newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick, s.MailTimeout).forget(ctx); err != nil {
+	if err := s.mailServer().forget(ctx); err != nil {
 		return fmt.Errorf("the mailboxes were changed, but the mail server could not be notified and may use their old state for a while: %w", err)
 	}
 	return nil

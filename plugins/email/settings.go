@@ -36,9 +36,10 @@ type Settings struct {
 	DatabaseFile string `setting:"database_file" example:"\"/etc/liveapid/database\""`
 	// Connections to the database at most, from 1 to 100.
 	Pool int `setting:"pool" example:"8"`
-	// Dovecot's HTTP API, which is told of changes. Without it nobody is told.
-	Doveadm string `setting:"doveadm" example:"\"http://127.0.0.1:8080\""`
-	// Dovecot's doveadm_api_key.
+	// Dovecot, which is told of changes: the path of a socket of its service doveadm, or the address of its HTTP API,
+	// http://127.0.0.1:8080, which can't be used with Dovecot 2.4. Without it Dovecot is not told.
+	Doveadm string `setting:"doveadm" example:"\"/run/dovecot/liveapi\""`
+	// For the HTTP API: Dovecot's doveadm_api_key.
 	DoveadmKey string `setting:"doveadm_key" example:"\"...\""`
 	// Whether a changed password also ends the mailbox's sessions. It needs doveadm. Default: false.
 	Kick bool `setting:"kick" example:"true"`
@@ -108,6 +109,8 @@ func isHostPort(t string) bool {
 	return err == nil
 }
 
+func isDoveadm(t string) bool { return isSocket(t) || isURL(t) }
+
 func isURL(t string) bool {
 	u, err := url.Parse(t)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
@@ -123,7 +126,7 @@ func readers() map[string]setting {
 		"database":          textSetting("a database's address, as text", func(s *Settings) *string { return &s.Database }, anyText),
 		"database_file":     textSetting("the path of a file with a database's address", func(s *Settings) *string { return &s.DatabaseFile }, notEmpty),
 		"pool":              numberSetting("a whole number from 1 to 100", func(s *Settings) *int { return &s.Pool }, 1, 100),
-		"doveadm":           textSetting("an address such as http://127.0.0.1:8080", func(s *Settings) *string { return &s.Doveadm }, isURL),
+		"doveadm":           textSetting("the path of a socket, such as /run/dovecot/liveapi, or an address such as http://127.0.0.1:8080", func(s *Settings) *string { return &s.Doveadm }, isDoveadm),
 		"doveadm_key":       textSetting("Dovecot's doveadm_api_key, as text", func(s *Settings) *string { return &s.DoveadmKey }, anyText),
 		"kick":              flagSetting(func(s *Settings) *bool { return &s.Kick }),
 		"mail_host":         {"the mail server's name, such as mail.example.com", setMailHost},
@@ -217,7 +220,7 @@ func (s Settings) build() (*active, error) {
 	}
 	a.policy = policy.New(s.RequiredStrength, list)
 	if s.Doveadm != "" {
-		a.notifier = newDoveadm(s.Doveadm, protocol.NewSecret(s.DoveadmKey), s.Kick, s.MailTimeout)
+		a.notifier = s.mailServer()
 	}
 	if s.Queue != "" {
 		a.queue = &queue{socket: s.Queue}

@@ -54,13 +54,27 @@ func Free(t testing.TB) int {
 // so within patience.
 func Wait(t testing.TB, address string) {
 	t.Helper()
+	WaitFor(t, address, nil)
+}
+
+// WaitFor is Wait for a server that the test started. It fails the test at once if the server has ended.
+func WaitFor(t testing.TB, address string, ended <-chan struct{}) {
+	t.Helper()
+	over := false
 	require.Eventually(t, func() bool {
+		select {
+		case <-ended:
+			over = true
+			return true
+		default:
+		}
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil
 	}, patience, 10*time.Millisecond, "nobody listens at %s", address)
+	require.False(t, over, "the server at %s ended", address)
 }
 
 // Address returns the address of a port on 127.0.0.1.

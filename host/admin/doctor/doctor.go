@@ -84,7 +84,7 @@ func Examine(ctx context.Context, c *config.Config, mail Mail, report func(plugi
 			d.add(f.Kind, f.Text)
 		}
 	}
-	d.mail(c, mail)
+	d.mail(ctx, c, mail)
 	d.audit(c)
 	d.running(ctx, c)
 }

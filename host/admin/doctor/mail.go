@@ -1,11 +1,12 @@
 package doctor
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 
+	"github.com/liveapid/liveapid/host/admin/dovecot"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/host/identity/account"
 )
@@ -14,14 +15,14 @@ import (
 type Mail struct {
 	Email    bool   // The configuration has the Email plugin.
 	Database string // Dovecot's driver for the store: pgsql or mysql; "" for a store in files.
+	// Weak returns the mailboxes whose passwords have a scheme that Dovecot 2.4 refuses, with their schemes. With an
+	// error, it returns those that could be read.
+	Weak func(ctx context.Context) ([]string, error)
 }
-
-// dovecotDirs are the directories in which distributions install Dovecot's programs, with its modules below.
-var dovecotDirs = []string{"/usr/lib/dovecot", "/usr/libexec/dovecot"}
 
 // mail checks the mail server: the user of its look-ups, without which the host does not start, and the parts of Dovecot
 // that the configuration of "liveapi dovecot" needs.
-func (d *diagnosis) mail(c *config.Config, mail Mail) {
+func (d *diagnosis) mail(ctx context.Context, c *config.Config, mail Mail) {
 	if c.Mode == config.Server && c.DovecotSocket != "" {
 		if asking, err := account.SystemUser(c.MailUser); err != nil {
 			d.bad("mail_user: %v: the host does not start without this user: install Dovecot, or set mail_user to the user of its auth process", err)
@@ -32,43 +33,60 @@ func (d *diagnosis) mail(c *config.Config, mail Mail) {
 	if !mail.Email {
 		return
 	}
-	missing, installed := missingDovecot(mail.Database)
+	series, err := dovecot.Version(ctx)
 	switch {
-	case !installed:
+	case errors.Is(err, dovecot.ErrMissing):
 		d.note("Dovecot is not installed: the mailboxes exist, but nobody can read their mail on this machine")
-	case len(missing) > 0:
-		d.bad("Dovecot can't use the configuration of liveapi dovecot: apt-get install %s", strings.Join(missing, " "))
+	case err != nil:
+		d.bad("Dovecot: %v", err)
+	case series != "2.3" && series != "2.4":
+		d.bad("Dovecot %s is installed, but liveapi dovecot writes configurations for 2.3 and 2.4: install one of these", series)
 	default:
-		d.well("Dovecot has all that the configuration of liveapi dovecot needs")
+		d.parts(c, series, mail.Database)
+	}
+	if mail.Weak != nil {
+		d.weak(ctx, series, mail)
 	}
 }
 
-// missingDovecot returns Debian's packages of the parts of Dovecot that are missing. installed is false if Dovecot itself
-// is missing.
-func missingDovecot(database string) (packages []string, installed bool) {
-	if _, err := os.Stat("/usr/sbin/dovecot"); err != nil {
-		return nil, false
-	}
-	needed := map[string]string{"imap": "dovecot-imapd", "lmtp": "dovecot-lmtpd"}
-	if database != "" {
-		needed["libdriver_"+database+".so"] = "dovecot-" + database
-	}
-	for file, name := range needed {
-		if !dovecotHas(file) {
-			packages = append(packages, name)
+// parts checks that all parts of Dovecot are installed that its configuration needs.
+func (d *diagnosis) parts(c *config.Config, series, database string) {
+	needs := dovecot.Needs{Driver: database}
+	if database == "" && series != "2.3" {
+		// Dovecot asks the host with its driver for PostgreSQL, or reads the limits of an account's mailboxes with a script.
+		if c.Mode == config.Server {
+			needs.Driver = "pgsql"
+		} else {
+			needs.Lua = true
 		}
 	}
-	slices.Sort(packages)
-	return packages, true
+	if install := dovecot.Missing(needs); install != "" {
+		d.bad("Dovecot can't use the configuration of liveapi dovecot: %s", install)
+	} else {
+		d.well("Dovecot %s has all that the configuration of liveapi dovecot needs", series)
+	}
 }
 
-func dovecotHas(file string) bool {
-	for _, dir := range dovecotDirs {
-		for _, path := range []string{filepath.Join(dir, file), filepath.Join(dir, "modules", file)} {
-			if _, err := os.Stat(path); err == nil {
-				return true
-			}
-		}
+// mostNamed is the number of mailboxes that a finding names.
+const mostNamed = 20
+
+// weak names the mailboxes whose passwords Dovecot 2.4 refuses.
+func (d *diagnosis) weak(ctx context.Context, series string, mail Mail) {
+	weak, err := mail.Weak(ctx)
+	if err != nil {
+		d.note("the schemes of the passwords could not all be read: %v", err)
 	}
-	return false
+	if len(weak) == 0 {
+		return
+	}
+	named := strings.Join(weak[:min(len(weak), mostNamed)], ", ")
+	if more := len(weak) - mostNamed; more > 0 {
+		named += fmt.Sprintf(" and %d others", more)
+	}
+	const repair = "set new passwords with passwd_pop, or set auth_allow_weak_schemes = yes in Dovecot's configuration until their owners have changed them"
+	if series == "2.4" {
+		d.bad("%d mailboxes have passwords of weak schemes, which Dovecot 2.4 refuses, so nobody can log in to them: %s: %s", len(weak), named, repair)
+		return
+	}
+	d.note("%d mailboxes have passwords of weak schemes, which Dovecot 2.4 refuses: %s: before an upgrade to 2.4, %s", len(weak), named, repair)
 }

@@ -1,14 +1,17 @@
 package mailconf
 
-import "strings"
+import (
+	"path/filepath"
+	"strings"
+)
 
 // Many contains the parameters of a configuration for many accounts with the file store. Dovecot asks the
 // host about each mailbox, and does not read any file that an account can write.
 type Many struct {
+	Options
 	Socket  string   // The socket of the host's mail_door.
 	Dir     string   // The directory where the generated files will be installed.
 	Domains []string // The domains of all accounts.
-	Queue   string   // Postfix's queue directory, for sockets; "" for no sockets.
 }
 
 // Dovecot returns Dovecot's configuration for all accounts.
@@ -23,14 +26,21 @@ func (m Many) Dovecot() ([]File, error) {
 	}
 	values := struct {
 		Many
-		Name, DictName string
-	}{m, dovecotName, dovecotManyName}
-	main, err := render("many-dovecot.conf.tmpl", values)
+		Name, DictName, SocketDir string
+	}{m, dovecotName, dovecotManyName, filepath.Dir(m.Socket)}
+	main, err := m.dovecot("many", values)
 	if err != nil {
 		return nil, err
 	}
-	dict, err := render("many-dovecot-dict.conf.tmpl", values)
-	return []File{{Name: dovecotName, Text: main}, {Name: dovecotManyName, Text: dict}}, err
+	files := []File{{Name: dovecotName, Text: main}}
+	if m.Version == Dovecot23 {
+		dict, err := m.dovecot("many-door", values)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Name: dovecotManyName, Text: dict})
+	}
+	return files, nil
 }
 
 // Postfix returns Postfix's configuration with the current domains of all accounts.

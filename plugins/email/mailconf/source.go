@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,6 +83,10 @@ func (s SQL) source() (source, error) {
 		out.password = "*****"
 	}
 	for what, text := range map[string]string{"host": out.host, "user": out.user, "password": out.password, "name": out.name} {
+		// In Dovecot 2.4, these are variables and the names of files.
+		if s.Version == Dovecot24 && (strings.Contains(text, "%{") || strings.HasPrefix(text, "<") || strings.HasPrefix(text, "$")) {
+			return out, fmt.Errorf("database: the %s in the address can't be used in Dovecot's configuration, because it begins with < or $, or contains %%{", what)
+		}
 		if strings.ContainsAny(text, " \t\r\n#\"'\\") {
 			return out, fmt.Errorf("database: the %s in the address can't be used in Dovecot's configuration, because it contains a space or one of # \" ' \\", what)
 		}
@@ -89,29 +94,53 @@ func (s SQL) source() (source, error) {
 	return out, nil
 }
 
-// connect returns the name of Dovecot's database driver and the value of Dovecot's setting connect for the
-// database.
-func (s SQL) connect() (driver, line string, err error) {
+// connect returns the name of Dovecot's database driver, and the settings with which Dovecot connects to the database.
+func (s SQL) connect() (driver, lines string, err error) {
 	src, err := s.source()
 	if err != nil {
 		return "", "", err
-	}
-	words := []string{"host=" + src.host}
-	if src.port != "" {
-		words = append(words, "port="+src.port)
-	}
-	words = append(words, "dbname="+src.name, "user="+src.user)
-	if src.password != "" {
-		words = append(words, "password="+src.password)
-	}
-	for _, name := range []string{"sslmode", "sslrootcert"} {
-		if value := src.tls[name]; value != "" {
-			words = append(words, name+"="+value)
-		}
 	}
 	driver = "pgsql"
 	if s.Driver == sqlstore.MariaDB {
 		driver = "mysql"
 	}
-	return driver, "connect = " + strings.Join(words, " ") + "\n", nil
+	options := []option{{"port", src.port}, {"dbname", src.name}, {"user", src.user}, {"password", src.password}}
+	for _, name := range []string{"sslmode", "sslrootcert"} {
+		options = append(options, option{name, src.tls[name]})
+	}
+	options = slices.DeleteFunc(options, func(o option) bool { return o.value == "" })
+	if s.Version == Dovecot23 {
+		return driver, connectLine(src.host, options), nil
+	}
+	return driver, connectBlock(driver, src.host, options), nil
+}
+
+// option is a parameter of a connection to a database.
+type option struct{ name, value string }
+
+// connectLine returns the setting connect of Dovecot 2.3.
+func connectLine(host string, options []option) string {
+	line := "connect = host=" + host
+	for _, o := range options {
+		line += " " + o.name + "=" + o.value
+	}
+	return line + "\n"
+}
+
+// connectBlock returns the block of a server of Dovecot 2.4. Each name is a setting of Dovecot for MariaDB, and a
+// parameter of PostgreSQL's library otherwise.
+func connectBlock(driver, host string, options []option) string {
+	block := driver + " " + host + " {\n"
+	indent := "  "
+	if driver == "pgsql" {
+		block += "  parameters {\n"
+		indent = "    "
+	}
+	for _, o := range options {
+		block += indent + o.name + " = " + o.value + "\n"
+	}
+	if driver == "pgsql" {
+		block += "  }\n"
+	}
+	return block + "}\n"
 }

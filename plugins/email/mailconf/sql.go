@@ -9,14 +9,14 @@ import (
 
 // SQL contains the parameters of a configuration for a database store.
 type SQL struct {
+	Options
 	Driver   sqlstore.Driver
 	Database string // The database's address, in the form that sqlstore accepts.
 	Dir      string // The directory where the generated files will be installed.
 	Mail     string // The directory that contains the mail.
 	Owner    string // The user that owns the mail.
 	UID, GID int
-	Queue    string // Postfix's queue directory, for sockets; "" for no sockets.
-	Mask     bool   // Replace the database's password with asterisks.
+	Mask     bool // Replace the database's password with asterisks.
 }
 
 // dovecotValues contains the values that Dovecot's templates use.
@@ -41,13 +41,14 @@ func (s SQL) Dovecot() ([]File, error) {
 		return nil, err
 	}
 	values := dovecotValues{s, dovecotName, dovecotSQLName, dovecotDictName, driver, connect}
-	files := []File{
-		{Name: dovecotName},
-		{Name: dovecotSQLName, Secret: true},
-		{Name: dovecotDictName, Secret: true, Group: "dovecot"},
+	files := []File{{Name: dovecotName}, {Name: dovecotSQLName, Secret: true}}
+	names := []string{"sql", "sql-database"}
+	if s.Version == Dovecot23 {
+		files = append(files, File{Name: dovecotDictName, Secret: true, Group: "dovecot"})
+		names = []string{"sql", "sql-queries", "sql-quota"}
 	}
-	for i, name := range []string{"sql-dovecot.conf.tmpl", "sql-dovecot-queries.conf.tmpl", "sql-dovecot-dict.conf.tmpl"} {
-		if files[i].Text, err = render(name, values); err != nil {
+	for i, name := range names {
+		if files[i].Text, err = s.dovecot(name, values); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +68,7 @@ func (s SQL) Postfix() ([]File, error) {
 	if s.Driver == sqlstore.MariaDB {
 		driver, goTo = "mysql", "`goto`"
 	}
-	main, err := render("sql-postfix.cf.tmpl", struct {
+	main, err := postfix("sql", struct {
 		SQL
 		PostfixDriver string
 	}{s, driver})

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/liveapid/liveapid/host/admission"
-	"github.com/liveapid/liveapid/host/front/dovecotdict"
+	"github.com/liveapid/liveapid/host/front/maildoor"
 	"github.com/liveapid/liveapid/host/identity/account"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -22,39 +21,37 @@ var lookupOptions = admission.QuestionOptions{Each: 3, Rest: answerRest}
 // answerRest is the time during which an account's worker is not asked again after it did not answer in time.
 const answerRest = 15 * time.Second
 
-// serveDovecotDict answers Dovecot's look-ups of mailboxes on l until ctx ends. Only root and the user
-// mailUser may connect.
-func (rt *Runtime) serveDovecotDict(ctx context.Context, l *net.UnixListener, mailUser int) error {
-	s := &dovecotdict.Server{
+// mailDoor returns the server of Dovecot's look-ups of mailboxes. Only root and the user mailUser may connect.
+func (rt *Runtime) mailDoor(mailUser int) *maildoor.Server {
+	return &maildoor.Server{
 		Log: rt.log, Lookup: rt.lookUpMailbox,
 		Peer: func(uid int) bool { return uid == 0 || uid == mailUser },
 	}
-	return s.Serve(ctx, l)
 }
 
 // lookUpMailbox asks the worker of the account to which the domain of address belongs. The host itself
 // determines the uid, the gid and the directory of the mail. It never uses such values from the worker's
 // answer: a malicious account could otherwise return the uid or the directory of another account.
-func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdict.Box, error) {
+func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (maildoor.Box, error) {
 	ctx, scope := admission.WithScope(ctx, nil)
 	defer scope.End()
 	at := strings.LastIndexByte(address, '@')
 	if at < 0 {
-		return dovecotdict.Box{}, dovecotdict.ErrNone
+		return maildoor.Box{}, maildoor.ErrNone
 	}
 	domain := account.ASCIIDomain(address[at+1:])
 	a, err := rt.mode.byDomain(domain)
 	if errors.Is(err, account.ErrUnknown) {
-		return dovecotdict.Box{}, dovecotdict.ErrNone
+		return maildoor.Box{}, maildoor.ErrNone
 	}
 	if err != nil {
 		// The account is suspended or its file can't be read. Dovecot treats the error as temporary, so new
 		// mail waits and is not bounced.
-		return dovecotdict.Box{}, err
+		return maildoor.Box{}, err
 	}
 	leave, err := rt.limits.lookups.Enter(ctx, a.Name)
 	if err != nil {
-		return dovecotdict.Box{}, fmt.Errorf("account %s: %w", a.Name, err)
+		return maildoor.Box{}, fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	defer func() { leave(ctx.Err() != nil) }()
 	result := rt.Host.Do(ctx, protocol.Caller{Account: a, Role: protocol.RoleMailServer, Door: "dovecot"}, protocol.Call{
@@ -63,18 +60,18 @@ func (rt *Runtime) lookUpMailbox(ctx context.Context, address string) (dovecotdi
 	switch {
 	case result.Err == nil:
 	case result.Err.Kind == protocol.KindNotFound, result.Err.Kind == protocol.KindInvalid:
-		return dovecotdict.Box{}, dovecotdict.ErrNone
+		return maildoor.Box{}, maildoor.ErrNone
 	default:
-		return dovecotdict.Box{}, fmt.Errorf("account %s: %w", a.Name, result.Err)
+		return maildoor.Box{}, fmt.Errorf("account %s: %w", a.Name, result.Err)
 	}
 	return checkBox(a, domain, result.Data)
 }
 
 // checkBox converts a worker's answer into a mailbox of the account a. It rejects an answer whose address
 // does not belong to the given domain.
-func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, error) {
+func checkBox(a protocol.Account, domain string, answer any) (maildoor.Box, error) {
 	said, _ := answer.(map[string]any)
-	box := dovecotdict.Box{UID: a.UID, GID: a.GID}
+	box := maildoor.Box{UID: a.UID, GID: a.GID}
 	box.Address, _ = said["address"].(string)
 	box.Hash, _ = said["hash"].(string)
 	box.Incoming, _ = said["incoming"].(bool)
@@ -82,7 +79,7 @@ func checkBox(a protocol.Account, domain string, answer any) (dovecotdict.Box, e
 	box.Quota, _ = protocol.WholeNumber(said["quota"])
 	localpart, of, ok := strings.Cut(box.Address, "@")
 	if !ok || of != domain || localpart == "" || localpart[0] == '.' || strings.ContainsAny(localpart, "/\x00") {
-		return dovecotdict.Box{}, errors.New("the plugin's answer does not contain a valid address of the requested domain")
+		return maildoor.Box{}, errors.New("the plugin's answer does not contain a valid address of the requested domain")
 	}
 	box.Home = filepath.Join(a.Home, "mail", domain, localpart)
 	return box, nil

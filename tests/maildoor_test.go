@@ -28,7 +28,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Contains(t, string(refused), "set mail_door =")
 	w.Set(t, "control  =", "mail_door = \"run/mail.sock\"\ncontrol  =")
 	http := ports.Free(t)
-	w.SetSecret(t, "# scheme", fmt.Sprintf("doveadm = \"http://127.0.0.1:%d\"\ndoveadm_key = \"doveadm-key\"\nmail_timeout = \"1m\"\nkick = true\n# scheme", http))
+	w.SetSecret(t, "# scheme", bySocket(filepath.Join(w.Dir, "doveadm"))+"kick = true\n# scheme")
 	h := w.Serve(t)
 	conf := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(conf), 0o755))
@@ -51,6 +51,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.Equal(t, "1", m.messages(box, "N3w for anna"))
 	mail, err := filepath.Glob(filepath.Join(w.Home(anna), "mail", "u20071.example", "user", "*", "*"))
 	require.NoError(t, err)
+	require.NotEmpty(t, mail)
 	for _, path := range mail {
 		st, err := os.Stat(path)
 		require.NoError(t, err)

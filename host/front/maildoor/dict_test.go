@@ -1,4 +1,4 @@
-package dovecotdict
+package maildoor
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func server() *Server {
 	}}
 }
 
-func TestQuestions(t *testing.T) {
+func TestDict(t *testing.T) {
 	s := server()
 	for line, want := range map[string]string{
 		"": "", "H3\t2\t0\t\tliveapi": "", "I0\t0\tshared/userdb": "Fonly lookups are answered", "B1": "Fonly lookups are answered",
@@ -42,16 +42,16 @@ func TestQuestions(t *testing.T) {
 		"Lpriv/passdb/imap/bob@a.example": "N", "Lshared/other/imap/bob@a.example": "N", "Lshared/passdb/bob@a.example": "N", "L": "N",
 		"Lshared/passdb/imap/bob@a.example\x01n": "N",
 	} {
-		require.Equal(t, want, s.answer(t.Context(), line), "%q", line)
+		require.Equal(t, want, s.answerDict(t.Context(), line), "%q", line)
 	}
 }
 
-func FuzzTalk(f *testing.F) {
+func FuzzDict(f *testing.F) {
 	f.Add("H3\t2\t0\t\tliveapi\nLshared/passdb/imap/bob@a.example\n")
 	f.Add("L\x01\nL\x01t\n\n\x00")
 	f.Fuzz(func(t *testing.T, text string) {
 		var out strings.Builder
-		server().talk(t.Context(), strings.NewReader(text), &out)
+		server().talkDict(t.Context(), strings.NewReader(text), &out)
 		for line := range strings.Lines(out.String()) {
 			require.Contains(t, "ONF", line[:1])
 		}
