@@ -5,7 +5,7 @@ TOOLS   := $(BIN)/tools
 GO      ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint deps deb bench attack soak fuzz tools npm proto clean
+.PHONY: all build demo test test-debian13 lint deps deb bench attack soak fuzz tools npm proto clean
 
 all: build
 
@@ -20,6 +20,9 @@ demo: build ## Change a real mailbox's password in every way that liveapid offer
 test: deps lint build npm ## Install the tests' requirements, then run all tests.
 	$(GO) test -race -timeout 30m ./...
 	@scripts/test-bindings.sh
+
+test-debian13: ## Run all tests on Debian 13, in a root directory that debootstrap makes once. Needs root.
+	@scripts/in-debian.sh trixie make test
 
 lint: tools npm ## Run gofmt, go vet, staticcheck, perlcritic, phpcs and eslint; check commit subjects.
 	@GO=$(GO) scripts/lint.sh $(TOOLS)

@@ -7,7 +7,11 @@ status=0
 run() { echo "== $1"; "$@" || status=1; }
 
 for program in perlcritic phpcs; do
-  command -v "$program" >/dev/null || { echo "$program is not installed: run make deps" >&2; exit 1; }
+  command -v "$program" >/dev/null && continue
+  # make deps says this, too.
+  [[ $program == phpcs && $(. /etc/os-release; echo "$ID$VERSION_ID") == debian13 ]] && continue
+  echo "$program is not installed: run make deps" >&2
+  exit 1
 done
 
 echo "== gofmt"
@@ -16,7 +20,11 @@ unformatted=$(git ls-files -coz --exclude-standard '*.go' | xargs -0 gofmt -l)
 run "${GO:-go}" vet ./...
 run "$tools/staticcheck" ./...
 run perlcritic --quiet --profile bindings/perl/.perlcriticrc bindings/perl/lib examples
-(cd bindings/php && run phpcs -q --standard=phpcs.xml; exit $status) || status=1
+if command -v phpcs >/dev/null; then
+  (cd bindings/php && run phpcs -q --standard=phpcs.xml; exit $status) || status=1
+else
+  echo "== phpcs: not in Debian 13, so the style of PHP is checked on Debian 12 only"
+fi
 # The configuration finds its packages in its own directory.
 cp tests/web/eslint.config.mjs "$tools/npm/"
 run "$tools/npm/node_modules/.bin/eslint" -c "$tools/npm/eslint.config.mjs" host tests

@@ -2,11 +2,16 @@ package tests
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	installed "github.com/liveapid/liveapid/host/admin/dovecot"
+	"github.com/liveapid/liveapid/host/hosttest"
 )
 
 // testDovecot is the part of a Dovecot's configuration that tests need for every Dovecot: its own directory, loopback
@@ -67,4 +72,24 @@ func dovecotBase(t *testing.T, dir string, port int) string {
 	t.Helper()
 	head := ofVersion(t, "disable_plaintext_auth = no\n", head24)
 	return head + fmt.Sprintf(testDovecot, dir, port)
+}
+
+// The printed configuration works in the one that the distribution ships, after the change that docs/email.md tells.
+func TestShippedDovecot(t *testing.T) {
+	t.Parallel()
+	w := hosttest.SandboxAs(t, vmailUID(t))
+	include := writtenDovecot(t, w)
+	d := runDovecot(t, func(dir string, port int) string {
+		shipped := filepath.Join(dir, "etc")
+		hosttest.Output(t, exec.Command("cp", "-r", "/etc/dovecot", shipped))
+		hosttest.Output(t, exec.Command("sed", "-i", "s/^!include auth-system/#&/", filepath.Join(shipped, "conf.d", "10-auth.conf")))
+		main, err := os.ReadFile(filepath.Join(shipped, "dovecot.conf"))
+		require.NoError(t, err)
+		text := string(main) + fmt.Sprintf(testDovecot, dir, port) + ofVersion(t, "disable_plaintext_auth = no", "auth_allow_cleartext = yes") + "\n!include " + include + "\n"
+		// The tests' file is in another directory.
+		return strings.ReplaceAll(text, "!include conf.d", "!include "+shipped+"/conf.d")
+	})
+	require.True(t, d.login("user@example.com", sandboxPassword))
+	require.False(t, d.login("user@example.com", "wrong"))
+	require.False(t, d.login("root", sandboxPassword))
 }

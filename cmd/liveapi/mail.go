@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email"
 	"github.com/liveapid/liveapid/plugins/email/mailconf"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
+	"github.com/liveapid/liveapid/protocol"
 )
 
 // emailSettings returns the settings of the Email plugin from the configuration.
@@ -171,7 +173,7 @@ func (f *mailFlags) tellDovecot(c *config.Config, settings email.Settings) error
 	teller := strconv.Itoa(os.Geteuid())
 	if c.Mode == config.Server {
 		teller = c.Helper
-	} else if account, err := daemon.Account(c); err == nil {
+	} else if account, err := personalAccount(c); err == nil {
 		teller = strconv.Itoa(account.UID)
 	}
 	user, err := lookUpUser(teller)
@@ -207,7 +209,7 @@ func (f *mailFlags) forMany(c *config.Config, dir string, w writers) ([]mailconf
 }
 
 func (f *mailFlags) forFiles(c *config.Config, dir string, w writers) ([]mailconf.File, error) {
-	account, err := daemon.Account(c)
+	account, err := personalAccount(c)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +220,23 @@ func (f *mailFlags) forFiles(c *config.Config, dir string, w writers) ([]mailcon
 	return w.ofFiles(mailconf.Files{
 		Options: f.options, Dir: dir, Account: account.Name, Home: account.Home, User: owner.Username, UID: account.UID, GID: account.GID, Domains: account.Domains,
 	})
+}
+
+// personalAccount returns the account of a host in personal mode. Root, who installs the configuration, is not the user
+// that runs the host: that is the owner of the account's home.
+func personalAccount(c *config.Config) (protocol.Account, error) {
+	account, err := daemon.Account(c)
+	if err != nil || account.UID != 0 {
+		return account, err
+	}
+	info, err := os.Stat(account.Home)
+	if err != nil {
+		return account, fmt.Errorf("the account's home: %w", err)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		account.UID, account.GID = int(owner.Uid), int(owner.Gid)
+	}
+	return account, nil
 }
 
 func (f *mailFlags) forSQL(settings email.Settings, dir string, w writers) ([]mailconf.File, error) {
