@@ -5,7 +5,7 @@ TOOLS   := $(BIN)/tools
 GO      ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test test-debian13 lint deps deb bench attack soak fuzz tools npm proto clean
+.PHONY: all build demo test test-services test-debian13 lint deps packages bench attack soak fuzz tools npm proto clean
 
 all: build
 
@@ -21,6 +21,10 @@ test: deps lint build npm ## Install the tests' requirements, then run all tests
 	$(GO) test -race -timeout 30m ./...
 	@scripts/test-bindings.sh
 
+test-services: deps build tools ## Test what talks to other programs: Dovecot, Postfix, databases, PHP, Perl, systemd.
+	$(GO) test -timeout 20m ./tests ./plugins/... ./host/modules/... ./host/front/... ./host/admin/... ./host/identity/...
+	@scripts/test-bindings.sh
+
 test-debian13: ## Run all tests on Debian 13, in a root directory that debootstrap makes once. Needs root.
 	@scripts/in-debian.sh trixie make test
 
@@ -30,10 +34,10 @@ lint: tools npm ## Run gofmt, go vet, staticcheck, perlcritic, phpcs and eslint;
 deps: ## Install the Debian packages that the tests use, if missing.
 	@scripts/test-deps.sh
 
-deb: ## Build the Debian package into dist/.
-	@mkdir -p $(BIN)/release
-	$(GO) build -trimpath -tags grpcnotrace -ldflags '-s -w' -o $(BIN)/release/ ./cmd/...
-	@scripts/deb.sh $(BIN)/release $(CURDIR)/dist
+packages: tools ## Build deb and rpm packages for amd64 and arm64 into dist/, and check them if make deps was run.
+	@rm -rf dist
+	@GO=$(GO) scripts/packages.sh $(TOOLS) dist
+	@if command -v lintian rpmlint rpm >/dev/null; then scripts/check-packages.sh dist/*; else echo "the packages were not checked: make deps installs lintian and rpmlint"; fi
 
 bench: build ## Measure; docs/benchmarks.md explains the figures. PROFILE=dir writes profiles of each part.
 ifdef PROFILE

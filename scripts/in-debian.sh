@@ -49,17 +49,24 @@ modules=$(go env GOMODCACHE)
 builds=$(go env GOCACHE)
 mkdir -p "$root$goroot" "$root$modules" "$root$builds" "$modules" "$builds"
 export goroot modules builds root
+# The root becomes the mount at /, as on a machine: programs under test make mount and user namespaces of their own.
 exec unshare --mount --pid --fork --kill-child -- bash -euc '
   mount --make-rprivate /
+  mount --bind "$root" "$root"
   mount -t proc proc "$root/proc"
   mount --rbind /sys "$root/sys"
   mount --rbind /dev "$root/dev"
-  mount -t tmpfs tmpfs "$root/run"
+  mount -t tmpfs -o mode=755 tmpfs "$root/run"
   for dir in "$goroot" "$modules" "$builds"; do mount --bind "$dir" "$root$dir"; done
-  mkdir -p "$root/run/authorities"
+  mkdir -p "$root/run/authorities" "$root/run/old"
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/run/authorities/"
-  exec chroot "$root" /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+  proxy=$(go env GOPROXY) flags=$(go env GOFLAGS) sums=$(go env GOSUMDB)
+  cd "$root"
+  pivot_root . run/old
+  cd /
+  umount -l /run/old
+  exec /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
     PATH="$goroot/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     SSL_CERT_FILE=/run/authorities/ca-certificates.crt NODE_EXTRA_CA_CERTS=/run/authorities/ca-certificates.crt \
-    GOPROXY="$(go env GOPROXY)" GOFLAGS="$(go env GOFLAGS)" GOSUMDB="$(go env GOSUMDB)" GOMODCACHE="$modules" GOCACHE="$builds" \
+    GOPROXY="$proxy" GOFLAGS="$flags" GOSUMDB="$sums" GOMODCACHE="$modules" GOCACHE="$builds" \
     bash -c "cd /src && exec \"\$@\"" bash "$@"' bash "$@"

@@ -4,7 +4,7 @@
 set -euo pipefail
 missing=()
 style=" php-codesniffer "
-for package in bzip2 chromium curl npm roundcube-core roundcube-plugins php-curl gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql dovecot-auth-lua dovecot-sieve dovecot-managesieved postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl libperl-critic-perl libjson-perl adduser; do
+for package in bzip2 chromium curl npm roundcube-core roundcube-plugins php-curl gcc libc6-dev python3 python3-grpcio python3-msgpack nodejs php-cli php-cgi phpunit php-codesniffer dovecot-imapd dovecot-lmtpd dovecot-pgsql dovecot-mysql dovecot-auth-lua dovecot-sieve dovecot-managesieved postfix postfix-pgsql postfix-mysql postgresql mariadb-server acl php-msgpack libdata-messagepack-perl libtest-pod-perl libtest-pod-coverage-perl libperl-critic-perl libjson-perl adduser lintian rpm rpmlint cpio systemd dbus zsh fish; do
   # npm and Node.js may have been installed without Debian's packages.
   case $package in npm|nodejs) command -v "${package/nodejs/node}" >/dev/null 2>&1 && continue ;; esac
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

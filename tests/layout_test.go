@@ -92,7 +92,7 @@ var imports = map[string][]string{
 
 // starters may start processes.
 var starters = []string{
-	"client", "cmd/liveapi", "host/admin/dovecot", "host/admin/postqueue", "host/cpaneldir", "host/dev/livepage", "host/hosttest", "host/identity/pam", "host/isolate/...",
+	"client", "cmd/liveapi", "host/admin/dovecot", "host/admin/postqueue", "host/cpaneldir", "host/dev/livepage", "host/hosttest", "host/identity/account", "host/identity/pam", "host/isolate/...",
 	"host/worker", "plugins/email/store/sqlstore/dbtest", "plugins/script", "tests/...",
 }
 

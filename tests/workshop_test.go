@@ -121,7 +121,7 @@ func TestServerModules(t *testing.T) {
 	require.Equal(t, other, ask("Other", "f"), "the process of another module goes on")
 
 	require.NotContains(t, ask("Edited", "die"), "hidden", "causes are for the log")
-	require.Contains(t, host.Log.String(), "hidden at ")
+	require.Eventually(t, func() bool { return strings.Contains(host.Log.String(), "hidden at ") }, hosttest.Patience, hosttest.Tick)
 	require.Contains(t, ask("Open", "f"), "The Open module is not available at the moment and nothing was changed. Try again later.\"")
 	said, err := w.Command(t, "liveapi", "module", "list", "--json", "--config", w.Config).Output()
 	var exit *exec.ExitError

@@ -46,7 +46,7 @@ type lookup func(name string) (protocol.Account, error)
 // systemUser looks up the user called name in the system's user database, which may be any database that the
 // system is configured to use.
 func systemUser(name string) (protocol.Account, error) {
-	u, err := user.Lookup(name)
+	u, err := lookUp(name)
 	if err != nil {
 		return protocol.Account{}, err
 	}
@@ -71,13 +71,13 @@ func passwdUsers() (lookup, []protocol.Account, error) {
 	defer func() { _ = f.Close() }()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		fields := strings.Split(lines.Text(), ":")
-		if len(fields) < 7 {
+		u, ok := passwdUser(lines.Text())
+		if !ok {
 			continue
 		}
-		a, err := ofUser(&user.User{Username: fields[0], Uid: fields[2], Gid: fields[3], HomeDir: fields[5]})
-		if _, twice := known[fields[0]]; err == nil && !twice {
-			known[fields[0]] = a
+		a, err := ofUser(u)
+		if _, twice := known[u.Username]; err == nil && !twice {
+			known[u.Username] = a
 			all = append(all, a)
 		}
 	}

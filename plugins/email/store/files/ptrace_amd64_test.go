@@ -79,34 +79,51 @@ func traced(words, env []string, f fault) (output, failed string, err error) {
 	return string(text), failed, errors.Join(err, readErr)
 }
 
-// seize begins to trace all threads of a process, and stops each of them.
+// seize begins to trace all threads of a process, and stops each of them. A thread that is not traced yet may start
+// another one meanwhile, so seize looks again until there is no new thread.
 func seize(pid int) error {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return err
-	}
-	for _, thread := range threads {
-		tid, err := strconv.Atoi(thread.Name())
-		if err == nil {
-			err = unix.PtraceSeize(tid)
-		}
-		if err == nil {
-			err = unix.PtraceInterrupt(tid)
-		}
-		if err == nil {
-			_, err = unix.Wait4(tid, nil, unix.WALL|wNoThread, nil)
-		}
-		if err == nil {
-			err = unix.PtraceSetOptions(tid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL)
-		}
-		if err == nil {
-			err = unix.PtraceSyscall(tid, 0)
-		}
+	known := make(map[int]bool)
+	for found := true; found; {
+		found = false
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		if err != nil {
 			return err
 		}
+		for _, thread := range threads {
+			tid, err := strconv.Atoi(thread.Name())
+			if err != nil {
+				return err
+			}
+			if known[tid] {
+				continue
+			}
+			known[tid], found = true, true
+			if err := seizeThread(tid); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+func seizeThread(tid int) error {
+	err := unix.PtraceSeize(tid)
+	if errors.Is(err, unix.EPERM) { // A traced thread has started it, so it is traced already.
+		return nil
+	}
+	if err == nil {
+		err = unix.PtraceInterrupt(tid)
+	}
+	if err == nil {
+		_, err = unix.Wait4(tid, nil, unix.WALL|wNoThread, nil)
+	}
+	if err == nil {
+		err = unix.PtraceSetOptions(tid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL)
+	}
+	if err == nil {
+		err = unix.PtraceSyscall(tid, 0)
+	}
+	return err
 }
 
 // trace follows all threads of a process until it ends.
