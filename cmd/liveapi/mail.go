@@ -222,8 +222,8 @@ func (f *mailFlags) forFiles(c *config.Config, dir string, w writers) ([]mailcon
 	})
 }
 
-// personalAccount returns the account of a host in personal mode. Root, who installs the configuration, is not the user
-// that runs the host: that is the owner of the account's home.
+// personalAccount returns the account of a host in personal mode. If root runs the command, it returns the uid and gid
+// of the owner of the account's home, because that user runs the host.
 func personalAccount(c *config.Config) (protocol.Account, error) {
 	account, err := daemon.Account(c)
 	if err != nil || account.UID != 0 {

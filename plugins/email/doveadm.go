@@ -13,9 +13,9 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// doveadmSocket notifies a Dovecot server over a UNIX socket of its service doveadm, in the protocol that Dovecot's
-// program doveadm speaks. The mode of the socket decides who may use it, so there is no key. The HTTP API of Dovecot
-// 2.4.1 can't be used instead: its process aborts when it is asked to forget a user.
+// doveadmSocket notifies a Dovecot server over a UNIX socket of its service doveadm, in the protocol of Dovecot's program
+// doveadm. It needs no key, because the owner and the mode of the socket restrict access. Dovecot 2.4.1 can't be
+// notified over its HTTP API, because the process of the API aborts at the command authCacheFlush.
 type doveadmSocket struct {
 	path    string
 	kick    bool

@@ -24,7 +24,7 @@ func TestPAM(t *testing.T) {
 	w := hosttest.Server(t, 20611)
 	name := fmt.Sprintf("lwpam%d", os.Getpid())
 	const config = "/etc/pam.d/liveapid"
-	text, err := os.ReadFile(filepath.Join(hosttest.Root(t), "packaging", "pam"))
+	text, err := os.ReadFile(filepath.Join(hosttest.Root(t), "packaging", "pam.deb"))
 	require.NoError(t, err)
 	if _, err := os.Stat(config); err != nil {
 		require.ErrorIs(t, err, fs.ErrNotExist)

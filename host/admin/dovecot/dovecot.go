@@ -56,7 +56,7 @@ func seriesOf(output string) (string, error) {
 	return found[1], nil
 }
 
-// Needs says what a configuration uses beyond IMAP and LMTP.
+// Needs lists the parts of Dovecot that a configuration uses in addition to IMAP and LMTP.
 type Needs struct {
 	Driver string // Dovecot's driver of a database: pgsql or mysql; "" for none.
 	Sieve  bool   // Sieve scripts and ManageSieve.

@@ -60,7 +60,7 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener, handle func(con
 	return unixsock.Server{Allowed: s.Peer, Most: maxConns, Log: s.Log, Handle: handle}.Serve(ctx, l)
 }
 
-// database is what Dovecot looks up about a mailbox: its password, or its user and directory.
+// database is a database of Dovecot: passdb contains passwords, userdb contains users and directories.
 type database string
 
 const (

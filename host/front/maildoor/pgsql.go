@@ -18,8 +18,9 @@ const (
 	textType    = 25 // PostgreSQL's number of the type text.
 )
 
-// talkPostgreSQL answers requests of PostgreSQL's protocol, version 3, until the connection ends or a message is not
-// valid or too long. The user and the database of the connection are not used: the socket has let in whom it lets in.
+// talkPostgreSQL answers queries in PostgreSQL's protocol, version 3. It returns if the connection ends, or if a message
+// is invalid, too long, or not a simple query. It ignores the user and the database that the client sends, because
+// Server.Peer has checked the client's uid.
 func (s *Server) talkPostgreSQL(ctx context.Context, in io.Reader, out io.Writer) {
 	b := pgproto3.NewBackend(in, out)
 	b.SetMaxBodyLen(maxRequest)
@@ -32,7 +33,7 @@ func (s *Server) talkPostgreSQL(ctx context.Context, in io.Reader, out io.Writer
 			return
 		}
 		query, ok := message.(*pgproto3.Query)
-		if !ok { // The client ends the connection, or wants more than look-ups.
+		if !ok {
 			return
 		}
 		s.answerQuery(ctx, b, query.String)
@@ -97,9 +98,10 @@ func (s *Server) answerQuery(ctx context.Context, b *pgproto3.Backend, query str
 	b.Send(&pgproto3.CommandComplete{CommandTag: fmt.Appendf(nil, "SELECT %d", rows)})
 }
 
-// unavailable returns the fields that make Dovecot report a temporary failure. It is no error of the protocol: after an
-// error, Dovecot 2.4.1 ends the connection, and the look-ups that wait for one are answered by none. For a user there
-// is a field for the purpose. A password must have a form that can't be read; Dovecot does not cache such an answer.
+// unavailable returns the fields that make Dovecot report a temporary failure. An ErrorResponse would not do: Dovecot
+// 2.4.1 closes the connection after an error and does not reconnect for the look-ups in its queue. A userdb has the field
+// tempfail. A passdb has no such field, so unavailable returns a password that Dovecot can't parse; Dovecot does not cache
+// this result.
 func unavailable(of database, address string) []field {
 	if of == userdb {
 		return []field{{"tempfail", "yes"}}

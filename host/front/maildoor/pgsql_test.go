@@ -68,7 +68,7 @@ func requestBytes(t testing.TB, messages ...pgproto3.FrontendMessage) []byte {
 	return all
 }
 
-// Encryption is declined, and what is no look-up ends the connection.
+// The server declines encryption, and closes the connection at a message that is not a simple query.
 func TestPostgreSQLEnds(t *testing.T) {
 	start := &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "x"}}
 	look := &pgproto3.Query{String: "passdb imap bob@a.example"}

@@ -209,21 +209,35 @@ func (s *Server) EndAccount(name string) {
 	}
 }
 
-// Shutdown drains the server: idle sessions are closed at once, and busy sessions after their current request
-// has been answered. If ctx ends first, Shutdown closes the remaining sessions. The caller must close the
-// listener before.
+// lastCalls is how long sessions are served after the server began to drain. A program that connected a moment before
+// makes its calls in this time; the connections of other programs wait in the socket for the next host.
+const lastCalls = time.Second
+
+// Shutdown drains the server: it serves the sessions for lastCalls, or until all of them have ended. Then it closes idle
+// sessions at once, and busy sessions after their current request has been answered. If ctx ends first, Shutdown closes
+// the remaining sessions. The caller must close the listener first.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.draining = true
-	for sess := range s.sessions {
-		sess.drain()
-	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		s.wg.Wait()
 		close(done)
 	}()
+	last := time.NewTimer(lastCalls)
+	defer last.Stop()
+	select {
+	case <-done:
+		return
+	case <-last.C:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for sess := range s.sessions {
+		sess.drain()
+	}
+	s.mu.Unlock()
 	select {
 	case <-done:
 		return

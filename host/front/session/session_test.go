@@ -306,6 +306,29 @@ func TestR16_Drain(t *testing.T) {
 	<-drained
 }
 
+// R18: programs that connected a moment before the host began to drain make their calls; then their sessions are closed.
+func TestR18_LastCalls(t *testing.T) {
+	r := serve(t, echo, session.Limits{}, nil)
+	var early []*hosttest.Conn
+	for range 20 {
+		early = append(early, r.dial())
+	}
+	require.Eventually(t, func() bool { return r.server.Sessions() == len(early) }, hosttest.Patience, hosttest.Tick)
+	require.NoError(t, r.l.Close())
+	drained := make(chan struct{})
+	go func() {
+		r.server.Shutdown(context.Background())
+		close(drained)
+	}()
+	for _, c := range early {
+		require.Equal(t, echoOf("late"), c.Ask(try("late")))
+	}
+	for _, c := range early {
+		c.Ended()
+	}
+	<-drained
+}
+
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 	running, finish := make(chan struct{}), make(chan struct{})
 	r := serve(t, func(ctx context.Context, caller protocol.Caller, call protocol.Call) *protocol.Result {

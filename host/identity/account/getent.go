@@ -22,7 +22,7 @@ func lookUp(name string) (*user.User, error) {
 	if !errors.As(err, new(user.UnknownUserError)) {
 		return u, err
 	}
-	// Strangers may cause look-ups of any name: no process is started for them on a system that has no other database.
+	// Clients that have not signed in can cause look-ups of any name, so getent is started only if it can find more users.
 	if config, readErr := os.ReadFile("/etc/nsswitch.conf"); readErr != nil || !otherDatabases(string(config)) {
 		return nil, err
 	}
