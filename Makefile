@@ -37,7 +37,7 @@ deps: ## Install the Debian packages that the tests use, if missing.
 packages: tools ## Build deb and rpm packages for amd64 and arm64 into dist/, and check them if make deps was run.
 	@rm -rf dist
 	@GO=$(GO) scripts/packages.sh $(TOOLS) dist
-	@if command -v lintian rpmlint rpm >/dev/null; then scripts/check-packages.sh dist/*; else echo "the packages were not checked: make deps installs lintian and rpmlint"; fi
+	@if for tool in lintian rpmlint rpm cpio readelf; do command -v $$tool >/dev/null || exit 1; done; then scripts/check-packages.sh dist/*; else echo "the packages were not checked: make deps installs lintian and rpmlint"; fi
 
 bench: build ## Measure; docs/benchmarks.md explains the figures. PROFILE=dir writes profiles of each part.
 ifdef PROFILE

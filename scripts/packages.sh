@@ -17,7 +17,7 @@ STAGE=$(mktemp -d)
 export STAGE
 trap 'rm -rf "$STAGE"' EXIT
 build() {
-  local options=(-trimpath -tags grpcnotrace -ldflags '-s -w')
+  local options=(-trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w')
   CGO_ENABLED=0 "${GO:-go}" build "${options[@]}" -o "$1/" ./cmd/...
   # The only program that loads libraries.
   CGO_ENABLED=0 "${GO:-go}" build "${options[@]}" -buildmode=pie -o "$1/" ./cmd/liveapi-pam
@@ -38,9 +38,9 @@ for program in liveapi liveapid; do
   "$native/$program" completion zsh >"$STAGE/zsh/_$program"
   "$native/$program" completion fish >"$STAGE/fish/$program.fish"
 done
-cp packaging/completion/apitool.zsh "$STAGE/zsh/_uapi"
+install -m 644 packaging/completion/apitool.zsh "$STAGE/zsh/_uapi"
 for program in cpapi1 cpapi2 uapi whmapi1; do
-  cp packaging/completion/apitool.bash "$STAGE/bash/$program"
+  install -m 644 packaging/completion/apitool.bash "$STAGE/bash/$program"
   sed "s/@PROGRAM@/$program/g" packaging/completion/apitool.fish >"$STAGE/fish/$program.fish"
 done
 
@@ -71,7 +71,7 @@ END
 sed "s/compression: xz/compression: ${COMPRESSION:-xz}/; s|@STAGE@|$STAGE|" packaging/nfpm.yaml >"$STAGE/nfpm.yaml"
 for ARCH in $processors; do
   export ARCH BIN=$STAGE/$ARCH
-  if [ "$ARCH" = "$(go env GOHOSTARCH)" ]; then BIN=$native; else GOARCH=$ARCH build "$BIN"; fi
+  if [ "$ARCH" = "$("${GO:-go}" env GOHOSTARCH)" ]; then BIN=$native; else GOARCH=$ARCH build "$BIN"; fi
   find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
   for format in $formats; do
     "$tools/nfpm" package --config "$STAGE/nfpm.yaml" --packager "$format" --target "$out/" >"$STAGE/log" || { cat "$STAGE/log" >&2; exit 1; }

@@ -180,6 +180,19 @@ func underSystemd(t *testing.T, deb string) {
 	}, hosttest.Patience, hosttest.Tick)
 	require.Equal(t, "active\n", m.run("systemctl", "is-active", "liveapid-queue.service"))
 
+	// After a removal, a new installation serves as before.
+	m.run("systemctl", "enable", "liveapid-queue.service")
+	m.run("dpkg", "-r", "liveapid")
+	m.run("dpkg", "-i", "/run/handed/liveapid.deb")
+	require.Equal(t, "active\nactive\n", m.run("systemctl", "is-active", "liveapid.socket", "liveapid.service"))
+	require.Equal(t, "enabled\nenabled\nenabled\n", m.run(append([]string{"systemctl", "is-enabled"}, units...)...))
+	m.run("systemctl", "start", "liveapid-queue.service")
+	// A host that the administrator has disabled stays so.
+	m.run("systemctl", "disable", "--now", "liveapid.service", "liveapid.socket")
+	m.run("dpkg", "-i", "/run/handed/liveapid.deb")
+	disabled, _ := m.command("systemctl", "is-enabled", "liveapid.socket", "liveapid.service").Output()
+	require.Equal(t, "disabled\ndisabled\n", string(disabled))
+
 	m.run("dpkg", "-r", "liveapid")
 	left, _ := m.command("systemctl", "is-active", "liveapid.socket", "liveapid.service", "liveapid-queue.service").Output()
 	require.Equal(t, "inactive\ninactive\ninactive\n", string(left))

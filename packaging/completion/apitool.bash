@@ -12,6 +12,11 @@ _liveapid_apitool() {
         esac
         return
     fi
+    case $prev in
+        --output) mapfile -t COMPREPLY < <(compgen -W 'json jsonpretty yaml xml' -- "$cur"); return ;;
+        --input) mapfile -t COMPREPLY < <(compgen -W 'json key-value' -- "$cur"); return ;;
+        --user) mapfile -t COMPREPLY < <(compgen -W "$("$command" --complete=accounts 2>/dev/null)" -- "$cur"); return ;;
+    esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '--user= --output= --input= --fail --help' -- "$cur")
         [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
@@ -23,7 +28,8 @@ _liveapid_apitool() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
             --user) if [ "${COMP_WORDS[i+1]-}" = "=" ]; then user=("--user=${COMP_WORDS[i+2]-}"); else user=("--user=${COMP_WORDS[i+1]-}"); fi ;;&
-            --*) if [ "${COMP_WORDS[i+1]-}" = "=" ]; then i=$((i + 2)); fi ;;
+            --user | --output | --input) if [ "${COMP_WORDS[i+1]-}" = "=" ]; then i=$((i + 2)); else i=$((i + 1)); fi ;;
+            -*) ;;
             *) words+=("${COMP_WORDS[i]}") ;;
         esac
     done

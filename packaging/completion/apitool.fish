@@ -1,11 +1,24 @@
 # Completion for @PROGRAM@: options, accounts, modules and functions.
 function __liveapid_@PROGRAM@_words
-    # The words before the cursor that are no options.
-    string match -v -- '-*' (commandline -opc)[2..]
+    # The words before the cursor that are neither options nor their values.
+    set -l option
+    for word in (commandline -opc)[2..]
+        if test -n "$option"
+            set option
+        else if contains -- $word --user --output --input
+            set option $word
+        else if not string match -q -- '-*' $word
+            echo $word
+        end
+    end
 end
 function __liveapid_@PROGRAM@_user
     # An account that the command line names is asked for its own modules.
-    string match -- '--user=*' (commandline -opc)
+    set -l words (commandline -opc)
+    string match -- '--user=*' $words
+    if set -l at (contains -i -- --user $words)
+        echo --user=$words[(math $at + 1)]
+    end
 end
 function __liveapid_@PROGRAM@_names
     set -l said (__liveapid_@PROGRAM@_words)

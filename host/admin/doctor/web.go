@@ -61,10 +61,16 @@ func (d *diagnosis) webPasswords(c config.Web) {
 		if _, err := os.Stat("/etc/pam.d/" + pam.Service); err != nil {
 			d.bad("web.passwords: PAM has no configuration for the service liveapid: %v", err)
 		}
+		if info, err := os.Stat("/etc/shadow"); err == nil && unreadable(info) {
+			d.note("web.passwords: /etc/shadow has no mode bits for its owner, so a host that runs without CAP_DAC_READ_SEARCH, as the package's unit does, rejects all passwords of the system: see docs/install.md, or use liveapi password")
+		}
 	} else if err := passwdfile.Check(c.Passwords); err != nil {
 		d.bad("%v", err)
 	}
 }
+
+// unreadable reports whether only a process with CAP_DAC_READ_SEARCH can read a file of root, as on AlmaLinux.
+func unreadable(info fs.FileInfo) bool { return info.Mode().Perm()&0o400 == 0 }
 
 // renewBefore is the remaining validity below which an expiring certificate is reported as a problem.
 const renewBefore = 14 * 24 * time.Hour
