@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/liveapid/liveapid/host/admin/accounts"
 	"github.com/liveapid/liveapid/host/config"
 	"github.com/liveapid/liveapid/plugins/email"
 	"github.com/liveapid/liveapid/plugins/email/password"
 	"github.com/liveapid/liveapid/plugins/email/store"
+	"github.com/liveapid/liveapid/plugins/email/store/filesproc"
 	"github.com/liveapid/liveapid/plugins/email/store/sqlstore"
 	"github.com/liveapid/liveapid/protocol"
 )
@@ -40,13 +42,18 @@ func weakMailboxes(ctx context.Context, c *config.Config) (weak []string, err er
 	return weak, errors.Join(failed...)
 }
 
+// weakTime is the maximum time for the mailboxes of an account. The account can stop the process that reads its files.
+const weakTime = 10 * time.Second
+
 // weakOf returns the mailboxes of an account. db is nil for a store in files.
 func weakOf(ctx context.Context, a protocol.Account, db *sqlstore.Store) (weak []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, weakTime)
+	defer cancel()
 	var s store.Transfer = db
 	if db == nil {
-		files, end, err := accountFiles(a)
-		if err != nil {
-			return nil, err
+		files, end, openErr := accountFiles(a)
+		if openErr != nil {
+			return nil, openErr
 		}
 		defer func() { err = errors.Join(err, end()) }()
 		s = files
@@ -58,7 +65,7 @@ func weakOf(ctx context.Context, a protocol.Account, db *sqlstore.Store) (weak [
 		}
 		for _, e := range entries {
 			if scheme := password.WeakScheme(e.Hash); scheme != "" {
-				weak = append(weak, e.String()+" ("+scheme+")")
+				weak = append(weak, filesproc.Printable(e.String())+" ("+scheme+")")
 			}
 		}
 	}

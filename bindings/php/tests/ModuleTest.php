@@ -67,7 +67,7 @@ final class ModuleTest extends TestCase
     /**
      * @return array<int, array{0: array<string, mixed>, 1: string}>
      */
-    public function unknownWords(): array
+    public static function unknownWords(): array
     {
         return [
             [['parms' => []], 'the function x: unknown key parms: the keys are help, returns, example, params'],
