@@ -12,6 +12,7 @@ import (
 
 	installed "github.com/liveapid/liveapid/host/admin/dovecot"
 	"github.com/liveapid/liveapid/host/hosttest"
+	"github.com/liveapid/liveapid/tests/ports"
 )
 
 // testDovecot is the part of a Dovecot's configuration that tests need for every Dovecot: its own directory, loopback
@@ -79,17 +80,23 @@ func TestShippedDovecot(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, vmailUID(t))
 	include := writtenDovecot(t, w)
+	lmtp := ports.Free(t)
 	d := runDovecot(t, func(dir string, port int) string {
 		shipped := filepath.Join(dir, "etc")
 		hosttest.Output(t, exec.Command("cp", "-r", "/etc/dovecot", shipped))
 		hosttest.Output(t, exec.Command("sed", "-i", "s/^!include auth-system/#&/", filepath.Join(shipped, "conf.d", "10-auth.conf")))
 		main, err := os.ReadFile(filepath.Join(shipped, "dovecot.conf"))
 		require.NoError(t, err)
-		text := string(main) + fmt.Sprintf(testDovecot, dir, port) + ofVersion(t, "disable_plaintext_auth = no", "auth_allow_cleartext = yes") + "\n!include " + include + "\n"
+		text := string(main) + fmt.Sprintf(testDovecot, dir, port) + ofVersion(t, "disable_plaintext_auth = no", "auth_allow_cleartext = yes") + "\n!include " + include + "\n" +
+			fmt.Sprintf("service lmtp {\n  inet_listener lmtp {\n    %s = 127.0.0.1\n    port = %d\n  }\n}\n", ofVersion(t, "address", "listen"), lmtp)
 		// The tests' file is in another directory.
 		return strings.ReplaceAll(text, "!include conf.d", "!include "+shipped+"/conf.d")
 	})
 	require.True(t, d.login("user@example.com", sandboxPassword))
 	require.False(t, d.login("user@example.com", "wrong"))
 	require.False(t, d.login("root", sandboxPassword))
+	m := &mailServer{dovecot: d, lmtp: ports.Address(lmtp)}
+	ports.Wait(t, m.lmtp)
+	require.Contains(t, m.deliver("user@example.com", 10), "Saved")
+	require.Equal(t, "1", m.messages("user@example.com", sandboxPassword))
 }

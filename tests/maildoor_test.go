@@ -35,6 +35,7 @@ func TestT33_MailServerOfManyAccounts(t *testing.T) {
 	require.NoError(t, os.Chmod(conf, 0o755))
 	hosttest.Output(t, w.Command(t, "liveapi", "dovecot", "--write="+conf, "--queue="))
 	m := startMailServer(t, filepath.Join(conf, "liveapi-dovecot.conf"), http)
+	refusesCommands(t, filepath.Join(w.Dir, "doveadm"))
 
 	const box = "user@u20071.example"
 	require.True(t, m.login(box, sandboxPassword))

@@ -140,8 +140,10 @@ func (f *mailFlags) run(out io.Writer, w writers) error {
 			return err
 		}
 	}
-	if err := f.tellDovecot(c, settings); err != nil {
-		return err
+	if f.options.Version != "" { // For Dovecot, not for Postfix.
+		if err := f.tellDovecot(c, settings); err != nil {
+			return err
+		}
 	}
 	var files []mailconf.File
 	switch {
@@ -269,7 +271,12 @@ func printFiles(out io.Writer, files []mailconf.File) error {
 }
 
 func writeFiles(out io.Writer, dir string, files []mailconf.File) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err == nil {
+		// Dovecot's processes need to enter it, whatever the umask is.
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, file := range files {

@@ -24,11 +24,11 @@ type doveadmSocket struct {
 
 // changed implements notifier.
 func (d *doveadmSocket) changed(ctx context.Context, box store.Address, kind change) error {
-	if err := d.run(ctx, "auth cache flush", box.String()); err != nil {
+	if err := d.run(ctx, append([]string{"auth cache flush"}, operand(box.String())...)...); err != nil {
 		return err
 	}
 	if d.kick && kind == logins {
-		return d.run(ctx, "kick", box.String())
+		return d.end(ctx, []string{box.String()})
 	}
 	return nil
 }
@@ -36,11 +36,19 @@ func (d *doveadmSocket) changed(ctx context.Context, box store.Address, kind cha
 // end implements notifier.
 func (d *doveadmSocket) end(ctx context.Context, masks []string) error {
 	for _, mask := range masks {
-		if err := d.run(ctx, "kick", mask); err != nil {
+		if err := d.run(ctx, append([]string{"kick"}, operand(mask)...)...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// operand returns the words for an argument of a command, so that Dovecot does not parse it as an option.
+func operand(text string) []string {
+	if strings.HasPrefix(text, "-") {
+		return []string{"--", text}
+	}
+	return []string{text}
 }
 
 // forget implements notifier. This protocol has no command for the whole cache, but a reload ends the processes that

@@ -29,8 +29,9 @@ func lookUp(name string) (*user.User, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), getentTime)
 	defer cancel()
 	out, runErr := exec.CommandContext(ctx, "getent", "passwd", "--", name).Output()
-	if status := new(exec.ExitError); errors.As(runErr, &status) || errors.Is(runErr, exec.ErrNotFound) {
-		return nil, err // It does not exist in any database, or there is only /etc/passwd.
+	// Exit status 2 means that no database has the user.
+	if status := new(exec.ExitError); ctx.Err() == nil && (errors.As(runErr, &status) && status.ExitCode() == 2 || errors.Is(runErr, exec.ErrNotFound)) {
+		return nil, err
 	}
 	if runErr != nil {
 		return nil, fmt.Errorf("look up the user %q: %w", name, runErr)
