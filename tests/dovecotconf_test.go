@@ -75,7 +75,7 @@ func dovecotBase(t *testing.T, dir string, port int) string {
 	return head + fmt.Sprintf(testDovecot, dir, port)
 }
 
-// The printed configuration works in the one that the distribution ships, after the change that docs/email.md tells.
+// The printed configuration works within the distribution's configuration, after the change that docs/email.md describes.
 func TestShippedDovecot(t *testing.T) {
 	t.Parallel()
 	w := hosttest.SandboxAs(t, vmailUID(t))

@@ -14,7 +14,7 @@ import (
 )
 
 // A real Dovecot makes a hash of each of its schemes, and lets their mailboxes in: 2.3 all of them, 2.4 those that are
-// not weak. The doctor and an import name the weak ones.
+// not weak. The doctor names the weak passwords.
 func TestWeakHashes(t *testing.T) {
 	t.Parallel()
 	w := hosttest.Sandbox(t)

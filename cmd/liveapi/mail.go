@@ -74,8 +74,8 @@ files have the password masked; --write writes complete files.`,
 	return cmd
 }
 
-// dovecotVersion returns the version of Dovecot for which a configuration is generated: the given one, or that of the
-// installed Dovecot.
+// dovecotVersion returns the version of Dovecot for which a configuration is generated: the version in given, or the
+// version of the installed Dovecot.
 func dovecotVersion(ctx context.Context, given string) (mailconf.Version, error) {
 	series, from := given, "--for"
 	if given == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/liveapid/liveapid/plugins/email/store"
 )
 
-// Answers of Dovecot 2.3 and 2.4, and answers that are none. The tests of the mail server use real ones.
+// Answers of Dovecot 2.3 and 2.4, and invalid answers. The tests of the mail server use a real Dovecot.
 func TestDoveadmSocket(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ answer, failure string }{

@@ -80,7 +80,7 @@ func traced(words, env []string, f fault) (output, failed string, err error) {
 }
 
 // seize begins to trace all threads of a process, and stops each of them. A thread that is not traced yet may start
-// another one meanwhile, so seize looks again until there is no new thread.
+// another thread meanwhile, so seize repeats until it finds no new thread.
 func seize(pid int) error {
 	known := make(map[int]bool)
 	for found := true; found; {
